@@ -1,0 +1,145 @@
+"""Work on slices of a batch, shared among threads, with the same bits for any number of them.
+
+An op cuts its work into parts by shapes alone, gives each part to `run`, and adds partial sums in
+the order of the parts. Which thread computes a part, and when, then leaves no trace in the result.
+
+NumPy releases the interpreter lock inside its loops and in BLAS, so threads do run side by side.
+BLAS has threads of its own, which get in the way of ours: with threadpoolctl installed (the `app`
+extra) BLAS is held to one thread while parts run; without it the parts run one after the other,
+each as fast as BLAS's own threads make it.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from typing import Any, TypeVar
+
+try:
+    from threadpoolctl import ThreadpoolController
+except ImportError:
+    ThreadpoolController = None
+
+Result = TypeVar("Result")
+
+PARTS = 8  # at most so many parts, so that partial sums are few however large the batch
+WORK_OF_A_PART = 100_000  # multiplications or additions: some 50 µs, what a hand-over costs
+
+_lock = threading.Lock()
+_inside = threading.local()  # .part is True in a thread that is running a part
+_pool: ThreadPoolExecutor | None = None
+_num_threads: int | None = None
+_blas: Any = None
+_blas_limit: Any = None
+_blas_holders = 0
+
+
+def get_num_threads() -> int:
+    """How many threads run parts: as set, else NPKD_NUM_THREADS, else the cores this process has."""
+    if _num_threads is not None:
+        return _num_threads
+    text = os.environ.get("NPKD_NUM_THREADS", "")
+    if not text:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores()
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"NPKD_NUM_THREADS is {text!r}, expected a positive integer")
+    return int(text)
+
+
+def set_num_threads(n: int) -> None:
+    """Let `n` threads run parts. Results do not depend on it. ValueError unless n ≥ 1."""
+    global _num_threads
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ValueError(f"set_num_threads: got {n!r}, expected a positive integer")
+    with _lock:
+        _num_threads = n
+        _close_pool()
+
+
+def slices(part: slice, size: int) -> list[slice]:
+    """`part` cut into consecutive slices of `size`, the last one perhaps shorter."""
+    starts = range(part.start, part.stop, size)
+    return [slice(start, min(start + size, part.stop)) for start in starts]
+
+
+def parts(count: int, work: int) -> list[slice]:
+    """0 … count−1 cut into parts worth a thread's while, by `count` and `work` alone.
+
+    work: the op's multiplications or additions in all. There are at most PARTS parts.
+    """
+    most = max(1, min(PARTS, work // WORK_OF_A_PART))
+    return slices(slice(0, count), max(1, -(-count // most)))
+
+
+def run(work: Callable[[slice], Result], over: Sequence[slice]) -> list[Result]:
+    """[work(part) for part in over], shared among threads; an error in any of them is raised."""
+    if ThreadpoolController is None or getattr(_inside, "part", False):
+        return [work(part) for part in over]
+    with one_blas_thread():
+        if min(get_num_threads(), len(over)) <= 1:
+            return [work(part) for part in over]
+        pool = _threads()
+        tasks = [pool.submit(copy_context().run, _run_part, work, part) for part in over]
+        return [task.result() for task in tasks]
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold BLAS to one thread meanwhile, if threadpoolctl is there; else do nothing.
+
+    The limit is one for the whole process: the first to enter sets it and the last to leave lifts
+    it, so that ops may enter at will. A run enters once and stays, which spares the ops the call
+    and keeps all its arithmetic at one BLAS thread.
+    """
+    global _blas, _blas_limit, _blas_holders
+    if ThreadpoolController is None:
+        yield
+        return
+    with _lock:
+        if _blas_holders == 0:
+            _blas = _blas or ThreadpoolController()
+            _blas_limit = _blas.limit(limits=1, user_api="blas")
+        _blas_holders += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _blas_holders -= 1
+            if _blas_holders == 0:
+                _blas_limit.restore_original_limits()
+
+
+def _run_part(work: Callable[[slice], Result], part: slice) -> Result:
+    _inside.part = True
+    return work(part)
+
+
+def _threads() -> ThreadPoolExecutor:
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(get_num_threads(), thread_name_prefix="npkd")
+        return _pool
+
+
+def _close_pool() -> None:
+    global _pool
+    if _pool is not None:
+        _pool.shutdown(wait=False)
+        _pool = None
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+def _forget_after_fork() -> None:
+    """A forked child has none of its parent's threads: let it start its own."""
+    global _pool, _lock, _blas_holders
+    _pool, _lock, _blas_holders = None, threading.Lock(), 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
