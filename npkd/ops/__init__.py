@@ -1,0 +1,33 @@
+"""Operations: each returns its value and its backward pass.
+
+    y, backward = ops.conv2d(x, w, b, stride=1, padding=1)
+    dx, dw, db = backward(dy)
+
+Ops are pure: no argument is changed, nothing is remembered, `backward` may be called again. It is
+the plain transpose of the derivative (never conjugated): dy = ∂L/∂y in, the gradients of L by the
+array arguments out, in their order. It reads the op's arguments again, so it is valid as long as
+they have not changed. The arrays of one call share one dtype, float32, float64, complex64 or
+complex128, which is kept; complex numbers serve exact gradient checks, and where an op decides
+(ReLU, max-pool) the real part does.
+
+Anything else is a ValueError that says what was given and what was expected.
+"""
+
+from npkd.ops.activation import log_softmax, relu, softmax
+from npkd.ops.conv import conv2d
+from npkd.ops.linear import flatten, linear
+from npkd.ops.pool import avg_pool2d, max_pool2d
+from npkd.ops.resize import pixel_shuffle, upsample
+
+__all__ = [
+    "avg_pool2d",
+    "conv2d",
+    "flatten",
+    "linear",
+    "log_softmax",
+    "max_pool2d",
+    "pixel_shuffle",
+    "relu",
+    "softmax",
+    "upsample",
+]

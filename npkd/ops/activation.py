@@ -1,0 +1,114 @@
+"""ReLU, softmax and log-softmax."""
+
+import numpy as np
+
+from npkd import threads
+from npkd.ops.contract import Op, require_arrays, require_gradient
+
+
+def relu(x: np.ndarray) -> Op:
+    """The positive part of each entry, y = max(x, 0).
+
+    Shapes
+        x of any shape  →  y of the same
+
+    Definition
+        y = x where x > 0, else 0. Complex entries are decided on by their real part. NaN stays NaN.
+
+    Backward, given dy = ∂L/∂y
+        ∂y/∂x is 1 where x > 0 and 0 where x < 0:
+        dx = dy · [x > 0]
+
+    Convention: at the kink, relu'(0) = 0. NaN is seen on both ways: where x is NaN dx = dy, and an
+    infinite or NaN dy gives NaN where x ≤ 0.
+    """
+    require_arrays("relu", x=x)
+    y = np.empty(x.shape, x.dtype)
+    x_rows, y_rows = np.atleast_1d(x, y)
+    parts = threads.parts(len(x_rows), work=10 * x.size)
+
+    def forward(part: slice) -> None:
+        if np.iscomplexobj(x):
+            y_rows[part] = np.where(x_rows[part].real <= 0, 0, x_rows[part])
+        else:
+            np.maximum(x_rows[part], 0, out=y_rows[part])
+
+    threads.run(forward, parts)
+
+    def backward(dy: np.ndarray) -> np.ndarray:
+        require_gradient("relu", dy, x.shape, x.dtype)
+        dx = np.empty(x.shape, x.dtype)
+        dy_rows, dx_rows = np.atleast_1d(dy, dx)
+
+        def part_of_backward(part: slice) -> None:
+            np.multiply(dy_rows[part], ~(x_rows[part].real <= 0), out=dx_rows[part])
+
+        threads.run(part_of_backward, parts)
+        return dx
+
+    return y, backward
+
+
+def softmax(x: np.ndarray, axis: int = -1) -> Op:
+    """Exponentials along an axis, divided by their sum.
+
+    Shapes
+        x of any shape of one axis or more  →  y of the same
+
+    Definition (i, j along `axis`)
+        y[i] = exp(x[i]) / Σ_j exp(x[j])
+
+    computed with the largest x subtracted from all, which leaves y as it is and never overflows.
+
+    Backward, given dy = ∂L/∂y
+        ∂y[j]/∂x[i] = y[j] ([i = j] − y[i]), so
+        dx[i] = Σ_j dy[j] y[j] ([i = j] − y[i]) = y[i] (dy[i] − Σ_j dy[j] y[j])
+
+    Raises ValueError for an array of no axes or an axis that x has not.
+    """
+    require_arrays("softmax", x=x)
+    y = np.exp(_less_maximum("softmax", x, axis))
+    y /= y.sum(axis=axis, keepdims=True)
+
+    def backward(dy: np.ndarray) -> np.ndarray:
+        require_gradient("softmax", dy, y.shape, y.dtype)
+        return y * (dy - (dy * y).sum(axis=axis, keepdims=True))
+
+    return y, backward
+
+
+def log_softmax(x: np.ndarray, axis: int = -1) -> Op:
+    """The logarithm of softmax, without its rounding to zero.
+
+    Shapes
+        x of any shape of one axis or more  →  y of the same
+
+    Definition (i, j along `axis`)
+        y[i] = x[i] − log Σ_j exp(x[j])
+
+    computed with the largest x subtracted from all, which leaves y as it is and never overflows.
+
+    Backward, given dy = ∂L/∂y
+        ∂y[j]/∂x[i] = [i = j] − softmax(x)[i], so
+        dx[i] = dy[i] − softmax(x)[i] Σ_j dy[j],      softmax(x) = exp(y)
+
+    Raises ValueError for an array of no axes or an axis that x has not.
+    """
+    require_arrays("log_softmax", x=x)
+    y = _less_maximum("log_softmax", x, axis)
+    y -= np.log(np.exp(y).sum(axis=axis, keepdims=True))
+
+    def backward(dy: np.ndarray) -> np.ndarray:
+        require_gradient("log_softmax", dy, y.shape, y.dtype)
+        return dy - np.exp(y) * dy.sum(axis=axis, keepdims=True)
+
+    return y, backward
+
+
+def _less_maximum(op: str, x: np.ndarray, axis: int) -> np.ndarray:
+    """x minus its largest real part along the axis, a new array."""
+    if not -x.ndim <= axis < x.ndim:
+        raise ValueError(f"{op}: axis {axis} is out of range for x of shape {x.shape}")
+    if x.shape[axis] == 0:
+        raise ValueError(f"{op}: x of shape {x.shape} has nothing along axis {axis}")
+    return x - x.real.max(axis=axis, keepdims=True)

@@ -1,0 +1,62 @@
+"""What every op promises and checks: arrays of one floating dtype, sizes as an int or a pair."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Op = tuple[np.ndarray, Callable[..., Any]]  # an op's value and its backward pass
+Pair = int | tuple[int, int]
+
+FLOATS = tuple(map(np.dtype, ("float32", "float64", "complex64", "complex128")))
+
+
+def require_arrays(op: str, **arrays: np.ndarray | None) -> None:
+    """Raise ValueError unless all arrays given are NumPy arrays of one dtype out of FLOATS."""
+    given = {name: array for name, array in arrays.items() if array is not None}
+    for name, array in given.items():
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"{op}: {name} is a {type(array).__name__}, expected a NumPy array")
+        if array.dtype not in FLOATS:
+            raise ValueError(
+                f"{op}: {name} is {array.dtype}, expected one of "
+                + ", ".join(dtype.name for dtype in FLOATS)
+            )
+    if len({array.dtype for array in given.values()}) > 1:
+        dtypes = ", ".join(f"{name} is {array.dtype}" for name, array in given.items())
+        raise ValueError(f"{op}: {dtypes}; expected one dtype for all")
+
+
+def require_axes(op: str, name: str, array: np.ndarray, axes: str) -> None:
+    """Raise ValueError unless `array` has the axes named, as in "N C H W"."""
+    names = axes.split()
+    if array.ndim != len(names):
+        expected = ", ".join(names)
+        raise ValueError(f"{op}: {name} has shape {array.shape}, expected ({expected})")
+
+
+def require_gradient(op: str, dy: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise ValueError unless dy, the gradient by an op's value y, has y's shape and dtype."""
+    require_arrays(f"backward of {op}", dy=dy)
+    if dy.shape != shape or dy.dtype != dtype:
+        raise ValueError(
+            f"backward of {op}: dy is {dy.dtype} {dy.shape}, expected y's {dtype} {shape}"
+        )
+
+
+def pair(op: str, name: str, value: Pair, minimum: int) -> tuple[int, int]:
+    """An int or a pair of ints (rows, columns) as a pair, each at least `minimum`."""
+    values = value if isinstance(value, tuple | list) else (value, value)
+    integers = all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in values)
+    if len(values) != 2 or not integers or min(values) < minimum:
+        raise ValueError(
+            f"{op}: {name} is {value!r}, expected an int or a pair of ints, at least {minimum}"
+        )
+    return int(values[0]), int(values[1])
+
+
+def positive_integer(op: str, name: str, value: int) -> int:
+    """`value` as an int, or ValueError if it is no integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{op}: {name} is {value!r}, expected a positive integer")
+    return int(value)

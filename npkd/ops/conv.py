@@ -1,0 +1,149 @@
+"""Convolution of images."""
+
+import numpy as np
+
+from npkd import threads
+from npkd.ops.contract import (
+    Op,
+    Pair,
+    pair,
+    positive_integer,
+    require_arrays,
+    require_axes,
+    require_gradient,
+)
+from npkd.windows import Axis, Unfold
+
+
+def conv2d(
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None = None,
+    *,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Op:
+    """Cross-correlation of images with kernels that are not flipped, what the field calls convolution.
+
+    Shapes
+        x (N, C, H, W), w (O, C/G, kh, kw), b (O,) or None  →  y (N, O, Ho, Wo)
+        Ho = ⌊(H + top + bottom − dilation·(kh − 1) − 1) / stride⌋ + 1, and Wo likewise
+
+    Arguments
+        stride, dilation: an int or a pair (rows, columns), at least 1.
+        padding: zeros around the image. An int or a pair is put on both sides; "valid" is none;
+        "same" is what keeps Ho = H and Wo = W, the odd cell at the bottom and right, stride 1 only.
+        groups: G; channels of x and y fall into G groups that see nothing of each other.
+
+    Definition (groups = 1, stride s, dilation d, padding p; x is zero outside of the image)
+        y[n,o,u,v] = Σ_c Σ_i Σ_j w[o,c,i,j] x[n, c, u·s + i·d − p, v·s + j·d − p] + b[o]
+
+    With the patches of image n as the columns of a matrix, X[cij,uv] (`windows.Unfold`), this is
+        Y = W X + b
+
+    Backward, given dy = ∂L/∂y (N, O, Ho, Wo)
+        w[o,c,i,j] meets x[…] once in every window of every image; x meets w wherever a tap of a
+        window lies on it, which is what the adjoint of unfold collects:
+        dW[o,cij] = Σ_n Σ_uv dY[o,uv] X[cij,uv]     dw = Σ_n dY Xᵀ
+        dX[cij,uv] = Σ_o W[o,cij] dY[o,uv]          dx = fold(Wᵀ dY)
+        db[o] = Σ_n Σ_uv dY[o,uv]
+
+    `backward(dy, need_dx=False)` gives (None, dw, db) and spares the work for dx; db is None where
+    b is. Scratch memory is that of a few images for each thread, whatever N is.
+
+    Raises ValueError if the arrays' dtypes or shapes do not go together, if the kernel does not fit
+    into the padded image, or if an argument is outside of its range.
+
+    Source: the definition is that of torch.nn.functional.conv2d.
+    """
+    require_arrays("conv2d", x=x, w=w, b=b)
+    _require_shapes(x, w, b, groups)
+    rows, columns = _axes(x, w, stride, padding, dilation)
+    shape = (len(x), len(w), rows.output, columns.output)
+    y = np.empty(shape, x.dtype)
+    w_rows = w.reshape(groups, len(w) // groups, -1)  # (G, O/G, C/G·kh·kw)
+    parts = threads.parts(len(x), work=w[0].size * y.size)
+
+    def forward(part: slice) -> None:
+        unfolding = Unfold.of_part(rows, columns, x, part)
+        run = np.empty((groups, len(w) // groups, unfolding.length), x.dtype)
+        for images in threads.slices(part, unfolding.images):
+            patches = unfolding.unfold(x[images]).reshape(groups, -1, unfolding.length)
+            np.matmul(w_rows, patches, out=run)  # Y = W X
+            windows = unfolding.crop(run, images.stop - images.start)
+            if b is None:
+                y[images] = windows
+            else:
+                np.add(windows, b[:, None, None], out=y[images])
+
+    threads.run(forward, parts)
+
+    def backward(dy: np.ndarray, need_dx: bool = True):
+        require_gradient("conv2d", dy, shape, x.dtype)
+        dx = np.empty(x.shape, x.dtype) if need_dx else None
+
+        def part_of_backward(part: slice) -> tuple[np.ndarray, np.ndarray]:
+            dw_rows, db = np.zeros_like(w_rows), np.zeros(len(w), w.dtype)
+            unfolding = Unfold.of_part(rows, columns, x, part)
+            run = np.empty((groups, len(w) // groups, unfolding.length), x.dtype)
+            for images in threads.slices(part, unfolding.images):
+                patches = unfolding.unfold(x[images]).reshape(groups, -1, unfolding.length)
+                unfolding.spread(dy[images], run)
+                dw_rows += run @ patches.swapaxes(1, 2)  # dW = dY Xᵀ
+                db += run.sum(axis=2).reshape(-1)
+                if dx is not None:
+                    np.matmul(w_rows.swapaxes(1, 2), run, out=patches)  # dX = Wᵀ dY
+                    unfolding.fold(patches, dx[images])
+            return dw_rows, db
+
+        partial_sums = threads.run(part_of_backward, parts)
+        dw, db = np.zeros(w.shape, w.dtype), np.zeros(len(w), w.dtype)
+        for part_dw, part_db in partial_sums:
+            dw += part_dw.reshape(w.shape)
+            db += part_db
+        return dx, dw, None if b is None else db
+
+    return y, backward
+
+
+def _axes(
+    x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair | str, dilation: Pair
+) -> tuple[Axis, Axis]:
+    """The windows along rows and columns."""
+    kernel = w.shape[2:]
+    strides = pair("conv2d", "stride", stride, 1)
+    dilations = pair("conv2d", "dilation", dilation, 1)
+    if padding == "same":
+        if strides != (1, 1):
+            raise ValueError(f'conv2d: padding "same" takes stride 1 only, got stride {stride}')
+        totals = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
+        before, after = [t // 2 for t in totals], [t - t // 2 for t in totals]
+    elif isinstance(padding, str) and padding != "valid":
+        raise ValueError(f'conv2d: padding is {padding!r}, expected "same", "valid" or sizes')
+    else:
+        before = after = list(pair("conv2d", "padding", 0 if padding == "valid" else padding, 0))
+    rows, columns = (
+        Axis(*axis)
+        for axis in zip(x.shape[2:], kernel, strides, before, after, dilations, strict=True)
+    )
+    if rows.output < 1 or columns.output < 1:
+        raise ValueError(
+            f"conv2d: a kernel of {kernel} with dilation {dilations} does not fit into images of "
+            f"{x.shape[2:]} padded by {tuple(before)} and {tuple(after)}"
+        )
+    return rows, columns
+
+
+def _require_shapes(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, groups: int) -> None:
+    require_axes("conv2d", "x", x, "N C H W")
+    require_axes("conv2d", "w", w, "O C/groups kh kw")
+    positive_integer("conv2d", "groups", groups)
+    if 0 in w.shape or x.shape[1] != groups * w.shape[1] or len(w) % groups:
+        raise ValueError(
+            f"conv2d: x has {x.shape[1]} channels and w is {w.shape} with groups={groups}, "
+            f"expected w of (a multiple of {groups}, {x.shape[1]}/{groups}, kh, kw)"
+        )
+    if b is not None and b.shape != (len(w),):
+        raise ValueError(f"conv2d: b has shape {b.shape}, expected ({len(w)},) as w is {w.shape}")

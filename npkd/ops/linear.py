@@ -1,0 +1,100 @@
+"""Images as rows, and the affine map of rows."""
+
+import math
+
+import numpy as np
+
+from npkd import threads
+from npkd.ops.contract import Op, require_arrays, require_axes, require_gradient
+
+
+def flatten(x: np.ndarray) -> Op:
+    """Each image as one row, in the order channel, row, column.
+
+    Shapes
+        x (N, C, H, W), or (N, …) with any axes  →  y (N, C·H·W)
+
+    Definition
+        y[n, (c·H + h)·W + w] = x[n,c,h,w]
+
+    Backward, given dy = ∂L/∂y
+        dx[n,c,h,w] = dy[n, (c·H + h)·W + w]
+
+    Nothing is computed, so y and dx are views of x and dy (where these are contiguous).
+
+    Raises ValueError if x has no axes.
+    """
+    require_arrays("flatten", x=x)
+    if x.ndim == 0:
+        raise ValueError("flatten: x has no axes, expected (N, …)")
+    shape = (len(x), math.prod(x.shape[1:]))
+
+    def backward(dy: np.ndarray) -> np.ndarray:
+        require_gradient("flatten", dy, shape, x.dtype)
+        return dy.reshape(x.shape)
+
+    return x.reshape(shape), backward
+
+
+def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> Op:
+    """The affine map of each row, y = x wᵀ + b.
+
+    Shapes
+        x (N, I), w (O, I), b (O,) or None  →  y (N, O)
+
+    Definition
+        y[n,o] = Σ_i x[n,i] w[o,i] + b[o]
+
+    Backward, given dy = ∂L/∂y (N, O)
+        x[n,i] reaches L through every y[n,o], and ∂y[n,o]/∂x[n,i] = w[o,i]:
+        dx[n,i] = Σ_o dy[n,o] w[o,i]      dx = dy w
+        dw[o,i] = Σ_n dy[n,o] x[n,i]      dw = dyᵀ x
+        db[o]   = Σ_n dy[n,o]             db = Σ_n dy
+
+    Each product is cut along o, or for dx along i, so that no sum is split among threads.
+    `backward(dy, need_dx=False)` gives (None, dw, db); db is None where b is.
+
+    Raises ValueError if the inner sizes of x and w, or the outer sizes of w and b, differ, or if
+    dtypes do.
+    """
+    require_arrays("linear", x=x, w=w, b=b)
+    _require_shapes(x, w, b)
+    y = np.empty((len(x), len(w)), x.dtype)
+    over_o = threads.parts(len(w), work=x.size * len(w))
+    over_i = threads.parts(x.shape[1], work=x.size * len(w))
+
+    def forward(o: slice) -> None:
+        y[:, o] = x @ w[o].T  # (N, o)
+        if b is not None:
+            y[:, o] += b[o]
+
+    threads.run(forward, over_o)
+
+    def backward(dy: np.ndarray, need_dx: bool = True):
+        require_gradient("linear", dy, y.shape, x.dtype)
+        dx = np.empty(x.shape, x.dtype) if need_dx else None
+        dw = np.empty(w.shape, w.dtype)
+
+        def backward_x(i: slice) -> None:
+            dx[:, i] = dy @ w[:, i]  # (N, i)
+
+        def backward_w(o: slice) -> None:
+            np.matmul(dy[:, o].T, x, out=dw[o])  # (o, I)
+
+        if need_dx:
+            threads.run(backward_x, over_i)
+        threads.run(backward_w, over_o)
+        return dx, dw, None if b is None else dy.sum(axis=0)
+
+    return y, backward
+
+
+def _require_shapes(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> None:
+    require_axes("linear", "x", x, "N I")
+    require_axes("linear", "w", w, "O I")
+    if x.shape[1] != w.shape[1]:
+        raise ValueError(
+            f"linear: x has {x.shape[1]} features but w is {w.shape} and takes {w.shape[1]}"
+        )
+    if b is not None and b.shape != (len(w),):
+        raise ValueError(f"linear: b has shape {b.shape}, expected ({len(w)},) as w is {w.shape}")

@@ -1,0 +1,216 @@
+"""Average and max pooling of images."""
+
+import numpy as np
+
+from npkd import threads
+from npkd.ops.contract import (
+    Op,
+    Pair,
+    pair,
+    positive_integer,
+    require_arrays,
+    require_axes,
+    require_gradient,
+)
+from npkd.windows import Axis
+
+
+def avg_pool2d(
+    x: np.ndarray,
+    kernel_size: Pair,
+    *,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Op:
+    """The mean of each window.
+
+    Shapes
+        x (N, C, H, W)  →  y (N, C, Ho, Wo)
+        Ho = ⌊(H + 2·padding − kh) / stride⌋ + 1, with ceil_mode ⌈…⌉ as long as the last window
+        starts on a cell or on the padding before; Wo likewise
+
+    Arguments
+        stride: by default the window's size. padding: zeros on both sides, at most half a window.
+        Sizes are an int or a pair (rows, columns).
+
+    Definition (window (u, v) starts at row u·s − p, column v·s − p; x is zero outside of the image)
+        y[n,c,u,v] = Σ_i Σ_j x[n, c, u·s − p + i, v·s − p + j] / D[u,v]
+        D[u,v] = divisor_override if given; else how many taps lie on the image or its padding
+        (count_include_pad), or on the image alone
+
+    The sum is taken along rows of taps first, then along columns: Y = (R X Cᵀ) / D, where R[u,h]
+    and C[v,w] are 1 where window u or v has a tap on row h or column w.
+
+    Backward, given dy = ∂L/∂y (N, C, Ho, Wo)
+        x[h,w] reaches L through every window with a tap on it:
+        dx = Rᵀ (dy / D) C
+
+    Raises ValueError if no window fits or if an argument is outside of its range.
+
+    Source: the definition is that of torch.nn.functional.avg_pool2d.
+    """
+    rows, columns = _axes("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
+    if divisor_override is None:
+        padded = count_include_pad
+        divisor = np.outer(rows.cells(padded), columns.cells(padded)).astype(x.real.dtype)
+    else:
+        divisor = np.array(positive_integer("avg_pool2d", "divisor_override", divisor_override))
+        divisor = divisor.astype(x.real.dtype)
+    shape = (*x.shape[:2], rows.output, columns.output)
+    y = np.empty(shape, x.dtype)
+    parts = threads.parts(len(x), work=10 * x.size)
+
+    def forward(part: slice) -> None:
+        for n in range(part.start, part.stop):
+            sums = np.zeros((x.shape[1], rows.output, x.shape[3]), x.dtype)
+            for i in range(rows.kernel):
+                windows, cells = rows.tap(i)
+                sums[:, windows] += x[n][:, cells]  # R X
+            y[n] = 0
+            for j in range(columns.kernel):
+                windows, cells = columns.tap(j)
+                y[n][..., windows] += sums[..., cells]  # (R X) Cᵀ
+            y[n] /= divisor
+
+    threads.run(forward, parts)
+
+    def backward(dy: np.ndarray) -> np.ndarray:
+        require_gradient("avg_pool2d", dy, shape, x.dtype)
+        dx = np.zeros(x.shape, x.dtype)
+
+        def part_of_backward(part: slice) -> None:
+            for n in range(part.start, part.stop):
+                mean = dy[n] / divisor
+                sums = np.zeros((x.shape[1], rows.output, x.shape[3]), x.dtype)
+                for j in range(columns.kernel):
+                    windows, cells = columns.tap(j)
+                    sums[..., cells] += mean[..., windows]  # (dy / D) C
+                for i in range(rows.kernel):
+                    windows, cells = rows.tap(i)
+                    dx[n][:, cells] += sums[:, windows]  # Rᵀ (…)
+
+        threads.run(part_of_backward, parts)
+        return dx
+
+    return y, backward
+
+
+def max_pool2d(
+    x: np.ndarray,
+    kernel_size: Pair,
+    *,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+) -> Op:
+    """The largest cell of each window.
+
+    Shapes
+        x (N, C, H, W)  →  y (N, C, Ho, Wo)
+        Ho = ⌊(H + 2·padding − dilation·(kh − 1) − 1) / stride⌋ + 1, with ceil_mode ⌈…⌉ as long as
+        the last window starts on a cell or on the padding before; Wo likewise
+
+    Arguments
+        stride: by default the window's size. padding: cells on both sides, at most half a window,
+        which are never chosen. Sizes are an int or a pair (rows, columns).
+
+    Definition (window (u, v) starts at row u·s − p, column v·s − p)
+        y[n,c,u,v] = max over i, j of x[n, c, u·s − p + i·d, v·s − p + j·d], cells of the image only
+
+    Backward, given dy = ∂L/∂y (N, C, Ho, Wo)
+        ∂y[u,v]/∂x is 1 at the cell chosen and 0 elsewhere, so every dy goes to its window's cell:
+        dx[h,w] = Σ dy[u,v] over the windows whose choice is (h, w)
+
+    Conventions: of equal cells the first in row-major order is chosen, also where all are −∞. Where
+    a window holds NaN, its last NaN is chosen. Complex cells are compared by their real parts.
+
+    Raises ValueError if no window fits, if a window holds no cell of the image (dilation can do
+    that), or if an argument is outside of its range.
+
+    Source: the definition is that of torch.nn.functional.max_pool2d.
+    """
+    rows, columns = _axes("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
+    if not rows.cells().all() or not columns.cells().all():
+        raise ValueError(
+            f"max_pool2d: a window of {kernel_size} with dilation {dilation} and padding {padding} "
+            f"holds no cell of images of {x.shape[2:]}"
+        )
+    y = np.empty((*x.shape[:2], rows.output, columns.output), x.dtype)
+    choice = np.empty(y.shape, np.int32)  # the tap chosen, i·kw + j
+    parts = threads.parts(len(x), work=10 * x.size)
+
+    def forward(part: slice) -> None:
+        for n in range(part.start, part.stop):
+            choice[n] = -1
+            for tap, (windows, cells) in _taps(rows, columns):
+                candidate, best = x[n][cells], y[n][windows]
+                chosen = choice[n][windows]
+                better = (candidate.real > best.real) | np.isnan(candidate) | (chosen < 0)
+                np.copyto(best, candidate, where=better)
+                np.copyto(chosen, tap, where=better)
+
+    threads.run(forward, parts)
+
+    def backward(dy: np.ndarray) -> np.ndarray:
+        require_gradient("max_pool2d", dy, choice.shape, x.dtype)
+        dx = np.zeros(x.shape, x.dtype)
+
+        def part_of_backward(part: slice) -> None:
+            for n in range(part.start, part.stop):
+                for tap, (windows, cells) in _taps(rows, columns):
+                    dx[n][cells] += np.where(choice[n][windows] == tap, dy[n][windows], 0)
+
+        threads.run(part_of_backward, parts)
+        return dx
+
+    return y, backward
+
+
+def _taps(rows: Axis, columns: Axis):
+    """Each tap i·kw + j in row-major order, with its windows and cells as indices (C, rows, columns)."""
+    for i in range(rows.kernel):
+        row_windows, row_cells = rows.tap(i)
+        for j in range(columns.kernel):
+            column_windows, column_cells = columns.tap(j)
+            yield i * columns.kernel + j, (
+                (slice(None), row_windows, column_windows),
+                (slice(None), row_cells, column_cells),
+            )
+
+
+def _axes(
+    op: str,
+    x: np.ndarray,
+    kernel_size: Pair,
+    stride: Pair | None,
+    padding: Pair,
+    dilation: Pair,
+    ceil_mode: bool,
+) -> tuple[Axis, Axis]:
+    """The windows along rows and columns."""
+    require_arrays(op, x=x)
+    require_axes(op, "x", x, "N C H W")
+    kernels = pair(op, "kernel_size", kernel_size, 1)
+    strides = pair(op, "stride", kernels if stride is None else stride, 1)
+    paddings = pair(op, "padding", padding, 0)
+    dilations = pair(op, "dilation", dilation, 1)
+    if any(2 * p > k for p, k in zip(paddings, kernels, strict=True)):
+        raise ValueError(
+            f"{op}: padding is {padding}, expected at most half of the window {kernel_size}"
+        )
+    rows, columns = (
+        Axis(size, kernel, s, p, p, d, bool(ceil_mode))
+        for size, kernel, s, p, d in zip(
+            x.shape[2:], kernels, strides, paddings, dilations, strict=True
+        )
+    )
+    if min(*x.shape[2:], rows.output, columns.output) < 1:
+        raise ValueError(
+            f"{op}: a window of {kernel_size} with dilation {dilation} does not fit into images of "
+            f"{x.shape[2:]} padded by {padding}"
+        )
+    return rows, columns

@@ -1,0 +1,181 @@
+"""Windows that slide over images: where they lie, and `unfold` and `fold`, the one linear gather.
+
+Along one axis a window of k taps slides over n cells that are padded by `before` and `after`.
+Tap i of window o lies at the padded position o·stride + i·dilation, that is at the cell
+o·stride − before + i·dilation; `Axis` holds this arithmetic. Pooling walks over the taps of two
+axes (`Axis.tap`); convolution wants the taps of all windows side by side as the columns of a
+matrix (`Unfold`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+PATCH_BYTES = 3_000_000  # patches of one slice of the batch: about what a core's caches hold
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The windows along one axis of an image.
+
+    size: cells of the image. kernel: taps of a window. stride: cells from one window to the next.
+    dilation: cells from one tap to the next. before, after: padding. ceil_mode: one window more
+    where the last one would leave cells over, as long as it starts on a cell or on `before`.
+    """
+
+    size: int
+    kernel: int
+    stride: int = 1
+    before: int = 0
+    after: int = 0
+    dilation: int = 1
+    ceil_mode: bool = False
+
+    @cached_property
+    def output(self) -> int:
+        """How many windows there are (below 1 where the kernel does not fit)."""
+        room = self.size + self.before + self.after - self.dilation * (self.kernel - 1) - 1
+        if not self.ceil_mode:
+            return room // self.stride + 1
+        windows = -(-room // self.stride) + 1
+        last_starts_outside = (windows - 1) * self.stride >= self.size + self.before
+        return windows - last_starts_outside
+
+    def tap(self, i: int) -> tuple[slice, slice]:
+        """The windows whose tap i lies on a cell, and those cells: two slices of equal length."""
+        offset = i * self.dilation - self.before  # window o has its tap at o·stride + offset
+        first = max(0, -(offset // self.stride))
+        last = min(self.output - 1, (self.size - 1 - offset) // self.stride)
+        if last < first:
+            return slice(0, 0), slice(0, 0)
+        cells = slice(
+            first * self.stride + offset, last * self.stride + offset + 1, self.stride
+        )
+        return slice(first, last + 1), cells
+
+    def cells(self, padded: bool = False) -> np.ndarray:
+        """How many taps of each window lie on cells (or on cells and padding): (output,) ints."""
+        starts = np.arange(self.output) * self.stride - self.before
+        low, high = (-self.before, self.size + self.after) if padded else (0, self.size)
+        taps = starts[:, None] + np.arange(self.kernel) * self.dilation  # (output, kernel)
+        return ((taps >= low) & (taps < high)).sum(axis=1)
+
+    def phases(self) -> Iterator[tuple[slice, slice]]:
+        """For each remainder a of padded positions by the stride: its cells, and their places."""
+        for a in range(self.stride):
+            cells = range((a - self.before) % self.stride, self.size, self.stride)
+            place = (cells.start + self.before) // self.stride
+            yield slice(cells.start, None, self.stride), slice(place, place + len(cells))
+
+    @cached_property
+    def pitch(self) -> int:
+        """Cells from the start of one row to that of the next in the layout of `Unfold`."""
+        cells = max(self.size + max(self.before, self.after), self.output * self.stride)
+        return -(-cells // self.stride) * self.stride
+
+
+class Unfold:
+    """The linear map from images to patches, its adjoint `fold`, and the scratch memory of both.
+
+    Definition (r, c: the axes of rows and columns; x is zero outside of the image)
+        patches[k, i, j, s, p, q] = x[s, k, p·stride_r − before_r + i·dilation_r,
+                                            q·stride_c − before_c + j·dilation_c]
+
+    for image s, channel k, tap (i, j), window (p, q). A convolution is then one matrix product,
+    w (O, C·kh·kw) times patches (C·kh·kw, windows); its backward pass needs the same matrix and
+    the adjoint of the map, which adds every patch back to the cells it came from.
+
+    Layout
+        For speed, tap (i, j) of all windows is to be one contiguous run. Take stride 1 first. All
+        images of one channel lie in one flat run, rows pitch_c cells apart and images pitch_r rows
+        apart, with zeros in between. The tap of the window at position t of this run lies at
+        t + i·dilation_r·pitch_c + j·dilation_c: the same run, shifted. The zeros behind a row serve
+        as those before the next one too: pitch ≥ size + max(before, after) leaves both their room.
+        The same holds for the rows of zeros between two images.
+
+        With a stride, tap i of window p lies at the padded position p·stride + i·dilation, whose
+        remainder by the stride is the same for all p. So cells are laid out in stride_r·stride_c
+        phases, one for each pair of remainders, and inside a phase all of the above holds.
+
+        Some positions of the run are no windows (p ≥ output_r or q ≥ output_c). `crop` leaves them
+        out of a product, and its adjoint `spread` sets them to zero. (Zero times an infinite weight
+        or cell is NaN: where values are infinite, gradients may be NaN in place of infinite.)
+    """
+
+    def __init__(self, rows: Axis, columns: Axis, channels: int, images: int, dtype: np.dtype):
+        self.rows, self.columns, self.images = rows, columns, images
+        self._grid = (rows.pitch // rows.stride, columns.pitch // columns.stride)  # of one phase
+        self.length = images * self._grid[0] * self._grid[1]
+        taps = (rows.kernel, columns.kernel)
+        margin = self._shift(rows.kernel - 1, columns.kernel - 1)
+        self._phases = np.empty((channels, rows.stride, columns.stride, self.length + margin), dtype)
+        self._patches = np.empty((channels, *taps, self.length), dtype)
+
+    @classmethod
+    def of_part(cls, rows: Axis, columns: Axis, x: np.ndarray, part: slice) -> "Unfold":
+        """For so many images of x[part] at a time as keep their patches within PATCH_BYTES."""
+        patch_bytes = x.shape[1] * rows.kernel * columns.kernel * x.itemsize
+        fitting = PATCH_BYTES // (patch_bytes * rows.pitch * columns.pitch)
+        return cls(rows, columns, x.shape[1], max(1, min(fitting, part.stop - part.start)), x.dtype)
+
+    @property
+    def scratch(self) -> np.ndarray:
+        """The patches' memory, (C, kh·kw, length): for a product to be handed to `fold`."""
+        return self._patches.reshape(len(self._patches), -1, self.length)
+
+    def unfold(self, x: np.ndarray) -> np.ndarray:
+        """Images (s ≤ images, C, H, W) to patches (C, kh·kw, length), valid until the next call."""
+        self._phases[...] = 0
+        for image_cells, phase_cells in self._cells(x):
+            phase_cells[...] = image_cells
+        for i, j, tap in self._taps():
+            self._patches[:, i, j] = tap
+        return self.scratch
+
+    def fold(self, patches: np.ndarray, dx: np.ndarray) -> None:
+        """The adjoint of `unfold`: patches (C, kh·kw, length) added up into the images dx."""
+        self._phases[...] = 0
+        for i, j, tap in self._taps():
+            tap += patches.reshape(self._patches.shape)[:, i, j]
+        for image_cells, phase_cells in self._cells(dx):
+            image_cells[...] = phase_cells
+
+    def crop(self, run: np.ndarray, images: int) -> np.ndarray:
+        """The windows of a run (O, length), as a view (images, O, output_r, output_c)."""
+        grid = run.reshape(-1, self.images, *self._grid)
+        return grid[:, :images, : self.rows.output, : self.columns.output].transpose(1, 0, 2, 3)
+
+    def spread(self, dy: np.ndarray, run: np.ndarray) -> None:
+        """The adjoint of `crop`: dy (s, O, output_r, output_c) into a run (O, length)."""
+        run[...] = 0
+        self.crop(run, len(dy))[...] = dy
+
+    def _shift(self, i: int, j: int) -> int:
+        """How far the run of tap (i, j) begins from the start of its phase."""
+        down = i * self.rows.dilation // self.rows.stride
+        right = j * self.columns.dilation // self.columns.stride
+        return down * self._grid[1] + right
+
+    def _taps(self) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Each tap (i, j) with its run (C, length), a view of the phases."""
+        for i in range(self.rows.kernel):
+            for j in range(self.columns.kernel):
+                phase = self._phases[
+                    :,
+                    i * self.rows.dilation % self.rows.stride,
+                    j * self.columns.dilation % self.columns.stride,
+                ]
+                shift = self._shift(i, j)
+                yield i, j, phase[:, shift : shift + self.length]
+
+    def _cells(self, x: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """For each phase: the cells of images x (s, C, H, W) in it, and their place, as views."""
+        for a, (cells_r, places_r) in enumerate(self.rows.phases()):
+            for b, (cells_c, places_c) in enumerate(self.columns.phases()):
+                grid = self._phases[:, a, b, : self.length].reshape(-1, self.images, *self._grid)
+                yield (
+                    x[:, :, cells_r, cells_c].transpose(1, 0, 2, 3),
+                    grid[:, : len(x), places_r, places_c],
+                )
