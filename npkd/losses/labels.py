@@ -1,0 +1,53 @@
+"""Losses against labels."""
+
+import numpy as np
+
+from npkd.losses.reduction import divisor_of
+from npkd.ops import log_softmax
+from npkd.ops.contract import require_axes
+
+
+def cross_entropy(
+    logits: np.ndarray, labels: np.ndarray, *, reduction: str = "batchmean"
+) -> tuple[np.ndarray, np.ndarray]:
+    """The negative log-likelihood of the labels under softmax(logits).
+
+    Shapes
+        logits (B, C), labels (B,) integers from 0 to C − 1
+        →  value (), or (B,) for "none"; gradient (B, C)
+
+    Definition (l_b the label of sample b)
+        loss_b = −log softmax(logits_b)[l_b]
+        "sum": Σ_b loss_b      "batchmean": Σ_b loss_b / B      "none": loss_b
+
+    Gradient by the logits
+        ∂ log softmax(z)[l] / ∂z[c] = [c = l] − softmax(z)[c], so
+        gradient[b,c] = softmax(logits_b)[c] − [c = l_b], divided by B for "batchmean"
+
+    Conventions: "batchmean" is what frameworks call "mean".
+
+    Raises ValueError if shapes do not go together, if labels are no integers or out of range, for
+    an empty batch under "batchmean", or for another reduction.
+
+    Source: the definition is that of torch.nn.functional.cross_entropy with class indices.
+    """
+    log_p, backward = log_softmax(logits)
+    require_axes("cross_entropy", "logits", logits, "B C")
+    labels = np.asarray(labels)
+    if labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"cross_entropy: labels are {labels.dtype} {labels.shape}, expected integers "
+            f"({len(logits)},) as logits are {logits.shape}"
+        )
+    if labels.size and not 0 <= labels.min() <= labels.max() < logits.shape[1]:
+        raise ValueError(
+            f"cross_entropy: labels go from {labels.min()} to {labels.max()}, expected "
+            f"0 to {logits.shape[1] - 1}"
+        )
+    divisor = divisor_of("cross_entropy", reduction, batchmean=len(logits), sum=1, none=1)
+    of_label = np.zeros_like(logits)
+    of_label[np.arange(len(labels)), labels] = 1
+    value = -log_p[np.arange(len(labels)), labels]
+    if reduction != "none":
+        value = value.sum() / divisor
+    return value, backward(-of_label / divisor)

@@ -1,0 +1,45 @@
+"""A loss against the teacher mixed with one against the labels."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from npkd.losses.distance import l2
+from npkd.losses.labels import cross_entropy
+
+Loss = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def mix(
+    student: np.ndarray,
+    teacher: np.ndarray,
+    labels: np.ndarray,
+    *,
+    alpha: float,
+    soft: Loss = l2,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Part labels, part teacher: (1 − α) · cross-entropy + α · soft loss.
+
+    Shapes
+        student, teacher (B, C), labels (B,) integers  →  value (), gradient (B, C)
+
+    Definition
+        value = (1 − α) cross_entropy(student, labels) + α soft(student, teacher)
+
+    Gradient by the student
+        the same sum of their gradients
+
+    Conventions: α is the share of the teacher, as in Hinton et al. 2015; some give the name to the
+    share of the labels. Both losses are means over the batch. At α = 0 or 1 the other loss counts
+    nothing, yet its values must still be finite.
+
+    Raises ValueError if α is outside of [0, 1], and what the two losses raise.
+
+    Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", section 2.
+    """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"mix: alpha is {alpha!r}, expected a number from 0 to 1")
+    hard_value, hard_gradient = cross_entropy(student, labels)
+    soft_value, soft_gradient = soft(student, teacher)
+    value = (1 - alpha) * hard_value + alpha * soft_value
+    return value, (1 - alpha) * hard_gradient + alpha * soft_gradient

@@ -1,0 +1,123 @@
+"""Stochastic gradient descent, and learning rates that change with the step."""
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from npkd import threads
+
+Schedule = Callable[[int], float]
+
+CHUNK = 1 << 16  # entries updated at a time: all they need stays in a core's cache
+
+
+class SGD:
+    """Gradient descent with momentum and weight decay.
+
+    Definition (θ parameters, g gradients, v velocity, zero before the first step)
+        v ← μ v + (g + λ θ)
+        θ ← θ − lr v
+
+    lr: the learning rate α, may be set anew before each step. momentum: μ. weight_decay: λ, the
+    gradient of (λ/2)‖θ‖². With μ = λ = 0 this is the document's θ ← θ − α ∂L/∂θ.
+
+    Conventions: PyTorch's. The rate stands outside of v, so a change of lr acts at once on all that
+    v has gathered; no factor (1 − μ); λ applies to every parameter, biases too.
+
+    Raises ValueError if lr or λ is negative or not finite, or if μ is outside of [0, 1).
+    """
+
+    def __init__(self, lr: float, momentum: float = 0.0, weight_decay: float = 0.0):
+        for name, value, below in (
+            ("lr", lr, math.inf),
+            ("momentum", momentum, 1.0),
+            ("weight_decay", weight_decay, math.inf),
+        ):
+            if not 0 <= value < below:
+                raise ValueError(f"SGD: {name} is {value!r}, expected a number in [0, {below})")
+        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
+        self.velocity: dict[str, np.ndarray] = {}
+
+    def step(self, params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
+        """Update `params` in place by `grads`, which has the same keys, shapes and dtypes.
+
+        Raises ValueError if it has not; then nothing is updated.
+        """
+        _require_alike(params, grads)
+        for name, theta in params.items():
+            if self.momentum and name not in self.velocity:
+                self.velocity[name] = np.zeros_like(theta)
+            self._step_one(theta, grads[name], self.velocity.get(name))
+
+    def _step_one(self, theta: np.ndarray, g: np.ndarray, v: np.ndarray | None) -> None:
+        """One parameter, some rows at a time."""
+        theta, g = np.atleast_1d(theta, g)
+        v = None if v is None else np.atleast_1d(v)
+        rows = max(1, CHUNK * len(theta) // max(1, theta.size))
+
+        def update(part: slice) -> None:
+            for chunk in threads.slices(part, rows):
+                step = g[chunk]
+                if self.weight_decay:
+                    step = step + self.weight_decay * theta[chunk]  # g + λ θ
+                if v is not None:
+                    v[chunk] *= self.momentum
+                    v[chunk] += step
+                    step = v[chunk]
+                theta[chunk] -= self.lr * step
+
+        threads.run(update, threads.parts(len(theta), work=10 * theta.size))
+
+
+def constant(lr: float, *, warmup: int = 0) -> Schedule:
+    """The same rate at every step: lr(t) = lr, after a linear warm-up (see `warmed_up`)."""
+    return warmed_up(lambda step: lr, warmup)
+
+
+def stepwise(lr: float, *, every: int, factor: float = 0.1, warmup: int = 0) -> Schedule:
+    """A rate that falls by `factor` every so many steps: lr(t) = lr · factor^⌊t / every⌋."""
+    if every < 1:
+        raise ValueError(f"stepwise: every is {every}, expected at least 1")
+    return warmed_up(lambda step: lr * factor ** (step // every), warmup)
+
+
+def cosine(lr: float, *, steps: int, warmup: int = 0) -> Schedule:
+    """A rate that falls from lr to 0 along half a cosine wave, after the warm-up.
+
+    lr(t) = lr · ½ (1 + cos(π (t − warmup) / (steps − warmup))) for t from warmup to steps, then 0.
+
+    Source: Loshchilov and Hutter 2017, "SGDR", equation 5, without restarts.
+    """
+    if not 0 <= warmup < steps:
+        raise ValueError(f"cosine: warmup is {warmup} of {steps} steps, expected fewer than steps")
+
+    def rate(step: int) -> float:
+        done = min(1.0, (step - warmup) / (steps - warmup))
+        return lr * 0.5 * (1 + math.cos(math.pi * done))
+
+    return warmed_up(rate, warmup)
+
+
+def warmed_up(schedule: Schedule, warmup: int) -> Schedule:
+    """`schedule`, but for the first `warmup` steps its rate at `warmup`, times (t + 1) / (warmup + 1).
+
+    Source: Goyal et al. 2017, "Accurate, Large Minibatch SGD", section 2.2.
+    """
+    if warmup < 0:
+        raise ValueError(f"warm-up is {warmup} steps, expected at least 0")
+    return lambda step: (
+        schedule(step) if step >= warmup else schedule(warmup) * (step + 1) / (warmup + 1)
+    )
+
+
+def _require_alike(params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
+    if params.keys() != grads.keys():
+        differ = ", ".join(sorted(params.keys() ^ grads.keys()))
+        raise ValueError(f"SGD: params and grads have different names: {differ}")
+    for name, theta in params.items():
+        g = grads[name]
+        if g.shape != theta.shape or g.dtype != theta.dtype:
+            raise ValueError(
+                f"SGD: {name} is {theta.dtype} {theta.shape}, its gradient {g.dtype} {g.shape}"
+            )
