@@ -1,0 +1,14 @@
+"""CNN knowledge distillation in pure NumPy, with explicit backward passes.
+
+The chain that every number stands on: `definitions` (the formulas as scalar loops), `ops` (the
+same, fast, forward and backward side by side), `layers` and `models`, `losses`, `optim`, `distill`.
+"""
+
+from npkd import losses, ops
+from npkd.models import LargeCNN, SmallCNN
+from npkd.optim import SGD
+from npkd.threads import get_num_threads, set_num_threads
+
+__version__ = "0.1.0"
+
+__all__ = ["SGD", "LargeCNN", "SmallCNN", "get_num_threads", "losses", "ops", "set_num_threads"]
