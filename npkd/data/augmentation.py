@@ -1,0 +1,57 @@
+"""Data augmentation: each time an image is shown, a slightly different version of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """A random shift of each image, and a random left-right flip.
+
+    shift   up to this many pixels, both down or up and right or left, every pair of whole steps
+            equally likely; cells that come in from outside are black (0). The same thing as a
+            random crop of the image padded by `shift`.
+    flip    whether to mirror an image left to right, with probability 1/2. Not for digits.
+
+    Raises ValueError if shift is negative.
+    """
+
+    shift: int = 0
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.shift < 0:
+            raise ValueError(f"Augmentation: shift is {self.shift}; expected 0 or more pixels")
+
+    def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A new array of altered images; `images` stays as it is.
+
+        Shapes
+            images (N, C, H, W) uint8  →  (N, C, H, W) uint8
+
+        Definition, with s = shift, cells outside the image 0, and for each n
+        r[n], c[n] uniform in 0..2s (drawn in this order, then the flips)
+            y[n,k,i,j] = images[n, k, i + r[n] − s, j + c[n] − s]
+            y[n,k,i,j] ← y[n, k, i, W − 1 − j]    where n is flipped
+
+        Raises ValueError for anything but a 4-D uint8 array.
+        """
+        if images.ndim != 4 or images.dtype != np.uint8:
+            raise ValueError(
+                f"Augmentation takes (N, C, H, W) images of uint8, before normalisation; "
+                f"got shape {images.shape} of {images.dtype}"
+            )
+        count, _, height, width = images.shape
+        rows = rng.integers(0, 2 * self.shift + 1, count)
+        columns = rng.integers(0, 2 * self.shift + 1, count)
+
+        around = (self.shift, self.shift)
+        padded = np.pad(images, ((0, 0), (0, 0), around, around))
+        crops = sliding_window_view(padded, (height, width), (2, 3))  # (N, C, 2s+1, 2s+1, H, W)
+        shifted = crops[np.arange(count), :, rows, columns]  # (N, C, H, W), a copy
+        if self.flip:
+            flipped = rng.random(count) < 0.5
+            shifted[flipped] = shifted[flipped, :, :, ::-1]
+        return shifted

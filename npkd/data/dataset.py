@@ -1,0 +1,88 @@
+"""What every source of images is brought to: a training part, a test part, class names."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from npkd.data.augmentation import Augmentation
+from npkd.files import BadInput
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled images, as stored: uint8, before augmentation and normalisation.
+
+    train_images, test_images   (N, 3, 32, 32) uint8, channels red, green, blue
+    train_labels, test_labels   (N,) int64, indices into class_names
+    augmentation                what suits these images; digits, for one, must not be flipped
+    """
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    class_names: tuple[str, ...]
+    augmentation: Augmentation
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    def hold_out(self, every: int = 5) -> "Dataset":
+        """Training images alone, split anew: every fifth of each class becomes the test part.
+
+        Settings are tuned on this, so that the real test images stay unseen.
+        """
+        kept, held_out = split(self.train_labels, every)
+        return replace(
+            self,
+            train_images=self.train_images[kept],
+            train_labels=self.train_labels[kept],
+            test_images=self.train_images[held_out],
+            test_labels=self.train_labels[held_out],
+        )
+
+
+def split(labels: np.ndarray, every: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (train, test), both sorted: of each class, every fifth image is for testing.
+
+    Counted within the class from 0, in the order of `labels`, these are positions 4, 9, 14, …
+
+    Raises ValueError if `every` is below 2, which would leave nothing to train on.
+    """
+    if every < 2:
+        raise ValueError(f"split: every is {every}; expected 2 or more")
+    is_test = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        is_test[members[every - 1 :: every]] = True
+    return np.flatnonzero(~is_test), np.flatnonzero(is_test)
+
+
+def standard_form(images: np.ndarray, origin: str | Path) -> np.ndarray:
+    """Images in any accepted layout, as (N, 3, 32, 32).
+
+    Shapes
+        images (N, H, W), (N, 1, H, W), (N, 3, H, W) or (N, H, W, 3), uint8, with H = W = 28 or 32
+
+    A single channel is repeated to three; 28×28 gets a black (0) border two cells wide.
+
+    Raises BadInput, naming `origin`, for any other shape or type.
+    """
+    given = f"shape {images.shape} of {images.dtype}"
+    if images.ndim == 3:
+        images = images[:, None]  # (N, 1, H, W)
+    elif images.ndim == 4 and images.shape[3] == 3:
+        images = images.transpose(0, 3, 1, 2)  # (N, 3, H, W)
+    accepted = [(channels, size, size) for channels in (1, 3) for size in (28, 32)]
+    if images.dtype != np.uint8 or images.shape[1:] not in accepted:
+        raise BadInput(
+            f"{origin}: images have {given}; expected uint8 of 28×28 or 32×32 pixels, as "
+            "(N, H, W), (N, 1, H, W), (N, 3, H, W) or (N, H, W, 3)"
+        )
+    border = (32 - images.shape[2]) // 2
+    if images.shape[1] == 1:
+        images = images.repeat(3, axis=1)
+    return np.pad(images, ((0, 0), (0, 0), (border, border), (border, border)))

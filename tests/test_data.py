@@ -1,0 +1,760 @@
+"""npkd.data: what is read is what was stored, what is malformed is refused in one line, and
+augmentation, normalisation and batches are what their definitions say.
+"""
+
+import os
+import pickle
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npkd.data import (
+    Augmentation,
+    Dataset,
+    Normalisation,
+    batches,
+    load,
+    low_resolution,
+    split,
+)
+from npkd.files import BadInput
+
+SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "cifar10"
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def random_images(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.integers(0, 256, shape, dtype=np.uint8)
+
+
+def refusal(source: Path | str) -> str:
+    """The one line with which load refuses the source."""
+    with pytest.raises(BadInput) as caught:
+        load(source)
+    message = str(caught.value)
+    assert str(source) in message
+    assert "\n" not in message
+    return message
+
+
+# Splits
+
+
+@given(st.lists(st.integers(0, 4), max_size=60), st.integers(2, 7))
+def test_split_takes_every_nth_of_each_class_and_loses_none(labels, every):
+    train, test = split(np.array(labels, int), every)
+    seen = dict.fromkeys(range(5), 0)
+    expected = []
+    for index, label in enumerate(labels):
+        seen[label] += 1
+        if seen[label] % every == 0:
+            expected.append(index)
+    assert test.tolist() == expected
+    assert train.tolist() == [index for index in range(len(labels)) if index not in expected]
+
+
+def test_split_into_nothing_to_train_on_is_refused():
+    with pytest.raises(ValueError, match="every is 1; expected 2 or more"):
+        split(np.arange(3), every=1)
+
+
+def test_hold_out_tests_on_training_images_only():
+    data = load("mnist5k")
+    tuning = data.hold_out(every=4)
+    kept, held_out = split(data.train_labels, 4)
+    np.testing.assert_array_equal(tuning.train_images, data.train_images[kept])
+    np.testing.assert_array_equal(tuning.train_labels, data.train_labels[kept])
+    np.testing.assert_array_equal(tuning.test_images, data.train_images[held_out])
+    np.testing.assert_array_equal(tuning.test_labels, data.train_labels[held_out])
+    assert tuning.augmentation == data.augmentation
+    assert tuning.num_classes == 10
+
+
+# The bundled digits
+
+
+def test_the_bundled_digits_are_4000_for_training_and_1000_for_testing():
+    data = load("mnist5k")
+    assert data.name == "mnist5k"
+    assert data.class_names == tuple("0123456789")
+    assert data.num_classes == 10
+    assert data.augmentation == Augmentation(shift=2, flip=False)
+    for images, labels, count in (
+        (data.train_images, data.train_labels, 400),
+        (data.test_images, data.test_labels, 100),
+    ):
+        assert images.shape == (10 * count, 3, 32, 32)
+        assert images.dtype == np.uint8
+        assert labels.dtype == np.int64
+        assert np.bincount(labels).tolist() == [count] * 10
+
+
+def test_the_bundled_digits_are_padded_with_black_and_have_three_equal_channels():
+    stored = np.load(Path(sys.modules["npkd.data"].__file__).with_name("mnist5k.npz"))
+    images = load("mnist5k").test_images
+    inside = images[:, :, 2:30, 2:30]
+    for channel in range(3):
+        np.testing.assert_array_equal(inside[:, channel], stored["images"][4::5])
+    assert images.sum(dtype=np.int64) == inside.sum(dtype=np.int64)
+
+
+# CIFAR-10
+
+
+def write_binary(path: Path, images: np.ndarray, labels: list[int]) -> None:
+    """The official binary layout, written a record at a time."""
+    with open(path, "wb") as file:
+        for image, label in zip(images, labels, strict=True):
+            file.write(bytes([label]) + image.tobytes())
+
+
+def write_pickle(path: Path, images: np.ndarray, labels: object, protocol: int = 4) -> None:
+    content = {
+        b"batch_label": b"training batch 1 of 5",
+        b"labels": labels,
+        b"data": images.reshape(-1, 3072),
+        b"filenames": [b"a.png"] * len(images),
+    }
+    path.write_bytes(pickle.dumps(content, protocol))
+
+
+def python2_pickle(images: np.ndarray, labels: list[int]) -> bytes:
+    """Byte for byte what Python 2's cPickle wrote at protocol 2, as the official files have it."""
+
+    def string(text: bytes) -> bytes:
+        return b"T" + struct.pack("<I", len(text)) + text
+
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n"
+        + b"K\x00\x85"
+        + string(b"b")
+        + b"\x87R"
+        + b"(K\x01"
+        + b"M"
+        + struct.pack("<H", len(images))
+        + b"M\x00\x0c\x86"
+        + b"cnumpy\ndtype\n"
+        + string(b"u1")
+        + b"K\x00K\x01\x87R"
+        + b"(K\x03"
+        + string(b"|")
+        + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        + b"\x89"
+        + string(images.tobytes())
+        + b"tb"
+    )
+    numbers = b"](" + b"".join(b"K" + bytes([label]) for label in labels) + b"e"
+    return b"\x80\x02}(" + string(b"data") + array + string(b"labels") + numbers + b"u."
+
+
+@pytest.fixture
+def cifar():
+    """Two training files and a test file's worth of images, with every label among them."""
+    rng = np.random.default_rng(0)
+    return [
+        (random_images(rng, count, 3, 32, 32), [(3 * index) % 10 for index in range(count)])
+        for count in (12, 11, 10)
+    ]
+
+
+NAMES = ("data_batch_2", "data_batch_5", "test_batch")
+
+
+def assert_is(data: Dataset, parts: list) -> None:
+    """The data set holds exactly these parts, the last one for testing."""
+    *training, (test_images, test_labels) = parts
+    np.testing.assert_array_equal(data.train_images, np.concatenate([part[0] for part in training]))
+    np.testing.assert_array_equal(data.train_labels, np.concatenate([part[1] for part in training]))
+    np.testing.assert_array_equal(data.test_images, test_images)
+    np.testing.assert_array_equal(data.test_labels, test_labels)
+    assert data.train_images.dtype == data.test_images.dtype == np.uint8
+    assert data.train_labels.dtype == data.test_labels.dtype == np.int64
+    assert data.class_names[0] == "airplane"
+    assert data.num_classes == 10
+    assert data.augmentation == Augmentation(shift=4, flip=True)
+
+
+@pytest.fixture
+def binary(tmp_path, cifar):
+    for name, (images, labels) in zip(NAMES, cifar, strict=True):
+        write_binary(tmp_path / f"{name}.bin", images, labels)
+    return tmp_path
+
+
+@pytest.fixture
+def pickled(tmp_path, cifar):
+    for name, (images, labels) in zip(NAMES, cifar, strict=True):
+        write_pickle(tmp_path / name, images, labels)
+    return tmp_path
+
+
+def test_the_binary_layout_comes_back_bit_for_bit(binary, cifar):
+    assert_is(load(binary), cifar)
+    assert load(str(binary)).name == binary.name
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_the_python_layout_comes_back_bit_for_bit(tmp_path, cifar, protocol):
+    for name, (images, labels) in zip(NAMES, cifar, strict=True):
+        write_pickle(tmp_path / name, images, labels, protocol)
+    assert_is(load(tmp_path), cifar)
+
+
+@pytest.mark.filterwarnings("ignore")  # NumPy's own unpickling, our judge, frowns on old pickles
+def test_the_python_layout_as_python_2_wrote_it_comes_back_bit_for_bit(tmp_path, cifar):
+    for name, (images, labels) in zip(NAMES, cifar, strict=True):
+        (tmp_path / name).write_bytes(python2_pickle(images, labels))
+    content = pickle.loads((tmp_path / "test_batch").read_bytes(), encoding="bytes")
+    np.testing.assert_array_equal(content[b"data"], cifar[2][0].reshape(10, -1))  # a fair test
+    assert_is(load(tmp_path), cifar)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<i8", ">i4"])
+def test_the_python_layout_may_have_text_keys_an_array_of_labels_and_any_order(
+    tmp_path, cifar, dtype
+):
+    for name, (images, labels) in zip(NAMES, cifar, strict=True):
+        data = np.asfortranarray(images.reshape(len(images), -1))
+        content = {"data": data, "labels": np.array(labels, dtype)}
+        (tmp_path / name).write_bytes(pickle.dumps(content))
+    assert_is(load(tmp_path), cifar)
+
+
+def test_class_names_are_those_of_the_folder_if_it_names_them(binary):
+    (binary / "batches.meta.txt").write_text("\n".join("abcdefghij") + "\n\n")
+    assert load(binary).class_names == tuple("abcdefghij")
+    (binary / "batches.meta.txt").write_text("a\n")
+    assert "names 1 classes; expected two or more" in refusal_within(binary)
+
+
+def refusal_within(folder: Path) -> str:
+    """The refusal of a folder, which may name a file inside it."""
+    message = refusal(folder)
+    assert message.startswith(str(folder))
+    return message
+
+
+def test_a_binary_file_cut_inside_a_record_is_refused_with_what_is_left_over(binary):
+    path = binary / "data_batch_5.bin"
+    path.write_bytes(path.read_bytes()[:-73])
+    message = refusal_within(binary)
+    assert "data_batch_5.bin" in message
+    assert "after 10 whole records, 3000 bytes of 3073 are left over" in message
+
+
+@pytest.mark.parametrize("name", ["data_batch_2.bin", "test_batch.bin"])
+def test_an_empty_binary_file_is_refused(binary, name):
+    (binary / name).write_bytes(b"")
+    assert f"{name}: empty" in refusal_within(binary)
+
+
+def test_a_label_out_of_range_is_refused_with_its_record(binary, cifar):
+    images, labels = cifar[1]
+    write_binary(binary / "data_batch_5.bin", images, [*labels[:7], 10, *labels[8:]])
+    assert "record 7, counted from 0, has the label 10; expected 0 to 9" in refusal_within(binary)
+
+
+def test_a_missing_part_is_refused(binary):
+    (binary / "test_batch.bin").rename(binary / "elsewhere")
+    assert "no test file test_batch.bin" in refusal_within(binary)
+    for name in NAMES[:2]:
+        (binary / f"{name}.bin").unlink()
+    (binary / "elsewhere").rename(binary / "test_batch.bin")
+    assert "no training file data_batch_1.bin" in refusal_within(binary)
+
+
+def test_training_images_of_one_class_are_refused(binary, cifar):
+    for name, (images, labels) in zip(NAMES[:2], cifar[:2], strict=True):
+        write_binary(binary / f"{name}.bin", images, [4] * len(labels))
+    assert "all of one class" in refusal_within(binary)
+
+
+PIXELS = np.zeros((3, 3072), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ([PIXELS], "holds a list; expected a dictionary"),
+        ({"labels": [0, 1, 2]}, "lacks data"),
+        ({"data": PIXELS}, "or labels"),
+        ({"data": PIXELS, "labels": [0, 1, "2"]}, "or labels"),
+        ({"data": PIXELS.tolist(), "labels": [0, 1, 2]}, "lacks data"),
+        ({"data": PIXELS[:, 1:], "labels": [0, 1, 2]}, r"(3, 3071) of uint8"),
+        ({"data": PIXELS.astype(int), "labels": [0, 1, 2]}, r"(3, 3072) of int64"),
+        ({"data": PIXELS, "labels": []}, "one for each of 3 images"),
+        ({"data": PIXELS, "labels": [0, 1]}, "one for each of 3 images"),
+        ({"data": PIXELS, "labels": [0, 2**70, 2]}, "expected whole numbers"),
+        ({"data": PIXELS, "labels": [0, -1, 2]}, "record 1, counted from 0, has the label -1"),
+        ({"data": PIXELS.astype(float), "labels": [0, 1, 2]}, "an array of float64"),
+        ({"data": np.array([None, 1]), "labels": [0, 1, 2]}, "an array of object"),
+    ],
+)
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_pickle_with_anything_but_pixels_and_labels_is_refused(
+    pickled, content, expected, protocol
+):
+    (pickled / "data_batch_5").write_bytes(pickle.dumps(content, protocol))
+    message = refusal_within(pickled)
+    assert "data_batch_5" in message
+    assert expected in message
+
+
+def test_a_pickle_of_no_images_is_refused(pickled):
+    write_pickle(pickled / "test_batch", PIXELS[:0], [])
+    assert "test_batch: empty" in refusal_within(pickled)
+
+
+class Calls:
+    """Pickles as a call of a function."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_that_would_run_code_is_refused_and_nothing_runs(pickled, protocol):
+    trace = pickled / "it-ran"
+    for function, arguments in (
+        (os.system, (f"touch {trace}",)),
+        (open, (str(trace), "w")),
+        (eval, (f"open({str(trace)!r}, 'w')",)),
+        (np.save, (str(trace), 0)),
+    ):
+        harmful = pickle.dumps({"data": PIXELS, "labels": Calls(function, *arguments)}, protocol)
+        (pickled / "data_batch_5").write_bytes(harmful)
+        message = refusal_within(pickled)
+        assert f".{function.__name__}, which no array needs" in message
+        assert not list(pickled.glob("it-ran*"))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b"c_codecs\nencode\n(S'a'\nS'bz2'\ntR", "asks for the encoding"),
+        (b"cnumpy\ndtype\n(S'V8'\ntR", "an array of |V8"),
+        (b"cnumpy\ndtype\n(S'(999999999,)u1'\ntR", "an array of ('u1', (999999999,))"),
+        (b"cnumpy\nndarray\n(S'pixels'\ntR", "data has shape (0,) of uint8"),
+        (b"cnumpy\nndarray\n", "lacks data"),
+        (b"cnumpy\ndtype\n)\x81", "lacks data"),
+    ],
+)
+def test_what_a_pickle_may_call_makes_nothing_but_arrays_of_whole_numbers(pickled, value, expected):
+    crafted = b"}(S'labels'\n(I0\nI1\nlS'data'\n" + value + b"u."
+    (pickled / "data_batch_5").write_bytes(crafted)
+    assert expected in refusal_within(pickled)
+
+
+@given(st.data())
+def test_a_damaged_pickle_is_refused_or_still_holds_images(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("pickles")
+    images, labels = np.zeros((2, 3, 32, 32), np.uint8), [0, 1]
+    write_pickle(folder / "data_batch_1", images, labels)
+    write_pickle(folder / "test_batch", images, labels)
+    whole = (folder / "test_batch").read_bytes()
+    # The pixels are nearly all of the file; what comes before and after them is its structure.
+    start, end = whole.index(bytes(6144)), whole.index(bytes(6144)) + 6144
+    position = data.draw(st.sampled_from([*range(start), *range(end, len(whole))]))
+    value = data.draw(st.integers(0, 255))
+    cut = data.draw(st.booleans())
+    rest = b"" if cut else bytes([value]) + whole[position + 1 :]
+    (folder / "test_batch").write_bytes(whole[:position] + rest)
+    try:
+        loaded = load(folder)
+    except BadInput:
+        return
+    assert loaded.test_images.shape == (len(loaded.test_labels), 3, 32, 32)
+
+
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason="the CIFAR-10 sample is not here")
+def test_the_cifar10_sample_is_balanced_and_matches_its_bytes():
+    data = load(SAMPLE)
+    assert np.bincount(data.train_labels).tolist() == [1000] * 10
+    assert np.bincount(data.test_labels).tolist() == [200] * 10
+    with open(SAMPLE / "data_batch_1.bin", "rb") as file:
+        file.seek(1234 * 3073)
+        record = file.read(3073)
+    assert data.train_labels[1234] == record[0]
+    green_at_row_5_column_7 = record[1 + 1024 + 5 * 32 + 7]
+    assert data.train_images[1234, 1, 5, 7] == green_at_row_5_column_7
+    assert data.class_names[-1] == "truck"
+
+
+# Arrays in a file
+
+
+LAYOUTS = {
+    "N, H, W": lambda grey, colour: (grey, np.stack([grey] * 3, axis=1)),
+    "N, 1, H, W": lambda grey, colour: (grey[:, None], np.stack([grey] * 3, axis=1)),
+    "N, 3, H, W": lambda grey, colour: (colour, colour),
+    "N, H, W, 3": lambda grey, colour: (colour.transpose(0, 2, 3, 1), colour),
+}
+
+
+@pytest.mark.parametrize("size", [28, 32])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_arrays_of_every_layout_become_three_channels_of_32(tmp_path, layout, size):
+    rng = np.random.default_rng(1)
+    grey, colour = random_images(rng, 7, size, size), random_images(rng, 7, 3, size, size)
+    stored, expected = LAYOUTS[layout](grey, colour)
+    labels = np.array([0, 1, 2, 0, 1, 2, 0], np.uint8)
+    np.savez(
+        tmp_path / "a.npz",
+        images=stored,
+        labels=labels,
+        test_images=stored[:3],
+        test_labels=labels[:3],
+    )
+    data = load(tmp_path / "a.npz")
+    border = (32 - size) // 2
+    framed = np.zeros((7, 3, 32, 32), np.uint8)
+    framed[:, :, border : border + size, border : border + size] = expected
+    np.testing.assert_array_equal(data.train_images, framed)
+    np.testing.assert_array_equal(data.test_images, framed[:3])
+    assert data.train_labels.dtype == data.test_labels.dtype == np.int64
+    assert data.name == "a"
+    assert data.class_names == ("0", "1", "2")
+    assert data.augmentation == Augmentation(shift=2, flip=False)
+
+
+def test_arrays_without_a_test_part_are_split(tmp_path):
+    images = random_images(np.random.default_rng(2), 12, 32, 32)
+    labels = np.arange(12) % 2
+    np.savez(tmp_path / "a.npz", images=images, labels=labels)
+    data = load(tmp_path / "a.npz")
+    np.testing.assert_array_equal(data.test_images[:, 0], images[[8, 9]])
+    assert data.test_labels.tolist() == [0, 1]
+    assert len(data.train_labels) == 10
+
+
+IMAGES, LABELS = np.zeros((10, 28, 28), np.uint8), np.arange(10) // 5
+
+
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [
+        ({"pictures": IMAGES}, "no array named images; the file holds pictures"),
+        ({"images": IMAGES}, "no array named labels; the file holds images"),
+        ({"images": IMAGES, "labels": LABELS, "test_images": IMAGES}, "no array named test_labels"),
+        ({"images": IMAGES / 255, "labels": LABELS}, "shape (10, 28, 28) of float64"),
+        ({"images": IMAGES[:, :27], "labels": LABELS}, "shape (10, 27, 28) of uint8"),
+        ({"images": IMAGES[0, 0], "labels": LABELS}, "shape (28,) of uint8"),
+        ({"images": IMAGES, "labels": LABELS[:9]}, "one for each of 10 images"),
+        ({"images": IMAGES, "labels": LABELS / 1}, "of float64; expected whole numbers"),
+        ({"images": IMAGES, "labels": LABELS + 1}, "from 1 to 2 with 2 different ones"),
+        ({"images": IMAGES, "labels": LABELS - 1}, "from -1 to 0 with 2 different ones"),
+        ({"images": IMAGES, "labels": 2 * LABELS}, "from 0 to 2 with 2 different ones"),
+        ({"images": IMAGES, "labels": 0 * LABELS}, "all of one class"),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, "holds no training images"),
+        ({"images": IMAGES[::2], "labels": LABELS[::2]}, "leaves no test images"),
+        (
+            {"images": IMAGES, "labels": LABELS, "test_images": IMAGES, "test_labels": LABELS + 1},
+            "test images run from 1 to 2; expected only labels that training images have",
+        ),
+        (
+            {
+                "images": IMAGES,
+                "labels": LABELS,
+                "test_images": IMAGES[:0],
+                "test_labels": LABELS[:0],
+            },
+            "leaves no test images",
+        ),
+    ],
+)
+def test_arrays_that_make_no_data_set_are_refused(tmp_path, arrays, expected):
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert expected in refusal(tmp_path / "a.npz")
+
+
+# A folder of images by class
+
+
+@pytest.fixture
+def save_image():
+    image = pytest.importorskip("PIL.Image")
+
+    def save(path: Path, pixels: np.ndarray) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.fromarray(pixels).save(path)
+
+    return save
+
+
+def test_a_folder_of_images_with_two_parts_comes_back_bit_for_bit(tmp_path, save_image):
+    rng = np.random.default_rng(3)
+    colour, grey = random_images(rng, 4, 32, 32, 3), random_images(rng, 2, 28, 28)
+    save_image(tmp_path / "train" / "dog" / "2.PNG", colour[1])
+    save_image(tmp_path / "train" / "dog" / "1.bmp", colour[0])
+    save_image(tmp_path / "train" / "cat" / "1.ppm", colour[2])
+    save_image(tmp_path / "train" / "cat" / "2.png", grey[0])
+    save_image(tmp_path / "test" / "dog" / "1.png", colour[3])
+    save_image(tmp_path / "test" / "cat" / "1.gif", grey[1])
+    (tmp_path / "train" / "dog" / "notes.txt").write_text("passed over")
+    (tmp_path / "train" / "dog" / "._1.png").write_text("passed over")
+    (tmp_path / "train" / ".hidden").mkdir()
+
+    data = load(tmp_path)
+    assert data.class_names == ("cat", "dog")
+    assert data.name == tmp_path.name
+    assert data.augmentation == Augmentation(shift=2, flip=False)
+    assert data.train_labels.tolist() == [0, 0, 1, 1]
+    assert data.test_labels.tolist() == [0, 1]
+    planes = colour.transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(data.train_images[[0, 2, 3]], planes[[2, 0, 1]])
+    np.testing.assert_array_equal(data.test_images[1], planes[3])
+    for channel in range(3):
+        np.testing.assert_array_equal(data.train_images[1, channel], np.pad(grey[0], 2))
+        np.testing.assert_array_equal(data.test_images[0, channel], np.pad(grey[1], 2))
+
+
+def test_a_folder_of_images_without_parts_is_split(tmp_path, save_image):
+    images = random_images(np.random.default_rng(4), 11, 32, 32)
+    for index, image in enumerate(images):
+        save_image(tmp_path / ("even", "odd")[index % 2] / f"{index:02}.png", image)
+    data = load(tmp_path)
+    np.testing.assert_array_equal(data.test_images[:, 0], images[[8, 9]])
+    assert data.test_labels.tolist() == [0, 1]
+    assert len(data.train_labels) == 9
+
+
+def test_a_transparent_image_shows_black_where_it_is_clear(tmp_path, save_image):
+    pixels = np.full((32, 32, 4), 255, np.uint8)
+    pixels[:16, :, 3] = 0
+    for name in ("a", "b"):
+        for part in ("train", "test"):
+            save_image(tmp_path / part / name / "1.png", pixels)
+    image = load(tmp_path).train_images[0]
+    assert (image[:, :16] == 0).all()
+    assert (image[:, 16:] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "expected"),
+    [
+        (np.zeros((30, 32, 3), np.uint8), "1.png: an image of 32×30 pixels in mode RGB"),
+        (np.zeros((32, 32), np.uint16), "1.png: an image of 32×32 pixels in mode I;16"),
+    ],
+)
+def test_an_image_of_another_size_or_depth_is_refused(tmp_path, save_image, pixels, expected):
+    save_image(tmp_path / "a" / "1.png", pixels)
+    assert expected in refusal_within(tmp_path)
+
+
+def test_a_damaged_image_is_refused(tmp_path, save_image):
+    path = tmp_path / "a" / "1.png"
+    save_image(path, random_images(np.random.default_rng(5), 32, 32))
+    path.write_bytes(path.read_bytes()[:300])
+    assert "1.png: not an image that Pillow can read" in refusal_within(tmp_path)
+    path.write_bytes(b"")
+    assert "1.png: not an image that Pillow can read" in refusal_within(tmp_path)
+
+
+def test_a_folder_that_lacks_a_part_or_a_class_is_refused(tmp_path, save_image):
+    pixels = np.zeros((32, 32), np.uint8)
+    save_image(tmp_path / "train" / "a" / "1.png", pixels)
+    assert f"{tmp_path / 'test'}: missing" in refusal_within(tmp_path)
+    save_image(tmp_path / "test" / "b" / "1.png", pixels)
+    assert "class b has no folder in train/" in refusal_within(tmp_path)
+    (tmp_path / "train" / "b").mkdir()
+    assert "no images in it; expected those of class b" in refusal_within(tmp_path)
+
+
+def test_images_without_pillow_are_refused_with_how_to_get_it(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert "needs Pillow; install it with pip install 'npkd[app]'" in refusal_within(tmp_path)
+
+
+# Sources that are nothing of the kind
+
+
+def test_a_folder_with_nothing_readable_says_what_it_could_hold(tmp_path):
+    assert "holds no data; expected a folder for each class" in refusal(tmp_path)
+    (tmp_path / "a").mkdir()
+    assert "data_batch_1.bin … and test_batch.bin" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["absent", "absent.npz", "a.txt"])
+def test_an_unknown_path_is_refused_and_the_bundled_digits_are_named(tmp_path, name):
+    (tmp_path / "a.txt").write_text("")
+    assert '"mnist5k", the bundled digits' in refusal(tmp_path / name)
+
+
+def test_a_name_too_long_for_a_file_is_refused():
+    assert "File name too long" in refusal("a" * 5000)
+
+
+# Augmentation
+
+
+@given(
+    seed=seeds,
+    count=st.integers(0, 5),
+    channels=st.integers(1, 3),
+    height=st.integers(1, 6),
+    width=st.integers(1, 6),
+    shift=st.integers(0, 3),
+    flip=st.booleans(),
+)
+def test_each_augmented_image_is_a_shifted_and_perhaps_flipped_one(
+    seed, count, channels, height, width, shift, flip
+):
+    rng = np.random.default_rng(seed)
+    images = random_images(rng, count, channels, height, width)
+    before = images.copy()
+    outputs = Augmentation(shift, flip)(images, rng)
+    assert outputs.shape == images.shape
+    assert outputs.dtype == np.uint8
+    assert not np.shares_memory(outputs, images)
+    np.testing.assert_array_equal(images, before)
+    for image, output in zip(images, outputs, strict=True):
+        assert any(np.array_equal(output, version) for version in versions(image, shift, flip))
+
+
+def versions(image: np.ndarray, shift: int, flip: bool):
+    """Every shifted and flipped version of an image (C, H, W), cell by cell."""
+    channels, height, width = image.shape
+    for down in range(-shift, shift + 1):
+        for right in range(-shift, shift + 1):
+            version = np.zeros_like(image)
+            for k in range(channels):
+                for i in range(height):
+                    for j in range(width):
+                        if 0 <= i - down < height and 0 <= j - right < width:
+                            version[k, i, j] = image[k, i - down, j - right]
+            yield version
+            if flip:
+                yield version[:, :, ::-1]
+
+
+@given(seed=seeds)
+def test_the_same_seed_gives_the_same_bits(seed):
+    images = random_images(np.random.default_rng(0), 9, 3, 8, 8)
+    augment = Augmentation(shift=2, flip=True)
+    first = augment(images, np.random.default_rng(seed))
+    np.testing.assert_array_equal(augment(images, np.random.default_rng(seed)), first)
+
+
+def test_without_shift_and_flip_an_image_stays_as_it_is():
+    images = random_images(np.random.default_rng(0), 9, 3, 8, 8)
+    outputs = Augmentation()(images, np.random.default_rng(1))
+    np.testing.assert_array_equal(outputs, images)
+    assert not np.shares_memory(outputs, images)
+
+
+def test_every_shift_and_both_flips_come_up_about_equally_often():
+    image = random_images(np.random.default_rng(0), 1, 1, 6, 6)
+    augment = Augmentation(shift=1, flip=True)
+    outputs = augment(image.repeat(18000, axis=0), np.random.default_rng(1))
+    counts = [
+        (outputs == version).all(axis=(1, 2, 3)).sum() for version in versions(image[0], 1, True)
+    ]
+    assert sum(counts) == 18000
+    # 18 versions, 1000 of each expected, standard deviation √(18000 · 1/18 · 17/18) < 31
+    assert all(abs(count - 1000) < 5 * 31 for count in counts)
+
+
+def test_augmentation_refuses_what_it_cannot_take():
+    with pytest.raises(ValueError, match="shift is -1; expected 0 or more"):
+        Augmentation(shift=-1)
+    with pytest.raises(ValueError, match=r"before normalisation; got shape .* of float32"):
+        Augmentation()(np.zeros((1, 3, 4, 4), np.float32), np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"got shape \(3, 4, 4\)"):
+        Augmentation()(np.zeros((3, 4, 4), np.uint8), np.random.default_rng(0))
+
+
+# Preparation
+
+
+@given(seed=seeds, count=st.sampled_from([1, 7, 1001]))
+def test_normalised_training_images_have_mean_0_and_deviation_1(seed, count):
+    images = random_images(np.random.default_rng(seed), count, 3, 4, 5)
+    normalise = Normalisation.of(images)
+    scaled = images / 255
+    np.testing.assert_allclose(normalise.mean, scaled.mean(axis=(0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(normalise.std, scaled.std(axis=(0, 2, 3)), rtol=1e-12)
+    x = normalise(images, np.float64)
+    np.testing.assert_allclose(x.mean(axis=(0, 2, 3)), 0, atol=1e-12)
+    np.testing.assert_allclose(x.std(axis=(0, 2, 3)), 1, rtol=1e-12)
+
+
+def test_normalisation_is_the_formula_in_the_dtype_asked_for():
+    images = random_images(np.random.default_rng(0), 2, 3, 4, 5)
+    before = images.copy()
+    normalise = Normalisation(mean=np.array([0.1, 0.5, 0.9]), std=np.array([1.0, 0.2, 3.0]))
+    x = normalise(images)
+    assert x.dtype == np.float32
+    assert normalise(images, np.float64).dtype == np.float64
+    expected = (images[1, 2, 3, 4] / 255 - 0.9) / 3.0
+    # three roundings, to the nearest of float32, and those of the two constants
+    np.testing.assert_allclose(x[1, 2, 3, 4], expected, rtol=0, atol=8 * np.finfo(np.float32).eps)
+    np.testing.assert_array_equal(images, before)
+
+
+def test_a_constant_channel_becomes_zero():
+    images = np.full((2, 3, 4, 4), 77, np.uint8)
+    normalise = Normalisation.of(images)
+    np.testing.assert_array_equal(normalise.std, 1 / 255)
+    np.testing.assert_allclose(normalise(images, np.float64), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((0, 3, 4, 4), np.uint8),
+        np.zeros((2, 1, 4, 4), np.uint8),
+        np.zeros((1, 3, 4, 4), np.float32),
+    ],
+)
+def test_normalisation_of_anything_but_colour_images_is_refused(images):
+    with pytest.raises(ValueError, match="takes one or more"):
+        Normalisation.of(images)
+
+
+@given(seed=seeds, height=st.integers(1, 4), width=st.integers(1, 4))
+def test_low_resolution_is_the_average_of_each_2_by_2_block(seed, height, width):
+    x_high = np.random.default_rng(seed).standard_normal((2, 3, 2 * height, 2 * width))
+    x_low = low_resolution(x_high)
+    assert x_low.shape == (2, 3, height, width)
+    for i in range(height):
+        for j in range(width):
+            block = x_high[:, :, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
+            np.testing.assert_allclose(x_low[:, :, i, j], block.mean(axis=(2, 3)), atol=1e-14)
+
+
+# Batches
+
+
+@given(seed=seeds, count=st.integers(0, 50), batch_size=st.integers(1, 60))
+def test_batches_cover_every_index_once_and_only_the_last_is_short(seed, count, batch_size):
+    in_order = list(batches(count, batch_size))
+    shuffled = list(batches(count, batch_size, np.random.default_rng(seed)))
+    for parts in (in_order, shuffled):
+        assert [len(part) for part in parts[:-1]] == [batch_size] * (len(parts) - 1)
+        assert all(1 <= len(part) <= batch_size for part in parts)
+    assert [index for part in in_order for index in part] == list(range(count))
+    assert sorted(index for part in shuffled for index in part) == list(range(count))
+
+
+def test_the_same_seed_gives_the_same_batches_and_another_call_gives_others():
+    rng = np.random.default_rng(0)
+    first, second = (np.concatenate(list(batches(100, 32, rng))) for _ in range(2))
+    again = np.concatenate(list(batches(100, 32, np.random.default_rng(0))))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, second)
+
+
+def test_a_batch_size_below_one_is_refused_at_once():
+    with pytest.raises(ValueError, match="batch_size is 0; expected 1 or more"):
+        batches(10, 0)
