@@ -1,0 +1,224 @@
+"""The command `npkd`: the only place that parses arguments, prints, and draws progress."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from npkd import __version__, checkpoint, data, distill, report, threads
+from npkd.files import BadInput
+
+try:
+    from tqdm import tqdm
+except ImportError:
+    tqdm = None
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and end with status 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status is 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    parser = Parser(prog="npkd", description="CNN knowledge distillation in pure NumPy.")
+    parser.add_argument("--version", action="version", version=f"npkd {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_distill(commands)
+    args = parser.parse_args(argv)
+    try:
+        args.run(args)
+    except (BadInput, distill.Diverged) as error:
+        print(f"npkd {args.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"npkd {args.command}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _add_distill(commands: Any) -> None:
+    parser = commands.add_parser(
+        "distill",
+        help="train a large CNN, distil it into a small one, and report",
+        description="Train the large CNN from labels, distil it into the small one that sees the "
+        "images at half the resolution, and compare both with a small CNN trained from labels "
+        "alone. Without arguments: on 5,000 bundled MNIST digits, in about a minute and a half.",
+    )
+    say = parser.add_argument
+    say(
+        "--data",
+        default="mnist5k",
+        metavar="PATH",
+        help="mnist5k (bundled; the default), a folder with CIFAR-10 (binary or python layout), "
+        "a folder of images by class, or an .npz file with images and labels",
+    )
+    say("--task", choices=("classify",), help="what the nets learn")
+    say(
+        "--preset",
+        choices=tuple(distill.PRESETS),
+        default="default",
+        help="default: tuned; document: plain SGD, lr 0.01, 10 epochs, no augmentation",
+    )
+    say(
+        "--teacher-input",
+        choices=("low", "high"),
+        help="what the large net sees when it teaches: x_low brought back to its size, or x_high",
+    )
+    say(
+        "--teacher-views",
+        choices=("high", "both"),
+        help="what the large net is trained on: x_high, or also x_low brought back to its size",
+    )
+    say(
+        "--label-weight",
+        type=float,
+        metavar="X",
+        help="share (0 to 1) of cross-entropy on the labels in the distilled net's loss",
+    )
+    say("--large-epochs", type=int, metavar="N", help="epochs of the large net")
+    say("--epochs", type=int, metavar="N", help="epochs of each small net")
+    say("--batch-size", type=int, metavar="N", help="images for one update")
+    say(
+        "--learning-rate",
+        type=float,
+        metavar="X",
+        help="highest learning rate of the distilled net",
+    )
+    say("--large-learning-rate", type=float, metavar="X", help="that of the large net")
+    say(
+        "--labels-learning-rate",
+        type=float,
+        metavar="X",
+        help="that of the small net trained from labels",
+    )
+    say(
+        "--augment",
+        action=argparse.BooleanOptionalAction,
+        help="shift (and flip, where that makes sense) training images at random",
+    )
+    say("--threads", type=int, metavar="N", help="worker threads (default: one for each core)")
+    say("--seed", type=int, metavar="N", help="of all randomness (default: 0)")
+    say("--out", metavar="DIR", help="folder for the results (default: runs/NAME-SEED)")
+    parser.set_defaults(run=_distill)
+
+
+def _distill(args: argparse.Namespace) -> None:
+    """Check everything that can be known beforehand, run, and write the results."""
+    preset = distill.PRESETS[args.preset]
+    given = {
+        name: value
+        for name, value in vars(args).items()
+        if hasattr(preset, name) and name != "preset" and value is not None
+    }
+    try:
+        config = replace(preset, **given)
+        if args.threads is not None:
+            threads.set_num_threads(args.threads)
+        threads.get_num_threads()
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    dataset = data.load(args.data)
+    out = args.out or f"runs/{dataset.name}-{config.seed}"
+    # A diverging net overflows before its loss is seen to: that one line is enough.
+    with (
+        checkpoint.run_folder(out) as folder,
+        threads.one_blas_thread(),
+        np.errstate(all="ignore"),
+    ):
+        finished = _follow(distill.run(dataset, config), dataset, out)
+        _write(folder, finished)
+
+
+def _follow(events: Any, dataset: data.Dataset, out: str) -> distill.Finished:
+    """Show the events of a run as they come; the last one is the result."""
+    print(
+        f"npkd {__version__}: {dataset.name}, {len(dataset.train_labels):,} images to train and "
+        f"{len(dataset.test_labels):,} to test, {threads.get_num_threads()} thread(s)"
+    )
+    for line in _missing():
+        print(line)
+    bar = None
+    for event in events:
+        match event:
+            case distill.Stage():
+                print(f"step {event.number} of 6: {event.title}", flush=True)
+            case distill.Note():
+                print(f"    {event.text}", flush=True)
+            case distill.Training():
+                bar = bar or _Bar(event)
+                bar.update(event)
+            case distill.Epoch():
+                assert bar is not None
+                bar.epoch(event)
+                if event.epoch + 1 == event.epochs:
+                    bar.close()
+                    bar = None
+            case distill.Finished():
+                return event
+    raise AssertionError("a run ends with Finished")
+
+
+def _missing() -> list[str]:
+    """What extras would give that are not installed."""
+    lines = []
+    if threads.ThreadpoolController is None:
+        lines.append("threadpoolctl is not installed, so BLAS runs with threads of its own: slower")
+    if tqdm is None:
+        lines.append("tqdm is not installed, so there is no progress bar")
+    return [f"note: {line} (pip install 'npkd[app]')" for line in lines]
+
+
+class _Bar:
+    """Progress of one training: a bar on a terminal with tqdm, a line for each epoch elsewhere."""
+
+    def __init__(self, event: distill.Training):
+        self.title = report.NAMES[event.net]
+        self.bar = None
+        if tqdm is not None and sys.stderr.isatty():
+            self.bar = tqdm(total=event.steps, desc=f"    {self.title}", unit="step", leave=False)
+
+    def update(self, event: distill.Training) -> None:
+        if self.bar is not None:
+            self.bar.set_postfix(
+                epoch=event.update.epoch + 1, loss=f"{event.update.loss:.4f}", refresh=False
+            )
+            self.bar.update()
+
+    def epoch(self, event: distill.Epoch) -> None:
+        text = (
+            f"    {self.title}, epoch {event.epoch + 1} of {event.epochs}: "
+            f"loss {event.loss:.4f}, test accuracy {event.accuracy:.2%}"
+        )
+        if self.bar is None:
+            print(text, flush=True)
+        elif event.epoch + 1 == event.epochs:
+            self.bar.write(text, file=sys.stdout)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def _write(folder: Path, finished: distill.Finished) -> None:
+    """Write weights, report and picture, and print the table and where the files are."""
+    try:
+        for name, network in finished.networks.items():
+            checkpoint.save_weights(folder / f"{name}.npz", network.params)
+        report.write_json(folder / "report.json", finished.report)
+        try:
+            report.picture(folder / "report.png", finished.report, finished.samples)
+        except ImportError:
+            print("note: report.png needs matplotlib (pip install 'npkd[app]')")
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be written to: {error.strerror}") from error
+    print(f"\n{report.table(finished.report)}\n")
+    print(f"{finished.report['seconds']['total']:.0f} s in all; the files are in {folder}:")
+    print("    " + ", ".join(name for name in checkpoint.RUN_FILES if (folder / name).exists()))

@@ -1,0 +1,541 @@
+"""The document's six steps: a large net learns from labels, a small one from the large one.
+
+    1  train the large net on high-resolution images, with their labels
+    2  run it on low-resolution images
+    3  compare its outputs with the truth
+    4  run the small net on the low-resolution images
+    5  train the small net towards the large net's outputs, by ½‖y_large − y_small‖²
+    6  let the small net predict low-resolution images that it has never seen, and evaluate
+
+`run` walks through them and yields an event for whatever happens; who calls it decides what to
+show. Beside the distilled net stands a small net trained from labels alone, from the same initial
+weights, on the same images in the same order.
+"""
+
+import math
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import scipy
+
+from npkd import __version__, evaluate, losses, ops, optim, threads
+from npkd.data import Dataset, Normalisation, batches, low_resolution
+from npkd.layers import Network
+from npkd.models import LargeCNN, SmallCNN
+
+STEPS = {
+    1: "train the large net on high-resolution images, with their labels",
+    2: "run the large net on low-resolution images",
+    3: "compare its outputs with the truth",
+    4: "run the small net on the low-resolution images",
+    5: "train the small net towards the large net's outputs",
+    6: "predict unseen low-resolution images, and evaluate",
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a run does. The defaults are the preset "default"; see `PRESETS`.
+
+    task               "classify"
+    teacher_input      what the large net is shown when it teaches: "low", x_low brought back to its
+                       size, or "high", x_high
+    teacher_views      what it is trained on in step 1: "high", x_high, or "both", batches of x_high
+                       and of x_low brought back to its size in turn
+    label_weight       share of the cross-entropy on the labels in step 5, 0 to 1; the rest is L2
+    large_epochs       passes over the training images in step 1
+    epochs             passes of each small net
+    versions           augmented versions of the training images that the small nets go through,
+                       pass after pass, the first one unaltered; the large net's outputs for each
+                       are computed once
+    augment            whether images are augmented, as their data set has it by default
+    batch_size         images for one update; the last batch of a pass may be smaller
+    …_learning_rate    the highest rate of the large net, the distilled small net (learning_rate)
+                       and the small net that learns from labels
+    momentum, weight_decay, schedule ("constant" or "cosine"), warmup (share of the updates)
+                       of all three trainings
+
+    Raises ValueError for a value out of its range.
+    """
+
+    preset: str = "default"
+    task: str = "classify"
+    teacher_input: str = "low"
+    teacher_views: str = "high"
+    label_weight: float = 0.0
+    large_epochs: int = 6
+    epochs: int = 30
+    versions: int = 4
+    augment: bool = True
+    batch_size: int = 64
+    large_learning_rate: float = 0.05
+    learning_rate: float = 0.01
+    labels_learning_rate: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = "cosine"
+    warmup: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, offered in (
+            ("task", ("classify",)),
+            ("teacher_input", ("low", "high")),
+            ("teacher_views", ("high", "both")),
+            ("schedule", ("constant", "cosine")),
+        ):
+            if getattr(self, name) not in offered:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {offered}")
+        for name in ("large_epochs", "epochs", "versions", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name.endswith("learning_rate") and not 0 < value < math.inf:
+                raise ValueError(f"{field.name} is {value}, expected a number above 0")
+        if not 0 <= self.label_weight <= 1:
+            raise ValueError(f"label_weight is {self.label_weight}, expected a share from 0 to 1")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}, expected at least 0")
+
+
+PRESETS = {
+    "default": Config(),
+    "document": Config(
+        preset="document",
+        large_epochs=10,
+        epochs=10,
+        versions=1,
+        augment=False,
+        large_learning_rate=0.01,
+        learning_rate=0.01,
+        labels_learning_rate=0.01,
+        momentum=0.0,
+        weight_decay=0.0,
+        schedule="constant",
+        warmup=0.0,
+    ),
+}
+
+
+class Diverged(ArithmeticError):
+    """A loss is no longer finite. The message says where, and what to try."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images x (B, C, H, W), their labels (B,), and the large net's outputs (B, C) or None."""
+
+    epoch: int
+    x: np.ndarray
+    labels: np.ndarray
+    teacher: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Update:
+    """One update was made: of epoch and step (both from 0), on so many samples, at this rate."""
+
+    epoch: int
+    step: int
+    loss: float
+    samples: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One of the six steps is reached."""
+
+    number: int
+    title: str
+
+
+@dataclass(frozen=True)
+class Training:
+    """An update of one of the three nets, the `steps` updates that it gets, its epochs."""
+
+    net: str
+    update: Update
+    steps: int
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A pass of one of the three nets is over: mean loss of the samples, accuracy in the test."""
+
+    net: str
+    epoch: int
+    epochs: int
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something worth saying."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The end: all figures, as in report.json; the three nets; test images for the pictures.
+
+    samples: x_high, x_low, labels, and the logits of the three nets for all test images.
+    """
+
+    report: dict[str, Any]
+    networks: dict[str, Network]
+    samples: dict[str, np.ndarray]
+
+
+Event = Stage | Training | Epoch | Note | Finished
+
+
+def train(
+    network: Network,
+    batches: Iterable[Batch],
+    *,
+    loss: Callable[[np.ndarray, Batch], tuple[np.ndarray, np.ndarray]],
+    optimiser: optim.SGD,
+    schedule: optim.Schedule,
+) -> Iterator[Update]:
+    """The one training loop: an update of `network` for each batch, an event for each update.
+
+    loss(y, batch) gives the value and its gradient by the network's outputs y.
+
+    Raises Diverged, before the update, when the loss is not finite.
+    """
+    for step, batch in enumerate(batches):
+        optimiser.lr = schedule(step)
+        y, backward = network(batch.x)
+        value, dy = loss(y, batch)
+        if not np.isfinite(value):
+            raise Diverged(
+                f"{type(network).__name__}: the loss became {value} at epoch {batch.epoch + 1}, "
+                f"step {step + 1}, at a learning rate of {optimiser.lr:.3g}"
+            )
+        _, grads = backward(dy, need_dx=False)
+        optimiser.step(network.params, grads)
+        yield Update(batch.epoch, step, float(value), len(batch.x), optimiser.lr)
+
+
+def from_labels(y: np.ndarray, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """The loss of steps 1 and 3: cross-entropy with the labels."""
+    return losses.cross_entropy(y, batch.labels)
+
+
+def from_teacher(label_weight: float) -> Callable[[np.ndarray, Batch], Any]:
+    """The loss of step 5: L2 to the large net's outputs, mixed with a share of the labels'."""
+
+    def loss(y: np.ndarray, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        assert batch.teacher is not None
+        if label_weight == 0:
+            return losses.l2(y, batch.teacher)
+        return losses.mix(y, batch.teacher, batch.labels, alpha=1 - label_weight)
+
+    return loss
+
+
+def brought_back(x_low: np.ndarray) -> np.ndarray:
+    """x_low at the large net's size, each cell repeated: (B, C, 16, 16) → (B, C, 32, 32)."""
+    return ops.upsample(x_low, 2)[0]
+
+
+class Preparation:
+    """The images of a run as the nets see them: augmented, normalised, in high and low resolution.
+
+    Every version of the training images, and every order, has a seed of its own, so any of them
+    can be made again.
+    """
+
+    def __init__(self, dataset: Dataset, config: Config):
+        self.dataset, self.config = dataset, config
+        self.normalise = Normalisation.of(dataset.train_images)
+
+    def version(self, *stream: int) -> np.ndarray:
+        """The training images as uint8 (N, 3, 32, 32), augmented with this stream's seed."""
+        rng = np.random.default_rng([self.config.seed, *stream])
+        return self.dataset.augmentation(self.dataset.train_images, rng)
+
+    def small_version(self, epoch: int) -> np.ndarray:
+        """The training images that the small nets see in this epoch."""
+        number = epoch % self.versions
+        return self.version(2, number) if number else self.dataset.train_images
+
+    @property
+    def versions(self) -> int:
+        """How many versions of the training images the small nets go through."""
+        return min(self.config.versions, self.config.epochs) if self.config.augment else 1
+
+    def order(self, *stream: int) -> Iterator[np.ndarray]:
+        """The indices of one epoch's batches, shuffled with this stream's seed."""
+        rng = np.random.default_rng([self.config.seed, *stream])
+        return batches(len(self.dataset.train_labels), self.config.batch_size, rng)
+
+    def for_teacher(self, images: np.ndarray) -> np.ndarray:
+        """uint8 images as the large net sees them when it teaches."""
+        x_high = self.normalise(images)
+        if self.config.teacher_input == "high":
+            return x_high
+        return brought_back(low_resolution(x_high))
+
+    def large_batches(self) -> Iterator[Batch]:
+        """Step 1: a new version of the images in every epoch; see Config.teacher_views."""
+        step = 0
+        for epoch in range(self.config.large_epochs):
+            images = self.version(0, epoch) if self.config.augment else self.dataset.train_images
+            for indices in self.order(1, epoch):
+                x = self.normalise(images[indices])
+                if self.config.teacher_views == "both" and step % 2:
+                    x = brought_back(low_resolution(x))
+                yield Batch(epoch, x, self.dataset.train_labels[indices])
+                step += 1
+
+    def small_batches(self, teacher: list[np.ndarray]) -> Iterator[Batch]:
+        """Step 5: x_low with the large net's outputs for the same version of the same images."""
+        for epoch in range(self.config.epochs):
+            images, outputs = self.small_version(epoch), teacher[epoch % self.versions]
+            for indices in self.order(3, epoch):
+                x_low = low_resolution(self.normalise(images[indices]))
+                yield Batch(epoch, x_low, self.dataset.train_labels[indices], outputs[indices])
+
+
+def run(dataset: Dataset, config: Config) -> Iterator[Event]:
+    """The six steps, from a data set to a `Finished` event.
+
+    Raises Diverged if a training does.
+    """
+    return _Run(dataset, config).steps()
+
+
+class _Run:
+    """What the six steps share: the nets, the images, the figures so far."""
+
+    def __init__(self, dataset: Dataset, config: Config):
+        self.dataset, self.config = dataset, config
+        self.prepare = Preparation(dataset, config)
+        large_rng, small_rng = np.random.default_rng(config.seed).spawn(2)
+        self.large = LargeCNN(large_rng, num_classes=dataset.num_classes)
+        self.small = SmallCNN(small_rng, num_classes=dataset.num_classes)
+        self.small_from_labels = self.small.astype(self.small.dtype)  # a copy: the same start
+        self.history: dict[str, list[dict[str, float]]] = {}
+        self.seconds: dict[str, float] = {}
+
+    def steps(self) -> Iterator[Event]:
+        """The six steps in order."""
+        config, prepare, large, small = self.config, self.prepare, self.large, self.small
+        started = time.perf_counter()
+        x_high = prepare.normalise(self.dataset.test_images)
+        x_low = low_resolution(x_high)
+        labels = self.dataset.test_labels
+
+        yield Stage(1, STEPS[1])
+        yield from self.train(
+            "large",
+            large,
+            config.large_epochs,
+            prepare.large_batches(),
+            loss=from_labels,
+            rate="large_learning_rate",
+            test_x=x_high,
+        )
+        for theta in large.params.values():
+            theta.setflags(write=False)  # from here on the teacher is frozen
+
+        yield Stage(2, STEPS[2])
+        clock = time.perf_counter()
+        teacher = [self.teacher_outputs(version) for version in range(prepare.versions)]
+        large_low = _outputs(large, brought_back(x_low))
+        large_high = _outputs(large, x_high)
+        target = large_low if config.teacher_input == "low" else large_high
+        self.seconds["teacher_outputs"] = time.perf_counter() - clock
+        count = len(self.dataset.train_labels)
+        yield Note(
+            f"{count:,} training images in {prepare.versions} version(s), "
+            f"{self.seconds['teacher_outputs']:.1f} s"
+        )
+
+        yield Stage(3, STEPS[3])
+        truth = {
+            "cross_entropy": float(losses.cross_entropy(large_low, labels)[0]),
+            "cross_entropy_high": float(losses.cross_entropy(large_high, labels)[0]),
+            "accuracy": evaluate.accuracy(large_low, labels),
+            "accuracy_high": evaluate.accuracy(large_high, labels),
+        }
+        yield Note(
+            "cross-entropy {cross_entropy:.3f}, accuracy {accuracy:.2%} "
+            "(on high resolution {cross_entropy_high:.3f}, {accuracy_high:.2%})".format(**truth)
+        )
+
+        yield Stage(4, STEPS[4])
+        untrained = _outputs(small, x_low)
+        distance = float(losses.l2(untrained, target)[0])
+        yield Note(
+            f"untrained: ½‖y_large − y_small‖² = {distance:.3f}, "
+            f"accuracy {evaluate.accuracy(untrained, labels):.2%}"
+        )
+
+        yield Stage(5, STEPS[5])
+        yield from self.train(
+            "small",
+            small,
+            config.epochs,
+            prepare.small_batches(teacher),
+            loss=from_teacher(config.label_weight),
+            rate="learning_rate",
+            test_x=x_low,
+        )
+        yield Note("for comparison, the same small net from the labels alone")
+        yield from self.train(
+            "small_from_labels",
+            self.small_from_labels,
+            config.epochs,
+            prepare.small_batches(teacher),
+            loss=from_labels,
+            rate="labels_learning_rate",
+            test_x=x_low,
+        )
+
+        yield Stage(6, STEPS[6])
+        logits = {
+            "large": large_high,
+            "small": _outputs(small, x_low),
+            "small_from_labels": _outputs(self.small_from_labels, x_low),
+        }
+        networks = {"large": large, "small": small, "small_from_labels": self.small_from_labels}
+        models = {name: self.figures(name, networks[name], logits[name], target) for name in logits}
+        models["large"] |= {
+            "accuracy_low": truth["accuracy"],
+            "mse": evaluate.mse(target, target),
+            "agreement": evaluate.agreement(target, target),
+        }
+        report = {
+            "task": config.task,
+            "data": {"name": self.dataset.name, "train": count, "test": len(labels)},
+            "seed": config.seed,
+            "config": asdict(config),
+            "versions": {
+                "python": platform.python_version(),
+                "numpy": np.__version__,
+                "scipy": scipy.__version__,
+                "npkd": __version__,
+            },
+            "threads": threads.get_num_threads(),
+            "class_names": list(self.dataset.class_names),
+            "models": models,
+            "compression": _compression(models["large"], models["small"]),
+            "teacher_against_truth": truth,
+            "untrained": {"l2": distance},
+            "history": self.history,
+            "seconds": self.seconds | {"total": time.perf_counter() - started},
+        }
+        samples = {
+            "x_high": self.dataset.test_images,
+            "labels": labels,
+            "large_low": large_low,
+            **logits,
+        }
+        yield Finished(report, networks, samples)
+
+    def train(
+        self,
+        name: str,
+        network: Network,
+        epochs: int,
+        batches: Iterator[Batch],
+        *,
+        loss: Callable[[np.ndarray, Batch], Any],
+        rate: str,
+        test_x: np.ndarray,
+    ) -> Iterator[Event]:
+        """Train one of the three nets, keep its history, and yield its events.
+
+        rate: the setting that holds its learning rate.
+        """
+        config, count = self.config, len(self.dataset.train_labels)
+        highest = getattr(config, rate)
+        steps = epochs * math.ceil(count / config.batch_size)
+        updates = train(
+            network,
+            batches,
+            loss=loss,
+            optimiser=optim.SGD(highest, config.momentum, config.weight_decay),
+            schedule=_schedule(config, highest, steps),
+        )
+        self.history[name], self.seconds[name] = [], 0.0
+        total, samples = 0.0, 0
+        clock = time.perf_counter()
+        for update in _advising(updates, f"try a lower {rate}, it is {highest}"):
+            self.seconds[name] += time.perf_counter() - clock
+            total += update.loss * update.samples
+            samples += update.samples
+            yield Training(name, update, steps, epochs)
+            if samples == count:
+                mean = total / samples
+                accuracy = evaluate.accuracy(_outputs(network, test_x), self.dataset.test_labels)
+                self.history[name].append(
+                    {"epoch": update.epoch + 1, "loss": mean, "accuracy": accuracy}
+                )
+                yield Epoch(name, update.epoch, epochs, mean, accuracy)
+                total, samples = 0.0, 0
+            clock = time.perf_counter()
+
+    def teacher_outputs(self, version: int) -> np.ndarray:
+        """The large net's outputs (N, C) for a version of the training images."""
+        images, prepare = self.prepare.small_version(version), self.prepare
+        return evaluate.outputs(self.large, len(images), lambda p: prepare.for_teacher(images[p]))
+
+    def figures(
+        self, name: str, network: Network, logits: np.ndarray, target: np.ndarray
+    ) -> dict[str, Any]:
+        """What report.json holds of one net. Training accuracy is on unaltered images."""
+        images, normalise = self.dataset.train_images, self.prepare.normalise
+
+        def x(part: slice) -> np.ndarray:
+            x_high = normalise(images[part])
+            return x_high if name == "large" else low_resolution(x_high)
+
+        of_training = evaluate.outputs(network, len(images), x)
+        return {
+            **evaluate.size(network),
+            "accuracy": evaluate.accuracy(logits, self.dataset.test_labels),
+            "train_accuracy": evaluate.accuracy(of_training, self.dataset.train_labels),
+            "train_seconds": self.seconds[name],
+            "mse": evaluate.mse(logits, target),
+            "agreement": evaluate.agreement(logits, target),
+            "latency_ms": {str(b): evaluate.latency_ms(network, b) for b in (1, 64)},
+        }
+
+
+def _advising(updates: Iterator[Update], advice: str) -> Iterator[Update]:
+    """The same updates, with advice for the case that they diverge."""
+    try:
+        yield from updates
+    except Diverged as error:
+        raise Diverged(f"{error}; {advice}") from error
+
+
+def _outputs(network: Network, x: np.ndarray) -> np.ndarray:
+    return evaluate.outputs(network, len(x), lambda part: x[part])
+
+
+def _schedule(config: Config, rate: float, steps: int) -> optim.Schedule:
+    """The preset's schedule over so many updates."""
+    warmup = int(config.warmup * steps)
+    if config.schedule == "constant":
+        return optim.constant(rate, warmup=warmup)
+    return optim.cosine(rate, steps=steps, warmup=warmup)
+
+
+def _compression(large: dict[str, Any], small: dict[str, Any]) -> dict[str, Any]:
+    """How many times less the small net takes."""
+    ratios = {key: large[key] / small[key] for key in ("parameters", "bytes", "macs")}
+    latency = {b: large["latency_ms"][b] / small["latency_ms"][b] for b in large["latency_ms"]}
+    return ratios | {"latency": latency}
