@@ -104,7 +104,7 @@ class Network:
         dtype: Any = np.float32,
     ):
         if np.dtype(dtype) not in FLOATS:
-            raise ValueError(f"{type(self).__name__}: dtype is {dtype}, expected float32 or float64")
+            raise ValueError(f"{type(self).__name__}: dtype is {dtype}, expected a float dtype")
         self.layers = dict(layers)
         self.image_shape = image_shape
         self.params: Params = {}

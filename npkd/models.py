@@ -9,7 +9,7 @@ from npkd.layers import Conv2d, Function, Layer, Linear, Network
 
 
 class LargeCNN(Network):
-    """The document's large model: images C×32×32, 8,413,642 parameters for C = 3 and ten classes."""
+    """The document's large model: images C×32×32, 8,413,642 parameters for C = 3 and 10 classes."""
 
     def __init__(
         self,
@@ -24,7 +24,7 @@ class LargeCNN(Network):
 
 
 class SmallCNN(Network):
-    """The document's small model: images C×16×16, 268,650 parameters for C = 3 and ten classes."""
+    """The document's small model: images C×16×16, 268,650 parameters for C = 3 and 10 classes."""
 
     def __init__(
         self,

@@ -9,8 +9,6 @@ from npkd import threads
 
 Schedule = Callable[[int], float]
 
-CHUNK = 1 << 16  # entries updated at a time: all they need stays in a core's cache
-
 
 class SGD:
     """Gradient descent with momentum and weight decay.
@@ -54,10 +52,9 @@ class SGD:
         """One parameter, some rows at a time."""
         theta, g = np.atleast_1d(theta, g)
         v = None if v is None else np.atleast_1d(v)
-        rows = max(1, CHUNK * len(theta) // max(1, theta.size))
 
         def update(part: slice) -> None:
-            for chunk in threads.slices(part, rows):
+            for chunk in threads.cached(part, theta[0].nbytes):
                 step = g[chunk]
                 if self.weight_decay:
                     step = step + self.weight_decay * theta[chunk]  # g + λ θ
@@ -100,7 +97,7 @@ def cosine(lr: float, *, steps: int, warmup: int = 0) -> Schedule:
 
 
 def warmed_up(schedule: Schedule, warmup: int) -> Schedule:
-    """`schedule`, but for the first `warmup` steps its rate at `warmup`, times (t + 1) / (warmup + 1).
+    """`schedule`, led up to: for t < warmup its rate at `warmup`, times (t + 1) / (warmup + 1).
 
     Source: Goyal et al. 2017, "Accurate, Large Minibatch SGD", section 2.2.
     """

@@ -25,7 +25,8 @@ except ImportError:
 Result = TypeVar("Result")
 
 PARTS = 8  # at most so many parts, so that partial sums are few however large the batch
-WORK_OF_A_PART = 100_000  # multiplications or additions: some 50 µs, what a hand-over costs
+WORK_OF_A_PART = 1_000_000  # multiply-adds, or 10 for each element moved: what a hand-over is worth
+CACHED_BYTES = 1 << 18
 
 _lock = threading.Lock()
 _inside = threading.local()  # .part is True in a thread that is running a part
@@ -37,7 +38,7 @@ _blas_holders = 0
 
 
 def get_num_threads() -> int:
-    """How many threads run parts: as set, else NPKD_NUM_THREADS, else the cores this process has."""
+    """How many threads run parts: as set, else NPKD_NUM_THREADS, else the cores at hand."""
     if _num_threads is not None:
         return _num_threads
     text = os.environ.get("NPKD_NUM_THREADS", "")
@@ -64,10 +65,16 @@ def slices(part: slice, size: int) -> list[slice]:
     return [slice(start, min(start + size, part.stop)) for start in starts]
 
 
+def cached(part: slice, item_bytes: int) -> list[slice]:
+    """`part` cut into slices of so many items as stay in a core's cache while worked on."""
+    return slices(part, max(1, CACHED_BYTES // max(1, item_bytes)))
+
+
 def parts(count: int, work: int) -> list[slice]:
     """0 … count−1 cut into parts worth a thread's while, by `count` and `work` alone.
 
-    work: the op's multiplications or additions in all. There are at most PARTS parts.
+    work: the op's multiply-adds in all, an element read or written counting as ten. There are at
+    most PARTS parts.
     """
     most = max(1, min(PARTS, work // WORK_OF_A_PART))
     return slices(slice(0, count), max(1, -(-count // most)))

@@ -50,9 +50,7 @@ class Axis:
         last = min(self.output - 1, (self.size - 1 - offset) // self.stride)
         if last < first:
             return slice(0, 0), slice(0, 0)
-        cells = slice(
-            first * self.stride + offset, last * self.stride + offset + 1, self.stride
-        )
+        cells = slice(first * self.stride + offset, last * self.stride + offset + 1, self.stride)
         return slice(first, last + 1), cells
 
     def cells(self, padded: bool = False) -> np.ndarray:
@@ -110,7 +108,8 @@ class Unfold:
         self.length = images * self._grid[0] * self._grid[1]
         taps = (rows.kernel, columns.kernel)
         margin = self._shift(rows.kernel - 1, columns.kernel - 1)
-        self._phases = np.empty((channels, rows.stride, columns.stride, self.length + margin), dtype)
+        phases = (channels, rows.stride, columns.stride, self.length + margin)
+        self._phases = np.empty(phases, dtype)
         self._patches = np.empty((channels, *taps, self.length), dtype)
 
     @classmethod

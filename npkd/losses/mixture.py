@@ -35,7 +35,7 @@ def mix(
 
     Raises ValueError if α is outside of [0, 1], and what the two losses raise.
 
-    Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", section 2.
+    Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", 2.
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"mix: alpha is {alpha!r}, expected a number from 0 to 1")

@@ -25,7 +25,7 @@ def conv2d(
     dilation: Pair = 1,
     groups: int = 1,
 ) -> Op:
-    """Cross-correlation of images with kernels that are not flipped, what the field calls convolution.
+    """Convolution as the field has it: cross-correlation, with kernels that are not flipped.
 
     Shapes
         x (N, C, H, W), w (O, C/G, kh, kw), b (O,) or None  →  y (N, O, Ho, Wo)
@@ -80,7 +80,9 @@ def conv2d(
 
     threads.run(forward, parts)
 
-    def backward(dy: np.ndarray, need_dx: bool = True):
+    def backward(
+        dy: np.ndarray, need_dx: bool = True
+    ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]:
         require_gradient("conv2d", dy, shape, x.dtype)
         dx = np.empty(x.shape, x.dtype) if need_dx else None
 
@@ -120,10 +122,12 @@ def _axes(
             raise ValueError(f'conv2d: padding "same" takes stride 1 only, got stride {stride}')
         totals = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
         before, after = [t // 2 for t in totals], [t - t // 2 for t in totals]
-    elif isinstance(padding, str) and padding != "valid":
+    elif padding == "valid":
+        before = after = [0, 0]
+    elif isinstance(padding, str):
         raise ValueError(f'conv2d: padding is {padding!r}, expected "same", "valid" or sizes')
     else:
-        before = after = list(pair("conv2d", "padding", 0 if padding == "valid" else padding, 0))
+        before = after = list(pair("conv2d", "padding", padding, 0))
     rows, columns = (
         Axis(*axis)
         for axis in zip(x.shape[2:], kernel, strides, before, after, dilations, strict=True)

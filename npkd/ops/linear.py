@@ -70,20 +70,23 @@ def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> Op:
 
     threads.run(forward, over_o)
 
-    def backward(dy: np.ndarray, need_dx: bool = True):
+    def backward(
+        dy: np.ndarray, need_dx: bool = True
+    ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]:
         require_gradient("linear", dy, y.shape, x.dtype)
         dx = np.empty(x.shape, x.dtype) if need_dx else None
         dw = np.empty(w.shape, w.dtype)
 
-        def backward_x(i: slice) -> None:
-            dx[:, i] = dy @ w[:, i]  # (N, i)
-
         def backward_w(o: slice) -> None:
             np.matmul(dy[:, o].T, x, out=dw[o])  # (o, I)
 
+        def backward_x(i: slice) -> None:
+            assert dx is not None
+            dx[:, i] = dy @ w[:, i]  # (N, i)
+
+        threads.run(backward_w, over_o)
         if need_dx:
             threads.run(backward_x, over_i)
-        threads.run(backward_w, over_o)
         return dx, dw, None if b is None else dy.sum(axis=0)
 
     return y, backward

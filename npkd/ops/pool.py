@@ -1,5 +1,7 @@
 """Average and max pooling of images."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from npkd import threads
@@ -13,6 +15,8 @@ from npkd.ops.contract import (
     require_gradient,
 )
 from npkd.windows import Axis
+
+Index = tuple[slice, ...]
 
 
 def avg_pool2d(
@@ -64,11 +68,11 @@ def avg_pool2d(
     parts = threads.parts(len(x), work=10 * x.size)
 
     def forward(part: slice) -> None:
-        for n in range(part.start, part.stop):
-            sums = np.zeros((x.shape[1], rows.output, x.shape[3]), x.dtype)
+        for n in threads.cached(part, x[0].nbytes):
+            sums = np.zeros((*x[n].shape[:2], rows.output, x.shape[3]), x.dtype)
             for i in range(rows.kernel):
                 windows, cells = rows.tap(i)
-                sums[:, windows] += x[n][:, cells]  # R X
+                sums[:, :, windows] += x[n][:, :, cells]  # R X
             y[n] = 0
             for j in range(columns.kernel):
                 windows, cells = columns.tap(j)
@@ -82,15 +86,15 @@ def avg_pool2d(
         dx = np.zeros(x.shape, x.dtype)
 
         def part_of_backward(part: slice) -> None:
-            for n in range(part.start, part.stop):
+            for n in threads.cached(part, x[0].nbytes):
                 mean = dy[n] / divisor
-                sums = np.zeros((x.shape[1], rows.output, x.shape[3]), x.dtype)
+                sums = np.zeros((*x[n].shape[:2], rows.output, x.shape[3]), x.dtype)
                 for j in range(columns.kernel):
                     windows, cells = columns.tap(j)
                     sums[..., cells] += mean[..., windows]  # (dy / D) C
                 for i in range(rows.kernel):
                     windows, cells = rows.tap(i)
-                    dx[n][:, cells] += sums[:, windows]  # Rᵀ (…)
+                    dx[n][:, :, cells] += sums[:, :, windows]  # Rᵀ (…)
 
         threads.run(part_of_backward, parts)
         return dx
@@ -144,7 +148,7 @@ def max_pool2d(
     parts = threads.parts(len(x), work=10 * x.size)
 
     def forward(part: slice) -> None:
-        for n in range(part.start, part.stop):
+        for n in threads.cached(part, x[0].nbytes):
             choice[n] = -1
             for tap, (windows, cells) in _taps(rows, columns):
                 candidate, best = x[n][cells], y[n][windows]
@@ -160,7 +164,7 @@ def max_pool2d(
         dx = np.zeros(x.shape, x.dtype)
 
         def part_of_backward(part: slice) -> None:
-            for n in range(part.start, part.stop):
+            for n in threads.cached(part, x[0].nbytes):
                 for tap, (windows, cells) in _taps(rows, columns):
                     dx[n][cells] += np.where(choice[n][windows] == tap, dy[n][windows], 0)
 
@@ -170,15 +174,18 @@ def max_pool2d(
     return y, backward
 
 
-def _taps(rows: Axis, columns: Axis):
-    """Each tap i·kw + j in row-major order, with its windows and cells as indices (C, rows, columns)."""
+def _taps(rows: Axis, columns: Axis) -> Iterator[tuple[int, tuple[Index, Index]]]:
+    """Each tap i·kw + j in row-major order, with its windows and its cells as indices."""
     for i in range(rows.kernel):
         row_windows, row_cells = rows.tap(i)
         for j in range(columns.kernel):
             column_windows, column_cells = columns.tap(j)
-            yield i * columns.kernel + j, (
-                (slice(None), row_windows, column_windows),
-                (slice(None), row_cells, column_cells),
+            yield (
+                i * columns.kernel + j,
+                (
+                    (slice(None), slice(None), row_windows, column_windows),
+                    (slice(None), slice(None), row_cells, column_cells),
+                ),
             )
 
 

@@ -1,5 +1,7 @@
 """Larger images: upsampling by repetition or interpolation, and the pixel shuffle."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from npkd.ops.contract import Op, positive_integer, require_arrays, require_axes, require_gradient
@@ -88,7 +90,7 @@ def pixel_shuffle(x: np.ndarray, factor: int) -> Op:
     return y, backward
 
 
-def _phases(factor: int):
+def _phases(factor: int) -> Iterator[tuple[int, int, float]]:
     """For each remainder r of u by the factor: r, by how much ⌊t⌋ + 1 lies beyond ⌊u/f⌋, and λ."""
     for r in range(factor):
         offset = (r + 0.5) / factor - 0.5  # t − ⌊u/f⌋, in (−½, ½)
