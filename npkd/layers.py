@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from npkd import ops
-from npkd.ops.contract import FLOATS, require_arrays
+from npkd.ops.contract import FLOATS, positive_integer, require_arrays, require_gradient
 
 Params = dict[str, np.ndarray]
 
@@ -34,6 +34,8 @@ class _WithWeight:
     """A layer with a weight (out, …) and a bias (out,), and the distribution they start from."""
 
     def __init__(self, *weight_shape: int):
+        for size in weight_shape:
+            positive_integer(type(self).__name__, f"a size in {weight_shape}", size)
         self.shapes = {"weight": weight_shape, "bias": weight_shape[:1]}
 
     def macs(self, y_shape: tuple[int, ...]) -> int:
@@ -178,6 +180,8 @@ class Network:
                     f"{type(self).__name__}: gradients given for {unknown}, expected some of "
                     f"{list(outputs)}, the outputs asked for"
                 )
+            for name, gradient in gradients.items():
+                require_gradient(name, gradient, outputs[name].shape, outputs[name].dtype)
             grads: Params = {}
             dy: np.ndarray | None = None
             first = next(iter(self.layers))
@@ -204,24 +208,27 @@ class Network:
         return other
 
     def load(self, params: Mapping[str, np.ndarray]) -> None:
-        """Take over the values of `params`, which has the same names and shapes.
+        """Take over the values of `params`, which has the same names and shapes, in our dtype.
 
         Raises ValueError if it has not, or if a value is not finite; then nothing is changed.
         """
+        name = type(self).__name__
         if params.keys() != self.params.keys():
             missing = sorted(self.params.keys() - params.keys())
             surplus = sorted(params.keys() - self.params.keys())
-            raise ValueError(f"{type(self).__name__}: weights lack {missing}, and have {surplus}")
-        for name, theta in self.params.items():
-            if params[name].shape != theta.shape:
+            raise ValueError(f"{name}: weights lack {missing}, and have {surplus} that are not its")
+        values = {}
+        for key, theta in self.params.items():
+            if np.shape(params[key]) != theta.shape:
                 raise ValueError(
-                    f"{type(self).__name__}: {name} has shape {params[name].shape}, "
-                    f"expected {theta.shape}"
+                    f"{name}: {key} has shape {np.shape(params[key])}, expected {theta.shape}"
                 )
-            if not np.isfinite(params[name]).all():
-                raise ValueError(f"{type(self).__name__}: {name} holds values that are not finite")
-        for name, theta in self.params.items():
-            theta[...] = params[name]
+            with np.errstate(over="ignore"):
+                values[key] = np.asarray(params[key], theta.dtype)
+            if not np.isfinite(values[key]).all():
+                raise ValueError(f"{name}: {key} holds values that are not finite {theta.dtype}")
+        for key, theta in self.params.items():
+            theta[...] = values[key]
 
     def macs(self) -> int:
         """Multiply-adds for one image."""
@@ -233,7 +240,7 @@ class Network:
         name = type(self).__name__
         require_arrays(name, x=x)
         if x.shape[1:] != self.image_shape:
-            got = "×".join(map(str, x.shape[1:]))
+            got = "×".join(map(str, x.shape[1:])) if x.ndim == 4 else f"an array of {x.shape}"
             c, height, width = self.image_shape
             hints = {
                 (c, 2 * height, 2 * width): "; is this x_high?",
@@ -243,7 +250,6 @@ class Network:
             hint = hints.get(x.shape[1:], "")
             if x.shape == self.image_shape:
                 hint = "; is this one image? Then it wants an axis for the batch: x[None]"
-                got = "no batch"
             raise ValueError(f"{name} expects images of {c}×{height}×{width}, got {got}{hint}")
         if x.dtype != self.dtype:
             raise ValueError(f"{name} has {self.dtype} weights, got {x.dtype} images")

@@ -50,21 +50,40 @@ class SGD:
 
     def _step_one(self, theta: np.ndarray, g: np.ndarray, v: np.ndarray | None) -> None:
         """One parameter, some rows at a time."""
+        # Python's floats take on the arrays' dtype; NumPy's would take float32 arrays with them.
+        lr, momentum, decay = float(self.lr), float(self.momentum), float(self.weight_decay)
         theta, g = np.atleast_1d(theta, g)
         v = None if v is None else np.atleast_1d(v)
 
         def update(part: slice) -> None:
             for chunk in threads.cached(part, theta[0].nbytes):
                 step = g[chunk]
-                if self.weight_decay:
-                    step = step + self.weight_decay * theta[chunk]  # g + λ θ
+                if decay:
+                    step = step + decay * theta[chunk]  # g + λ θ
                 if v is not None:
-                    v[chunk] *= self.momentum
+                    v[chunk] *= momentum
                     v[chunk] += step
                     step = v[chunk]
-                theta[chunk] -= self.lr * step
+                theta[chunk] -= lr * step
 
         threads.run(update, threads.parts(len(theta), work=10 * theta.size))
+
+
+def clipped(grads: Mapping[str, np.ndarray], norm: float) -> dict[str, np.ndarray]:
+    """The gradients, all shortened alike if their common norm is above `norm`.
+
+    Definition (‖g‖² = Σ over all gradients and entries of g²)
+        g · min(1, norm / ‖g‖)
+
+    Gradients that need no shortening are returned as they are, not copied.
+
+    Source: Pascanu, Mikolov and Bengio 2013, "On the difficulty of training recurrent neural
+    networks", algorithm 1.
+    """
+    total = math.sqrt(sum(float(np.linalg.norm(g)) ** 2 for g in grads.values()))
+    if total <= norm:
+        return dict(grads)
+    return {name: g * float(norm / total) for name, g in grads.items()}
 
 
 def constant(lr: float, *, warmup: int = 0) -> Schedule:

@@ -4,34 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import SEEDS, assert_close, cases, define, image
 
 from npkd import definitions
 from npkd.cases import CASES, Case, arrays
 
 NAN, INF = np.nan, np.inf
-SEEDS = st.integers(0, 2**32 - 1)
 random_examples = settings(max_examples=40, deadline=None)
-
-
-@st.composite
-def cases(draw: st.DrawFn, op: str) -> Case:
-    return CASES[op](lambda low, high: draw(st.integers(low, high)))
-
-
-def define(case: Case, *values: np.ndarray) -> np.ndarray:
-    return getattr(definitions, case.op)(*values, **case.options)
-
-
-def image(rows: list) -> np.ndarray:
-    """One image of one channel, (1, 1, H, W)."""
-    return np.array(rows)[np.newaxis, np.newaxis]
-
-
-def assert_close(a, b):
-    """max|a − b| ≤ 1e-12 max|b|, shapes equal."""
-    a, b = np.asarray(a), np.asarray(b)
-    assert a.shape == b.shape
-    assert np.max(np.abs(a - b), initial=0) <= 1e-12 * np.max(np.abs(b), initial=0)
 
 
 # Against PyTorch

@@ -39,6 +39,7 @@ def mix(
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"mix: alpha is {alpha!r}, expected a number from 0 to 1")
+    alpha = float(alpha)  # a NumPy float64 would take float32 arrays with it
     hard_value, hard_gradient = cross_entropy(student, labels)
     soft_value, soft_gradient = soft(student, teacher)
     value = (1 - alpha) * hard_value + alpha * soft_value

@@ -1,0 +1,226 @@
+"""SGD against its definition, and learning rates against values worked by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import SEEDS, assert_close
+
+from npkd import SGD, definitions, optim
+
+SHAPES = {"conv.weight": (3, 2, 2, 1), "conv.bias": (3,), "fc.weight": (2, 5), "scale": ()}
+HYPERPARAMETERS = {"momentum": st.floats(0, 0.99), "weight_decay": st.floats(0, 0.1)}
+
+
+def random_arrays(rng, shapes=SHAPES, dtype=np.float64):
+    return {name: np.asarray(rng.standard_normal(s), dtype) for name, s in shapes.items()}
+
+
+def copies(arrays):
+    return {name: array.copy() for name, array in arrays.items()}
+
+
+def assert_equal(arrays, expected):
+    assert arrays.keys() == expected.keys()
+    for name in arrays:
+        np.testing.assert_array_equal(arrays[name], expected[name])
+
+
+# SGD
+
+
+@settings(max_examples=25, deadline=None)
+@given(lrs=st.lists(st.floats(0, 1), min_size=1, max_size=5), seed=SEEDS, **HYPERPARAMETERS)
+def test_sgd_is_its_definition_whatever_the_rate_at_each_step(lrs, seed, momentum, weight_decay):
+    rng = np.random.default_rng(seed)
+    params = random_arrays(rng)
+    expected, velocity = copies(params), {name: np.zeros(s) for name, s in SHAPES.items()}
+    sgd = SGD(lrs[0], momentum, weight_decay)
+    for lr in lrs:
+        grads = random_arrays(rng)
+        sgd.lr = lr
+        sgd.step(params, grads)
+        options = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        expected, velocity = definitions.sgd(expected, grads, velocity, **options)
+    for name in SHAPES:
+        assert_close(params[name], expected[name])
+
+
+def test_without_momentum_and_decay_a_step_is_the_documents():
+    rng = np.random.default_rng(0)
+    params, grads = random_arrays(rng), random_arrays(rng)
+    expected = {name: params[name] - 0.01 * grads[name] for name in params}
+    SGD(0.01).step(params, grads)
+    assert_equal(params, expected)
+
+
+def test_a_step_is_in_place_and_leaves_the_gradients_as_they_are():
+    rng = np.random.default_rng(0)
+    params, grads = random_arrays(rng), random_arrays(rng)
+    same_arrays, grads_before = dict(params), copies(grads)
+    sgd = SGD(0.1, momentum=0.9, weight_decay=0.1)
+    for _ in range(2):
+        sgd.step(params, grads)
+    assert all(params[name] is same_arrays[name] for name in params)
+    assert_equal(grads, grads_before)
+
+
+def test_a_rate_of_zero_changes_no_parameter_yet_gathers_velocity():
+    rng = np.random.default_rng(0)
+    params, grads = random_arrays(rng), random_arrays(rng)
+    before = copies(params)
+    sgd = SGD(0.0, momentum=0.5)
+    sgd.step(params, grads)
+    assert_equal(params, before)
+    assert_equal(sgd.velocity, grads)
+
+
+@pytest.mark.parametrize("shape", [(1200, 1000), (1_200_000,), (3, 400_000)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_parameter_updated_in_pieces_has_the_bits_of_the_formula(dtype, shape):
+    rng = np.random.default_rng(0)
+    theta, v = rng.standard_normal(shape).astype(dtype), np.zeros(shape, dtype)
+    params = {"fc.weight": theta.copy()}
+    sgd = SGD(0.1, momentum=0.9, weight_decay=0.01)
+    for _ in range(2):
+        g = rng.standard_normal(shape).astype(dtype)
+        sgd.step(params, {"fc.weight": g})
+        v = 0.9 * v + (g + 0.01 * theta)
+        theta = theta - 0.1 * v
+    np.testing.assert_array_equal(params["fc.weight"], theta)
+
+
+def test_hyperparameters_by_numpy_give_the_bits_of_pythons_numbers():
+    results = []
+    for number in (float, np.float64):
+        rng = np.random.default_rng(0)
+        params = random_arrays(rng, {"fc.weight": (50, 40)}, np.float32)
+        sgd = SGD(number(0.1), number(0.9), number(0.01))
+        for _ in range(3):
+            sgd.step(params, random_arrays(rng, {"fc.weight": (50, 40)}, np.float32))
+        results.append(params)
+    assert_equal(*results)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_parameters_and_velocity_keep_their_dtype(dtype):
+    rng = np.random.default_rng(0)
+    params, grads = random_arrays(rng, dtype=dtype), random_arrays(rng, dtype=dtype)
+    sgd = SGD(0.1, momentum=0.9, weight_decay=0.1)
+    sgd.step(params, grads)
+    kept = [*params.values(), *sgd.velocity.values()]
+    assert {array.dtype for array in kept} == {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"fc.weight": np.zeros((5, 2))}, r"SGD: fc.weight is float64 \(2, 5\), .* \(5, 2\)"),
+        ({"fc.weight": np.zeros((1, 5))}, r"SGD: fc.weight is float64 \(2, 5\), .* \(1, 5\)"),
+        ({"fc.weight": np.zeros((2, 5), np.float32)}, "its gradient float32"),
+        ({"fc.bias": np.zeros(2)}, "SGD: params and grads have different names: fc.bias"),
+    ],
+)
+def test_gradients_that_do_not_fit_are_refused_and_nothing_is_updated(wrong, message):
+    rng = np.random.default_rng(0)
+    params, grads = random_arrays(rng), random_arrays(rng)
+    before = copies(params)
+    sgd = SGD(0.1, momentum=0.9)
+    with pytest.raises(ValueError, match=message):
+        sgd.step(params, grads | wrong)
+    assert_equal(params, before)
+    assert sgd.velocity == {}
+
+
+def test_a_missing_gradient_is_refused():
+    params = random_arrays(np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"different names: conv\.bias, conv\.weight, fc\.weight"):
+        SGD(0.1).step(params, {"scale": params["scale"]})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lr": -0.1}, r"SGD: lr is -0.1, expected a number in \[0, inf\)"),
+        ({"lr": math.nan}, "SGD: lr is nan"),
+        ({"lr": math.inf}, "SGD: lr is inf"),
+        ({"lr": 0.1, "momentum": 1.0}, r"SGD: momentum is 1.0, expected a number in \[0, 1.0\)"),
+        ({"lr": 0.1, "momentum": -0.1}, "SGD: momentum is -0.1"),
+        ({"lr": 0.1, "weight_decay": -1e-4}, "SGD: weight_decay is -0.0001"),
+        ({"lr": 0.1, "weight_decay": math.inf}, "SGD: weight_decay is inf"),
+    ],
+)
+def test_hyperparameters_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        SGD(**options)
+
+
+# Schedules
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        (optim.constant(0.5), {0: 0.5, 1: 0.5, 10**6: 0.5}),
+        (optim.constant(0.5, warmup=4), {0: 0.1, 1: 0.2, 3: 0.4, 4: 0.5, 5: 0.5}),
+        (optim.stepwise(0.8, every=3), {0: 0.8, 2: 0.8, 3: 0.08, 5: 0.08, 6: 0.008}),
+        (optim.stepwise(0.8, every=2, factor=0.5), {1: 0.8, 2: 0.4, 4: 0.2, 7: 0.1}),
+        (optim.stepwise(0.8, every=3, warmup=1), {0: 0.4, 1: 0.8, 2: 0.8, 3: 0.08}),
+        (
+            optim.cosine(0.8, steps=12),
+            {0: 0.8, 3: 0.4 * (1 + math.sqrt(0.5)), 4: 0.6, 6: 0.4, 8: 0.2, 12: 0.0, 99: 0.0},
+        ),
+        (
+            optim.cosine(0.8, steps=16, warmup=4),
+            {0: 0.16, 3: 0.64, 4: 0.8, 8: 0.6, 10: 0.4, 12: 0.2, 16: 0.0, 17: 0.0},
+        ),
+        (optim.warmed_up(lambda t: 10.0 + t, 2), {0: 4.0, 1: 8.0, 2: 12.0, 3: 13.0}),
+    ],
+)
+def test_rates_at_chosen_steps(schedule, rates):
+    assert {step: schedule(step) for step in rates} == pytest.approx(rates, rel=1e-12, abs=1e-15)
+
+
+@given(steps=st.integers(1, 60), data=st.data())
+def test_cosine_rises_to_its_rate_at_the_end_of_the_warm_up_and_falls_from_there(steps, data):
+    warmup = data.draw(st.integers(0, steps - 1))
+    schedule = optim.cosine(0.3, steps=steps, warmup=warmup)
+    rates = [schedule(step) for step in range(steps + 1)]
+    assert rates[warmup] == max(rates) == 0.3
+    assert rates[: warmup + 1] == sorted(rates[: warmup + 1])
+    assert rates[warmup:] == sorted(rates[warmup:], reverse=True)
+    assert rates[steps] == 0
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (lambda: optim.stepwise(0.1, every=0), "stepwise: every is 0, expected at least 1"),
+        (lambda: optim.cosine(0.1, steps=0), "cosine: warmup is 0 of 0 steps"),
+        (lambda: optim.cosine(0.1, steps=5, warmup=5), "cosine: warmup is 5 of 5 steps"),
+        (lambda: optim.cosine(0.1, steps=5, warmup=-1), "cosine: warmup is -1 of 5 steps"),
+        (lambda: optim.constant(0.1, warmup=-1), "warm-up is -1 steps, expected at least 0"),
+    ],
+)
+def test_schedules_that_make_no_sense_are_refused(mistake, message):
+    with pytest.raises(ValueError, match=message):
+        mistake()
+
+
+def test_clipping_shortens_all_gradients_alike_to_the_norm_and_only_then():
+    rng = np.random.default_rng(0)
+    grads = {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal(5)}
+    norm = np.sqrt(sum(np.sum(g**2) for g in grads.values()))
+    before = {name: g.copy() for name, g in grads.items()}
+    half = optim.clipped(grads, norm / 2)
+    for name, g in before.items():
+        np.testing.assert_allclose(half[name], g / 2, rtol=1e-14)
+        np.testing.assert_array_equal(grads[name], g)
+        assert optim.clipped(grads, 2 * norm)[name] is grads[name]
+
+
+def test_clipping_keeps_the_dtype():
+    clipped = optim.clipped({"a": np.full(4, 9, np.float32)}, np.float64(1))
+    assert clipped["a"].dtype == np.float32

@@ -1,0 +1,202 @@
+"""Operations, losses, the document's nets and their training against PyTorch, in float64."""
+
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import SEEDS, assert_close, cases
+from test_definitions import by_pytorch, costly_same
+
+from npkd import SGD, LargeCNN, SmallCNN, losses, ops, optim
+from npkd.cases import CASES, arrays
+
+torch = pytest.importorskip("torch")
+functional = torch.nn.functional
+
+random_examples = settings(max_examples=25, deadline=None)
+SHAPES = st.tuples(st.integers(2, 5), st.integers(2, 6))  # (B, C)
+NETS = [LargeCNN, SmallCNN]
+
+
+def with_gradient(array):
+    """The array as a tensor of PyTorch's that gathers a gradient."""
+    return torch.tensor(array, requires_grad=True)
+
+
+# Operations
+
+
+@costly_same
+@pytest.mark.parametrize("op", CASES)
+@random_examples
+@given(data=st.data(), seed=SEEDS)
+def test_value_and_gradients_of_an_op_are_those_of_pytorch(op, data, seed):
+    case = data.draw(cases(op))
+    rng = np.random.default_rng(seed)
+    values = arrays(case, rng).values()
+    y, backward = getattr(ops, op)(*values, **case.options)
+    tensors = [with_gradient(value) for value in values]
+    expected = by_pytorch(torch, case)(*tensors)
+    assert_close(y, expected.detach())
+    dy = rng.standard_normal(y.shape)
+    expected.backward(torch.from_numpy(dy))
+    gradients = backward(dy)
+    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+    for gradient, tensor in zip(gradients, tensors, strict=False):  # db is None where b is not
+        assert_close(gradient, tensor.grad)
+
+
+# Losses
+
+
+@pytest.mark.parametrize("reduction", ["sum", "batchmean", "elementmean"])
+@random_examples
+@given(shape=SHAPES, seed=SEEDS)
+def test_l2_is_half_the_mse_loss_times_what_the_reduction_leaves_undivided(reduction, shape, seed):
+    student, teacher = np.random.default_rng(seed).standard_normal((2, *shape))
+    factor = {"sum": shape[0] * shape[1], "batchmean": shape[1], "elementmean": 1}[reduction] / 2
+    tensor = with_gradient(student)
+    expected = factor * functional.mse_loss(tensor, torch.from_numpy(teacher))
+    expected.backward()
+    value, gradient = losses.l2(student, teacher, reduction=reduction)
+    assert_close(value, expected.detach())
+    assert_close(gradient, tensor.grad)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("sum", "sum"), ("batchmean", "mean")])
+@random_examples
+@given(shape=SHAPES, seed=SEEDS)
+def test_cross_entropy_is_that_of_pytorch(ours, theirs, shape, seed):
+    rng = np.random.default_rng(seed)
+    logits, labels = rng.standard_normal(shape), rng.integers(shape[1], size=shape[0])
+    tensor = with_gradient(logits)
+    expected = functional.cross_entropy(tensor, torch.from_numpy(labels), reduction=theirs)
+    expected.backward()
+    value, gradient = losses.cross_entropy(logits, labels, reduction=ours)
+    assert_close(value, expected.detach())
+    assert_close(gradient, tensor.grad)
+
+
+@random_examples
+@given(shape=SHAPES, seed=SEEDS, alpha=st.floats(0, 1))
+def test_mix_is_the_sum_of_pytorchs_losses(shape, seed, alpha):
+    rng = np.random.default_rng(seed)
+    student, teacher = rng.standard_normal((2, *shape))
+    labels = rng.integers(shape[1], size=shape[0])
+    tensor = with_gradient(student)
+    hard = functional.cross_entropy(tensor, torch.from_numpy(labels))
+    soft = shape[1] / 2 * functional.mse_loss(tensor, torch.from_numpy(teacher))
+    expected = (1 - alpha) * hard + alpha * soft
+    expected.backward()
+    value, gradient = losses.mix(student, teacher, labels, alpha=alpha)
+    assert_close(value, expected.detach())
+    assert_close(gradient, tensor.grad)
+
+
+# The document's nets
+
+
+def in_pytorch(make):
+    """The same net, its layers under the same names."""
+    a, b, features, hidden = {
+        LargeCNN: (32, 64, 64 * 16 * 16, 512),
+        SmallCNN: (16, 32, 32 * 8 * 8, 128),
+    }[make]
+    layers = OrderedDict(
+        conv1=torch.nn.Conv2d(3, a, 3, padding=1),
+        relu1=torch.nn.ReLU(),
+        conv2=torch.nn.Conv2d(a, b, 3, padding=1),
+        relu2=torch.nn.ReLU(),
+        pool=torch.nn.AvgPool2d(2),
+        flatten=torch.nn.Flatten(),
+        fc1=torch.nn.Linear(features, hidden),
+        relu3=torch.nn.ReLU(),
+        fc2=torch.nn.Linear(hidden, 10),
+    )
+    return torch.nn.Sequential(layers)
+
+
+def both(make, seed=0):
+    """One net in npkd and in PyTorch with the same weights, in float64."""
+    net = make(seed, dtype=np.float64)
+    module = in_pytorch(make).double()
+    module.load_state_dict({name: torch.tensor(theta) for name, theta in net.params.items()})
+    return net, module
+
+
+@pytest.mark.parametrize("make", NETS)
+def test_weights_go_to_a_state_dict_and_back_as_they_are(make):
+    net, module = both(make)
+    assert list(module.state_dict()) == list(net.params)
+    other = make(1, dtype=np.float64)
+    other.load({name: tensor.numpy() for name, tensor in module.state_dict().items()})
+    for name in net.params:
+        np.testing.assert_array_equal(other.params[name], net.params[name])
+
+
+@pytest.mark.parametrize("make", NETS)
+def test_outputs_and_all_gradients_are_those_of_pytorch(make):
+    net, module = both(make)
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((3, *net.image_shape))
+    outputs, backward = net.features(x, net.layers)
+    tensor = expected = with_gradient(x)
+    for name, layer in module.named_children():
+        expected = layer(expected)
+        assert_close(outputs[name], expected.detach())
+    dy = rng.standard_normal((3, 10))
+    expected.backward(torch.from_numpy(dy))
+    dx, grads = backward({"fc2": dy})
+    assert_close(dx, tensor.grad)
+    for name, theta in module.named_parameters():
+        assert_close(grads[name], theta.grad)
+
+
+@pytest.mark.parametrize("make", NETS)
+def test_ten_updates_are_those_of_pytorch(make):
+    """Momentum, weight decay, a rate that changes at each step, and a ragged last batch."""
+    net, module = both(make)
+    rng = np.random.default_rng(1)
+    schedule = optim.cosine(0.05, steps=10, warmup=2)
+    options = {"momentum": 0.9, "weight_decay": 1e-3}
+    sgd = SGD(schedule(0), **options)
+    optimiser = torch.optim.SGD(module.parameters(), schedule(0), **options)
+    for step in range(10):
+        count = 4 if step < 9 else 3
+        x, teacher = (
+            rng.standard_normal((count, *net.image_shape)),
+            rng.standard_normal((count, 10)),
+        )
+
+        y, backward = net(x)
+        value, dy = losses.l2(y, teacher)
+        _, grads = backward(dy, need_dx=False)
+        sgd.lr = schedule(step)
+        sgd.step(net.params, grads)
+
+        optimiser.zero_grad()
+        expected = 10 / 2 * functional.mse_loss(module(torch.tensor(x)), torch.tensor(teacher))
+        expected.backward()
+        optimiser.param_groups[0]["lr"] = schedule(step)
+        optimiser.step()
+
+        assert_close(value, expected.detach())
+    for name, theta in module.named_parameters():
+        assert_close(net.params[name], theta.detach())
+        assert_close(sgd.velocity[name], optimiser.state[theta]["momentum_buffer"])
+
+
+@pytest.mark.parametrize("make", NETS)
+def test_initial_weights_are_drawn_from_pytorchs_distribution(make):
+    net = make(0)
+    torch.manual_seed(0)
+    for name, tensor in in_pytorch(make).named_parameters():
+        ours, theirs = net.params[name].ravel(), tensor.detach().numpy().ravel()
+        largest, fan_in = np.max(np.abs(theirs)), net.params[name.replace("bias", "weight")][0].size
+        assert largest * np.sqrt(fan_in) <= 1 + 1e-6
+        assert np.max(np.abs(ours)) == pytest.approx(largest, rel=10 / ours.size)
+        some = slice(0, 100_000)
+        assert scipy.stats.ks_2samp(ours[some], theirs[some]).pvalue > 1e-3
