@@ -56,8 +56,8 @@ class Config:
     batch_size         images for one update; the last batch of a pass may be smaller
     …_learning_rate    the highest rate of the large net, the distilled small net (learning_rate)
                        and the small net that learns from labels
-    momentum, weight_decay, schedule ("constant" or "cosine"), warmup (share of the updates)
-                       of all three trainings
+    momentum, weight_decay, clip_norm (None: gradients are not clipped), schedule ("constant" or
+                       "cosine"), warmup (share of the updates): of all three trainings
 
     Raises ValueError for a value out of its range.
     """
@@ -77,6 +77,7 @@ class Config:
     labels_learning_rate: float = 0.05
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    clip_norm: float | None = 5.0
     schedule: str = "cosine"
     warmup: float = 0.1
     seed: int = 0
@@ -99,6 +100,8 @@ class Config:
                 raise ValueError(f"{field.name} is {value}, expected a number above 0")
         if not 0 <= self.label_weight <= 1:
             raise ValueError(f"label_weight is {self.label_weight}, expected a share from 0 to 1")
+        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
+            raise ValueError(f"clip_norm is {self.clip_norm}, expected a number above 0, or None")
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}, expected at least 0")
 
@@ -116,6 +119,7 @@ PRESETS = {
         labels_learning_rate=0.01,
         momentum=0.0,
         weight_decay=0.0,
+        clip_norm=None,
         schedule="constant",
         warmup=0.0,
     ),
@@ -205,10 +209,12 @@ def train(
     loss: Callable[[np.ndarray, Batch], tuple[np.ndarray, np.ndarray]],
     optimiser: optim.SGD,
     schedule: optim.Schedule,
+    clip_norm: float = math.inf,
 ) -> Iterator[Update]:
     """The one training loop: an update of `network` for each batch, an event for each update.
 
-    loss(y, batch) gives the value and its gradient by the network's outputs y.
+    loss(y, batch) gives the value and its gradient by the network's outputs y. clip_norm bounds
+    the norm of all gradients together (`optim.clipped`).
 
     Raises Diverged, before the update, when the loss is not finite.
     """
@@ -222,6 +228,8 @@ def train(
                 f"step {step + 1}, at a learning rate of {optimiser.lr:.3g}"
             )
         _, grads = backward(dy, need_dx=False)
+        if clip_norm < math.inf:
+            grads = optim.clipped(grads, clip_norm)
         optimiser.step(network.params, grads)
         yield Update(batch.epoch, step, float(value), len(batch.x), optimiser.lr)
 
@@ -468,6 +476,7 @@ class _Run:
             loss=loss,
             optimiser=optim.SGD(highest, config.momentum, config.weight_decay),
             schedule=_schedule(config, highest, steps),
+            clip_norm=math.inf if config.clip_norm is None else config.clip_norm,
         )
         self.history[name], self.seconds[name] = [], 0.0
         total, samples = 0.0, 0
