@@ -1,0 +1,1 @@
+"""npkd beside PyTorch on the document's two nets: `python -m benchmarks`."""
