@@ -1,0 +1,59 @@
+"""Weights on disk, and the folder of a run."""
+
+import numpy as np
+import pytest
+
+from npkd import SmallCNN, checkpoint
+from npkd.files import BadInput
+
+
+def test_weights_come_back_bit_for_bit(tmp_path):
+    network, other = SmallCNN(0), SmallCNN(1)
+    checkpoint.save_weights(tmp_path / "small.npz", network.params)
+    other.load(checkpoint.load_weights(tmp_path / "small.npz"))
+    for name, theta in network.params.items():
+        assert theta.tobytes() == other.params[name].tobytes()
+
+
+def test_numpy_alone_reads_the_weights(tmp_path):
+    checkpoint.save_weights(tmp_path / "small.npz", SmallCNN(0).params)
+    with np.load(tmp_path / "small.npz", allow_pickle=False) as file:
+        assert file["fc2.weight"].shape == (10, 128)
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path):
+    for name in ("a.npz", "b.npz"):
+        checkpoint.save_weights(tmp_path / name, SmallCNN(0).params)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+@pytest.mark.parametrize("name", checkpoint.RUN_FILES)
+def test_a_folder_that_holds_a_run_is_refused_and_left_alone(tmp_path, name):
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(BadInput, match="already holds a run"), checkpoint.run_folder(tmp_path):
+        pass
+    assert (tmp_path / name).read_text() == "precious"
+
+
+def test_a_new_folder_is_made_with_its_parents_and_kept_if_used(tmp_path):
+    with checkpoint.run_folder(tmp_path / "a" / "b") as folder:
+        (folder / "report.json").write_text("{}")
+    assert (tmp_path / "a" / "b" / "report.json").exists()
+
+
+def test_a_new_folder_left_empty_by_a_failure_is_taken_away(tmp_path):
+    with pytest.raises(RuntimeError), checkpoint.run_folder(tmp_path / "new"):
+        raise RuntimeError
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_older_folder_stays_even_if_empty(tmp_path):
+    with pytest.raises(RuntimeError), checkpoint.run_folder(tmp_path):
+        raise RuntimeError
+    assert tmp_path.exists()
+
+
+def test_a_folder_below_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="cannot be written to"):
+        checkpoint.run_folder(tmp_path / "file" / "run").__enter__()

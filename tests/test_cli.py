@@ -1,0 +1,168 @@
+"""The command, run as a user runs it: what it prints, its exit status, its files."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tiny
+
+from npkd import checkpoint, cli, distill
+
+QUICK = ["--large-epochs", "1", "--epochs", "1", "--batch-size", "8", "--seed", "3"]
+
+
+@pytest.fixture(scope="module")
+def corners(tmp_path_factory):
+    """A data set of 22 + 12 images as an .npz file."""
+    path = tmp_path_factory.mktemp("data") / "corners.npz"
+    data = tiny.dataset()
+    np.savez(
+        path,
+        images=data.train_images,
+        labels=data.train_labels,
+        test_images=data.test_images,
+        test_labels=data.test_labels,
+    )
+    return str(path)
+
+
+def run(capsys, *arguments):
+    """The command's exit status, standard output and standard error."""
+    try:
+        status = cli.main(["distill", *map(str, arguments)])
+    except SystemExit as error:
+        status = error.code
+    return status, *capsys.readouterr()
+
+
+def assert_one_line(result, *words):
+    """A user's mistake: status 2 and one line that has these words."""
+    status, _, err = result
+    assert status == 2
+    assert err.count("\n") == 1, err
+    assert err.startswith("npkd")
+    for word in words:
+        assert word in err
+
+
+def test_a_run_names_the_six_steps_and_writes_its_files(capsys, corners, tmp_path):
+    pytest.importorskip("matplotlib")
+    status, out, err = run(capsys, "--data", corners, *QUICK, "--out", tmp_path / "run")
+    assert (status, err) == (0, "")
+    steps = [line for line in out.splitlines() if line.startswith("step ")]
+    assert steps == [f"step {number} of 6: {title}" for number, title in distill.STEPS.items()]
+    for words in ("latency of 64 images", "8,410,564", "parameters 31.4×", str(tmp_path)):
+        assert words in out
+    assert {path.name for path in (tmp_path / "run").iterdir()} == set(checkpoint.RUN_FILES)
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["config"]["epochs"] == 1
+    assert (tmp_path / "run" / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_settings_reach_the_run_and_the_rest_is_the_presets(capsys, corners, tmp_path):
+    options = ["--preset", "document", "--teacher-input", "high", "--label-weight", "0.5"]
+    status, _, _ = run(capsys, "--data", corners, *QUICK, *options, "--out", tmp_path / "run")
+    assert status == 0
+    config = json.loads((tmp_path / "run" / "report.json").read_text())["config"]
+    expected = vars(distill.PRESETS["document"]) | {
+        "teacher_input": "high",
+        "label_weight": 0.5,
+        "large_epochs": 1,
+        "epochs": 1,
+        "batch_size": 8,
+        "seed": 3,
+    }
+    assert config == expected
+
+
+def test_without_matplotlib_all_but_the_picture_is_written(capsys, corners, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    status, out, _ = run(capsys, "--data", corners, *QUICK, "--out", tmp_path / "run")
+    assert status == 0
+    assert re.search("report.png needs matplotlib", out)
+    assert not (tmp_path / "run" / "report.png").exists()
+    assert (tmp_path / "run" / "small.npz").exists()
+
+
+def test_the_default_folder_is_named_after_data_and_seed(capsys, corners, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(capsys, "--data", corners, *QUICK)[0] == 0
+    assert (tmp_path / "runs" / "corners-3" / "report.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--learning-rate", "-0.1"], ["learning_rate is -0.1", "above 0"]),
+        (["--learning-rate", "nan"], ["learning_rate"]),
+        (["--learning-rate", "fast"], ["--learning-rate", "fast"]),
+        (["--epochs", "0"], ["epochs is 0"]),
+        (["--label-weight", "2"], ["label_weight is 2.0"]),
+        (["--threads", "0"], ["positive integer"]),
+        (["--preset", "best"], ["best", "document"]),
+        (["--data", "no/such/place"], ["no/such/place", "mnist5k"]),
+        (["--colour", "red"], ["--colour"]),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line_and_status_2(
+    capsys, tmp_path, monkeypatch, arguments, words
+):
+    monkeypatch.chdir(tmp_path)
+    assert_one_line(run(capsys, *arguments), *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_are_no_data_are_one_line_each(capsys, tmp_path):
+    cifar = tmp_path / "cifar"
+    cifar.mkdir()
+    (cifar / "test_batch.bin").write_bytes(bytes(3073))
+    for content, words in (
+        (b"", "data_batch_1.bin"),
+        (bytes(3073 + 100), "3073"),
+        (bytes([200]) + bytes(3072), "200"),
+    ):
+        (cifar / "data_batch_1.bin").write_bytes(content)
+        assert_one_line(run(capsys, "--data", cifar, "--out", tmp_path / "run"), words)
+    np.savez(tmp_path / "sizes.npz", images=np.zeros((20, 40, 40), np.uint8), labels=[0, 1] * 10)
+    result = run(capsys, "--data", tmp_path / "sizes.npz", "--out", tmp_path / "run")
+    assert_one_line(result, "sizes.npz", "(20, 40, 40)")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_holds_a_run_is_refused_before_any_work(capsys, corners, tmp_path):
+    (tmp_path / "small.npz").write_text("precious")
+    result = run(capsys, "--data", corners, "--out", tmp_path)
+    assert_one_line(result, "already holds a run", "--out")
+    assert result[1] == ""
+    assert (tmp_path / "small.npz").read_text() == "precious"
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(capsys, corners, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = run(capsys, "--data", corners, "--out", tmp_path / "file" / "run")
+    assert_one_line(result, "cannot be written to")
+    assert result[1] == ""
+
+
+def test_a_diverging_run_says_where_and_what_to_try(capsys, corners, tmp_path):
+    options = ["--learning-rate", "1e20", "--out", tmp_path / "run"]
+    result = run(capsys, "--data", corners, *QUICK, "--epochs", "3", *options)
+    assert_one_line(result, "epoch", "step", "try a lower learning_rate")
+
+
+def test_interrupting_ends_with_status_130(capsys, corners, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(distill, "run", interrupted)
+    status, _, err = run(capsys, "--data", corners, "--out", tmp_path / "run")
+    assert (status, err) == (130, "npkd distill: interrupted\n")
+
+
+def test_python_m_npkd_is_the_command():
+    command = [sys.executable, "-m", "npkd", "distill", "--help"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "--teacher-input {low,high}" in result.stdout

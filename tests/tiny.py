@@ -1,0 +1,35 @@
+"""A data set small enough for whole runs in tests: bright squares, their class the corner."""
+
+import numpy as np
+
+from npkd.data import Augmentation, Dataset
+from npkd.distill import PRESETS, Config, Event, Finished, run
+
+
+def dataset(train: int = 22, test: int = 12, classes: int = 4) -> Dataset:
+    """Images (N, 3, 32, 32) of noise with a bright square in one of four corners."""
+    rng = np.random.default_rng(0)
+
+    def part(count: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = np.arange(count) % classes
+        images = rng.integers(0, 60, (count, 3, 32, 32), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            row, column = 16 * (label // 2) + 4, 16 * (label % 2) + 4
+            image[:, row : row + 8, column : column + 8] += 180
+        return images, labels
+
+    names = tuple(f"corner {label}" for label in range(classes))
+    return Dataset("corners", *part(train), *part(test), names, Augmentation(shift=1))
+
+
+def config(**changes) -> Config:
+    """One epoch of the large net and two of the small ones, in batches of 8."""
+    settings = {"large_epochs": 1, "epochs": 2, "batch_size": 8, "seed": 3} | changes
+    return Config(**{**vars(PRESETS["default"]), **settings})
+
+
+def finish(**changes) -> tuple[list[Event], Finished]:
+    """All events of a run, and the last one."""
+    events = list(run(dataset(), config(**changes)))
+    assert isinstance(events[-1], Finished)
+    return events, events[-1]
