@@ -47,7 +47,7 @@ def check(
         gradients = backward(dy)
     else:
         dy, gradients = np.ones(np.shape(y)), backward
-    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+    gradients = _matching(gradients, args)
     tolerance = 1e-13 if entrywise else 1e-14
     directions = _unit_directions(args) if entrywise else [_random_direction(args, rng)]
     for label, direction in directions:
@@ -62,9 +62,26 @@ def check(
         )
         if not np.abs(expected - got) <= allowed:
             raise AssertionError(
-                f"gradient {label}: backward gives {got!r}, the complex step {expected!r}; "
+                f"gradient {label}: backward gives {got:.17g}, the complex step {expected:.17g}; "
                 f"they differ by {np.abs(expected - got):.3g}, allowed is {allowed:.3g}"
             )
+
+
+def _matching(gradients: Any, args: tuple[np.ndarray, ...]) -> list[np.ndarray]:
+    """The gradients as a list, one of its own shape for each argument.
+
+    None at the end, for an argument that was not given, is left out.
+    """
+    found = list(gradients) if isinstance(gradients, tuple) else [gradients]
+    while len(found) > len(args) and found[-1] is None:
+        found.pop()
+    shapes, expected = [np.shape(g) for g in found], [a.shape for a in args]
+    if shapes != expected:
+        raise AssertionError(f"gradients have shapes {shapes}, expected the arguments' {expected}")
+    for k, gradient in enumerate(found):
+        if not np.isfinite(gradient).all():
+            raise AssertionError(f"the gradient by argument {k} is not finite")
+    return found
 
 
 def _random_direction(

@@ -52,10 +52,10 @@ def get_num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Let `n` threads run parts. Results do not depend on it. ValueError unless n ≥ 1."""
     global _num_threads
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+    if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1:
         raise ValueError(f"set_num_threads: got {n!r}, expected a positive integer")
     with _lock:
-        _num_threads = n
+        _num_threads = int(n)
         _close_pool()
 
 
@@ -144,8 +144,8 @@ def _cores() -> int:
 
 def _forget_after_fork() -> None:
     """A forked child has none of its parent's threads: let it start its own."""
-    global _pool, _lock, _blas_holders
-    _pool, _lock, _blas_holders = None, threading.Lock(), 0
+    global _pool, _lock
+    _pool, _lock = None, threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

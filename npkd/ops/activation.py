@@ -67,14 +67,14 @@ def softmax(x: np.ndarray, axis: int = -1) -> Op:
     Raises ValueError for an array of no axes or an axis that x has not.
     """
     require_arrays("softmax", x=x)
-    y = np.exp(_less_maximum("softmax", x, axis))
-    y /= y.sum(axis=axis, keepdims=True)
+    p = np.exp(_less_maximum("softmax", x, axis))
+    p /= p.sum(axis=axis, keepdims=True)
 
     def backward(dy: np.ndarray) -> np.ndarray:
-        require_gradient("softmax", dy, y.shape, y.dtype)
-        return y * (dy - (dy * y).sum(axis=axis, keepdims=True))
+        require_gradient("softmax", dy, p.shape, p.dtype)
+        return p * (dy - (dy * p).sum(axis=axis, keepdims=True))
 
-    return y, backward
+    return p.copy(), backward
 
 
 def log_softmax(x: np.ndarray, axis: int = -1) -> Op:
@@ -97,18 +97,17 @@ def log_softmax(x: np.ndarray, axis: int = -1) -> Op:
     require_arrays("log_softmax", x=x)
     y = _less_maximum("log_softmax", x, axis)
     y -= np.log(np.exp(y).sum(axis=axis, keepdims=True))
+    p = np.exp(y)
 
     def backward(dy: np.ndarray) -> np.ndarray:
-        require_gradient("log_softmax", dy, y.shape, y.dtype)
-        return dy - np.exp(y) * dy.sum(axis=axis, keepdims=True)
+        require_gradient("log_softmax", dy, p.shape, p.dtype)
+        return dy - p * dy.sum(axis=axis, keepdims=True)
 
     return y, backward
 
 
 def _less_maximum(op: str, x: np.ndarray, axis: int) -> np.ndarray:
     """x minus its largest real part along the axis, a new array."""
-    if not -x.ndim <= axis < x.ndim:
-        raise ValueError(f"{op}: axis {axis} is out of range for x of shape {x.shape}")
-    if x.shape[axis] == 0:
-        raise ValueError(f"{op}: x of shape {x.shape} has nothing along axis {axis}")
-    return x - x.real.max(axis=axis, keepdims=True)
+    if not isinstance(axis, int | np.integer) or not -x.ndim <= axis < x.ndim:
+        raise ValueError(f"{op}: axis is {axis!r}, expected an axis of x, which is {x.shape}")
+    return x - x.real.max(axis=axis, keepdims=True, initial=-np.inf)

@@ -11,20 +11,24 @@ Pair = int | tuple[int, int]
 FLOATS = tuple(map(np.dtype, ("float32", "float64", "complex64", "complex128")))
 
 
-def require_arrays(op: str, **arrays: np.ndarray | None) -> None:
-    """Raise ValueError unless all arrays given are NumPy arrays of one dtype out of FLOATS."""
-    given = {name: array for name, array in arrays.items() if array is not None}
-    for name, array in given.items():
+def require_arrays(op: str, optional: str = "", **arrays: np.ndarray | None) -> None:
+    """Raise ValueError unless all are NumPy arrays of one dtype out of FLOATS.
+
+    optional: the name of an array that may be None.
+    """
+    dtypes: dict[str, np.dtype] = {}
+    for name, array in arrays.items():
+        if array is None and name == optional:
+            continue
         if not isinstance(array, np.ndarray):
             raise ValueError(f"{op}: {name} is a {type(array).__name__}, expected a NumPy array")
         if array.dtype not in FLOATS:
-            raise ValueError(
-                f"{op}: {name} is {array.dtype}, expected one of "
-                + ", ".join(dtype.name for dtype in FLOATS)
-            )
-    if len({array.dtype for array in given.values()}) > 1:
-        dtypes = ", ".join(f"{name} is {array.dtype}" for name, array in given.items())
-        raise ValueError(f"{op}: {dtypes}; expected one dtype for all")
+            offered = ", ".join(dtype.name for dtype in FLOATS)
+            raise ValueError(f"{op}: {name} is {array.dtype}, expected one of {offered}")
+        dtypes[name] = array.dtype
+    if len(set(dtypes.values())) > 1:
+        found = ", ".join(f"{name} is {dtype}" for name, dtype in dtypes.items())
+        raise ValueError(f"{op}: {found}; expected one dtype for all")
 
 
 def require_axes(op: str, name: str, array: np.ndarray, axes: str) -> None:

@@ -58,7 +58,7 @@ def conv2d(
 
     Source: the definition is that of torch.nn.functional.conv2d.
     """
-    require_arrays("conv2d", x=x, w=w, b=b)
+    require_arrays("conv2d", x=x, w=w, b=b, optional="b")
     _require_shapes(x, w, b, groups)
     rows, columns = _axes(x, w, stride, padding, dilation)
     shape = (len(x), len(w), rows.output, columns.output)

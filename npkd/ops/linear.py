@@ -57,7 +57,7 @@ def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> Op:
     Raises ValueError if the inner sizes of x and w, or the outer sizes of w and b, differ, or if
     dtypes do.
     """
-    require_arrays("linear", x=x, w=w, b=b)
+    require_arrays("linear", x=x, w=w, b=b, optional="b")
     _require_shapes(x, w, b)
     y = np.empty((len(x), len(w)), x.dtype)
     over_o = threads.parts(len(w), work=x.size * len(w))

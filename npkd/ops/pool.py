@@ -9,7 +9,6 @@ from npkd.ops.contract import (
     Op,
     Pair,
     pair,
-    positive_integer,
     require_arrays,
     require_axes,
     require_gradient,
@@ -60,9 +59,12 @@ def avg_pool2d(
     if divisor_override is None:
         padded = count_include_pad
         divisor = np.outer(rows.cells(padded), columns.cells(padded)).astype(x.real.dtype)
+    elif isinstance(divisor_override, int | np.integer) and divisor_override != 0:
+        divisor = np.array(divisor_override, x.real.dtype)
     else:
-        divisor = np.array(positive_integer("avg_pool2d", "divisor_override", divisor_override))
-        divisor = divisor.astype(x.real.dtype)
+        raise ValueError(
+            f"avg_pool2d: divisor_override is {divisor_override!r}, expected an integer, not 0"
+        )
     shape = (*x.shape[:2], rows.output, columns.output)
     y = np.empty(shape, x.dtype)
     parts = threads.parts(len(x), work=10 * x.size)

@@ -1,0 +1,638 @@
+"""npkd.ops: values are the definitions', backward is the transpose, and the contract holds."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import scipy.signal
+import scipy.special
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import SEEDS, assert_close, cases, define, image
+
+import npkd
+from npkd import gradcheck, ops, threads
+from npkd.cases import CASES, Case, arrays
+
+NAN, INF = np.nan, np.inf
+DTYPES = [np.float32, np.float64, np.complex64, np.complex128]
+WITH_PARAMETERS = ["conv2d", "linear"]
+
+examples = settings(max_examples=40, deadline=None)
+few_examples = settings(max_examples=15, deadline=None)
+every_op = pytest.mark.parametrize("op", CASES)
+
+
+def apply(case: Case, *values: np.ndarray):
+    """The op's (y, backward)."""
+    return getattr(ops, case.op)(*values, **case.options)
+
+
+def gradients(backward, dy: np.ndarray, **options) -> list[np.ndarray]:
+    """What backward gives, but for the None of a bias that is not there."""
+    given = backward(dy, **options)
+    return [g for g in (given if isinstance(given, tuple) else (given,)) if g is not None]
+
+
+def upstream(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A random dy for y."""
+    return arrays(Case("upstream", {"dy": y.shape}, {}), rng, y.dtype)["dy"]
+
+
+def bits(given: list[np.ndarray]) -> list[bytes]:
+    return [array.tobytes() for array in given]
+
+
+def refusal(function, *args, **options) -> str:
+    """The one line with which a ValueError refuses the arguments."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  what it says is for the caller
+        function(*args, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# Values
+
+
+@every_op
+@examples
+@given(data=st.data(), seed=SEEDS)
+def test_value_is_that_of_the_definition(op, data, seed):
+    case = data.draw(cases(op))
+    values = arrays(case, np.random.default_rng(seed)).values()
+    assert_close(apply(case, *values)[0], define(case, *values))
+
+
+@every_op
+@few_examples
+@given(data=st.data(), seed=SEEDS)
+def test_complex_value_is_that_of_the_definition(op, data, seed):
+    case = data.draw(cases(op))
+    values = arrays(case, np.random.default_rng(seed), np.complex128).values()
+    assert_close(apply(case, *values)[0], define(case, *values))
+
+
+@examples
+@given(case=cases("conv2d"), seed=SEEDS)
+def test_conv2d_is_the_cross_correlation_of_scipy(case, seed):
+    """Kernels dilated by zeros, images padded by zeros, and of all windows every stride-th."""
+    values = arrays(case, np.random.default_rng(seed))
+    x, w, options = values["x"], values["w"], case.options
+    (sh, sw), (dh, dw) = (np.broadcast_to(options[name], 2) for name in ("stride", "dilation"))
+    outputs, channels, kh, kw = w.shape
+    dilated = np.zeros((outputs, channels, dh * (kh - 1) + 1, dw * (kw - 1) + 1))
+    dilated[..., ::dh, ::dw] = w
+    before_and_after = {
+        "valid": ((0, 0), (0, 0)),
+        "same": [(reach // 2, reach - reach // 2) for reach in (dh * (kh - 1), dw * (kw - 1))],
+    }
+    padding = options["padding"]
+    sides = before_and_after.get(padding) or [(p, p) for p in np.broadcast_to(padding, 2)]
+    padded = np.pad(x, [(0, 0), (0, 0), *sides])
+
+    y, _ = apply(case, *values.values())
+    expected = np.empty_like(y)
+    for n, o in np.ndindex(y.shape[:2]):
+        first = channels * (o // (outputs // options["groups"]))
+        group = padded[n, first : first + channels]
+        full = scipy.signal.correlate(group, dilated[o], mode="valid", method="direct")
+        expected[n, o] = full[0, ::sh, ::sw] + (values["b"][o] if "b" in values else 0)
+    assert_close(y, expected)
+
+
+@examples
+@given(case=cases("softmax"), scale=st.sampled_from([1, 100]), seed=SEEDS)
+def test_softmax_and_its_logarithm_are_those_of_scipy(case, scale, seed):
+    x = scale * arrays(case, np.random.default_rng(seed))["x"]
+    axis = case.options["axis"]
+    log_softmax, _ = ops.log_softmax(x, axis)
+    assert_close(ops.softmax(x, axis)[0], scipy.special.softmax(x, axis))
+    assert_close(log_softmax, scipy.special.log_softmax(x, axis))
+    assert_close(x - log_softmax, 0 * x + scipy.special.logsumexp(x, axis, keepdims=True))
+
+
+@every_op
+@examples
+@given(data=st.data(), seed=SEEDS)
+def test_nan_reaches_what_the_entry_bears_on_and_nothing_else(op, data, seed):
+    case = data.draw(cases(op))
+    rng = np.random.default_rng(seed)
+    values = arrays(case, rng)
+    entry = rng.integers(values["x"].size)
+    values["x"].flat[entry] = 5
+    y, _ = apply(case, *values.values())
+    values["x"].flat[entry] = 10
+    borne_on = apply(case, *values.values())[0] != y
+    values["x"].flat[entry] = NAN
+    reached = np.isnan(apply(case, *values.values())[0])
+    assert np.all(borne_on <= reached)
+    assert np.all(reached <= np.isnan(define(case, *values.values())))
+
+
+# Backward passes
+
+
+def check_gradients(case: Case, seed: int, *, entrywise: bool):
+    def function(*values):
+        y, backward = apply(case, *values)
+        return y, lambda dy: tuple(gradients(backward, dy))
+
+    rng = np.random.default_rng(seed)
+    conditioning = 1.0 if "softmax" in case.op else 0.0  # differences of numbers near 1
+    values = arrays(case, rng).values()
+    gradcheck.check(function, *values, rng=rng, entrywise=entrywise, conditioning=conditioning)
+
+
+@every_op
+@examples
+@given(data=st.data(), seed=SEEDS)
+def test_backward_is_the_transpose_of_the_derivative(op, data, seed):
+    check_gradients(data.draw(cases(op)), seed, entrywise=False)
+
+
+@every_op
+@settings(max_examples=8, deadline=None)
+@given(data=st.data(), seed=SEEDS)
+def test_every_entry_of_the_gradient_is_right(op, data, seed):
+    check_gradients(data.draw(cases(op)), seed, entrywise=True)
+
+
+@pytest.mark.parametrize("op", [op for op in CASES if "softmax" not in op])
+@examples
+@given(data=st.data(), seed=SEEDS)
+def test_backward_of_a_linear_op_is_its_adjoint(op, data, seed):
+    """⟨A x, v⟩ = ⟨x, Aᵀ v⟩ with ⟨a, b⟩ = Σ a b, never conjugated.
+
+    Without a bias, conv2d and linear are linear in x, and as well in w. ReLU and max-pool are
+    linear in x once their choices are made.
+    """
+    case = data.draw(cases(op))
+    rng = np.random.default_rng(seed)
+    values = arrays(case, rng, np.complex128)
+    values.pop("b", None)
+    y, backward = apply(case, *values.values())
+    v = upstream(y, rng)
+    for a, gradient in zip(values.values(), gradients(backward, v), strict=True):
+        difference = np.sum(y * v) - np.sum(a * gradient)
+        scale = np.sum(np.abs(y * v)) + np.sum(np.abs(a * gradient))
+        assert np.abs(difference) <= 1e-14 * scale
+
+
+@pytest.mark.parametrize("op", ["softmax", "log_softmax"])
+@few_examples
+@given(data=st.data(), seed=SEEDS)
+def test_backward_of_softmax_is_that_of_its_formula_for_complex_numbers(op, data, seed):
+    """The formula is analytic: a small complex step dx changes ⟨dy, y⟩ by ⟨backward(dy), dx⟩."""
+    case = data.draw(cases(op))
+    rng = np.random.default_rng(seed)
+    x = arrays(case, rng, np.complex128)["x"]
+    y, backward = apply(case, x)
+    dy, step = upstream(y, rng), 1e-6 * upstream(x, rng)
+    change = (define(case, x + step) - define(case, x - step)) / 2
+    scale = 1e-6 * np.sum(np.abs(dy)) * (1 + np.max(np.abs(y)))
+    assert np.abs(np.sum(dy * change) - np.sum(backward(dy) * step)) <= 1e-6 * scale
+
+
+# Contract
+
+
+@every_op
+@few_examples
+@given(data=st.data(), seed=SEEDS)
+def test_arguments_are_unchanged(op, data, seed):
+    case = data.draw(cases(op))
+    rng = np.random.default_rng(seed)
+    values = list(arrays(case, rng).values())
+    before = bits(values)
+    y, backward = apply(case, *values)
+    dy = upstream(y, rng)
+    dy_before = bits([dy])
+    backward(dy)
+    assert bits(values) == before
+    assert bits([dy]) == dy_before
+
+
+@every_op
+@few_examples
+@given(data=st.data(), seed=SEEDS)
+def test_backward_twice_gives_the_same_bits(op, data, seed):
+    case = data.draw(cases(op))
+    rng = np.random.default_rng(seed)
+    y, backward = apply(case, *arrays(case, rng).values())
+    dy, other_dy = upstream(y, rng), upstream(y, rng)
+    first = bits(gradients(backward, dy))
+    gradients(backward, other_dy)
+    assert bits(gradients(backward, dy)) == first
+
+
+@pytest.mark.parametrize("op", [op for op in CASES if op != "flatten"])  # its y is a view of x
+@few_examples
+@given(data=st.data(), seed=SEEDS)
+def test_backward_depends_on_the_arguments_and_not_on_what_becomes_of_y(op, data, seed):
+    case = data.draw(cases(op))
+    rng = np.random.default_rng(seed)
+    y, backward = apply(case, *arrays(case, rng).values())
+    dy = upstream(y, rng)
+    first = bits(gradients(backward, dy))
+    y[...] = 7
+    assert bits(gradients(backward, dy)) == first
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@every_op
+@settings(max_examples=8, deadline=None)
+@given(data=st.data(), seed=SEEDS)
+def test_dtype_and_shapes_are_kept(op, dtype, data, seed):
+    case = data.draw(cases(op))
+    rng = np.random.default_rng(seed)
+    values = arrays(case, rng, dtype).values()
+    y, backward = apply(case, *values)
+    assert y.dtype == dtype
+    for value, gradient in zip(values, gradients(backward, upstream(y, rng)), strict=True):
+        assert (gradient.dtype, gradient.shape) == (dtype, value.shape)
+
+
+def strided(a: np.ndarray) -> np.ndarray:
+    return np.repeat(a, 2, axis=-1)[..., ::2]
+
+
+def transposed(a: np.ndarray) -> np.ndarray:
+    return a.T.copy().T
+
+
+def backwards(a: np.ndarray) -> np.ndarray:
+    return np.flip(np.flip(a).copy())
+
+
+@pytest.mark.parametrize("layout", [strided, transposed, backwards])
+@every_op
+@few_examples
+@given(data=st.data(), seed=SEEDS)
+def test_values_and_gradients_do_not_depend_on_the_layout_of_memory(op, layout, data, seed):
+    case = data.draw(cases(op))
+    rng = np.random.default_rng(seed)
+    values = arrays(case, rng).values()
+    y, backward = apply(case, *values)
+    dy = upstream(y, rng)
+    laid_out_y, laid_out_backward = apply(case, *map(layout, values))
+    assert_close(laid_out_y, y)
+    for laid_out, plain in zip(
+        gradients(laid_out_backward, layout(dy)), gradients(backward, dy), strict=True
+    ):
+        assert_close(laid_out, plain)
+
+
+@every_op
+@few_examples
+@given(data=st.data(), seed=SEEDS)
+def test_read_only_arrays_give_the_same_bits(op, data, seed):
+    case = data.draw(cases(op))
+    rng = np.random.default_rng(seed)
+    values = arrays(case, rng).values()
+    y, backward = apply(case, *values)
+    dy = upstream(y, rng)
+    writable = bits([y, *gradients(backward, dy)])
+    for array in (*values, dy):
+        array.flags.writeable = False
+    y, backward = apply(case, *values)
+    assert bits([y, *gradients(backward, dy)]) == writable
+
+
+@every_op
+@few_examples
+@given(data=st.data())
+def test_a_batch_of_no_images_has_a_value_and_gradients_of_zero(op, data):
+    case = data.draw(cases(op))
+    if "softmax" in op:  # along the batch there would be nothing to choose from
+        case = Case(op, case.shapes, {"axis": -1})
+    x, *parameters = arrays(case, np.random.default_rng(0)).values()
+    y, backward = apply(case, x[:0], *parameters)
+    assert y.shape == (0, *define(case, x, *parameters).shape[1:])
+    dx, *others = gradients(backward, y.copy())
+    assert dx.shape == (0, *x.shape[1:])
+    for parameter, gradient in zip(parameters, others, strict=True):
+        np.testing.assert_array_equal(gradient, np.zeros(parameter.shape))
+
+
+@pytest.mark.parametrize("op", [op for op in CASES if op != "flatten"])
+@few_examples
+@given(data=st.data(), seed=SEEDS)
+def test_outputs_are_fresh(op, data, seed):
+    """No two of arguments, value, dy and the gradients of two calls share memory."""
+    case = data.draw(cases(op))
+    rng = np.random.default_rng(seed)
+    values = arrays(case, rng).values()
+    y, backward = apply(case, *values)
+    dy = upstream(y, rng)
+    seen = [*values, dy]
+    for output in (y, *gradients(backward, dy), *gradients(backward, dy)):
+        assert output.flags.writeable
+        assert not any(np.shares_memory(output, other) for other in seen)
+        seen.append(output)
+
+
+def test_flatten_is_a_view():
+    x = np.zeros((2, 3, 4, 5))
+    y, backward = ops.flatten(x)
+    dy = np.zeros(y.shape)
+    assert np.shares_memory(y, x)
+    assert np.shares_memory(backward(dy), dy)
+
+
+@pytest.mark.parametrize("op", WITH_PARAMETERS)
+@few_examples
+@given(data=st.data(), seed=SEEDS)
+def test_without_need_dx_the_other_gradients_have_the_same_bits(op, data, seed):
+    case = data.draw(cases(op))
+    rng = np.random.default_rng(seed)
+    y, backward = apply(case, *arrays(case, rng).values())
+    dy = upstream(y, rng)
+    assert backward(dy, need_dx=False)[0] is None
+    assert bits(gradients(backward, dy, need_dx=False)) == bits(gradients(backward, dy)[1:])
+
+
+# Scratch memory and threads
+
+
+@pytest.fixture
+def restore_threads():
+    before = npkd.get_num_threads()
+    yield
+    npkd.set_num_threads(before)
+
+
+def extra_memory(function, *args) -> tuple[int, int, object]:
+    """Bytes at the peak of a call and after it, beside the arrays that it returns; its result."""
+    tracemalloc.start()
+    try:
+        result = function(*args)
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    returned = sum(array.nbytes for array in result if isinstance(array, np.ndarray))
+    return peak - returned, after - returned, result
+
+
+@pytest.mark.usefixtures("restore_threads")
+def test_scratch_memory_of_conv2d_does_not_grow_with_the_batch():
+    """The patches of an image take 1.2 MB here, those of the larger batch 150 MB."""
+    npkd.set_num_threads(1)
+    w, b = np.ones((4, 16, 3, 3)), np.ones(4)
+    peaks = []
+    for batch in (16, 128):
+        x = np.ones((batch, 16, 32, 32))
+        forward_peak, kept, (y, backward) = extra_memory(ops.conv2d, x, w, b)
+        backward_peak, _, _ = extra_memory(backward, y)
+        assert kept < 50_000
+        peaks.append((forward_peak, backward_peak))
+    np.testing.assert_allclose(peaks[1], peaks[0], atol=100_000)
+
+
+LARGE = [
+    Case("conv2d", {"x": (16, 8, 20, 21), "w": (12, 8, 3, 3), "b": (12,)}, {"padding": 1}),
+    Case("conv2d", {"x": (48, 8, 40, 41), "w": (12, 4, 3, 2)}, {"stride": 2, "groups": 2}),
+    Case("linear", {"x": (64, 300), "w": (200, 300), "b": (200,)}, {}),
+    Case("avg_pool2d", {"x": (24, 8, 60, 61)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
+    Case("max_pool2d", {"x": (24, 8, 60, 61)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
+    Case("relu", {"x": (64, 10_000)}, {}),
+]
+
+
+large_cases = pytest.mark.parametrize("case", LARGE, ids=lambda case: case.op)
+
+
+@large_cases
+def test_a_large_batch_gives_what_its_images_give_one_by_one(case):
+    """Values and dx image by image; dw and db are sums over the images."""
+    rng = np.random.default_rng(0)
+    x, *parameters = arrays(case, rng).values()
+    y, backward = apply(case, x, *parameters)
+    dy = upstream(y, rng)
+    singles = [apply(case, x[n : n + 1], *parameters) for n in range(len(x))]
+    assert_close(y, np.concatenate([single_y for single_y, _ in singles]))
+    dx, *others = gradients(backward, dy)
+    single_gradients = [gradients(singles[n][1], dy[n : n + 1]) for n in range(len(x))]
+    single_dx, *single_others = zip(*single_gradients, strict=True)
+    assert_close(dx, np.concatenate(single_dx))
+    for gradient, summands in zip(others, single_others, strict=True):
+        assert_close(gradient, np.sum(summands, axis=0))
+
+
+@pytest.mark.usefixtures("restore_threads")
+@large_cases
+def test_bits_do_not_depend_on_the_number_of_threads(case, monkeypatch):
+    numbers_of_parts = []
+
+    def run(work, over):
+        numbers_of_parts.append(len(over))
+        return run_parts(work, over)
+
+    run_parts = threads.run
+    monkeypatch.setattr(threads, "run", run)
+    rng = np.random.default_rng(0)
+    values = arrays(case, rng, np.float32).values()
+    dy = upstream(apply(case, *values)[0], rng)
+    results = []
+    for number in (1, 2, 3):
+        npkd.set_num_threads(number)
+        y, backward = apply(case, *values)
+        results.append(bits([y, *gradients(backward, dy)]))
+    assert results[0] == results[1] == results[2]
+    assert min(numbers_of_parts) > 2  # there was work to share, forward and backward
+
+
+# What is refused
+
+
+@every_op
+@few_examples
+@given(data=st.data(), wrong=st.sampled_from([np.int64, np.float16, np.bool_, np.object_]))
+def test_other_dtypes_are_refused(op, data, wrong):
+    case = data.draw(cases(op))
+    values = [np.ones(shape, wrong) for shape in case.shapes.values()]
+    assert refusal(apply, case, *values).startswith(f"{op}: x is {np.dtype(wrong)}, expected")
+
+
+@pytest.mark.parametrize("op", WITH_PARAMETERS)
+@few_examples
+@given(data=st.data())
+def test_mixed_dtypes_are_refused(op, data):
+    case = data.draw(cases(op))
+    values = [np.ones(shape) for shape in case.shapes.values()]
+    odd = data.draw(st.integers(0, len(values) - 1))
+    values[odd] = values[odd].astype(np.float32)
+    message = refusal(apply, case, *values)
+    assert message.startswith(f"{op}: ")
+    assert "float32" in message
+    assert "float64" in message
+
+
+@pytest.mark.parametrize("as_given", [np.ndarray.tolist, lambda array: None], ids=["list", "None"])
+@every_op
+@few_examples
+@given(data=st.data(), seed=SEEDS)
+def test_what_is_no_array_is_refused(op, as_given, data, seed):
+    case = data.draw(cases(op))
+    x, *parameters = arrays(case, np.random.default_rng(seed)).values()
+    assert refusal(apply, case, as_given(x), *parameters).startswith(f"{op}: x ")
+    y, backward = apply(case, x, *parameters)
+    assert refusal(backward, as_given(y)).startswith(f"backward of {op}: dy ")
+
+
+@pytest.mark.parametrize(
+    ("op", "name"),
+    [(op, "x") for op in CASES if op not in ("relu", "flatten", "softmax", "log_softmax")]
+    + [(op, name) for op in WITH_PARAMETERS for name in ("w", "b")],
+)
+@few_examples
+@given(data=st.data())
+def test_wrong_numbers_of_axes_are_refused(op, name, data):
+    case = data.draw(cases(op).filter(lambda case: name in case.shapes))
+    values = {key: np.ones(shape) for key, shape in case.shapes.items()}
+    for wrong in (values[name][np.newaxis], values[name][0]):
+        message = refusal(apply, case, *(values | {name: np.asarray(wrong)}).values())
+        assert message.startswith(f"{op}: {name} has shape")
+
+
+@pytest.mark.parametrize("op", ["flatten", "softmax", "log_softmax"])
+def test_an_array_of_no_axes_is_refused(op):
+    assert refusal(getattr(ops, op), np.array(1.0)).startswith(f"{op}: ")
+
+
+@every_op
+@few_examples
+@given(data=st.data(), seed=SEEDS)
+def test_dy_of_another_shape_or_dtype_is_refused(op, data, seed):
+    case = data.draw(cases(op))
+    y, backward = apply(case, *arrays(case, np.random.default_rng(seed)).values())
+    for dy in (y[np.newaxis], y[1:], y.ravel()[:1], y.astype(np.float32), y.astype(np.int64)):
+        assert refusal(backward, dy).startswith(f"backward of {op}: dy is")
+
+
+IMAGES = {"x": (2, 4, 5, 6)}
+CONVOLUTION = IMAGES | {"w": (6, 4, 3, 3)}
+REFUSED = [
+    *(
+        Case("conv2d", CONVOLUTION, {name: value})
+        for name in ("stride", "dilation")
+        for value in (0, -1, (1, 0), 1.5, True, "1", None, (1, 1, 1))
+    ),
+    *(Case("conv2d", CONVOLUTION, {"padding": p}) for p in (-1, (0, -1), 0.5, "full", None)),
+    Case("conv2d", CONVOLUTION, {"padding": "same", "stride": 2}),
+    Case("conv2d", CONVOLUTION, {"padding": "same", "stride": (1, 2)}),
+    *(Case("conv2d", CONVOLUTION, {"groups": g}) for g in (0, -1, 2, 3, 1.0)),
+    Case("conv2d", IMAGES | {"w": (3, 2, 1, 1)}, {"groups": 2}),  # 3 outputs in 2 groups
+    Case("conv2d", CONVOLUTION, {"dilation": (3, 1)}),  # reaches over 7 of 5 rows
+    Case("conv2d", IMAGES | {"w": (6, 4, 1, 7)}, {}),
+    Case("conv2d", IMAGES | {"w": (6, 4, 0, 3)}, {}),
+    Case("conv2d", IMAGES | {"w": (6, 3, 3, 3)}, {}),
+    Case("conv2d", CONVOLUTION | {"b": (4,)}, {}),
+    *(
+        Case(op, IMAGES, {"kernel_size": 3, **options})
+        for op in ("avg_pool2d", "max_pool2d")
+        for options in (
+            *({"kernel_size": value} for value in (0, -1, 2.0, (2, 0), "2", None)),
+            *({"stride": value} for value in (0, -1, 1.5, (1, 0))),
+            *({"padding": value} for value in (-1, 2, (0, 2), 0.5, "same")),
+            {"kernel_size": 6},
+            {"kernel_size": (1, 7)},
+        )
+    ),
+    *(Case("avg_pool2d", IMAGES, {"kernel_size": 2, "divisor_override": d}) for d in (0, 1.5)),
+    *(Case("max_pool2d", IMAGES, {"kernel_size": 2, "dilation": d}) for d in (0, -1, (1, 6), 0.5)),
+    Case("max_pool2d", IMAGES, {"kernel_size": 2, "padding": 1, "dilation": (6, 1)}),  # −1 and 5
+    Case("linear", {"x": (2, 3), "w": (4, 5)}, {}),
+    Case("linear", {"x": (2, 3), "w": (4, 3), "b": (3,)}, {}),
+    *(Case("upsample", IMAGES, {"factor": f}) for f in (0, -1, 2.0, 1.5, True, (2, 2), None)),
+    *(Case("upsample", IMAGES, {"factor": 2, "mode": m}) for m in ("bicubic", "", None)),
+    *(Case("pixel_shuffle", IMAGES, {"factor": f}) for f in (0, -1, 2.0, 3, (2, 2), None)),
+    *(
+        Case(op, IMAGES, {"axis": axis})
+        for op in ("softmax", "log_softmax")
+        for axis in (4, -5, 1.0, None)
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "case", REFUSED, ids=lambda case: f"{case.op} {[*case.shapes.values()][1:]} {case.options}"
+)
+def test_arguments_out_of_range_are_refused(case):
+    values = arrays(case, np.random.default_rng(0)).values()
+    assert refusal(apply, case, *values).startswith(f"{case.op}: ")
+
+
+# Conventions
+
+
+def test_relu_has_slope_zero_at_zero():
+    y, backward = ops.relu(np.array([-1.0, -0.0, 0.0, 1e-300, 2.0]))
+    np.testing.assert_array_equal(y, [0, 0, 0, 1e-300, 2])
+    np.testing.assert_array_equal(backward(np.full(5, 3.0)), [0, 0, 0, 3, 3])
+
+
+def test_relu_decides_by_the_real_part():
+    y, backward = ops.relu(np.array([-1 + 2j, 2j, 1 - 2j]))
+    np.testing.assert_array_equal(y, [0, 0, 1 - 2j])
+    np.testing.assert_array_equal(backward(np.full(3, 1 + 1j)), [0, 0, 1 + 1j])
+
+
+def test_relu_shows_nan_and_infinity_on_the_way_back():
+    _, backward = ops.relu(np.array([NAN, -1.0, -1.0, 1.0]))
+    np.testing.assert_array_equal(backward(np.array([3.0, NAN, INF, INF])), [3, NAN, NAN, INF])
+
+
+def test_max_pool2d_gives_ties_to_the_first_cell_in_row_major_order():
+    x = image([[1.0, 3.0, 0.0, 0.0], [3.0, 2.0, 0.0, 0.0]])
+    y, backward = ops.max_pool2d(x, 2)
+    np.testing.assert_array_equal(y, image([[3.0, 0.0]]))
+    dx = backward(image([[5.0, 7.0]]))
+    np.testing.assert_array_equal(dx, image([[0.0, 5.0, 7.0, 0.0], [0.0, 0.0, 0.0, 0.0]]))
+
+
+def test_max_pool2d_decides_by_the_real_part():
+    y, backward = ops.max_pool2d(image([[1 + 5j, 2 - 9j], [2 + 7j, 0 + 8j]]), 2)
+    assert y == 2 - 9j
+    np.testing.assert_array_equal(backward(image([[3 + 1j]])), image([[0, 3 + 1j], [0, 0]]))
+
+
+def test_max_pool2d_takes_the_first_cell_of_a_window_of_minus_infinity():
+    y, backward = ops.max_pool2d(image([[1.0, -INF, -INF]]), (1, 2), stride=1)
+    np.testing.assert_array_equal(y, image([[1.0, -INF]]))
+    np.testing.assert_array_equal(backward(image([[3.0, 5.0]])), image([[3.0, 5.0, 0.0]]))
+
+
+def test_max_pool2d_takes_a_cell_and_no_padding_where_all_are_minus_infinity():
+    y, backward = ops.max_pool2d(np.full((1, 1, 2, 2), -INF), 3, stride=1, padding=1)
+    np.testing.assert_array_equal(y, np.full((1, 1, 2, 2), -INF))
+    dx = backward(image([[1.0, 2.0], [4.0, 8.0]]))
+    np.testing.assert_array_equal(dx, image([[15.0, 0.0], [0.0, 0.0]]))
+
+
+def test_max_pool2d_never_chooses_padding():
+    y, backward = ops.max_pool2d(image([[-1.0, -2.0]]), (1, 2), stride=1, padding=(0, 1))
+    np.testing.assert_array_equal(y, image([[-1.0, -1.0, -2.0]]))
+    np.testing.assert_array_equal(backward(image([[1.0, 2.0, 4.0]])), image([[3.0, 4.0]]))
+
+
+def test_max_pool2d_takes_the_last_nan_of_a_window():
+    y, backward = ops.max_pool2d(image([[NAN, 1.0], [NAN, INF]]), 2)
+    np.testing.assert_array_equal(y, image([[NAN]]))
+    np.testing.assert_array_equal(backward(image([[3.0]])), image([[0.0, 0.0], [3.0, 0.0]]))
+
+
+def test_conv2d_same_puts_the_odd_cell_at_the_bottom_and_right():
+    x, w = image([[1.0, 2.0], [3.0, 4.0]]), np.ones((1, 1, 2, 2))
+    y, backward = ops.conv2d(x, w, padding="same")
+    np.testing.assert_array_equal(y, image([[10.0, 6.0], [7.0, 4.0]]))
+    dx, dw, _ = backward(image([[1.0, 0.0], [0.0, 0.0]]))
+    np.testing.assert_array_equal(dx, np.ones((1, 1, 2, 2)))
+    np.testing.assert_array_equal(dw, x)
+
+
+def test_upsample_of_an_edge_repeats_it():
+    y, backward = ops.upsample(image([[0.0, 8.0]]), 2, "bilinear")
+    np.testing.assert_array_equal(y, image([[0.0, 2.0, 6.0, 8.0]] * 2))
+    dx = backward(image([[1.0, 0.0, 0.0, 0.0], [0.0, 4.0, 0.0, 0.0]]))
+    np.testing.assert_array_equal(dx, image([[4.0, 1.0]]))
