@@ -65,16 +65,16 @@ class Config:
     preset: str = "default"
     task: str = "classify"
     teacher_input: str = "low"
-    teacher_views: str = "high"
+    teacher_views: str = "both"
     label_weight: float = 0.0
-    large_epochs: int = 6
-    epochs: int = 30
-    versions: int = 4
+    large_epochs: int = 5
+    epochs: int = 16
+    versions: int = 2
     augment: bool = True
-    batch_size: int = 64
-    large_learning_rate: float = 0.05
+    batch_size: int = 32
+    large_learning_rate: float = 0.03
     learning_rate: float = 0.01
-    labels_learning_rate: float = 0.05
+    labels_learning_rate: float = 0.03
     momentum: float = 0.9
     weight_decay: float = 5e-4
     clip_norm: float | None = 5.0
@@ -110,6 +110,8 @@ PRESETS = {
     "default": Config(),
     "document": Config(
         preset="document",
+        teacher_views="high",
+        batch_size=64,
         large_epochs=10,
         epochs=10,
         versions=1,

@@ -66,7 +66,7 @@ class SGD:
                     step = v[chunk]
                 theta[chunk] -= lr * step
 
-        threads.run(update, threads.parts(len(theta), work=10 * theta.size))
+        threads.run(update, threads.parts(len(theta), work=threads.MOVE * theta.size))
 
 
 def clipped(grads: Mapping[str, np.ndarray], norm: float) -> dict[str, np.ndarray]:

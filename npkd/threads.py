@@ -25,7 +25,8 @@ except ImportError:
 Result = TypeVar("Result")
 
 PARTS = 8  # at most so many parts, so that partial sums are few however large the batch
-WORK_OF_A_PART = 1_000_000  # multiply-adds, or 10 for each element moved: what a hand-over is worth
+WORK_OF_A_PART = 8_000_000  # multiply-adds, some 150 µs: for less a hand-over does not pay
+MOVE = 50  # multiply-adds of a matrix product in the time that one array entry takes to be moved
 CACHED_BYTES = 1 << 18
 
 _lock = threading.Lock()
@@ -73,8 +74,8 @@ def cached(part: slice, item_bytes: int) -> list[slice]:
 def parts(count: int, work: int) -> list[slice]:
     """0 … count−1 cut into parts worth a thread's while, by `count` and `work` alone.
 
-    work: the op's multiply-adds in all, an element read or written counting as ten. There are at
-    most PARTS parts.
+    work: the op's multiply-adds in all, MOVE for each entry where entries are only moved. There
+    are at most PARTS parts.
     """
     most = max(1, min(PARTS, work // WORK_OF_A_PART))
     return slices(slice(0, count), max(1, -(-count // most)))

@@ -168,7 +168,7 @@ def test_teacher_views_both_alternates_high_and_low_resolution():
 
 
 def test_without_augmentation_there_is_one_version_and_it_is_unaltered():
-    prepare = distill.Preparation(tiny.dataset(), tiny.config(augment=False, versions=3))
+    prepare = distill.Preparation(tiny.dataset(), tiny.config(augment=False, teacher_views="high"))
     assert prepare.versions == 1
     images = np.concatenate([one.x for one in prepare.large_batches()])
     unaltered = prepare.normalise(tiny.dataset().train_images)

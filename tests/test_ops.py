@@ -402,6 +402,13 @@ LARGE = [
 large_cases = pytest.mark.parametrize("case", LARGE, ids=lambda case: case.op)
 
 
+@pytest.fixture
+def many_parts(monkeypatch):
+    """Parts so small that the work on these arrays is shared too."""
+    monkeypatch.setattr(threads, "WORK_OF_A_PART", 100_000)
+
+
+@pytest.mark.usefixtures("many_parts")
 @large_cases
 def test_a_large_batch_gives_what_its_images_give_one_by_one(case):
     """Values and dx image by image; dw and db are sums over the images."""
@@ -419,7 +426,7 @@ def test_a_large_batch_gives_what_its_images_give_one_by_one(case):
         assert_close(gradient, np.sum(summands, axis=0))
 
 
-@pytest.mark.usefixtures("restore_threads")
+@pytest.mark.usefixtures("restore_threads", "many_parts")
 @large_cases
 def test_bits_do_not_depend_on_the_number_of_threads(case, monkeypatch):
     numbers_of_parts = []

@@ -25,7 +25,7 @@ def relu(x: np.ndarray) -> Op:
     require_arrays("relu", x=x)
     y = np.empty(x.shape, x.dtype)
     x_rows, y_rows = np.atleast_1d(x, y)
-    parts = threads.parts(len(x_rows), work=10 * x.size)
+    parts = threads.parts(len(x_rows), work=threads.MOVE * x.size)
 
     def forward(part: slice) -> None:
         if np.iscomplexobj(x):

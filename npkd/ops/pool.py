@@ -67,7 +67,7 @@ def avg_pool2d(
         )
     shape = (*x.shape[:2], rows.output, columns.output)
     y = np.empty(shape, x.dtype)
-    parts = threads.parts(len(x), work=10 * x.size)
+    parts = threads.parts(len(x), work=threads.MOVE * x.size)
 
     def forward(part: slice) -> None:
         for n in threads.cached(part, x[0].nbytes):
@@ -147,7 +147,7 @@ def max_pool2d(
         )
     y = np.empty((*x.shape[:2], rows.output, columns.output), x.dtype)
     choice = np.empty(y.shape, np.int32)  # the tap chosen, i·kw + j
-    parts = threads.parts(len(x), work=10 * x.size)
+    parts = threads.parts(len(x), work=threads.MOVE * x.size)
 
     def forward(part: slice) -> None:
         for n in threads.cached(part, x[0].nbytes):
