@@ -28,7 +28,11 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 0, 2 for a user's mistake, 130 after Ctrl-C."""
-    parser = Parser(prog="npkd", description="CNN knowledge distillation in pure NumPy.")
+    parser = Parser(
+        prog="npkd",
+        description="CNN knowledge distillation in pure NumPy. Each command has a --help of its "
+        "own; npkd distill, without arguments, is a good start.",
+    )
     parser.add_argument("--version", action="version", version=f"npkd {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_distill(commands)
@@ -50,8 +54,10 @@ def _add_distill(commands: Any) -> None:
         help="train a large CNN, distil it into a small one, and report",
         description="Train the large CNN from labels, distil it into the small one that sees the "
         "images at half the resolution, and compare both with a small CNN trained from labels "
-        "alone. Without arguments: on 5,000 bundled MNIST digits, in about a minute and a half.",
+        "alone. Without arguments: on 5,000 bundled MNIST digits, in about a minute and a half. "
+        "A value in brackets is that of the default preset.",
     )
+    tuned = distill.PRESETS["default"]
     say = parser.add_argument
     say(
         "--data",
@@ -60,53 +66,52 @@ def _add_distill(commands: Any) -> None:
         help="mnist5k (bundled; the default), a folder with CIFAR-10 (binary or python layout), "
         "a folder of images by class, or an .npz file with images and labels",
     )
-    say("--task", choices=("classify",), help="what the nets learn")
+    say("--task", choices=("classify",), help=f"what the nets learn ({tuned.task})")
     say(
         "--preset",
         choices=tuple(distill.PRESETS),
-        default="default",
+        default=tuned.preset,
         help="default: tuned; document: plain SGD, lr 0.01, 10 epochs, no augmentation",
     )
     say(
         "--teacher-input",
         choices=("low", "high"),
-        help="what the large net sees when it teaches: x_low brought back to its size, or x_high",
+        help="what the large net sees when it teaches: x_low brought back to its size, or x_high "
+        f"({tuned.teacher_input})",
     )
     say(
         "--teacher-views",
         choices=("high", "both"),
-        help="what the large net is trained on: x_high, or also x_low brought back to its size",
+        help="what the large net is trained on: x_high, or x_high and x_low brought back to its "
+        f"size in turn ({tuned.teacher_views})",
     )
     say(
         "--label-weight",
         type=float,
         metavar="X",
-        help="share (0 to 1) of cross-entropy on the labels in the distilled net's loss",
+        help="share, 0 to 1, of cross-entropy on the labels in the distilled net's loss; the rest "
+        f"is L2 ({tuned.label_weight})",
     )
-    say("--large-epochs", type=int, metavar="N", help="epochs of the large net")
-    say("--epochs", type=int, metavar="N", help="epochs of each small net")
-    say("--batch-size", type=int, metavar="N", help="images for one update")
-    say(
-        "--learning-rate",
-        type=float,
-        metavar="X",
-        help="highest learning rate of the distilled net",
-    )
-    say("--large-learning-rate", type=float, metavar="X", help="that of the large net")
-    say(
-        "--labels-learning-rate",
-        type=float,
-        metavar="X",
-        help="that of the small net trained from labels",
-    )
+    for option, what, value in (
+        ("--large-epochs", "epochs of the large net", tuned.large_epochs),
+        ("--epochs", "epochs of each small net", tuned.epochs),
+        ("--batch-size", "images for one update", tuned.batch_size),
+    ):
+        say(option, type=int, metavar="N", help=f"{what} ({value})")
+    for option, what, rate in (
+        ("--learning-rate", "the distilled small net", tuned.learning_rate),
+        ("--large-learning-rate", "the large net", tuned.large_learning_rate),
+        ("--labels-learning-rate", "the small net from labels", tuned.labels_learning_rate),
+    ):
+        say(option, type=float, metavar="X", help=f"highest learning rate of {what} ({rate})")
     say(
         "--augment",
         action=argparse.BooleanOptionalAction,
-        help="shift (and flip, where that makes sense) training images at random",
+        help="shift (and flip, where that makes sense) training images at random (yes)",
     )
-    say("--threads", type=int, metavar="N", help="worker threads (default: one for each core)")
-    say("--seed", type=int, metavar="N", help="of all randomness (default: 0)")
-    say("--out", metavar="DIR", help="folder for the results (default: runs/NAME-SEED)")
+    say("--threads", type=int, metavar="N", help="worker threads (one for each core)")
+    say("--seed", type=int, metavar="N", help=f"of all randomness ({tuned.seed})")
+    say("--out", metavar="DIR", help="new folder for the results (runs/NAME-SEED)")
     parser.set_defaults(run=_distill)
 
 

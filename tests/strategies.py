@@ -1,4 +1,4 @@
-"""What the tests of single operations share: random cases, the definition's value, closeness."""
+"""What tests share: random cases, the value by definition, closeness, a network as a function."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -30,3 +30,20 @@ def assert_close(a, b):
     assert a.shape == b.shape, f"{a.shape} is not {b.shape}"
     error, largest = np.max(np.abs(a - b), initial=0), np.max(np.abs(b), initial=0)
     assert error <= 1e-12 * largest, f"{a} is not close to {b}: off by {error}"
+
+
+def as_function_of_everything(net):
+    """The network as `function(x, *params)`, for the complex step."""
+
+    def function(x, *params):
+        other = net.astype(x.dtype)
+        other.load(dict(zip(net.params, params, strict=True)))
+        y, backward = other(x)
+
+        def backward_by_all(dy):
+            dx, grads = backward(dy)
+            return dx, *(grads[name] for name in net.params)
+
+        return y, backward_by_all
+
+    return function

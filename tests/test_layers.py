@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import SEEDS, assert_close
+from strategies import SEEDS, as_function_of_everything, assert_close
 
 from npkd import gradcheck, ops
 from npkd.layers import Conv2d, Function, Linear, Network
@@ -43,23 +43,6 @@ def assert_equal(grads, expected):
 # Gradients
 
 
-def as_function_of_everything(net):
-    """The network as `function(x, *params)`, for the complex step."""
-
-    def function(x, *params):
-        other = net.astype(x.dtype)
-        other.load(dict(zip(net.params, params, strict=True)))
-        y, backward = other(x)
-
-        def backward_by_all(dy):
-            dx, grads = backward(dy)
-            return dx, *(grads[name] for name in net.params)
-
-        return y, backward_by_all
-
-    return function
-
-
 @pytest.mark.parametrize("entrywise", [False, True])
 @settings(max_examples=5, deadline=None)
 @given(seed=SEEDS)
@@ -67,7 +50,16 @@ def test_backward_is_the_adjoint_of_the_derivative_by_images_and_all_parameters(
     rng = np.random.default_rng(seed)
     net = network(rng)
     function = as_function_of_everything(net)
-    gradcheck.check(function, images(rng), *net.params.values(), rng=rng, entrywise=entrywise)
+    # An entry's gradient can be a small difference of what reaches it through several layers, so
+    # its rounding goes by the size of that, about 0.1 here, and not by its own.
+    gradcheck.check(
+        function,
+        images(rng),
+        *net.params.values(),
+        rng=rng,
+        entrywise=entrywise,
+        conditioning=1e-3 if entrywise else 0.0,
+    )
 
 
 def test_a_network_is_its_ops_in_order():

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from strategies import assert_close
+from strategies import as_function_of_everything, assert_close
 
 from npkd import LargeCNN, SmallCNN, gradcheck, ops
 
@@ -144,19 +144,9 @@ def test_the_output_of_each_layer_is_that_of_its_op():
 def test_backward_of_the_small_net_is_the_adjoint_along_a_random_direction(seed):
     rng = np.random.default_rng(seed)
     net = SmallCNN(rng, dtype=np.float64)
-
-    def function(x, *params):
-        other = net.astype(x.dtype)
-        other.load(dict(zip(net.params, params, strict=True)))
-        y, backward = other(x)
-
-        def backward_by_all(dy):
-            dx, grads = backward(dy)
-            return dx, *(grads[name] for name in net.params)
-
-        return y, backward_by_all
-
-    gradcheck.check(function, images(net, 3, seed), *net.params.values(), rng=rng)
+    gradcheck.check(
+        as_function_of_everything(net), images(net, 3, seed), *net.params.values(), rng=rng
+    )
 
 
 @pytest.mark.parametrize("make", NETS)
