@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -58,6 +58,10 @@ def _add_distill(commands: Any) -> None:
         "A value in brackets is that of the default preset.",
     )
     tuned = distill.PRESETS["default"]
+
+    def by_data(setting: str) -> str:
+        return f"{getattr(tuned, setting)}, on CIFAR-10 {getattr(distill.PHOTOGRAPHS, setting)}"
+
     say = parser.add_argument
     say(
         "--data",
@@ -93,8 +97,8 @@ def _add_distill(commands: Any) -> None:
         f"is L2 ({tuned.label_weight})",
     )
     for option, what, value in (
-        ("--large-epochs", "epochs of the large net", tuned.large_epochs),
-        ("--epochs", "epochs of each small net", tuned.epochs),
+        ("--large-epochs", "epochs of the large net", by_data("large_epochs")),
+        ("--epochs", "epochs of each small net", by_data("epochs")),
         ("--batch-size", "images for one update", tuned.batch_size),
     ):
         say(option, type=int, metavar="N", help=f"{what} ({value})")
@@ -117,7 +121,8 @@ def _add_distill(commands: Any) -> None:
 
 def _distill(args: argparse.Namespace) -> None:
     """Check everything that can be known beforehand, run, and write the results."""
-    preset = distill.PRESETS[args.preset]
+    dataset = data.load(args.data)
+    preset = distill.preset(args.preset, dataset)
     given = {
         name: value
         for name, value in vars(args).items()
@@ -125,12 +130,15 @@ def _distill(args: argparse.Namespace) -> None:
     }
     try:
         config = replace(preset, **given)
+    except ValueError as error:
+        setting, problem = str(error).split(" ", 1)
+        raise BadInput(f"--{setting.replace('_', '-')} {problem}") from error
+    try:
         if args.threads is not None:
             threads.set_num_threads(args.threads)
         threads.get_num_threads()
     except ValueError as error:
-        raise BadInput(str(error)) from error
-    dataset = data.load(args.data)
+        raise BadInput(f"--threads: {error}") from error
     out = args.out or f"runs/{dataset.name}-{config.seed}"
     # A diverging net overflows before its loss is seen to: that one line is enough.
     with (
@@ -138,18 +146,19 @@ def _distill(args: argparse.Namespace) -> None:
         threads.one_blas_thread(),
         np.errstate(all="ignore"),
     ):
-        finished = _follow(distill.run(dataset, config), dataset, out)
+        finished = _follow(distill.run(dataset, config), dataset)
         _write(folder, finished)
 
 
-def _follow(events: Any, dataset: data.Dataset, out: str) -> distill.Finished:
+def _follow(events: Iterator[distill.Event], dataset: data.Dataset) -> distill.Finished:
     """Show the events of a run as they come; the last one is the result."""
     print(
         f"npkd {__version__}: {dataset.name}, {len(dataset.train_labels):,} images to train and "
-        f"{len(dataset.test_labels):,} to test, {threads.get_num_threads()} thread(s)"
+        f"{len(dataset.test_labels):,} to test, {threads.get_num_threads()} thread(s)",
+        *_missing(),
+        sep="\n",
+        flush=True,
     )
-    for line in _missing():
-        print(line)
     bar = None
     for event in events:
         match event:

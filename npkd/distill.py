@@ -39,7 +39,7 @@ STEPS = {
 
 @dataclass(frozen=True)
 class Config:
-    """What a run does. The defaults are the preset "default"; see `PRESETS`.
+    """What a run does. The defaults are the preset "default" for digits; see `preset`.
 
     task               "classify"
     teacher_input      what the large net is shown when it teaches: "low", x_low brought back to its
@@ -106,6 +106,7 @@ class Config:
             raise ValueError(f"seed is {self.seed}, expected at least 0")
 
 
+PHOTOGRAPHS = Config(large_epochs=12, epochs=20, versions=4)  # the default preset, for these
 PRESETS = {
     "default": Config(),
     "document": Config(
@@ -126,6 +127,11 @@ PRESETS = {
         warmup=0.0,
     ),
 }
+
+
+def preset(name: str, dataset: Dataset) -> Config:
+    """The settings of a preset for a data set: the default one trains longer on photographs."""
+    return PHOTOGRAPHS if name == "default" and dataset.photographs else PRESETS[name]
 
 
 class Diverged(ArithmeticError):
@@ -237,7 +243,7 @@ def train(
 
 
 def from_labels(y: np.ndarray, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-    """The loss of steps 1 and 3: cross-entropy with the labels."""
+    """The loss of step 1: cross-entropy with the labels."""
     return losses.cross_entropy(y, batch.labels)
 
 
@@ -258,35 +264,38 @@ def brought_back(x_low: np.ndarray) -> np.ndarray:
     return ops.upsample(x_low, 2)[0]
 
 
+# What random numbers are drawn for: each use has a seed of its own, [seed, use, epoch or version].
+LARGE_IMAGES, LARGE_ORDER, SMALL_IMAGES, SMALL_ORDER = range(4)
+
+
 class Preparation:
     """The images of a run as the nets see them: augmented, normalised, in high and low resolution.
 
-    Every version of the training images, and every order, has a seed of its own, so any of them
-    can be made again.
+    Every version of the training images, and every order, can be made again from its seed.
     """
 
     def __init__(self, dataset: Dataset, config: Config):
         self.dataset, self.config = dataset, config
         self.normalise = Normalisation.of(dataset.train_images)
 
-    def version(self, *stream: int) -> np.ndarray:
-        """The training images as uint8 (N, 3, 32, 32), augmented with this stream's seed."""
-        rng = np.random.default_rng([self.config.seed, *stream])
+    def version(self, use: int, number: int) -> np.ndarray:
+        """The training images as uint8 (N, 3, 32, 32), augmented with this use's seed."""
+        rng = np.random.default_rng([self.config.seed, use, number])
         return self.dataset.augmentation(self.dataset.train_images, rng)
 
     def small_version(self, epoch: int) -> np.ndarray:
         """The training images that the small nets see in this epoch."""
         number = epoch % self.versions
-        return self.version(2, number) if number else self.dataset.train_images
+        return self.version(SMALL_IMAGES, number) if number else self.dataset.train_images
 
     @property
     def versions(self) -> int:
         """How many versions of the training images the small nets go through."""
         return min(self.config.versions, self.config.epochs) if self.config.augment else 1
 
-    def order(self, *stream: int) -> Iterator[np.ndarray]:
-        """The indices of one epoch's batches, shuffled with this stream's seed."""
-        rng = np.random.default_rng([self.config.seed, *stream])
+    def order(self, use: int, epoch: int) -> Iterator[np.ndarray]:
+        """The indices of one epoch's batches, shuffled with this use's seed."""
+        rng = np.random.default_rng([self.config.seed, use, epoch])
         return batches(len(self.dataset.train_labels), self.config.batch_size, rng)
 
     def for_teacher(self, images: np.ndarray) -> np.ndarray:
@@ -300,8 +309,10 @@ class Preparation:
         """Step 1: a new version of the images in every epoch; see Config.teacher_views."""
         step = 0
         for epoch in range(self.config.large_epochs):
-            images = self.version(0, epoch) if self.config.augment else self.dataset.train_images
-            for indices in self.order(1, epoch):
+            images = self.dataset.train_images
+            if self.config.augment:
+                images = self.version(LARGE_IMAGES, epoch)
+            for indices in self.order(LARGE_ORDER, epoch):
                 x = self.normalise(images[indices])
                 if self.config.teacher_views == "both" and step % 2:
                     x = brought_back(low_resolution(x))
@@ -312,7 +323,7 @@ class Preparation:
         """Step 5: x_low with the large net's outputs for the same version of the same images."""
         for epoch in range(self.config.epochs):
             images, outputs = self.small_version(epoch), teacher[epoch % self.versions]
-            for indices in self.order(3, epoch):
+            for indices in self.order(SMALL_ORDER, epoch):
                 x_low = low_resolution(self.normalise(images[indices]))
                 yield Batch(epoch, x_low, self.dataset.train_labels[indices], outputs[indices])
 

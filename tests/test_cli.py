@@ -96,12 +96,12 @@ def test_the_default_folder_is_named_after_data_and_seed(capsys, corners, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--learning-rate", "-0.1"], ["learning_rate is -0.1", "above 0"]),
-        (["--learning-rate", "nan"], ["learning_rate"]),
+        (["--learning-rate", "-0.1"], ["--learning-rate is -0.1", "above 0"]),
+        (["--learning-rate", "nan"], ["--learning-rate is nan"]),
         (["--learning-rate", "fast"], ["--learning-rate", "fast"]),
-        (["--epochs", "0"], ["epochs is 0"]),
-        (["--label-weight", "2"], ["label_weight is 2.0"]),
-        (["--threads", "0"], ["positive integer"]),
+        (["--epochs", "0"], ["--epochs is 0"]),
+        (["--label-weight", "2"], ["--label-weight is 2.0"]),
+        (["--threads", "0"], ["--threads", "positive integer"]),
         (["--preset", "best"], ["best", "document"]),
         (["--data", "no/such/place"], ["no/such/place", "mnist5k"]),
         (["--colour", "red"], ["--colour"]),

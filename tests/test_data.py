@@ -178,6 +178,7 @@ def assert_is(data: Dataset, parts: list) -> None:
     assert data.class_names[0] == "airplane"
     assert data.num_classes == 10
     assert data.augmentation == Augmentation(shift=4, flip=True)
+    assert data.photographs
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """The training loop and the six steps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny
 
-from npkd import SGD, SmallCNN, distill, losses, ops, optim
+from npkd import SGD, SmallCNN, distill, losses, ops, optim, threads
 from npkd.data import low_resolution
 
 
@@ -133,6 +135,21 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(finished):
             assert theta.tobytes() != other.networks[name].params[key].tobytes()
 
 
+def test_a_run_does_not_depend_on_the_number_of_threads(monkeypatch):
+    monkeypatch.setattr(threads, "WORK_OF_A_PART", 100_000)  # so that its small batches are shared
+    before = threads._num_threads
+    weights = []
+    for number in (1, 3):
+        threads.set_num_threads(number)
+        with threads.one_blas_thread():
+            _, last = tiny.finish(epochs=1)
+        weights.append({name: net.params for name, net in last.networks.items()})
+    threads._num_threads = before
+    for name, params in weights[0].items():
+        for key, theta in params.items():
+            assert theta.tobytes() == weights[1][name][key].tobytes()
+
+
 def test_both_small_nets_start_from_the_same_weights_in_arrays_of_their_own():
     run = distill._Run(tiny.dataset(), tiny.config())
     for name, theta in run.small.params.items():
@@ -201,6 +218,16 @@ def test_the_report_holds_what_it_promises(finished):
     assert "accuracy_low" in report["models"]["large"]
     assert report["compression"]["parameters"] == pytest.approx(8_410_564 / 267_876)
     assert [entry["epoch"] for entry in report["history"]["small"]] == [1, 2]
+
+
+def test_the_default_preset_trains_longer_on_photographs_and_else_is_the_same():
+    digits = tiny.dataset()
+    photographs = replace(digits, photographs=True)
+    assert distill.preset("default", digits) == distill.Config()
+    longer = distill.preset("default", photographs)
+    assert longer.large_epochs > distill.Config().large_epochs
+    assert longer.learning_rate == distill.Config().learning_rate
+    assert distill.preset("document", photographs) == distill.preset("document", digits)
 
 
 @pytest.mark.parametrize(

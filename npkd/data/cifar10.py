@@ -74,6 +74,7 @@ def read(folder: Path) -> Dataset:
         test_labels=test_labels,
         class_names=class_names,
         augmentation=Augmentation(shift=4, flip=True),
+        photographs=True,
     )
 
 

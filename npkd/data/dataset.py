@@ -16,6 +16,7 @@ class Dataset:
     train_images, test_images   (N, 3, 32, 32) uint8, channels red, green, blue
     train_labels, test_labels   (N,) int64, indices into class_names
     augmentation                what suits these images; digits, for one, must not be flipped
+    photographs                 whether they are harder than digits and take longer to learn
     """
 
     name: str
@@ -25,6 +26,7 @@ class Dataset:
     test_labels: np.ndarray
     class_names: tuple[str, ...]
     augmentation: Augmentation
+    photographs: bool = False
 
     @property
     def num_classes(self) -> int:
