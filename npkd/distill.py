@@ -68,7 +68,7 @@ class Config:
     teacher_views: str = "both"
     label_weight: float = 0.0
     large_epochs: int = 5
-    epochs: int = 16
+    epochs: int = 12
     versions: int = 2
     augment: bool = True
     batch_size: int = 32
