@@ -142,7 +142,7 @@ def _draw_samples(area: Any, report: dict[str, Any], samples: dict[str, np.ndarr
             (1, low, below),
         ):
             axes[row, column].imshow(image, interpolation="nearest")
-            axes[row, column].set_title(title, fontsize=8, color="#b00000" if "✗" in title else "k")
+            axes[row, column].set_title(title, fontsize=7, color="#b00000" if "✗" in title else "k")
             axes[row, column].set(xticks=[], yticks=[])
     axes[0, 0].set_ylabel("x_high")
     axes[1, 0].set_ylabel("x_low")
