@@ -23,7 +23,11 @@ def run_folder(path: str | Path) -> Iterator[Path]:
     try:
         held = [name for name in RUN_FILES if (folder / name).exists()]
         if held:
-            raise BadInput(f"{folder}: already holds a run ({', '.join(held)}); give another --out")
+            raise BadInput(
+                f"{folder}: already holds a run ({', '.join(held)}); give another --seed or --out"
+            )
+        if folder.exists() and not folder.is_dir():
+            raise BadInput(f"{folder}: is not a folder; give another --out")
         is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()

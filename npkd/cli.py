@@ -1,6 +1,8 @@
 """The command `npkd`: the only place that parses arguments, prints, and draws progress."""
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -27,7 +29,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status is 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    """Run the command. Status 0, 2 for a user's mistake, 130 after Ctrl-C, 141 if cut off."""
     parser = Parser(
         prog="npkd",
         description="CNN knowledge distillation in pure NumPy. Each command has a --help of its "
@@ -36,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"npkd {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_distill(commands)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show × gets a ?
     args = parser.parse_args(argv)
     try:
         args.run(args)
@@ -45,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"npkd {args.command}: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read our output has gone: npkd … | head
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return 141
     return 0
 
 
@@ -138,7 +146,7 @@ def _distill(args: argparse.Namespace) -> None:
             threads.set_num_threads(args.threads)
         threads.get_num_threads()
     except ValueError as error:
-        raise BadInput(f"--threads: {error}") from error
+        raise BadInput(str(error)) from error
     out = args.out or f"runs/{dataset.name}-{config.seed}"
     # A diverging net overflows before its loss is seen to: that one line is enough.
     with (
@@ -154,7 +162,12 @@ def _follow(events: Iterator[distill.Event], dataset: data.Dataset) -> distill.F
     """Show the events of a run as they come; the last one is the result."""
     print(
         f"npkd {__version__}: {dataset.name}, {len(dataset.train_labels):,} images to train and "
-        f"{len(dataset.test_labels):,} to test, {threads.get_num_threads()} thread(s)",
+        f"{len(dataset.test_labels):,} to test, "
+        + (
+            f"{threads.get_num_threads()} thread(s)"
+            if threads.ThreadpoolController
+            else "BLAS's threads"
+        ),
         *_missing(),
         sep="\n",
         flush=True,
@@ -227,12 +240,12 @@ def _write(folder: Path, finished: distill.Finished) -> None:
         for name, network in finished.networks.items():
             checkpoint.save_weights(folder / f"{name}.npz", network.params)
         report.write_json(folder / "report.json", finished.report)
+        print(f"\n{report.table(finished.report)}\n", flush=True)
         try:
             report.picture(folder / "report.png", finished.report, finished.samples)
         except ImportError:
             print("note: report.png needs matplotlib (pip install 'npkd[app]')")
     except OSError as error:
         raise BadInput(f"{folder}: cannot be written to: {error.strerror}") from error
-    print(f"\n{report.table(finished.report)}\n")
     print(f"{finished.report['seconds']['total']:.0f} s in all; the files are in {folder}:")
     print("    " + ", ".join(name for name in checkpoint.RUN_FILES if (folder / name).exists()))

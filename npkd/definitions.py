@@ -15,6 +15,7 @@ pair. The meaning of the arguments is PyTorch's.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -192,7 +193,7 @@ def max_pool2d(
         ps = _cells(i * sh - ph, kh, dh, height)
         qs = _cells(j * sw - pw, kw, dw, width)
         window = [x.item(n, c, p, q) for p in ps for q in qs]
-        y[n, c, i, j] = max(window, key=lambda value: (math.isnan(value.real), value.real))
+        y[n, c, i, j] = max(window, key=lambda value: (value != value, value.real))
     return y
 
 
@@ -406,7 +407,12 @@ def cross_entropy(
 
 
 def mix(
-    student: np.ndarray, teacher: np.ndarray, labels: np.ndarray, *, alpha: float
+    student: np.ndarray,
+    teacher: np.ndarray,
+    labels: np.ndarray,
+    *,
+    alpha: float,
+    soft: Callable[[np.ndarray, np.ndarray], Number | np.ndarray] = l2,
 ) -> Number | np.ndarray:
     """The labels' loss and the teacher's, in shares of 1 − alpha and alpha.
 
@@ -414,9 +420,9 @@ def mix(
         student, teacher (B, C), labels (B,) integers in 0 … C−1  →  a number
 
     Definition, both losses the mean over the batch
-        (1 − alpha) cross_entropy(student, labels) + alpha l2(student, teacher)
+        (1 − alpha) cross_entropy(student, labels) + alpha soft(student, teacher)
     """
-    return (1 - alpha) * cross_entropy(student, labels) + alpha * l2(student, teacher)
+    return (1 - alpha) * cross_entropy(student, labels) + alpha * soft(student, teacher)
 
 
 # Optimiser

@@ -91,9 +91,25 @@ class Config:
         ):
             if getattr(self, name) not in offered:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {offered}")
-        for name in ("large_epochs", "epochs", "versions", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        for name, least in (
+            ("large_epochs", 1),
+            ("epochs", 1),
+            ("versions", 1),
+            ("batch_size", 1),
+            ("seed", 0),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} is {value}, expected a whole number from {least}")
+        for name, most in (
+            ("momentum", 1.0),
+            ("weight_decay", math.inf),
+            ("warmup", 1.0),
+        ):
+            if not 0 <= getattr(self, name) < most:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, expected 0 or more, below {most}"
+                )
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name.endswith("learning_rate") and not 0 < value < math.inf:
@@ -102,8 +118,6 @@ class Config:
             raise ValueError(f"label_weight is {self.label_weight}, expected a share from 0 to 1")
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             raise ValueError(f"clip_norm is {self.clip_norm}, expected a number above 0, or None")
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}, expected at least 0")
 
 
 PHOTOGRAPHS = Config(large_epochs=12, epochs=20, versions=4)  # the default preset, for these
@@ -115,7 +129,7 @@ PRESETS = {
         batch_size=64,
         large_epochs=10,
         epochs=10,
-        versions=1,
+        versions=10,
         augment=False,
         large_learning_rate=0.01,
         learning_rate=0.01,
@@ -169,12 +183,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Training:
-    """An update of one of the three nets, the `steps` updates that it gets, its epochs."""
+    """An update of one of the three nets, out of the `steps` that it gets."""
 
     net: str
     update: Update
     steps: int
-    epochs: int
 
 
 @dataclass(frozen=True)
@@ -199,7 +212,8 @@ class Note:
 class Finished:
     """The end: all figures, as in report.json; the three nets; test images for the pictures.
 
-    samples: x_high, x_low, labels, and the logits of the three nets for all test images.
+    samples: of all test images x_high (as stored, uint8), labels, and the logits of the nets: large
+    and large_low (on x_high and on x_low), small and small_from_labels (on x_low).
     """
 
     report: dict[str, Any]
@@ -232,8 +246,8 @@ def train(
         value, dy = loss(y, batch)
         if not np.isfinite(value):
             raise Diverged(
-                f"{type(network).__name__}: the loss became {value} at epoch {batch.epoch + 1}, "
-                f"step {step + 1}, at a learning rate of {optimiser.lr:.3g}"
+                f"{type(network).__name__}: the loss became {value} at step {step + 1}, "
+                f"in epoch {batch.epoch + 1}, at a learning rate of {optimiser.lr:.3g}"
             )
         _, grads = backward(dy, need_dx=False)
         if clip_norm < math.inf:
@@ -494,14 +508,21 @@ class _Run:
         self.history[name], self.seconds[name] = [], 0.0
         total, samples = 0.0, 0
         clock = time.perf_counter()
-        for update in _advising(updates, f"try a lower {rate}, it is {highest}"):
+        advice = f"try --{rate.replace('_', '-')} below {highest}"
+        for update in _advising(name, updates, advice):
             self.seconds[name] += time.perf_counter() - clock
             total += update.loss * update.samples
             samples += update.samples
-            yield Training(name, update, steps, epochs)
+            yield Training(name, update, steps)
             if samples == count:
                 mean = total / samples
-                accuracy = evaluate.accuracy(_outputs(network, test_x), self.dataset.test_labels)
+                logits = _outputs(network, test_x)
+                if not np.isfinite(logits).all():
+                    raise Diverged(
+                        f"{name}: outputs are no longer finite after step {update.step + 1}, the "
+                        f"end of epoch {update.epoch + 1}; {advice}"
+                    )
+                accuracy = evaluate.accuracy(logits, self.dataset.test_labels)
                 self.history[name].append(
                     {"epoch": update.epoch + 1, "loss": mean, "accuracy": accuracy}
                 )
@@ -536,12 +557,12 @@ class _Run:
         }
 
 
-def _advising(updates: Iterator[Update], advice: str) -> Iterator[Update]:
-    """The same updates, with advice for the case that they diverge."""
+def _advising(net: str, updates: Iterator[Update], advice: str) -> Iterator[Update]:
+    """The same updates; if they diverge, the error also says which net did, and what to try."""
     try:
         yield from updates
     except Diverged as error:
-        raise Diverged(f"{error}; {advice}") from error
+        raise Diverged(f"{net}: {error}; {advice}") from error
 
 
 def _outputs(network: Network, x: np.ndarray) -> np.ndarray:

@@ -30,9 +30,9 @@ def check(
 ) -> None:
     """Raise AssertionError unless `backward` is the transpose of the derivative of `function`.
 
-    function: takes `args`, real arrays of float64, and returns (y, backward) with backward(dy) the
-    gradient by the argument, or a tuple of those by each; or, as losses do, (value, gradient).
-    It is called with complex128 arrays too. rng draws dy and the directions.
+    function: takes `args`, real arrays, as float64 and as complex128. It returns (y, backward) with
+    backward(dy) the gradient by the argument, or a tuple of those by each; or, as losses do,
+    (value, gradient). rng draws dy and the directions.
 
     Directional, for one random v over all arguments; allowed is
         |⟨dy, J v⟩ − ⟨g, v⟩| ≤ 1e-14 (Σ |g v| + Σ |dy (J v)| + conditioning · Σ |v|)
@@ -41,6 +41,7 @@ def check(
     conditioning: 0 for what is linear or piecewise linear, 1/B for softmax losses, whose gradient
     is a small difference of numbers near 1.
     """
+    args = tuple(np.asarray(a, np.float64) for a in args)
     y, backward = function(*args)
     if callable(backward):
         dy = rng.standard_normal(np.shape(y))

@@ -105,7 +105,7 @@ class Network:
         rng: np.random.Generator | int,
         dtype: Any = np.float32,
     ):
-        if np.dtype(dtype) not in FLOATS:
+        if dtype is None or np.dtype(dtype) not in FLOATS:
             raise ValueError(f"{type(self).__name__}: dtype is {dtype}, expected a float dtype")
         self.layers = dict(layers)
         self.image_shape = image_shape
@@ -174,6 +174,11 @@ class Network:
         def backward(
             gradients: Mapping[str, np.ndarray], need_dx: bool = True
         ) -> tuple[np.ndarray | None, Params]:
+            if not isinstance(gradients, Mapping):
+                raise ValueError(
+                    f"{type(self).__name__}: gradients are a {type(gradients).__name__}, expected "
+                    f"a dict of them by the names of layers"
+                )
             unknown = [name for name in gradients if name not in outputs]
             if unknown:
                 raise ValueError(
@@ -223,6 +228,8 @@ class Network:
                 raise ValueError(
                     f"{name}: {key} has shape {np.shape(params[key])}, expected {theta.shape}"
                 )
+            if np.iscomplexobj(params[key]) and not np.iscomplexobj(theta):
+                raise ValueError(f"{name}: {key} is complex, expected {theta.dtype}")
             with np.errstate(over="ignore"):
                 values[key] = np.asarray(params[key], theta.dtype)
             if not np.isfinite(values[key]).all():

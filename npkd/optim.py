@@ -20,6 +20,8 @@ class SGD:
     lr: the learning rate α, may be set anew before each step. momentum: μ. weight_decay: λ, the
     gradient of (λ/2)‖θ‖². With μ = λ = 0 this is the document's θ ← θ − α ∂L/∂θ.
 
+    One SGD is for one network: v is kept by the parameters' names.
+
     Conventions: PyTorch's. The rate stands outside of v, so a change of lr acts at once on all that
     v has gathered; no factor (1 − μ); λ applies to every parameter, biases too.
 
@@ -43,6 +45,9 @@ class SGD:
         Raises ValueError if it has not; then nothing is updated.
         """
         _require_alike(params, grads)
+        for name, v in self.velocity.items():
+            if name not in params or params[name].shape != v.shape:
+                raise ValueError(f"SGD: has the velocity of another network, with its own {name}")
         for name, theta in params.items():
             if self.momentum and name not in self.velocity:
                 self.velocity[name] = np.zeros_like(theta)
@@ -75,13 +80,16 @@ def clipped(grads: Mapping[str, np.ndarray], norm: float) -> dict[str, np.ndarra
     Definition (‖g‖² = Σ over all gradients and entries of g²)
         g · min(1, norm / ‖g‖)
 
-    Gradients that need no shortening are returned as they are, not copied.
+    Gradients that need no shortening are returned as they are, not copied; so are those whose norm
+    overflows: the next loss shows that they are past help. Raises ValueError unless norm > 0.
 
     Source: Pascanu, Mikolov and Bengio 2013, "On the difficulty of training recurrent neural
     networks", algorithm 1.
     """
+    if not norm > 0:
+        raise ValueError(f"clipped: norm is {norm!r}, expected a number above 0")
     total = math.sqrt(sum(float(np.linalg.norm(g)) ** 2 for g in grads.values()))
-    if total <= norm:
+    if not norm < total < math.inf:
         return dict(grads)
     return {name: g * float(norm / total) for name, g in grads.items()}
 

@@ -4,11 +4,13 @@ Both are drawn from what report.json holds (`distill.Finished.report`).
 """
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from npkd.data import low_resolution
 from npkd.files import write_atomically
 
 NAMES = {
@@ -75,28 +77,39 @@ def picture(path: str | Path, report: dict[str, Any], samples: dict[str, np.ndar
 
     samples: see `distill.Finished`. Raises ImportError without matplotlib.
     """
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 8.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(_headline(report))
-    areas: Any = figure.subfigures(3, 1, height_ratios=(4, 4.2, 2.6))
-    top, middle, bottom = areas
-    _draw_curves(top, report)
-    _draw_samples(middle, report, samples)
-    _draw_compression(bottom, report)
-    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))
+    with (
+        rc_context({"text.parse_math": False}),  # a $ in a name is a $
+        warnings.catch_warnings(action="ignore"),  # a letter that the font lacks is drawn as a box
+    ):
+        figure = Figure(figsize=(12, 8.5), layout="constrained")
+        FigureCanvasAgg(figure)
+        figure.suptitle(_headline(report))
+        areas: Any = figure.subfigures(3, 1, height_ratios=(4, 4.2, 2.6))
+        top, middle, bottom = areas
+        _draw_curves(top, report)
+        _draw_samples(middle, report, samples)
+        _draw_compression(bottom, report)
+        write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))
 
 
 def _headline(report: dict[str, Any]) -> str:
     large, small = report["models"]["large"], report["models"]["small"]
+    name = _printable(report["data"]["name"])
     return (
-        f"{report['data']['name']}: a net of {small['parameters']:,} parameters reaches "
+        f"{name}: a net of {small['parameters']:,} parameters reaches "
         f"{small['accuracy']:.1%} on low-resolution test images,\n"
         f"taught by one of {large['parameters']:,} that reaches {large['accuracy_low']:.1%} on "
         f"them and {large['accuracy']:.1%} on high resolution"
     )
+
+
+def _printable(name: str) -> str:
+    """A name, perhaps a file's, without the bytes that are no letters."""
+    return name.encode(errors="replace").decode()
 
 
 def _draw_curves(area: Any, report: dict[str, Any]) -> None:
@@ -111,7 +124,7 @@ def _draw_curves(area: Any, report: dict[str, Any]) -> None:
         of_loss.plot(epochs, [entry["loss"] for entry in history], **style)
         of_accuracy.plot(epochs, [100 * entry["accuracy"] for entry in history], **style)
     of_loss.set(
-        title="training loss (distilled: ½‖Δ‖², the others: cross-entropy)",
+        title="training loss (to the teacher, or to the labels)",
         xlabel="epoch",
         yscale="log",
     )
@@ -124,7 +137,7 @@ def _draw_curves(area: Any, report: dict[str, Any]) -> None:
 
 def _draw_samples(area: Any, report: dict[str, Any], samples: dict[str, np.ndarray]) -> None:
     """Test images of many classes in both resolutions, with what the nets see in them."""
-    names = report["class_names"]
+    names = [_printable(name) for name in report["class_names"]]
     chosen = _chosen(samples["labels"], samples["large_low"], samples["small"])
     axes = area.subplots(2, len(chosen), squeeze=False)
     for column, n in enumerate(chosen):
@@ -135,7 +148,8 @@ def _draw_samples(area: Any, report: dict[str, Any], samples: dict[str, np.ndarr
             return f"{net}: {names[predicted]}{'' if predicted == truth else ' ✗'}"
 
         high = samples["x_high"][n].transpose(1, 2, 0)  # (32, 32, 3)
-        low = high.reshape(16, 2, 16, 2, 3).mean(axis=(1, 3)) / 255  # (16, 16, 3)
+        x_low = low_resolution(samples["x_high"][n : n + 1] / 255.0)
+        low = x_low[0].transpose(1, 2, 0)  # (16, 16, 3)
         below = f"{guess('large', 'large_low')}\n{guess('small', 'small')}"
         for row, image, title in (
             (0, high, f"{names[truth]}\n{guess('large', 'large')}"),

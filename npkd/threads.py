@@ -51,10 +51,13 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(n: int) -> None:
-    """Let `n` threads run parts. Results do not depend on it. ValueError unless n ≥ 1."""
+    """Let `n` threads run parts. Results do not depend on it. ValueError unless n ≥ 1.
+
+    Without threadpoolctl parts run one after the other whatever `n` is.
+    """
     global _num_threads
     if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1:
-        raise ValueError(f"set_num_threads: got {n!r}, expected a positive integer")
+        raise ValueError(f"number of threads is {n!r}, expected a positive integer")
     with _lock:
         _num_threads = int(n)
         _close_pool()

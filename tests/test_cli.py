@@ -1,6 +1,7 @@
 """The command, run as a user runs it: what it prints, its exit status, its files."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def test_the_default_folder_is_named_after_data_and_seed(capsys, corners, tmp_pa
         (["--learning-rate", "fast"], ["--learning-rate", "fast"]),
         (["--epochs", "0"], ["--epochs is 0"]),
         (["--label-weight", "2"], ["--label-weight is 2.0"]),
-        (["--threads", "0"], ["--threads", "positive integer"]),
+        (["--threads", "0"], ["number of threads is 0", "positive integer"]),
         (["--preset", "best"], ["best", "document"]),
         (["--data", "no/such/place"], ["no/such/place", "mnist5k"]),
         (["--colour", "red"], ["--colour"]),
@@ -145,12 +146,33 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(capsys, corne
     result = run(capsys, "--data", corners, "--out", tmp_path / "file" / "run")
     assert_one_line(result, "cannot be written to")
     assert result[1] == ""
+    assert_one_line(run(capsys, "--data", corners, "--out", tmp_path / "file"), "is not a folder")
 
 
 def test_a_diverging_run_says_where_and_what_to_try(capsys, corners, tmp_path):
     options = ["--learning-rate", "1e20", "--out", tmp_path / "run"]
     result = run(capsys, "--data", corners, *QUICK, "--epochs", "3", *options)
-    assert_one_line(result, "epoch", "step", "try a lower learning_rate")
+    assert_one_line(result, "small", "epoch", "step", "try --learning-rate below 1e+20")
+
+
+def test_a_terminal_that_lacks_letters_gets_question_marks(corners, tmp_path):
+    command = [sys.executable, "-m", "npkd", "distill", "--data", corners, *QUICK]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    result = subprocess.run(
+        [*command, "--out", tmp_path / "run"], capture_output=True, env=environment, check=True
+    )
+    assert b"31.4?" in result.stdout
+
+
+def test_output_cut_off_by_its_reader_is_no_traceback(corners, tmp_path):
+    command = [sys.executable, "-m", "npkd", "distill", "--data", corners, *QUICK]
+    process = subprocess.Popen(
+        [*command, "--out", tmp_path / "run"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 141
 
 
 def test_interrupting_ends_with_status_130(capsys, corners, tmp_path, monkeypatch):

@@ -63,7 +63,7 @@ def test_train_stops_before_the_update_when_the_loss_is_not_finite():
     )
     next(updates)
     before = {name: theta.copy() for name, theta in network.params.items()}
-    with pytest.raises(distill.Diverged, match=r"SmallCNN: .* nan at epoch 2, step 2, .* 0\.01"):
+    with pytest.raises(distill.Diverged, match=r"SmallCNN: .* nan at step 2, in epoch 2, .* 0\.01"):
         next(updates)
     for name, theta in network.params.items():
         np.testing.assert_array_equal(theta, before[name])
@@ -72,9 +72,21 @@ def test_train_stops_before_the_update_when_the_loss_is_not_finite():
 def test_a_run_that_diverges_says_what_to_try():
     with (
         np.errstate(all="ignore"),
-        pytest.raises(distill.Diverged, match=r"epoch .* step .* try a lower learning_rate"),
+        pytest.raises(
+            distill.Diverged, match=r"small: .* epoch .* try --learning-rate below 1e\+20"
+        ),
     ):
-        tiny.finish(learning_rate=1e20, epochs=3)
+        tiny.finish(learning_rate=1e20, epochs=3, clip_norm=None)
+
+
+def test_a_run_whose_last_update_diverges_is_stopped_before_anything_builds_on_it():
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(
+            distill.Diverged, match=r"large: outputs .* epoch 1; try --large-learning-rate"
+        ),
+    ):
+        tiny.finish(large_learning_rate=1e30, batch_size=50, clip_norm=None, warmup=0.0)
 
 
 def test_the_loss_of_step_5_is_l2_alone_or_mixed_with_labels():
@@ -242,6 +254,11 @@ def test_the_default_preset_trains_longer_on_photographs_and_else_is_the_same():
         {"teacher_input": "middle"},
         {"task": "generate"},
         {"seed": -1},
+        {"batch_size": 2.5},
+        {"momentum": 1.0},
+        {"weight_decay": -1.0},
+        {"warmup": 1.0},
+        {"clip_norm": 0.0},
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(change):

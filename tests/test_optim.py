@@ -221,6 +221,25 @@ def test_clipping_shortens_all_gradients_alike_to_the_norm_and_only_then():
         assert optim.clipped(grads, 2 * norm)[name] is grads[name]
 
 
+def test_gradients_whose_norm_overflows_are_left_as_they_are():
+    grads = {"a": np.array([1e200, -1e200])}
+    with np.errstate(over="ignore"):
+        assert optim.clipped(grads, 1.0)["a"] is grads["a"]
+
+
+@pytest.mark.parametrize("norm", [0.0, -1.0, math.nan])
+def test_clipping_to_a_norm_that_is_not_positive_is_refused(norm):
+    with pytest.raises(ValueError, match="norm"):
+        optim.clipped({"a": np.ones(3)}, norm)
+
+
+def test_the_velocity_of_another_network_is_refused():
+    sgd = SGD(0.1, momentum=0.9)
+    sgd.step({"a": np.ones(3)}, {"a": np.ones(3)})
+    with pytest.raises(ValueError, match="another network"):
+        sgd.step({"a": np.ones(4)}, {"a": np.ones(4)})
+
+
 def test_clipping_keeps_the_dtype():
     clipped = optim.clipped({"a": np.full(4, 9, np.float32)}, np.float64(1))
     assert clipped["a"].dtype == np.float32

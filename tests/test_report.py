@@ -26,6 +26,14 @@ def test_the_picture_is_a_png(finished, tmp_path):
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_names_that_a_typesetter_would_choke_on_are_drawn(finished, tmp_path):
+    pytest.importorskip("matplotlib")
+    names = ["a$b^$", "猫", "\\frac", "z\udcff"]
+    odd = finished.report | {"class_names": names, "data": {"name": "d$_$\udcff"}}
+    report.picture(tmp_path / "report.png", odd, finished.samples)
+    assert (tmp_path / "report.png").exists()
+
+
 def test_the_images_chosen_show_every_class_and_a_disagreement(finished):
     samples = finished.samples
     small = samples["small"].copy()

@@ -6,7 +6,7 @@ def divisor_of(loss: str, reduction: str, **divisors: int) -> int:
 
     Raises ValueError for a reduction that is not offered, and for a mean over nothing.
     """
-    if reduction not in divisors:
+    if not isinstance(reduction, str) or reduction not in divisors:
         offered = ", ".join(f'"{name}"' for name in divisors)
         raise ValueError(f"{loss}: reduction is {reduction!r}, expected one of {offered}")
     if divisors[reduction] == 0:

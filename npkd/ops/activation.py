@@ -108,6 +108,7 @@ def log_softmax(x: np.ndarray, axis: int = -1) -> Op:
 
 def _less_maximum(op: str, x: np.ndarray, axis: int) -> np.ndarray:
     """x minus its largest real part along the axis, a new array."""
-    if not isinstance(axis, int | np.integer) or not -x.ndim <= axis < x.ndim:
+    is_integer = isinstance(axis, int | np.integer) and not isinstance(axis, bool)
+    if not is_integer or not -x.ndim <= axis < x.ndim:
         raise ValueError(f"{op}: axis is {axis!r}, expected an axis of x, which is {x.shape}")
     return x - x.real.max(axis=axis, keepdims=True, initial=-np.inf)

@@ -117,12 +117,12 @@ def _axes(
     kernel = w.shape[2:]
     strides = pair("conv2d", "stride", stride, 1)
     dilations = pair("conv2d", "dilation", dilation, 1)
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         if strides != (1, 1):
             raise ValueError(f'conv2d: padding "same" takes stride 1 only, got stride {stride}')
         totals = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
         before, after = [t // 2 for t in totals], [t - t // 2 for t in totals]
-    elif padding == "valid":
+    elif isinstance(padding, str) and padding == "valid":
         before = after = [0, 0]
     elif isinstance(padding, str):
         raise ValueError(f'conv2d: padding is {padding!r}, expected "same", "valid" or sizes')

@@ -39,7 +39,7 @@ def upsample(x: np.ndarray, factor: int, mode: str = "nearest") -> Op:
     elif mode == "bilinear":
         if 0 in x.shape[2:]:
             raise ValueError(f"upsample: x of shape {x.shape} has no cells to interpolate")
-        y = _interpolate(_interpolate(x, f, axis=2), f, axis=3)
+        y = np.ascontiguousarray(_interpolate(_interpolate(x, f, axis=2), f, axis=3))
     else:
         raise ValueError(f'upsample: mode is {mode!r}, expected "nearest" or "bilinear"')
 
@@ -47,7 +47,9 @@ def upsample(x: np.ndarray, factor: int, mode: str = "nearest") -> Op:
         require_gradient("upsample", dy, y.shape, x.dtype)
         if mode == "nearest":
             return dy.reshape(n, c, height, f, width, f).sum(axis=(3, 5))
-        return _interpolate_adjoint(_interpolate_adjoint(dy, f, axis=3), f, axis=2)
+        return np.ascontiguousarray(
+            _interpolate_adjoint(_interpolate_adjoint(dy, f, axis=3), f, axis=2)
+        )
 
     return y, backward
 
