@@ -245,6 +245,8 @@ def _write(folder: Path, finished: distill.Finished) -> None:
             report.picture(folder / "report.png", finished.report, finished.samples)
         except ImportError:
             print("note: report.png needs matplotlib (pip install 'npkd[app]')")
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise BadInput(f"{folder}: cannot be written to: {error.strerror}") from error
     print(f"{finished.report['seconds']['total']:.0f} s in all; the files are in {folder}:")

@@ -154,7 +154,7 @@ def test_a_forked_child_starts_threads_of_its_own():
 
 @pytest.mark.parametrize("n", [0, -1, 1.0, "2", None, True])
 def test_a_number_of_threads_that_is_none_is_refused(n):
-    with pytest.raises(ValueError, match="number of threads is .*, expected a positive integer"):
+    with pytest.raises(ValueError, match=r"number of threads is .*, expected a positive integer"):
         npkd.set_num_threads(n)
     assert npkd.get_num_threads() == 2
 
