@@ -117,17 +117,17 @@ def _axes(
     kernel = w.shape[2:]
     strides = pair("conv2d", "stride", stride, 1)
     dilations = pair("conv2d", "dilation", dilation, 1)
-    if isinstance(padding, str) and padding == "same":
-        if strides != (1, 1):
-            raise ValueError(f'conv2d: padding "same" takes stride 1 only, got stride {stride}')
+    if not isinstance(padding, str):
+        before = after = list(pair("conv2d", "padding", padding, 0))
+    elif padding == "valid":
+        before = after = [0, 0]
+    elif padding != "same":
+        raise ValueError(f'conv2d: padding is {padding!r}, expected "same", "valid" or sizes')
+    elif strides != (1, 1):
+        raise ValueError(f'conv2d: padding "same" takes stride 1 only, got stride {stride}')
+    else:
         totals = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
         before, after = [t // 2 for t in totals], [t - t // 2 for t in totals]
-    elif isinstance(padding, str) and padding == "valid":
-        before = after = [0, 0]
-    elif isinstance(padding, str):
-        raise ValueError(f'conv2d: padding is {padding!r}, expected "same", "valid" or sizes')
-    else:
-        before = after = list(pair("conv2d", "padding", padding, 0))
     rows, columns = (
         Axis(*axis)
         for axis in zip(x.shape[2:], kernel, strides, before, after, dilations, strict=True)
