@@ -53,7 +53,7 @@ def table(report: dict[str, Any]) -> str:
         lines.append("  ".join([row[0].ljust(widths[0]), *figures]))
     lines.insert(1, "─" * len(lines[0]))
     ratios = ", ".join(f"{title} {ratio:.1f}×" for title, ratio in _ratios(report))
-    return "\n".join([*lines, "", f"the small net takes less: {ratios}"])
+    return "\n".join([*lines, "", f"compression, large ÷ small: {ratios}"])
 
 
 def _high(model: dict[str, Any]) -> str:
