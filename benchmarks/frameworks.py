@@ -8,11 +8,13 @@ backward without the gradient by the images, and plain SGD. Arrays are float32.
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import numpy as np
 
 LEARNING_RATE = 0.01
+for_life = ExitStack()  # of the process
 
 
 class Cell(NamedTuple):
@@ -37,7 +39,7 @@ def npkd(threads: int) -> Callable[[Cell], Callable[[], object]]:
     from npkd.threads import one_blas_thread
 
     npkd.set_num_threads(threads)
-    one_blas_thread().__enter__()
+    for_life.enter_context(one_blas_thread())
 
     def work_of(cell: Cell) -> Callable[[], object]:
         network = {"large": npkd.LargeCNN, "small": npkd.SmallCNN}[cell.net](0)
