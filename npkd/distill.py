@@ -68,12 +68,12 @@ class Config:
     teacher_views: str = "both"
     label_weight: float = 0.0
     large_epochs: int = 5
-    epochs: int = 12
+    epochs: int = 8
     versions: int = 2
     augment: bool = True
     batch_size: int = 32
     large_learning_rate: float = 0.03
-    learning_rate: float = 0.01
+    learning_rate: float = 0.015
     labels_learning_rate: float = 0.03
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -120,7 +120,7 @@ class Config:
             raise ValueError(f"clip_norm is {self.clip_norm}, expected a number above 0, or None")
 
 
-PHOTOGRAPHS = Config(large_epochs=12, epochs=20, versions=4)  # the default preset, for these
+PHOTOGRAPHS = Config(large_epochs=12, epochs=20, learning_rate=0.01, versions=4)
 PRESETS = {
     "default": Config(),
     "document": Config(

@@ -238,7 +238,7 @@ def test_the_default_preset_trains_longer_on_photographs_and_else_is_the_same():
     assert distill.preset("default", digits) == distill.Config()
     longer = distill.preset("default", photographs)
     assert longer.large_epochs > distill.Config().large_epochs
-    assert longer.learning_rate == distill.Config().learning_rate
+    assert longer.batch_size == distill.Config().batch_size
     assert distill.preset("document", photographs) == distill.preset("document", digits)
 
 
