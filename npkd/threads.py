@@ -44,7 +44,8 @@ def get_num_threads() -> int:
         return _num_threads
     text = os.environ.get("NPKD_NUM_THREADS", "")
     if not text:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores()
+        affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+        return len(affinity(0)) if affinity else os.cpu_count() or 1
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"NPKD_NUM_THREADS is {text!r}, expected a positive integer")
     return int(text)
@@ -140,10 +141,6 @@ def _close_pool() -> None:
     if _pool is not None:
         _pool.shutdown(wait=False)
         _pool = None
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1
 
 
 def _forget_after_fork() -> None:
