@@ -1,4 +1,4 @@
-"""Random cases for checks: the shapes, arguments and arrays of one call of an op.
+"""Random cases for checks: the shapes, arguments and arrays of one call of an op or a loss.
 
 Everything discrete is drawn through one function `integers(low, high)`, both ends included, so
 that whoever calls decides where chance comes from:
@@ -14,9 +14,11 @@ case is then what failing examples shrink to. Values come from a Generator:
 Every case is valid as built; none is drawn and thrown away. To tell apart what a wrong op mixes
 up, batches hold more than one image, height and width are drawn independently, an op's input
 and output channels differ (but for depthwise convolution), and strides may skip cells. To serve
-scalar loops, a case costs less than 5,000 multiply-adds.
+scalar loops, a case costs less than 5,000 multiply-adds. (Only the document's two nets are of one
+size, and no work for scalar loops.)
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,10 +32,13 @@ Size = int | tuple[int, int]
 
 @dataclass(frozen=True)
 class Case:
-    """One call: `op` names it in npkd.ops and npkd.definitions.
+    """One call: `op` names it in npkd.ops or npkd.losses, and in npkd.definitions.
 
     `shapes` holds the shape of each array argument under its name, in the order of the
-    arguments; `options` holds the other arguments, by keyword.
+    arguments; `options` holds the other arguments, by keyword (labels, integers, are one).
+
+    A network or a training is a case too: `op` is its key in NETWORKS or TRAININGS, and `options`
+    are what npkd.proofs builds it from.
     """
 
     op: str
@@ -49,21 +54,41 @@ def arrays(
     The ops that choose (`relu`, `max_pool2d`) get about half of their entries rounded to
     multiples of ½, so that zeros and ties occur.
     """
-    return {name: _array(case.op, shape, rng, dtype) for name, shape in case.shapes.items()}
+    ties = case.op in ("relu", "max_pool2d")
+    return {name: normal(shape, rng, dtype, ties=ties) for name, shape in case.shapes.items()}
 
 
-def _array(
-    op: str, shape: tuple[int, ...], rng: np.random.Generator, dtype: DTypeLike
+def normal(
+    shape: tuple[int, ...],
+    rng: np.random.Generator,
+    dtype: DTypeLike = np.float64,
+    *,
+    ties: bool = False,
 ) -> np.ndarray:
-    values = rng.standard_normal(shape)
+    """A standard normal array; with `ties` about half of it is rounded to multiples of ½."""
+    values = np.asarray(rng.standard_normal(shape))
     if np.issubdtype(dtype, np.complexfloating):
         values = values + 1j * rng.standard_normal(shape)
-    if op in ("relu", "max_pool2d"):
+    if ties:
         values = np.where(rng.random(shape) < 0.5, np.round(2 * values) / 2, values)
     return values.astype(dtype)
 
 
 # Arguments
+
+
+def rows(integers: Integers) -> tuple[int, ...]:
+    """A shape (N, C), N at least 2."""
+    return integers(2, 3), integers(1, 4)
+
+
+def images(integers: Integers) -> tuple[int, ...]:
+    """A shape (N, C, H, W), N at least 2, height and width each for itself."""
+    return integers(2, 3), integers(1, 3), integers(1, 4), integers(1, 4)
+
+
+def _rows_or_images(integers: Integers) -> tuple[int, ...]:
+    return rows(integers) if _boolean(integers) else images(integers)
 
 
 def _boolean(integers: Integers) -> bool:
@@ -204,12 +229,6 @@ def linear(integers: Integers) -> Case:
     return Case("linear", shapes, {})
 
 
-def _rows_or_images(integers: Integers) -> tuple[int, ...]:
-    """The shape of rows (N, C) or of images (N, C, H, W)."""
-    axes = (2, 4)[integers(0, 1)]
-    return (integers(2, 3), *(integers(1, 4) for _ in range(axes - 1)))
-
-
 def relu(integers: Integers) -> Case:
     """Rows or images."""
     return Case("relu", {"x": _rows_or_images(integers)}, {})
@@ -217,8 +236,7 @@ def relu(integers: Integers) -> Case:
 
 def flatten(integers: Integers) -> Case:
     """Images."""
-    shape = (integers(2, 3), integers(1, 3), integers(1, 4), integers(1, 4))
-    return Case("flatten", {"x": shape}, {})
+    return Case("flatten", {"x": images(integers)}, {})
 
 
 def _along_an_axis(integers: Integers, op: str) -> Case:
@@ -238,9 +256,8 @@ def softmax(integers: Integers) -> Case:
 
 def upsample(integers: Integers) -> Case:
     """Both modes; a factor of 1 changes nothing."""
-    shape = (integers(2, 3), integers(1, 3), integers(1, 4), integers(1, 4))
     options = {"factor": integers(1, 3), "mode": ("nearest", "bilinear")[integers(0, 1)]}
-    return Case("upsample", {"x": shape}, options)
+    return Case("upsample", {"x": images(integers)}, options)
 
 
 def pixel_shuffle(integers: Integers) -> Case:
@@ -250,7 +267,105 @@ def pixel_shuffle(integers: Integers) -> Case:
     return Case("pixel_shuffle", {"x": shape}, {"factor": factor})
 
 
-CASES: dict[str, Callable[[Integers], Case]] = {
+# Losses
+
+
+def _outputs(integers: Integers) -> tuple[int, int]:
+    """Outputs (B, C) of a net for a batch."""
+    return integers(2, 4), integers(1, 6)
+
+
+def _labels(integers: Integers, count: int, classes: int) -> np.ndarray:
+    return np.array([integers(0, classes - 1) for _ in range(count)])
+
+
+def l2(integers: Integers) -> Case:
+    """Every reduction; outputs (B, C), or features of any axes."""
+    shape = _outputs(integers) if _boolean(integers) else _rows_or_images(integers)
+    reduction = ("batchmean", "sum", "elementmean", "none")[integers(0, 3)]
+    return Case("l2", {"student": shape, "teacher": shape}, {"reduction": reduction})
+
+
+def cross_entropy(integers: Integers) -> Case:
+    """Every reduction."""
+    shape = _outputs(integers)
+    reduction = ("batchmean", "sum", "none")[integers(0, 2)]
+    options = {"labels": _labels(integers, *shape), "reduction": reduction}
+    return Case("cross_entropy", {"logits": shape}, options)
+
+
+def mix(integers: Integers) -> Case:
+    """Any share of the teacher, none and all of it among them."""
+    shape = _outputs(integers)
+    options = {"labels": _labels(integers, *shape), "alpha": integers(0, 8) / 8}
+    return Case("mix", {"student": shape, "teacher": shape}, options)
+
+
+# Networks and trainings
+
+
+def cnn(integers: Integers) -> Case:
+    """A net of every kind of layer, of a few channels: conv, ReLU, pool, linear, ReLU, linear."""
+    channels, kernel = integers(1, 2), integers(1, 3)
+    padding = integers(0, 1)
+    sides = [integers(2, 3) * 2 + kernel - 1 - 2 * padding for _ in range(2)]
+    options = {
+        "channels": _other(integers, channels, 3),
+        "kernel_size": kernel,
+        "padding": padding,
+        "pool": ("avg_pool2d", "max_pool2d")[integers(0, 1)],
+        "hidden": integers(2, 4),
+        "outputs": integers(2, 3),
+    }
+    return Case("cnn", {"x": (integers(2, 3), channels, *sides)}, options)
+
+
+def _document_net(integers: Integers, op: str, side: int) -> Case:
+    options = {"in_channels": integers(1, 3), "num_classes": integers(2, 10)}
+    return Case(op, {"x": (integers(1, 2), options["in_channels"], side, side)}, options)
+
+
+def large_cnn(integers: Integers) -> Case:
+    """The document's large net, with other channels and classes."""
+    return _document_net(integers, "LargeCNN", 32)
+
+
+def small_cnn(integers: Integers) -> Case:
+    """The document's small net, with other channels and classes."""
+    return _document_net(integers, "SmallCNN", 16)
+
+
+def sgd(integers: Integers) -> Case:
+    """Some steps on parameters of several shapes, at rates that change, with any μ and λ."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "conv.weight": (integers(1, 3), integers(1, 3), 2, 1),
+        "conv.bias": (integers(1, 3),),
+        "scale": (),
+    }
+    options = {
+        "lrs": [integers(0, 10) / 10 for _ in range(integers(1, 3))],
+        "momentum": integers(0, 9) / 10,
+        "weight_decay": integers(0, 2) / 10,
+    }
+    return Case("SGD", shapes, options)
+
+
+def training(integers: Integers) -> Case:
+    """Three updates of a `cnn`, the last batch a ragged one, by labels and teacher in any share."""
+    net = cnn(integers)
+    options = {
+        "label_weight": integers(0, 2) / 2,
+        "lrs": [integers(1, 10) / 20 for _ in range(3)],
+        "momentum": integers(0, 1) * 0.9,
+        "weight_decay": integers(0, 1) * 0.1,
+        "clip_norm": (math.inf, 0.5)[integers(0, 1)],
+    }
+    return Case("training", net.shapes, net.options | options)
+
+
+Cases = dict[str, Callable[[Integers], Case]]
+
+OPS: Cases = {
     "conv2d": conv2d,
     "avg_pool2d": avg_pool2d,
     "max_pool2d": max_pool2d,
@@ -262,3 +377,7 @@ CASES: dict[str, Callable[[Integers], Case]] = {
     "upsample": upsample,
     "pixel_shuffle": pixel_shuffle,
 }
+LOSSES: Cases = {"l2": l2, "cross_entropy": cross_entropy, "mix": mix}
+NETWORKS: Cases = {"cnn": cnn, "SmallCNN": small_cnn, "LargeCNN": large_cnn}
+TRAININGS: Cases = {"SGD": sgd, "training": training}
+CASES: Cases = OPS | LOSSES | NETWORKS | TRAININGS

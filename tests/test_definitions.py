@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from strategies import SEEDS, assert_close, cases, define, image
 
 from npkd import definitions
-from npkd.cases import CASES, Case, arrays
+from npkd.cases import OPS, Case, arrays
 
 NAN, INF = np.nan, np.inf
 random_examples = settings(max_examples=40, deadline=None)
@@ -43,7 +43,7 @@ costly_same = pytest.mark.filterwarnings("ignore:Using padding='same' with even 
 
 
 @costly_same
-@pytest.mark.parametrize("op", CASES)
+@pytest.mark.parametrize("op", OPS)
 @random_examples
 @given(data=st.data(), seed=SEEDS)
 def test_values_are_those_of_pytorch(torch, op, data, seed):
@@ -54,7 +54,7 @@ def test_values_are_those_of_pytorch(torch, op, data, seed):
 
 
 @costly_same
-@pytest.mark.parametrize("op", CASES)
+@pytest.mark.parametrize("op", OPS)
 @random_examples
 @given(data=st.data(), seed=SEEDS)
 def test_complex_step_gives_the_derivative_of_pytorch(torch, op, data, seed):
@@ -73,7 +73,7 @@ def test_complex_step_gives_the_derivative_of_pytorch(torch, op, data, seed):
 
 
 @costly_same
-@pytest.mark.parametrize("op", CASES)
+@pytest.mark.parametrize("op", OPS)
 @random_examples
 @given(data=st.data(), seed=SEEDS)
 def test_nan_reaches_the_same_entries_as_in_pytorch(torch, op, data, seed):
@@ -139,7 +139,7 @@ def test_sgd_is_that_of_pytorch(torch, momentum, weight_decay, lr, seed):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.complex128])
-@pytest.mark.parametrize("op", CASES)
+@pytest.mark.parametrize("op", OPS)
 @settings(max_examples=10, deadline=None)
 @given(data=st.data(), seed=SEEDS)
 def test_dtype_is_kept_and_arguments_are_unchanged(op, dtype, data, seed):

@@ -11,7 +11,7 @@ from strategies import SEEDS, assert_close, cases
 from test_definitions import by_pytorch, costly_same
 
 from npkd import SGD, LargeCNN, SmallCNN, losses, ops, optim
-from npkd.cases import CASES, arrays
+from npkd.cases import OPS, arrays
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
@@ -30,7 +30,7 @@ def with_gradient(array):
 
 
 @costly_same
-@pytest.mark.parametrize("op", CASES)
+@pytest.mark.parametrize("op", OPS)
 @random_examples
 @given(data=st.data(), seed=SEEDS)
 def test_value_and_gradients_of_an_op_are_those_of_pytorch(op, data, seed):

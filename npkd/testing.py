@@ -1,0 +1,82 @@
+"""Hypothesis strategies for those who check operations of their own (needs hypothesis).
+
+    from hypothesis import given
+    from npkd import gradcheck, testing
+
+    @given(x=testing.arrays(testing.images()), rng=testing.generators())
+    def test_my_op(x, rng):
+        gradcheck.check(my_op, x, rng=rng)
+
+Shapes and arguments are drawn by the functions of npkd.cases, from which `npkd gradcheck` draws
+without Hypothesis; failing examples shrink to the smallest. Values are normal numbers from a seed:
+what a backward pass gets wrong depends on shapes, and hardly on values.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+try:
+    from hypothesis import strategies as st
+except ImportError as error:
+    raise ImportError("npkd.testing needs hypothesis (pip install 'npkd[test]')") from error
+
+from npkd.cases import CASES, Case, Integers, normal
+from npkd.cases import images as _images
+from npkd.cases import rows as _rows
+
+Drawn = TypeVar("Drawn")
+Shape = tuple[int, ...]
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def drawn(make: Callable[[Integers], Drawn]) -> st.SearchStrategy[Drawn]:
+    """What make(integers) builds of integers(low, high), both ends included.
+
+    `drawn(cases.conv2d)` draws the shapes and options of a convolution, and
+    `drawn(lambda integers: (integers(2, 4), 3))` a shape of two to four rows.
+    """
+
+    @st.composite
+    def strategy(draw: st.DrawFn) -> Drawn:
+        return make(lambda low, high: draw(st.integers(low, high)))
+
+    return strategy()
+
+
+def cases(name: str) -> st.SearchStrategy[Case]:
+    """The cases of one of npkd's own ops, losses or networks, by its name in cases.CASES."""
+    return drawn(CASES[name])
+
+
+def rows() -> st.SearchStrategy[Shape]:
+    """Shapes (N, C), N at least 2."""
+    return drawn(_rows)
+
+
+def images() -> st.SearchStrategy[Shape]:
+    """Shapes (N, C, H, W), N at least 2, height and width each for itself."""
+    return drawn(_images)
+
+
+def generators() -> st.SearchStrategy[np.random.Generator]:
+    """A `np.random.Generator`, of any seed."""
+    return seeds.map(np.random.default_rng)
+
+
+def arrays(
+    shapes: Shape | st.SearchStrategy[Shape],
+    dtype: DTypeLike = np.float64,
+    *,
+    ties: bool = False,
+) -> st.SearchStrategy[np.ndarray]:
+    """Standard normal arrays of a shape, or of the shapes of a strategy.
+
+    ties: about half of the entries are rounded to multiples of ½, so that zeros and equal entries
+    occur, for what decides, such as ReLU and max-pool.
+    """
+    of = st.just(shapes) if isinstance(shapes, tuple) else shapes
+    return st.builds(lambda shape, rng: normal(shape, rng, dtype, ties=ties), of, generators())
