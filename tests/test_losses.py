@@ -1,4 +1,4 @@
-"""Losses against their definitions, the complex step and SciPy, and the properties they promise."""
+"""Losses beside their proofs (npkd.proofs): SciPy, and the properties they promise."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS, assert_close
 
-from npkd import definitions, gradcheck
 from npkd.losses import cross_entropy, l2, mix
 
 random_examples = settings(max_examples=25, deadline=None)
@@ -22,56 +21,6 @@ def batch(shape, seed, dtype=np.float64):
     rng = np.random.default_rng(seed)
     student, teacher = (2 * rng.standard_normal((2, *shape))).astype(dtype)
     return student, teacher, rng.integers(shape[1], size=shape[0])
-
-
-# Against the definitions and the complex step
-
-
-@pytest.mark.parametrize("reduction", L2_REDUCTIONS)
-@random_examples
-@given(shape=st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple), seed=SEEDS)
-def test_l2_is_its_definition_and_its_gradient_is_the_derivative(reduction, shape, seed):
-    rng = np.random.default_rng(seed)
-    student, teacher = rng.standard_normal((2, *shape))
-    value, _ = l2(student, teacher, reduction=reduction)
-    assert_close(value, definitions.l2(student, teacher, reduction=reduction))
-
-    def by_student(y):
-        return l2(y, teacher.astype(y.dtype), reduction=reduction)
-
-    gradcheck.check(by_student, student, rng=rng, entrywise=True)
-
-
-@pytest.mark.parametrize("reduction", LABEL_REDUCTIONS)
-@random_examples
-@given(shape=SHAPES, seed=SEEDS)
-def test_cross_entropy_is_its_definition_and_its_gradient_is_the_derivative(reduction, shape, seed):
-    logits, _, labels = batch(shape, seed)
-    value, _ = cross_entropy(logits, labels, reduction=reduction)
-    expected = definitions.cross_entropy(logits, labels, reduction=reduction)
-    np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14)
-
-    def by_logits(z):
-        return cross_entropy(z, labels, reduction=reduction)
-
-    divisor = shape[0] if reduction == "batchmean" else 1
-    rng = np.random.default_rng(seed)
-    gradcheck.check(by_logits, logits, rng=rng, entrywise=True, conditioning=1 / divisor)
-
-
-@random_examples
-@given(shape=SHAPES, seed=SEEDS, alpha=ALPHAS)
-def test_mix_is_its_definition_and_its_gradient_is_the_derivative(shape, seed, alpha):
-    student, teacher, labels = batch(shape, seed)
-    value, _ = mix(student, teacher, labels, alpha=alpha)
-    expected = definitions.mix(student, teacher, labels, alpha=alpha)
-    np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14)
-
-    def by_student(y):
-        return mix(y, teacher.astype(y.dtype), labels, alpha=alpha)
-
-    rng = np.random.default_rng(seed)
-    gradcheck.check(by_student, student, rng=rng, entrywise=True, conditioning=1 / shape[0])
 
 
 # l2

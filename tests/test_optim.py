@@ -1,14 +1,13 @@
-"""SGD against its definition, and learning rates against values worked by hand."""
+"""SGD beside its proof (npkd.proofs), and learning rates against values worked by hand."""
 
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies import SEEDS, assert_close
 
-from npkd import SGD, definitions, optim
+from npkd import SGD, optim
 
 SHAPES = {"conv.weight": (3, 2, 2, 1), "conv.bias": (3,), "fc.weight": (2, 5), "scale": ()}
 HYPERPARAMETERS = {"momentum": st.floats(0, 0.99), "weight_decay": st.floats(0, 0.1)}
@@ -29,23 +28,6 @@ def assert_equal(arrays, expected):
 
 
 # SGD
-
-
-@settings(max_examples=25, deadline=None)
-@given(lrs=st.lists(st.floats(0, 1), min_size=1, max_size=5), seed=SEEDS, **HYPERPARAMETERS)
-def test_sgd_is_its_definition_whatever_the_rate_at_each_step(lrs, seed, momentum, weight_decay):
-    rng = np.random.default_rng(seed)
-    params = random_arrays(rng)
-    expected, velocity = copies(params), {name: np.zeros(s) for name, s in SHAPES.items()}
-    sgd = SGD(lrs[0], momentum, weight_decay)
-    for lr in lrs:
-        grads = random_arrays(rng)
-        sgd.lr = lr
-        sgd.step(params, grads)
-        options = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        expected, velocity = definitions.sgd(expected, grads, velocity, **options)
-    for name in SHAPES:
-        assert_close(params[name], expected[name])
 
 
 def test_without_momentum_and_decay_a_step_is_the_documents():

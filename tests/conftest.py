@@ -1,0 +1,27 @@
+"""An option of the test run, and the tables at its end."""
+
+import pytest
+
+WORST = pytest.StashKey[list[tuple[str, str, int, float]]]()  # name, check, examples, error
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--examples",
+        type=int,
+        default=20,
+        metavar="N",
+        help="random cases for each check of npkd.proofs (20)",
+    )
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    write = terminalreporter.write_line
+    worst = config.stash.get(WORST, [])
+    if worst:
+        terminalreporter.section("worst relative errors, by test_proofs.py")
+        for name in dict.fromkeys(name for name, *_ in worst):
+            rows = [row for row in worst if row[0] == name]
+            errors = ", ".join(f"{check} {error:.1e}" for _, check, _, error in rows if error)
+            write(f"{name:<14}{sum(row[2] for row in rows):>7} examples: {errors or 'exact'}")
+        write(f"{'all':<14}{sum(row[2] for row in worst):>7} examples")
