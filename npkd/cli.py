@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from npkd import __version__, checkpoint, data, distill, report, threads
+from npkd import __version__, checkpoint, data, distill, proofs, report, threads
 from npkd.files import BadInput
 
 try:
@@ -29,7 +29,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command. Status 0, 2 for a user's mistake, 130 after Ctrl-C, 141 if cut off."""
+    """Run the command.
+
+    Status 0, 1 if a check failed, 2 for a user's mistake, 130 after Ctrl-C, 141 if cut off.
+    """
     parser = Parser(
         prog="npkd",
         description="CNN knowledge distillation in pure NumPy. Each command has a --help of its "
@@ -38,12 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"npkd {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_distill(commands)
+    _add_gradcheck(commands)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show × gets a ?
     args = parser.parse_args(argv)
     try:
-        args.run(args)
+        return args.run(args)
     except (BadInput, distill.Diverged) as error:
         print(f"npkd {args.command}: {error}", file=sys.stderr)
         return 2
@@ -53,7 +57,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has gone: npkd … | head
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 141
-    return 0
 
 
 def _add_distill(commands: Any) -> None:
@@ -127,7 +130,7 @@ def _add_distill(commands: Any) -> None:
     parser.set_defaults(run=_distill)
 
 
-def _distill(args: argparse.Namespace) -> None:
+def _distill(args: argparse.Namespace) -> int:
     """Check everything that can be known beforehand, run, and write the results."""
     dataset = data.load(args.data)
     preset = distill.preset(args.preset, dataset)
@@ -141,12 +144,7 @@ def _distill(args: argparse.Namespace) -> None:
     except ValueError as error:
         setting, problem = str(error).split(" ", 1)
         raise BadInput(f"--{setting.replace('_', '-')} {problem}") from error
-    try:
-        if args.threads is not None:
-            threads.set_num_threads(args.threads)
-        threads.get_num_threads()
-    except ValueError as error:
-        raise BadInput(str(error)) from error
+    _set_threads(args.threads)
     out = args.out or f"runs/{dataset.name}-{config.seed}"
     # A diverging net overflows before its loss is seen to: that one line is enough.
     with (
@@ -156,6 +154,16 @@ def _distill(args: argparse.Namespace) -> None:
     ):
         finished = _follow(distill.run(dataset, config), dataset)
         _write(folder, finished)
+    return 0
+
+
+def _set_threads(number: int | None) -> None:
+    try:
+        if number is not None:
+            threads.set_num_threads(number)
+        threads.get_num_threads()
+    except ValueError as error:
+        raise BadInput(str(error)) from error
 
 
 def _follow(events: Iterator[distill.Event], dataset: data.Dataset) -> distill.Finished:
@@ -251,3 +259,63 @@ def _write(folder: Path, finished: distill.Finished) -> None:
         raise BadInput(f"{folder}: cannot be written to: {error.strerror}") from error
     print(f"{finished.report['seconds']['total']:.0f} s in all; the files are in {folder}:")
     print("    " + ", ".join(name for name in checkpoint.RUN_FILES if (folder / name).exists()))
+
+
+def _add_gradcheck(commands: Any) -> None:
+    parser = commands.add_parser(
+        "gradcheck",
+        help="check every gradient of npkd, and every value, on this machine",
+        description="Check everything in npkd on random cases: values against the formula in "
+        "scalar loops, backward passes against the complex step (1e-14 along a random direction, "
+        "1e-13 entry by entry), the contract of every operation, and whole updates against "
+        "derivatives taken without any backward pass. Prints a row for each subject: its checks, "
+        "the random cases that each was run on, the worst relative error of values and of "
+        "gradients, and where that was. Exit status 1 if a check fails. To check a function of "
+        "your own, see npkd.gradcheck.",
+    )
+    say = parser.add_argument
+    say(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"what to check: {', '.join(proofs.PROOFS)} (everything)",
+    )
+    say(
+        "--examples",
+        type=int,
+        default=10,
+        metavar="N",
+        help="random cases for each check; of those that take long a part (10)",
+    )
+    say("--seed", type=int, default=0, metavar="N", help="of all randomness (0)")
+    say("--threads", type=int, metavar="N", help="worker threads (one for each core)")
+    parser.set_defaults(run=_gradcheck)
+
+
+def _gradcheck(args: argparse.Namespace) -> int:
+    """Print a row for each subject as it is done, then what failed."""
+    unknown = [name for name in args.names if name not in proofs.PROOFS]
+    if unknown:
+        raise BadInput(f"NAME is {unknown[0]!r}, expected some of {', '.join(proofs.PROOFS)}")
+    for option, least in (("examples", 1), ("seed", 0)):
+        if getattr(args, option) < least:
+            raise BadInput(
+                f"--{option} is {getattr(args, option)}, expected a whole number from {least}"
+            )
+    _set_threads(args.threads)
+    print(f"npkd {__version__}: seed {args.seed}, relative errors\n")
+    print(f"{'':14}checks  examples     value  gradient  where the gradient is worst")
+    failed = []
+    with threads.one_blas_thread():
+        for row in proofs.prove(args.names or list(proofs.PROOFS), args.examples, args.seed):
+            verdict = f"FAILED {len(row.failures)} times" if row.failures else row.gradient.where
+            print(
+                f"{row.name:14}{row.checks:6}{row.examples:10}"
+                f"{row.value.relative:10.1e}{row.gradient.relative:10.1e}  {verdict}",
+                flush=True,
+            )
+            if row.failures:
+                failed.append(row.name)
+                print("\n".join(f"    {line}" for line in row.failures[0].splitlines()))
+    print("\nall checks passed" if not failed else f"\nfailed: {', '.join(failed)}")
+    return 1 if failed else 0
