@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiny
 
-from npkd import checkpoint, cli, distill
+from npkd import checkpoint, cli, distill, ops, proofs
 
 QUICK = ["--large-epochs", "1", "--epochs", "1", "--batch-size", "8", "--seed", "3"]
 
@@ -30,10 +30,10 @@ def corners(tmp_path_factory):
     return str(path)
 
 
-def run(capsys, *arguments):
+def run(capsys, *arguments, command="distill"):
     """The command's exit status, standard output and standard error."""
     try:
-        status = cli.main(["distill", *map(str, arguments)])
+        status = cli.main([command, *map(str, arguments)])
     except SystemExit as error:
         status = error.code
     return status, *capsys.readouterr()
@@ -182,6 +182,49 @@ def test_interrupting_ends_with_status_130(capsys, corners, tmp_path, monkeypatc
     monkeypatch.setattr(distill, "run", interrupted)
     status, _, err = run(capsys, "--data", corners, "--out", tmp_path / "run")
     assert (status, err) == (130, "npkd distill: interrupted\n")
+
+
+def test_gradcheck_prints_a_row_for_each_subject_and_ends_with_0(capsys):
+    options = ["--examples", "2", "--seed", "1", "conv2d", "l2", "cnn"]
+    status, out, err = run(capsys, *options, command="gradcheck")
+    assert (status, err) == (0, "")
+    rows = [line.split() for line in out.splitlines() if line.startswith(("conv2d", "l2", "cnn"))]
+    assert [row[:3] for row in rows] == [["conv2d", "6", "2"], ["l2", "4", "2"], ["cnn", "4", "1"]]
+    assert all(float(error) < 1e-13 for row in rows for error in row[3:5])
+    assert out.endswith("all checks passed\n")
+
+
+def test_gradcheck_covers_everything_by_default(capsys):
+    status, out, _ = run(capsys, "--examples", "1", command="gradcheck")
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()[3:-2]] == list(proofs.PROOFS)
+
+
+def test_gradcheck_of_a_wrong_backward_pass_says_where_and_ends_with_1(capsys, monkeypatch):
+    def wrong(x):
+        y, backward = ops.relu(x)
+        return y, lambda dy: (1 + 1e-8) * backward(dy)
+
+    monkeypatch.setitem(proofs.PROOFS, "relu", proofs.Proof(wrong, proofs.PROOFS["relu"].checks))
+    status, out, err = run(capsys, "relu", "linear", command="gradcheck")
+    assert (status, err) == (1, "")
+    for words in ("FAILED", "gradient is wrong", "the backward pass is wrong", "relu of x ("):
+        assert words in out
+    assert out.endswith("\nfailed: relu\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["relu", "gelu"], ["'gelu'", "expected some of conv2d"]),
+        (["--examples", "0"], ["--examples is 0", "from 1"]),
+        (["--examples", "few"], ["--examples", "few"]),
+        (["--seed", "-1"], ["--seed is -1"]),
+        (["--threads", "0"], ["number of threads is 0"]),
+    ],
+)
+def test_a_mistake_in_gradcheck_is_one_line_and_status_2(capsys, arguments, words):
+    assert_one_line(run(capsys, *arguments, command="gradcheck"), *words)
 
 
 def test_python_m_npkd_is_the_command():
