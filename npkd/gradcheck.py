@@ -39,9 +39,9 @@ import numpy as np
 
 METHODS = ("complex", "affine", "linear", "central")
 STEP = 1e-30  # of the complex step
-STEPS = 0.25 ** np.arange(1, 15)  # of central differences, 0.25 … 3.7e-9, in units of _unit
+STEPS = 0.25 ** np.arange(1, 15)  # of central differences, 0.25 … 3.7e-9; see `_steps`
 NEAR = 8  # STEPS[NEAR], 3.8e-6: kinks between x − h v and x + h v with this h are looked for
-AT_THE_POINT = 1e-9  # a kink nearer than this cannot be told from one at the point itself
+AT_THE_POINT = 1e-4  # of that h: a nearer kink cannot be told from one at the point itself
 MOST_TO_LOCATE = 2000  # entries up to which a failure along a direction is traced to an entry
 
 
@@ -111,6 +111,11 @@ class Result:
     def allowed(self) -> float:
         """The largest error that is accepted."""
         return self.tolerance * self.scale + self.uncertainty
+
+    @property
+    def of_allowed(self) -> float:
+        """The error in units of what is allowed."""
+        return _ratio(self.error, self.allowed)
 
     @property
     def ok(self) -> bool:
@@ -192,7 +197,7 @@ def compare(
     are uncertain by: for "affine" the rounding of f(x + v) − f(x), for "central" its estimated
     error.
 
-    branches: for "central", branches(*args) gives what units decide (x > 0, say), as an array or a
+    branches: branches(*args) gives what units decide (x > 0, say), as an array or a
     dict of arrays; those that decide otherwise on the two sides of the point are then named.
 
     On failure the result's notes say what a central difference says, so that a wrong backward pass
@@ -227,10 +232,13 @@ def compare(
         "central": _central_difference,
     }[method]
     tolerance = 1e-13 if entrywise else 1e-14
-    found: list[tuple[Result, np.ndarray]] = []
     directions = (
         _unit_directions(x, rng, sample) if entrywise else _random_directions(x, rng, method)
     )
+    worst = Result(method, "all arguments", None, 0.0, 0.0, 0.0, tolerance)  # of no entry at all
+    count, worst_v = 0, x.values
+    crossings: list[Crossing] = []
+    switched: dict[str, None] = {}
     for argument, index, v, moved in directions:
         with np.errstate(all="ignore"):
             slope = derivative(f, x.values, v, moved)
@@ -244,22 +252,22 @@ def compare(
             scale=sum(float(np.sum(np.abs(terms))) for terms in (ours, theirs, conditioning * v)),
             tolerance=tolerance,
             uncertainty=float(np.sum(np.abs(dy) * slope.error(tolerance))),
-            crossings=slope.crossings,
-            switched=_switched(branches, x, v) if method == "central" else (),
         )
-        found.append((result, v))
-    if not found:  # no argument has an entry
-        return Result(method, "all arguments", None, 0.0, 0.0, 0.0, tolerance, directions=0)
-    worst, v = max(found, key=lambda pair: _ratio(pair[0].error, pair[0].allowed))
+        count += 1
+        crossings += slope.crossings
+        if branches is not None:
+            switched |= dict.fromkeys(_switched(branches, x, v))
+        if count == 1 or result.of_allowed > worst.of_allowed:
+            worst, worst_v = result, v
     notes = []
     if not worst.ok:
         notes += _located(function, args, rng, worst, conditioning)
-        notes += _second_opinion(f, x.values, v, dy, worst)
+        notes += _second_opinion(f, x.values, worst_v, dy, worst)
     return replace(
         worst,
-        directions=len(found),
-        crossings=tuple(crossing for result, _ in found for crossing in result.crossings),
-        switched=tuple(dict.fromkeys(unit for result, _ in found for unit in result.switched)),
+        directions=count,
+        crossings=tuple(crossings),
+        switched=tuple(switched),
         notes=tuple(notes),
     )
 
@@ -489,7 +497,7 @@ def _central_difference(f: Function, x: np.ndarray, v: np.ndarray, moved: slice)
     crossings = []
     for i in np.flatnonzero(kinked):
         t, a, b = _kink(y.values[i], after[:, i], before[:, i], h[:, 0])
-        at_the_point = abs(t) <= AT_THE_POINT * h[0, 0]
+        at_the_point = abs(t) <= AT_THE_POINT * h[NEAR, 0]
         if at_the_point:
             a, b = left[i], right[i]
             value[i] = (a + b) / 2
@@ -546,20 +554,18 @@ def _kink(
     return float(t), float(a), float(b)
 
 
-def _switched(branches: Callable[..., Any] | None, x: _Vector, v: np.ndarray) -> tuple[str, ...]:
+def _switched(branches: Callable[..., Any], x: _Vector, v: np.ndarray) -> list[str]:
     """The units that decide otherwise at x − h v and x + h v."""
-    if branches is None:
-        return ()
     step = _steps(x.values, v)[NEAR] * v
     before, after = (
         dict(_leaves(branches(*x.like(values)), "unit"))
         for values in (x.values - step, x.values + step)
     )
-    return tuple(
+    return [
         f"{name} at {tuple(map(int, index))}"
         for name in before
         for index in np.argwhere(before[name] != after[name])
-    )
+    ]
 
 
 # What a failure means
