@@ -8,6 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import scipy.ndimage
 import scipy.signal
 import scipy.special
 from hypothesis import given, settings
@@ -84,6 +85,74 @@ def test_conv2d_is_the_cross_correlation_of_scipy(case, seed):
         full = scipy.signal.correlate(group, dilated[o], mode="valid", method="direct")
         expected[n, o] = full[0, ::sh, ::sw] + (values["b"][o] if "b" in values else 0)
     assert_close(y, expected)
+
+
+def windows_of(case: Case) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """For SciPy: the footprint of a window, and where windows start in a padded image."""
+    options = {"dilation": 1} | case.options
+    strides = options["stride"] or options["kernel_size"]
+    (kh, kw), (dh, dw), (sh, sw) = (
+        np.broadcast_to(size, 2) for size in (options["kernel_size"], options["dilation"], strides)
+    )
+    footprint = np.zeros((dh * (kh - 1) + 1, dw * (kw - 1) + 1))
+    footprint[::dh, ::dw] = 1
+    return footprint, (slice(None, None, sh), slice(None, None, sw))
+
+
+def padded(case: Case, image: np.ndarray, padding: float, beyond: float) -> np.ndarray:
+    """The image in its padding, and beyond that as much as a window may stick out (ceil_mode)."""
+    rows, columns = np.broadcast_to(case.options["padding"], 2)
+    image = np.pad(image, [(rows, rows), (columns, columns)], constant_values=padding)
+    return np.pad(image, [(0, 4), (0, 4)], constant_values=beyond)  # a stride is at most 4
+
+
+@examples
+@given(case=cases("max_pool2d"), seed=SEEDS)
+def test_max_pool2d_is_the_maximum_filter_of_scipy(case, seed):
+    x = arrays(case, np.random.default_rng(seed))["x"]
+    y, _ = apply(case, x)
+    rows, columns = y.shape[2:]
+    for n, c in np.ndindex(y.shape[:2]):
+        image = padded(case, x[n, c], -INF, -INF)
+        footprint, starts = windows_of(case)
+        origin = [-(size // 2) for size in footprint.shape]  # a window is named by its first cell
+        largest = scipy.ndimage.maximum_filter(
+            image, footprint=footprint, mode="constant", cval=-INF, origin=origin
+        )
+        np.testing.assert_array_equal(y[n, c], largest[starts][:rows, :columns])
+
+
+@examples
+@given(case=cases("avg_pool2d"), seed=SEEDS)
+def test_avg_pool2d_is_a_quotient_of_correlations_of_scipy(case, seed):
+    x = arrays(case, np.random.default_rng(seed))["x"]
+    y, _ = apply(case, x)
+    rows, columns = y.shape[2:]
+
+    def sums(image):
+        footprint, starts = windows_of(case)
+        return scipy.signal.correlate2d(image, footprint, mode="valid")[starts][:rows, :columns]
+
+    counted = padded(case, np.ones(x.shape[2:]), float(case.options["count_include_pad"]), 0)
+    divisor = case.options["divisor_override"] or sums(counted)
+    for n, c in np.ndindex(y.shape[:2]):
+        assert_close(y[n, c], sums(padded(case, x[n, c], 0, 0)) / divisor)
+
+
+@examples
+@given(case=cases("upsample"), seed=SEEDS)
+def test_upsample_is_the_interpolation_of_scipy(case, seed):
+    """At (u + ½)/f − ½ for row u, and likewise for columns, with the edge's cell beyond an edge."""
+    x = arrays(case, np.random.default_rng(seed))["x"]
+    y, _ = apply(case, x)
+    f, linear = case.options["factor"], case.options["mode"] == "bilinear"
+    rows, columns = ((np.arange(size) + 0.5) / f - 0.5 for size in y.shape[2:])
+    at = np.meshgrid(rows, columns, indexing="ij")
+    if not linear:
+        at = np.rint(at)  # never halfway: (u + ½)/f is no integer
+    for n, c in np.ndindex(y.shape[:2]):
+        expected = scipy.ndimage.map_coordinates(x[n, c], at, order=int(linear), mode="nearest")
+        assert_close(y[n, c], expected)
 
 
 @examples
