@@ -103,7 +103,7 @@ def _pair(size: Size) -> tuple[int, int]:
 def _size(integers: Integers, low: int, high: Size) -> Size:
     """An int or a pair, at least `low` and at most `high` in both directions."""
     height, width = _pair(high)
-    if _boolean(integers):
+    if integers(0, 2):
         return integers(low, height), integers(low, width)
     return integers(low, min(height, width))
 
@@ -143,7 +143,7 @@ def conv2d(integers: Integers) -> Case:
     """Ungrouped, grouped and depthwise; padding a size, "valid" or "same" (at stride 1)."""
     kernel = integers(1, 3), integers(1, 3)
     dilation = _size(integers, 1, 3)
-    padding = ("valid", "same", _size(integers, 0, 2))[integers(0, 2)]
+    padding = ("valid", "same", _size(integers, 0, 2), _size(integers, 0, 2))[integers(0, 3)]
     stride = 1 if padding == "same" else _size(integers, 1, 4)
 
     kind = ("ungrouped", "grouped", "depthwise")[integers(0, 2)]

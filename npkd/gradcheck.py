@@ -283,6 +283,8 @@ def check_contract(
 
     - no argument is changed, nor dy
     - backward twice gives the same bits, another dy in between or not
+    - calls know nothing of each other: one on other arguments changes no earlier value nor backward
+      pass; nor does it change a backward pass if its value is written to (`views`: it may)
     - values and gradients have the dtype of the arguments, float32 and float64, gradients their
       shapes
     - arguments and dy may be read-only, which changes no bit, and lie in memory in any order
@@ -645,6 +647,7 @@ class _Contract:
         self.kept_dtypes_and_shapes(y, gradients(self.dy))
         self.unchanged_arguments()
         self.same_bits_again(gradients)
+        self.independent_calls(views)
         self.read_only()
         self.any_layout(y, gradients(self.dy))
         if batched:
@@ -686,6 +689,20 @@ class _Contract:
         gradients(self.rng.standard_normal(self.dy.shape).astype(self.dy.dtype))
         if _bits(gradients(self.dy)) != first:
             raise AssertionError("the backward pass called again gives other bits")
+
+    def independent_calls(self, views: bool) -> None:
+        y, gradients = self.call(self.args)
+        value, first = _bits([y]), _bits(gradients(self.dy))
+        shuffled = [self.rng.permutation(a.ravel()).reshape(a.shape) for a in self.args]
+        self.call(shuffled)[1](self.dy)
+        if _bits([y]) != value:
+            raise AssertionError("a later call changes the value of an earlier one")
+        if _bits(gradients(self.dy)) != first:
+            raise AssertionError("a later call changes the backward pass of an earlier one")
+        if isinstance(y, np.ndarray) and not views:
+            y[...] = 7
+            if _bits(gradients(self.dy)) != first:
+                raise AssertionError("the backward pass changes if the value is written to")
 
     def read_only(self) -> None:
         y, gradients = self.call(self.args)

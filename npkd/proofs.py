@@ -298,7 +298,7 @@ def _of_cnn(module: ModuleType, case: Case, rng: np.random.Generator, **options:
 
 
 def _cnn_contract(module: ModuleType, case: Case, rng: np.random.Generator) -> Finding:
-    """`check_contract`, and that gradients are the same without dx."""
+    """`check_contract`; the same gradients without dx; gradients handed in at layers unchanged."""
     network = cnn(module, case, rng)
     x = rng.standard_normal(case.shapes["x"])
 
@@ -318,6 +318,12 @@ def _cnn_contract(module: ModuleType, case: Case, rng: np.random.Generator) -> F
     (_, grads), (dx, alone) = backward(dy), backward(dy, need_dx=False)
     if dx is not None or any(np.any(alone[name] != grads[name]) for name in grads):
         raise AssertionError("without dx the gradients by the parameters are others")
+    outputs, backward = network.features(x, ["pool", "flatten"])  # flatten hands on a view
+    given = {name: rng.standard_normal(output.shape) for name, output in outputs.items()}
+    before = {name: gradient.copy() for name, gradient in given.items()}
+    backward(given)
+    if any(np.any(given[name] != before[name]) for name in given):
+        raise AssertionError("a gradient handed in at a layer was changed")
     return Finding()
 
 

@@ -1,6 +1,7 @@
 """An option of the test run, and the tables at its end."""
 
 import pytest
+from mutants import KILLS
 
 WORST = pytest.StashKey[list[tuple[str, str, int, float]]]()  # name, check, examples, error
 
@@ -17,6 +18,12 @@ def pytest_addoption(parser):
 
 def pytest_terminal_summary(terminalreporter, config):
     write = terminalreporter.write_line
+    kills = config.stash.get(KILLS, [])
+    if kills:
+        terminalreporter.section("mutants, and what rejected them (by which case)")
+        for mutant, _, check, cases in kills:
+            write(f"{mutant:<72} {check}" + (f" ({cases})" if cases > 1 else ""))
+        write(f"{len(kills)} mutants rejected")
     worst = config.stash.get(WORST, [])
     if worst:
         terminalreporter.section("worst relative errors, by test_proofs.py")

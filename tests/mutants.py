@@ -1,0 +1,1261 @@
+"""Wrong versions of npkd, each of which some check must reject: what the checks can catch.
+
+A mutant is the real source with one piece of text replaced. `build` makes what it is a mutant of
+from a copy of npkd's modules, so that the patched one is used by all that import it, and the real
+ones stay as they are. The checks are those of npkd.proofs, and for the six steps those of `RUN`.
+"""
+
+import builtins
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from types import CodeType, ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+
+import npkd
+from npkd import distill, proofs
+from npkd.cases import CASES, Case, Integers
+from npkd.proofs import PROOFS
+
+KILLS = pytest.StashKey[list[tuple[str, str, str, int]]]()  # mutant, module, killed by, after cases
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """What it is a mutant of (a key of `CHECKS`), what is wrong, and the text that makes it so."""
+
+    subject: str
+    wrong: str
+    module: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.wrong}"
+
+
+# Building
+
+
+@cache
+def source(module: str) -> tuple[str, str]:
+    """A module's text, and where it stands."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).read_text(encoding="utf-8"), spec.origin
+
+
+@cache
+def _compiled(module: str) -> CodeType:
+    return compile(*source(module), "exec")
+
+
+def patched(mutant: Mutant) -> CodeType:
+    """The mutant's module with its one piece of text replaced."""
+    text, path = source(mutant.module)
+    assert text.count(mutant.old) == 1, f"{mutant}: not once in {mutant.module}: {mutant.old!r}"
+    assert mutant.new != mutant.old
+    return compile(text.replace(mutant.old, mutant.new), path, "exec")
+
+
+@dataclass
+class Copy:
+    """A copy of npkd's modules, made as they are asked for; their imports are of each other.
+
+    finely: work is cut into the smallest slices of a batch, in up to two parts. Cases are so small
+    that otherwise each is done in one.
+    """
+
+    mutant: Mutant | None
+    finely: bool
+
+    def __post_init__(self) -> None:
+        threads = _cut_finely() if self.finely else npkd.threads
+        self._modules: dict[str, ModuleType] = {"npkd.threads": threads}
+
+    def module(self, name: str) -> ModuleType:
+        """The copy of this module."""
+        if name not in self._modules:
+            module = self._modules[name] = ModuleType(name)
+            module.__file__ = source(name)[1]
+            module.__dict__["__builtins__"] = vars(builtins) | {"__import__": self._import}
+            is_mutant = self.mutant is not None and self.mutant.module == name
+            exec(patched(self.mutant) if is_mutant else _compiled(name), vars(module))
+            if name == "npkd.windows" and self.finely:
+                module.PATCH_BYTES = 1
+        return self._modules[name]
+
+    def _import(self, name: str, *scope: Any) -> Any:
+        """What an import statement in one of the copies calls."""
+        if name == "npkd":  # from npkd import …
+            return SimpleNamespace(**{part: self._part(part) for part in scope[2]})
+        return self.module(name) if name.startswith("npkd.") else __import__(name, *scope)
+
+    def _part(self, name: str) -> Any:
+        part = getattr(npkd, name)
+        return self.module(f"npkd.{name}") if isinstance(part, ModuleType) else part
+
+
+@cache
+def _cut_finely() -> ModuleType:
+    threads = ModuleType("npkd.threads")
+    exec(_compiled("npkd.threads"), vars(threads))
+    threads.PARTS, threads.WORK_OF_A_PART, threads.CACHED_BYTES = 2, 1, 1
+    threads.ThreadpoolController = None  # parts run one after the other
+    return threads
+
+
+def build(subject: str, mutant: Mutant | None = None, finely: bool = False) -> Any:
+    """What the subject's checks take as their argument, from a copy of npkd with this mutant."""
+    module = Copy(mutant, finely).module
+    if subject in proofs.OPS:
+        return getattr(module("npkd.ops"), subject)
+    if subject in proofs.LOSSES:
+        return getattr(module("npkd.losses"), subject)
+    if subject == "cnn":
+        return module("npkd.layers")
+    if subject == "SmallCNN":
+        return module("npkd.models").SmallCNN
+    if subject == "SGD":
+        return module("npkd.optim").SGD
+    if subject == "training":
+        steps = module("npkd.distill")
+        return proofs.Training(steps.train, module("npkd.optim").SGD, steps.from_teacher)
+    large = module("npkd.models").LargeCNN
+    large.channels, large.hidden = (2, 3), 4  # quick to train
+    return module("npkd.distill")
+
+
+# Checks of the six steps; what is judged is the module npkd.distill
+
+DATASET = tiny.dataset(train=7, test=4)
+
+
+def run_case(integers: Integers) -> Case:
+    """Settings of a small run, with two versions of the images."""
+    options = {
+        "seed": integers(0, 1000),
+        "teacher_input": ("low", "high")[integers(0, 1)],
+        "label_weight": integers(0, 2) / 2,
+        "epochs": 3,
+        "batch_size": 4,
+    }
+    return Case("run", {}, options)
+
+
+def _six_steps(module: ModuleType, case: Case) -> Any:
+    return module._Run(DATASET, tiny.config(**case.options))
+
+
+def _weights(network: Any) -> dict[str, np.ndarray]:
+    return {name: theta.copy() for name, theta in network.params.items()}
+
+
+def _require_same(a: dict[str, np.ndarray], b: dict[str, np.ndarray], what: str) -> None:
+    for name, theta in a.items():
+        if not np.allclose(theta, b[name], rtol=1e-4, atol=1e-6):
+            raise AssertionError(f"{what}: {name} is another")
+
+
+def _batches(module: ModuleType, case: Case, rng: np.random.Generator) -> None:
+    """Step 5 shows x_low, and has the teacher's outputs for the very same images."""
+    run, real = _six_steps(module, case), distill.Preparation(DATASET, tiny.config(**case.options))
+    teacher = [run.teacher_outputs(version) for version in range(real.versions)]
+    batches = run.prepare.small_batches(teacher)
+    for epoch in range(real.config.epochs):
+        for indices in real.order(distill.SMALL_ORDER, epoch):
+            batch = next(batches)
+            x_high = real.normalise(real.small_version(epoch)[indices])
+            x_low = distill.low_resolution(x_high)
+            shown = x_high if real.config.teacher_input == "high" else distill.brought_back(x_low)
+            expected = {"x": x_low, "teacher": run.large(shown)[0]}
+            _require_same(expected, vars(batch), f"a batch of epoch {epoch}")
+            assert np.array_equal(batch.labels, DATASET.train_labels[indices])
+
+
+def _nets(module: ModuleType, case: Case, rng: np.random.Generator) -> None:
+    """Both small nets start alike and learn on their own; the teacher has learnt, and stays."""
+    run = _six_steps(module, case)
+    start, untaught = _weights(run.small), _weights(run.large)
+    _require_same(start, run.small_from_labels.params, "the start from labels")
+    for name, theta in run.small.params.items():
+        assert not np.shares_memory(theta, run.small_from_labels.params[name]), "shared weights"
+    for event in run.steps():
+        if isinstance(event, module.Stage) and event.number == 2:
+            teacher = _weights(run.large)
+            assert all((teacher[name] != theta).any() for name, theta in untaught.items())
+            assert not any(theta.flags.writeable for theta in run.large.params.values())
+        if isinstance(event, module.Stage) and event.number == 6:
+            break
+    for name, theta in run.large.params.items():
+        assert theta.tobytes() == teacher[name].tobytes(), f"the teacher's {name} was changed"
+
+    config = run.config
+    outputs = [run.teacher_outputs(version) for version in range(run.prepare.versions)]
+    for network, loss, rate in (
+        (run.small, distill.from_teacher(config.label_weight), config.learning_rate),
+        (run.small_from_labels, distill.from_labels, config.labels_learning_rate),
+    ):
+        batches = list(run.prepare.small_batches(outputs))
+        again = network.astype(network.dtype)
+        again.load(start)
+        updates = distill.train(
+            again,
+            batches,
+            loss=loss,
+            optimiser=distill.optim.SGD(rate, config.momentum, config.weight_decay),
+            schedule=distill._schedule(config, rate, len(batches)),
+            clip_norm=config.clip_norm,
+        )
+        assert len(list(updates)) == len(batches)
+        _require_same(again.params, network.params, "a small net trained again")
+
+
+RUN: dict[str, Callable[[Any, Case, np.random.Generator], Any]] = {
+    "batches": _batches,
+    "nets": _nets,
+}
+CHECKS = {subject: proof.checks for subject, proof in PROOFS.items()} | {"run": RUN}
+
+
+# Judging
+
+
+def rejection(subject: str, judged: Any, seed: int) -> str:
+    """The first check that rejects what is judged, on the case of this seed; "" if none does.
+
+    An error of another kind than AssertionError is named: what crashes is rejected too.
+    """
+    for name, check in CHECKS[subject].items():
+        rng = np.random.default_rng(seed)
+        case = _CASES[subject](partial(_integer, rng))
+        try:
+            check(judged, case, rng)
+        except AssertionError:
+            return name
+        except Exception as error:
+            return f"{name} ({type(error).__name__})"
+    return ""
+
+
+_CASES = CASES | {"run": run_case}
+
+
+def _integer(rng: np.random.Generator, low: int, high: int) -> int:
+    return int(rng.integers(low, high + 1))
+
+
+# The table
+
+
+def _mutants(subject: str, module: str, table: dict[str, tuple[str, str]]) -> list[Mutant]:
+    """Mutants of one subject by one module: what is wrong, the text and its replacement."""
+    return [Mutant(subject, wrong, module, old, new) for wrong, (old, new) in table.items()]
+
+
+MUTANTS = [
+    *_mutants(
+        "conv2d",
+        "npkd.ops.conv",
+        {
+            "kernel flipped": (
+                "w_rows = w.reshape(groups, len(w) // groups, -1)",
+                "w_rows = w[:, :, ::-1, ::-1].reshape(groups, len(w) // groups, -1)",
+            ),
+            "kernel flipped in dx": (
+                "np.matmul(w_rows.swapaxes(1, 2), run, out=patches)",
+                "flipped = w[:, :, ::-1, ::-1].reshape(w_rows.shape)\n"
+                "                    np.matmul(flipped.swapaxes(1, 2), run, out=patches)",
+            ),
+            "kernel transposed in dx": (
+                "np.matmul(w_rows.swapaxes(1, 2), run, out=patches)",
+                "transposed = w.swapaxes(2, 3).reshape(w_rows.shape)\n"
+                "                    np.matmul(transposed.swapaxes(1, 2), run, out=patches)",
+            ),
+            "kernel conjugated in dx": (
+                "np.matmul(w_rows.swapaxes(1, 2), run, out=patches)",
+                "np.matmul(w_rows.swapaxes(1, 2).conj(), run, out=patches)",
+            ),
+            "kernel of another group in dx": (
+                "np.matmul(w_rows.swapaxes(1, 2), run, out=patches)",
+                "np.matmul(w_rows[::-1].swapaxes(1, 2), run, out=patches)",
+            ),
+            "one entry of dx off by 1e-12": (
+                "return dx, dw, None if b is None else db",
+                "if dx is not None:\n"
+                "            dx.flat[-1:] *= 1 + 1e-12\n"
+                "        return dx, dw, None if b is None else db",
+            ),
+            "dw with rows and columns exchanged": (
+                "dw += part_dw.reshape(w.shape)",
+                "o, c, kh, kw = w.shape\n"
+                "            dw += part_dw.reshape(o, c, kw, kh).swapaxes(2, 3)",
+            ),
+            "dw with inputs and outputs exchanged": (
+                "dw += part_dw.reshape(w.shape)",
+                "o, c, kh, kw = w.shape\n"
+                "            dw += part_dw.reshape(c, o, kh, kw).swapaxes(0, 1)",
+            ),
+            "dw with images conjugated": (
+                "dw_rows += run @ patches.swapaxes(1, 2)",
+                "dw_rows += run @ patches.swapaxes(1, 2).conj()",
+            ),
+            "dw of another group": (
+                "dw_rows += run @ patches.swapaxes(1, 2)",
+                "dw_rows += (run @ patches.swapaxes(1, 2))[::-1]",
+            ),
+            "dw of the last slice only": (
+                "dw_rows += run @ patches.swapaxes(1, 2)",
+                "dw_rows[...] = run @ patches.swapaxes(1, 2)",
+            ),
+            "dw of the last part only": (
+                "dw += part_dw.reshape(w.shape)",
+                "dw = part_dw.reshape(w.shape)",
+            ),
+            "one entry of dw off by 1e-12": (
+                "return dx, dw, None if b is None else db",
+                "dw[0, 0, 0, 0] *= 1 + 1e-12\n        return dx, dw, None if b is None else db",
+            ),
+            "db of the last slice only": (
+                "db += run.sum(axis=2).reshape(-1)",
+                "db[...] = run.sum(axis=2).reshape(-1)",
+            ),
+            "db of the first window only": (
+                "db += run.sum(axis=2).reshape(-1)",
+                "db += run[:, :, 0].reshape(-1)",
+            ),
+            "db averaged over the batch": (
+                "db += run.sum(axis=2).reshape(-1)",
+                "db += run.sum(axis=2).reshape(-1) / len(x)",
+            ),
+            "one entry of db off by 1e-12": (
+                "return dx, dw, None if b is None else db",
+                "db[-1] *= 1 + 1e-12\n        return dx, dw, None if b is None else db",
+            ),
+            "bias forgotten": (
+                "if b is None:\n                y[images] = windows",
+                "if True:\n                y[images] = windows",
+            ),
+            "bias added twice": (
+                "np.add(windows, b[:, None, None], out=y[images])",
+                "np.add(windows, 2 * b[:, None, None], out=y[images])",
+            ),
+            "padding dropped": (
+                'before = after = list(pair("conv2d", "padding", padding, 0))',
+                "before = after = [0, 0]",
+            ),
+            "padding of rows and columns exchanged": (
+                'before = after = list(pair("conv2d", "padding", padding, 0))',
+                'before = after = list(pair("conv2d", "padding", padding, 0))[::-1]',
+            ),
+            'odd cell of padding "same" before': (
+                "[t // 2 for t in totals], [t - t // 2 for t in totals]",
+                "[t - t // 2 for t in totals], [t // 2 for t in totals]",
+            ),
+            "stride and dilation exchanged": (
+                "strides, before, after, dilations, strict=True",
+                "dilations, before, after, strides, strict=True",
+            ),
+            "dilation of rows and columns exchanged": (
+                "strides, before, after, dilations, strict=True",
+                "strides, before, after, dilations[::-1], strict=True",
+            ),
+            "weights of the latest call in backward": (
+                "w_rows = w.reshape(groups, len(w) // groups, -1)",
+                "w_rows = conv2d.__dict__.setdefault((w.shape, groups, w.dtype), "
+                "w.reshape(groups, len(w) // groups, -1).copy())\n"
+                "    w_rows[...] = w.reshape(w_rows.shape)",
+            ),
+            "dx in the memory of the call before": (
+                "dx = np.empty(x.shape, x.dtype) if need_dx else None",
+                "dx = conv2d.__dict__.setdefault((x.shape, x.dtype), np.empty(x.shape, x.dtype))",
+            ),
+        },
+    ),
+    *_mutants(
+        "conv2d",
+        "npkd.windows",
+        {
+            "gaps between the windows of dy not zero": (
+                "run[...] = 0",
+                "run[...] = 1",
+            ),
+            "padding of ones": (
+                "self._phases[...] = 0\n        for image_cells, phase_cells in self._cells(x):",
+                "self._phases[...] = 1\n        for image_cells, phase_cells in self._cells(x):",
+            ),
+            "unfold mirrored": (
+                "self._patches[:, i, j] = tap",
+                "self._patches[:, i, self.columns.kernel - 1 - j] = tap",
+            ),
+            "fold on top of what was unfolded": (
+                "self._phases[...] = 0\n        for i, j, tap in self._taps():\n            tap +=",
+                "for i, j, tap in self._taps():\n            tap +=",
+            ),
+            "fold overwrites where windows overlap": (
+                "tap += patches",
+                "tap[...] = patches",
+            ),
+            "fold without the first tap": (
+                "for i, j, tap in self._taps():\n            tap +=",
+                "for i, j, tap in list(self._taps())[1:]:\n            tap +=",
+            ),
+            "fold off by one tap": (
+                "tap += patches.reshape(self._patches.shape)[:, i, j]",
+                "tap += patches.reshape(self._patches.shape)[:, i, j - 1]",
+            ),
+            "no zeros between rows": (
+                "self.size + max(self.before, self.after)",
+                "self.size + min(self.before, self.after)",
+            ),
+            "taps of a phase not shifted down": (
+                "return down * self._grid[1] + right",
+                "return down + right",
+            ),
+            "phase of a tap without its dilation": (
+                "j * self.columns.dilation % self.columns.stride,",
+                "j % self.columns.stride,",
+            ),
+            "cells of a phase on the wrong side of the padding": (
+                "range((a - self.before) % self.stride, self.size, self.stride)",
+                "range((a + self.before) % self.stride, self.size, self.stride)",
+            ),
+            "windows of the first image in all": (
+                "return grid[:, :images, :",
+                "return grid[:, [0] * images, :",
+            ),
+        },
+    ),
+    *_mutants(
+        "avg_pool2d",
+        "npkd.ops.pool",
+        {
+            "count_include_pad inverted": (
+                "padded = count_include_pad",
+                "padded = not count_include_pad",
+            ),
+            "divisor of a whole window everywhere": (
+                "np.outer(rows.cells(padded), columns.cells(padded))",
+                "np.full((rows.output, columns.output), rows.kernel * columns.kernel)",
+            ),
+            "divisor_override ignored": (
+                "if divisor_override is None:",
+                "if True:",
+            ),
+            "stride 1 by default": (
+                "kernels if stride is None else stride",
+                "1 if stride is None else stride",
+            ),
+            "columns' taps overwritten, not added": (
+                "y[n][..., windows] += sums[..., cells]",
+                "y[n][..., windows] = sums[..., cells]",
+            ),
+            "dx not divided": (
+                "mean = dy[n] / divisor",
+                "mean = dy[n] / 1",
+            ),
+            "dx divided twice": (
+                "mean = dy[n] / divisor",
+                "mean = dy[n] / divisor**2",
+            ),
+            "dx overwritten where windows overlap": (
+                "dx[n][:, :, cells] += sums[:, :, windows]",
+                "dx[n][:, :, cells] = sums[:, :, windows]",
+            ),
+            "dx without the last column of taps": (
+                "for j in range(columns.kernel):\n"
+                "                    windows, cells = columns.tap(j)\n"
+                "                    sums[..., cells] +=",
+                "for j in range(columns.kernel - 1):\n"
+                "                    windows, cells = columns.tap(j)\n"
+                "                    sums[..., cells] +=",
+            ),
+            "one entry of dx off by 1e-12": (
+                "mean = dy[n] / divisor",
+                "mean = dy[n] / divisor\n                mean[0, 0, 0, 0] *= 1 + 1e-12",
+            ),
+        },
+    ),
+    *_mutants(
+        "avg_pool2d",
+        "npkd.windows",
+        {
+            "last window empty": (
+                "last = min(self.output - 1,",
+                "last = min(self.output - 2,",
+            ),
+            "windows one cell too far": (
+                "offset = i * self.dilation - self.before",
+                "offset = i * self.dilation - self.before + 1",
+            ),
+            "cell behind the edge counted": (
+                "(taps < high)",
+                "(taps <= high)",
+            ),
+            "windows sticking out start in the padding behind": (
+                "return windows - last_starts_outside",
+                "return windows",
+            ),
+            "ceil_mode goes by the image without padding": (
+                ">= self.size + self.before",
+                ">= self.size",
+            ),
+        },
+    ),
+    *_mutants(
+        "max_pool2d",
+        "npkd.ops.pool",
+        {
+            "the last of equal cells": (
+                "(candidate.real > best.real)",
+                "(candidate.real >= best.real)",
+            ),
+            "largest by absolute value": (
+                "(candidate.real > best.real)",
+                "(abs(candidate) > abs(best))",
+            ),
+            "column by column": (
+                "for i in range(rows.kernel):\n"
+                "        row_windows, row_cells = rows.tap(i)\n"
+                "        for j in range(columns.kernel):\n"
+                "            column_windows, column_cells = columns.tap(j)\n",
+                "for j in range(columns.kernel):\n"
+                "        column_windows, column_cells = columns.tap(j)\n"
+                "        for i in range(rows.kernel):\n"
+                "            row_windows, row_cells = rows.tap(i)\n",
+            ),
+            "padding of zeros may be chosen": (
+                "choice[n] = -1",
+                "choice[n] = -1\n"
+                "            inside = rows.cells()[:, None] * columns.cells()\n"
+                "            padded = inside < rows.kernel * columns.kernel\n"
+                "            y[n][..., padded], choice[n][..., padded] = 0, 99",
+            ),
+            "starts from zero": (
+                "choice[n] = -1",
+                "y[n], choice[n] = 0, 0",
+            ),
+            "choice off by one": (
+                "np.copyto(chosen, tap, where=better)",
+                "np.copyto(chosen, tap + 1, where=better)",
+            ),
+            "taps numbered alike": (
+                "i * columns.kernel + j",
+                "i * rows.kernel + j",
+            ),
+            "dy to all equal cells": (
+                "choice[n][windows] == tap",
+                "x[n][cells].real == y[n][windows].real",
+            ),
+            "dx overwritten where windows overlap": (
+                "dx[n][cells] += np.where",
+                "dx[n][cells] = np.where",
+            ),
+            "one entry of dx off by 1e-12": (
+                "np.where(choice[n][windows] == tap, dy[n][windows], 0)",
+                "np.where(choice[n][windows] == tap, dy[n][windows] * (1 + 1e-12 * (tap == 0)), 0)",
+            ),
+            "ceil_mode ignored": (
+                "Axis(size, kernel, s, p, p, d, bool(ceil_mode))",
+                "Axis(size, kernel, s, p, p, d, False)",
+            ),
+            "dilation ignored": (
+                "Axis(size, kernel, s, p, p, d, bool(ceil_mode))",
+                "Axis(size, kernel, s, p, p, 1, bool(ceil_mode))",
+            ),
+            "choices of the latest call in backward": (
+                "choice = np.empty(y.shape, np.int32)",
+                "choice = max_pool2d.__dict__.setdefault(y.shape, np.empty(y.shape, np.int32))",
+            ),
+        },
+    ),
+    *_mutants(
+        "linear",
+        "npkd.ops.linear",
+        {
+            "bias forgotten": (
+                "if b is not None:\n            y[:, o] += b[o]",
+                "if False:\n            y[:, o] += b[o]",
+            ),
+            "dx by the transposed weight": (
+                "dx[:, i] = dy @ w[:, i]",
+                "dx[:, i] = (dy @ w.T.reshape(w.shape))[:, i]",
+            ),
+            "dx by the conjugated weight": (
+                "dx[:, i] = dy @ w[:, i]",
+                "dx[:, i] = dy @ w[:, i].conj()",
+            ),
+            "dw transposed": (
+                "np.matmul(dy[:, o].T, x, out=dw[o])",
+                "dw[o] = (x.T @ dy).reshape(w.shape)[o]",
+            ),
+            "dw averaged over the batch": (
+                "np.matmul(dy[:, o].T, x, out=dw[o])",
+                "np.matmul(dy[:, o].T / len(x), x, out=dw[o])",
+            ),
+            "one entry of dw off by 1e-12": (
+                "np.matmul(dy[:, o].T, x, out=dw[o])",
+                "np.matmul(dy[:, o].T, x, out=dw[o])\n            dw[0, 0] *= 1 + 1e-12",
+            ),
+            "db averaged over the batch": (
+                "dy.sum(axis=0)",
+                "dy.mean(axis=0)",
+            ),
+            "db of the first row only": (
+                "dy.sum(axis=0)",
+                "dy[0].copy()",
+            ),
+            "db in double precision": (
+                "dy.sum(axis=0)",
+                "dy.sum(axis=0, dtype=np.result_type(dy, np.float64))",
+            ),
+            "y in the memory of the call before": (
+                "y = np.empty((len(x), len(w)), x.dtype)",
+                "y = linear.__dict__.setdefault("
+                "(len(x), len(w), x.dtype), np.empty((len(x), len(w)), x.dtype))",
+            ),
+            "db where there is no bias": (
+                "None if b is None else dy.sum(axis=0)",
+                "dy.sum(axis=0)",
+            ),
+        },
+    ),
+    *_mutants(
+        "flatten",
+        "npkd.ops.linear",
+        {
+            "rows and channels exchanged": (
+                "return x.reshape(shape), backward",
+                "return x.swapaxes(1, -2).reshape(shape), backward",
+            ),
+            "columns first in backward": (
+                "return dy.reshape(x.shape)",
+                'return dy.reshape(x.shape, order="F")',
+            ),
+        },
+    ),
+    *_mutants(
+        "relu",
+        "npkd.ops.activation",
+        {
+            "complex numbers by their size": (
+                "np.where(x_rows[part].real <= 0, 0, x_rows[part])",
+                "np.where(abs(x_rows[part]) <= 0, 0, x_rows[part])",
+            ),
+            "leaky": (
+                "np.maximum(x_rows[part], 0, out=y_rows[part])",
+                "np.maximum(x_rows[part], 0.01 * x_rows[part], out=y_rows[part])",
+            ),
+            "dy passes at zero": (
+                "~(x_rows[part].real <= 0)",
+                "~(x_rows[part].real < 0)",
+            ),
+            "dy passes everywhere": (
+                "~(x_rows[part].real <= 0)",
+                "True",
+            ),
+            "dy decides, not x": (
+                "~(x_rows[part].real <= 0)",
+                "~(dy_rows[part].real <= 0)",
+            ),
+            "x is overwritten": (
+                "y = np.empty(x.shape, x.dtype)",
+                "y = x",
+            ),
+            "dy is overwritten": (
+                "dx = np.empty(x.shape, x.dtype)",
+                "dx = dy",
+            ),
+        },
+    ),
+    *_mutants(
+        "softmax",
+        "npkd.ops.activation",
+        {
+            "sum over everything": (
+                "p /= p.sum(axis=axis, keepdims=True)",
+                "p /= p.sum(keepdims=True)",
+            ),
+            "dx without the mean": (
+                "return p * (dy - (dy * p).sum(axis=axis, keepdims=True))",
+                "return p * dy",
+            ),
+            "mean of dy not weighted": (
+                "return p * (dy - (dy * p).sum(axis=axis, keepdims=True))",
+                "return p * (dy - dy.mean(axis=axis, keepdims=True))",
+            ),
+            "mean along the last axis": (
+                "(dy * p).sum(axis=axis, keepdims=True)",
+                "(dy * p).sum(axis=-1, keepdims=True)",
+            ),
+            "outputs of the latest call in backward": (
+                'p = np.exp(_less_maximum("softmax", x, axis))',
+                "p = softmax.__dict__.setdefault((x.shape, x.dtype), x.copy())\n"
+                '    np.exp(_less_maximum("softmax", x, axis), out=p)',
+            ),
+            "outputs may be written to": (
+                "return p.copy(), backward",
+                "return p, backward",
+            ),
+        },
+    ),
+    *_mutants(
+        "log_softmax",
+        "npkd.ops.activation",
+        {
+            "backward without exp": (
+                "p = np.exp(y)",
+                "p = y.copy()",
+            ),
+            "dx without the sum": (
+                "return dy - p * dy.sum(axis=axis, keepdims=True)",
+                "return dy - p",
+            ),
+            "one entry of dx off by 1e-12": (
+                "return dy - p * dy.sum(axis=axis, keepdims=True)",
+                "dx = dy - p * dy.sum(axis=axis, keepdims=True)\n"
+                "        dx.flat[-1:] *= 1 + 1e-12\n"
+                "        return dx",
+            ),
+        },
+    ),
+    *_mutants(
+        "upsample",
+        "npkd.ops.resize",
+        {
+            "bilinear with the weights exchanged": (
+                "y[r::factor] = (1 - weight) * low + weight * high",
+                "y[r::factor] = weight * low + (1 - weight) * high",
+            ),
+            "bilinear with the corners aligned": (
+                "offset = (r + 0.5) / factor - 0.5",
+                "offset = r / factor",
+            ),
+            "bilinear dx with the weights exchanged": (
+                "padded[start : start + size] += (1 - weight) * dy[r::factor]\n"
+                "        padded[start + 1 : start + 1 + size] += weight * dy[r::factor]",
+                "padded[start : start + size] += weight * dy[r::factor]\n"
+                "        padded[start + 1 : start + 1 + size] += (1 - weight) * dy[r::factor]",
+            ),
+            "bilinear dx loses the first edge": (
+                "dx[0] += padded[0]",
+                "dx[0] += 0",
+            ),
+            "bilinear dx loses the last edge": (
+                "dx[-1] += padded[-1]",
+                "dx[-1] += 0",
+            ),
+            "nearest dx averaged": (
+                "return dy.reshape(n, c, height, f, width, f).sum(axis=(3, 5))",
+                "return dy.reshape(n, c, height, f, width, f).mean(axis=(3, 5))",
+            ),
+            "nearest dx of the blocks' first cells": (
+                "return dy.reshape(n, c, height, f, width, f).sum(axis=(3, 5))",
+                "return dy[:, :, ::f, ::f].copy()",
+            ),
+        },
+    ),
+    *_mutants(
+        "pixel_shuffle",
+        "npkd.ops.resize",
+        {
+            "channels in another order": (
+                "blocks = x.reshape(n, c, f, f, height, width)",
+                "blocks = x.reshape(n, f, f, c, height, width).transpose(0, 3, 1, 2, 4, 5)",
+            ),
+            "rows and columns of a block exchanged": (
+                "blocks.transpose(0, 1, 4, 2, 5, 3)",
+                "blocks.transpose(0, 1, 4, 3, 5, 2)",
+            ),
+            "rows and columns of a block exchanged in dx": (
+                "transpose(0, 1, 3, 5, 2, 4)",
+                "transpose(0, 1, 5, 3, 2, 4)",
+            ),
+        },
+    ),
+    *_mutants(
+        "l2",
+        "npkd.losses.distance",
+        {
+            "value without the ½": (
+                "value = 0.5 * delta * delta",
+                "value = delta * delta",
+            ),
+            "value by absolute values": (
+                "value = 0.5 * delta * delta",
+                "value = 0.5 * abs(delta) ** 2",
+            ),
+            "value in double precision": (
+                "value = 0.5 * delta * delta",
+                "value = np.float64(0.5) * delta * delta",
+            ),
+            "gradient by the teacher": (
+                "return value, delta / divisor",
+                "return value, (teacher - student) / divisor",
+            ),
+            "gradient averaged twice": (
+                "return value, delta / divisor",
+                "return value, delta / divisor**2",
+            ),
+            "gradient doubled": (
+                "return value, delta / divisor",
+                "return value, 2 * delta / divisor",
+            ),
+            "one entry of the gradient off by 1e-12": (
+                "return value, delta / divisor",
+                "gradient = delta / divisor\n"
+                "    gradient.flat[:1] *= 1 + 1e-12\n"
+                "    return value, gradient",
+            ),
+            "batchmean over all entries": (
+                "batchmean=len(student)",
+                "batchmean=student.size",
+            ),
+            "elementmean over the batch": (
+                "elementmean=student.size",
+                "elementmean=len(student)",
+            ),
+            "gradient averaged where losses are kept apart": (
+                "none=1",
+                "none=len(student)",
+            ),
+        },
+    ),
+    *_mutants(
+        "l2",
+        "npkd.losses.reduction",
+        {
+            "no reduction divides": (
+                "return divisors[reduction]",
+                "return 1",
+            ),
+        },
+    ),
+    *_mutants(
+        "cross_entropy",
+        "npkd.losses.labels",
+        {
+            "gradient towards the class before": (
+                "of_label[np.arange(len(labels)), labels] = 1",
+                "of_label[np.arange(len(labels)), labels - 1] = 1",
+            ),
+            "gradient with its sign flipped": (
+                "backward(-of_label / divisor)",
+                "backward(of_label / divisor)",
+            ),
+            "gradient averaged twice": (
+                "backward(-of_label / divisor)",
+                "backward(-of_label / divisor) / divisor",
+            ),
+            "gradient not averaged": (
+                "backward(-of_label / divisor)",
+                "backward(-of_label)",
+            ),
+            "labels in another order": (
+                "labels = np.asarray(labels)",
+                "labels = np.sort(labels)",
+            ),
+            "losses kept apart are added": (
+                'if reduction != "none":',
+                "if True:",
+            ),
+            "one entry of the gradient off by 1e-12": (
+                "return value, backward(-of_label / divisor)",
+                "gradient = backward(-of_label / divisor)\n"
+                "    gradient[0, 0] *= 1 + 1e-12\n"
+                "    return value, gradient",
+            ),
+        },
+    ),
+    *_mutants(
+        "cross_entropy",
+        "npkd.ops.activation",
+        {
+            "log_softmax gives dy, nothing subtracted": (
+                "return dy - p * dy.sum(axis=axis, keepdims=True)",
+                "return dy.copy()",
+            ),
+        },
+    ),
+    *_mutants(
+        "mix",
+        "npkd.losses.mixture",
+        {
+            "α and 1 − α exchanged in the value": (
+                "value = (1 - alpha) * hard_value + alpha * soft_value",
+                "value = alpha * hard_value + (1 - alpha) * soft_value",
+            ),
+            "α and 1 − α exchanged in the gradient": (
+                "return value, (1 - alpha) * hard_gradient + alpha * soft_gradient",
+                "return value, alpha * hard_gradient + (1 - alpha) * soft_gradient",
+            ),
+            "labels not weighted in the gradient": (
+                "return value, (1 - alpha) * hard_gradient + alpha * soft_gradient",
+                "return value, hard_gradient + alpha * soft_gradient",
+            ),
+            "gradient by the teacher alone": (
+                "return value, (1 - alpha) * hard_gradient + alpha * soft_gradient",
+                "return value, soft_gradient if alpha else hard_gradient",
+            ),
+        },
+    ),
+    *_mutants(
+        "mix",
+        "npkd.losses.distance",
+        {
+            "l2 halves its gradient too": (
+                "return value, delta / divisor",
+                "return value, 0.5 * delta / divisor",
+            ),
+        },
+    ),
+    *_mutants(
+        "cnn",
+        "npkd.layers",
+        {
+            "convolution without its bias": (
+                'ops.conv2d(x, params["weight"], params["bias"], padding=self.padding)',
+                'ops.conv2d(x, params["weight"], 0 * params["bias"], padding=self.padding)',
+            ),
+            "linear layer with the bias doubled": (
+                'ops.linear(x, params["weight"], params["bias"])',
+                'ops.linear(x, params["weight"], 2 * params["bias"])',
+            ),
+            "gradients by weight and bias exchanged": (
+                'return dx, {"weight": dw, "bias": db}',
+                'return dx, {"weight": db, "bias": dw}',
+            ),
+            "gradients by biases forgotten": (
+                "gradient for key, gradient in own.items()}",
+                'gradient for key, gradient in own.items() if key != "bias"}',
+            ),
+            "gradient of a named layer overwrites": (
+                "dy = gradients[name] if dy is None else dy + gradients[name]",
+                "dy = gradients[name]",
+            ),
+            "gradient of a named layer dropped": (
+                "dy = gradients[name] if dy is None else dy + gradients[name]",
+                "dy = gradients[name] if dy is None else dy",
+            ),
+            "gradient of a named layer added twice": (
+                "dy = gradients[name] if dy is None else dy + gradients[name]",
+                "dy = gradients[name] if dy is None else dy + 2 * gradients[name]",
+            ),
+            "gradient of a named layer added in place": (
+                "dy = gradients[name] if dy is None else dy + gradients[name]",
+                "dy = gradients[name] if dy is None else np.add(dy, gradients[name], out=dy)",
+            ),
+            "features in reverse order": (
+                "return {name: outputs[name] for name in names}, backward",
+                "return dict(zip(names, [outputs[name] for name in names[::-1]])), backward",
+            ),
+            "without dx only the last layer learns": (
+                "need_dx or name != first",
+                "need_dx",
+            ),
+            "dx computed where not needed": (
+                "need_dx or name != first",
+                "True",
+            ),
+            "dx of the network zero": (
+                "if dy is None and need_dx:",
+                "if need_dx:",
+            ),
+            "layers that were not run get gradients": (
+                "name: grads[name] if name in grads else np.zeros_like(theta)",
+                "name: grads[name] if name in grads else theta.copy()",
+            ),
+        },
+    ),
+    *_mutants(
+        "SmallCNN",
+        "npkd.models",
+        {
+            "a ReLU left out": (
+                '"relu2": Function(ops.relu)',
+                '"relu2": Function(lambda x: (x.copy(), lambda dy: dy.copy()))',
+            ),
+            "a ReLU too many": (
+                '"fc2": Linear(self.hidden, num_classes),',
+                '"fc2": Linear(self.hidden, num_classes), "relu4": Function(ops.relu),',
+            ),
+            "pooled before the ReLU": (
+                '"relu2": Function(ops.relu),\n            "pool": Function(ops.avg_pool2d, 2),',
+                '"pool": Function(ops.avg_pool2d, 2),\n            "relu2": Function(ops.relu),',
+            ),
+            "max pool": (
+                "Function(ops.avg_pool2d, 2)",
+                "Function(ops.max_pool2d, 2)",
+            ),
+            "rows and columns exchanged before fc1": (
+                "Function(ops.flatten)",
+                "Function(lambda x: ops.flatten(x.swapaxes(2, 3)))",
+            ),
+        },
+    ),
+    *_mutants(
+        "SmallCNN",
+        "npkd.layers",
+        {
+            "padding ignored": (
+                "padding=self.padding",
+                "padding=0",
+            ),
+        },
+    ),
+    *_mutants(
+        "SGD",
+        "npkd.optim",
+        {
+            "uphill": (
+                "theta[chunk] -= lr * step",
+                "theta[chunk] += lr * step",
+            ),
+            "rate squared": (
+                "theta[chunk] -= lr * step",
+                "theta[chunk] -= lr**2 * step",
+            ),
+            "rate of the first step kept": (
+                "float(self.lr)",
+                'float(self.__dict__.setdefault("first", self.lr))',
+            ),
+            "rate inside of the velocity": (
+                "v[chunk] += step\n"
+                "                    step = v[chunk]\n"
+                "                theta[chunk] -= lr * step",
+                "v[chunk] += lr * step\n"
+                "                    theta[chunk] -= v[chunk]\n"
+                "                    continue\n"
+                "                theta[chunk] -= lr * step",
+            ),
+            "damped by 1 − μ": (
+                "v[chunk] += step",
+                "v[chunk] += (1 - momentum) * step",
+            ),
+            "Nesterov's momentum": (
+                "step = v[chunk]",
+                "step = step + momentum * v[chunk]",
+            ),
+            "gradient shrunk with the velocity": (
+                "v[chunk] *= momentum\n                    v[chunk] += step",
+                "v[chunk] += step\n                    v[chunk] *= momentum",
+            ),
+            "velocity forgotten": (
+                "if self.momentum and name not in self.velocity:",
+                "if self.momentum:",
+            ),
+            "velocity never shrinks": (
+                "v[chunk] *= momentum",
+                "v[chunk] *= 1",
+            ),
+            "no weight decay": (
+                "if decay:",
+                "if False:",
+            ),
+            "weight decay with its sign flipped": (
+                "step = step + decay * theta[chunk]",
+                "step = step - decay * theta[chunk]",
+            ),
+            "weight decay decoupled": (
+                "step = step + decay * theta[chunk]",
+                "theta[chunk] -= lr * decay * theta[chunk]",
+            ),
+            "weight decay not for biases": (
+                "if decay:",
+                "if decay and theta.ndim > 1:",
+            ),
+            "weight decay added to the caller's gradient": (
+                "step = step + decay * theta[chunk]",
+                "step += decay * theta[chunk]",
+            ),
+            "a copy updated": (
+                "theta, g = np.atleast_1d(theta, g)",
+                "theta, g = np.atleast_1d(theta.copy(), g)",
+            ),
+        },
+    ),
+    *_mutants(
+        "training",
+        "npkd.optim",
+        {
+            "gradients clipped each by its own norm": (
+                "g * float(norm / total)",
+                "g * float(norm / max(norm, np.linalg.norm(g)))",
+            ),
+            "clipped by the square of the norm": (
+                "total = math.sqrt(sum(float(np.linalg.norm(g)) ** 2 for g in grads.values()))",
+                "total = sum(float(np.linalg.norm(g)) ** 2 for g in grads.values())",
+            ),
+            "clipped by the sum of the norms": (
+                "total = math.sqrt(sum(float(np.linalg.norm(g)) ** 2 for g in grads.values()))",
+                "total = sum(float(np.linalg.norm(g)) for g in grads.values())",
+            ),
+            "clipped gradients made longer": (
+                "norm / total",
+                "total / norm",
+            ),
+            "short gradients made longer": (
+                "if not norm < total < math.inf:",
+                "if not 0 < total < math.inf:",
+            ),
+        },
+    ),
+    *_mutants(
+        "training",
+        "npkd.distill",
+        {
+            "no update on the first batch": (
+                "optimiser.step(network.params, grads)",
+                "if step:\n            optimiser.step(network.params, grads)",
+            ),
+            "no update on the last batch": (
+                "optimiser.step(network.params, grads)",
+                "if batch is not batches[-1]:\n            optimiser.step(network.params, grads)",
+            ),
+            "two updates for a batch": (
+                "optimiser.step(network.params, grads)",
+                "optimiser.step(network.params, grads)\n"
+                "        optimiser.step(network.params, grads)",
+            ),
+            "a copy updated": (
+                "optimiser.step(network.params, grads)",
+                "optimiser.step({name: p.copy() for name, p in network.params.items()}, grads)",
+            ),
+            "gradient of the batch before": (
+                "optimiser.step(network.params, grads)",
+                'grads, optimiser.last = getattr(optimiser, "last", grads), grads\n'
+                "        optimiser.step(network.params, grads)",
+            ),
+            "gradient averaged over the batch again": (
+                "backward(dy, need_dx=False)",
+                "backward(dy / len(batch.x), need_dx=False)",
+            ),
+            "rate of the step before": (
+                "optimiser.lr = schedule(step)",
+                "optimiser.lr = schedule(max(0, step - 1))",
+            ),
+            "rate not set": (
+                "optimiser.lr = schedule(step)",
+                "optimiser.lr = schedule(0)",
+            ),
+            "not clipped": (
+                "if clip_norm < math.inf:",
+                "if False:",
+            ),
+            "clipped after the update": (
+                "if clip_norm < math.inf:\n"
+                "            grads = optim.clipped(grads, clip_norm)\n"
+                "        optimiser.step(network.params, grads)",
+                "optimiser.step(network.params, grads)\n"
+                "        if clip_norm < math.inf:\n"
+                "            grads = optim.clipped(grads, clip_norm)",
+            ),
+            "loss reported after the update": (
+                "float(value), len(batch.x)",
+                "float(loss(network(batch.x)[0], batch)[0]), len(batch.x)",
+            ),
+            "loss reported for the whole batch": (
+                "float(value), len(batch.x)",
+                "float(value) * len(batch.x), len(batch.x)",
+            ),
+            "label_weight is the teacher's share": (
+                "alpha=1 - label_weight",
+                "alpha=label_weight",
+            ),
+            "labels ignored": (
+                "if label_weight == 0:",
+                "if label_weight < 1:",
+            ),
+            "student and teacher exchanged": (
+                "return losses.l2(y, batch.teacher)",
+                "return losses.l2(batch.teacher, y)",
+            ),
+        },
+    ),
+    *_mutants(
+        "run",
+        "npkd.distill",
+        {
+            "teacher shown unaltered images only": (
+                "images, prepare = self.prepare.small_version(version), self.prepare",
+                "images, prepare = self.prepare.small_version(0), self.prepare",
+            ),
+            "teacher's outputs for another version": (
+                "teacher[epoch % self.versions]",
+                "teacher[epoch // self.versions]",
+            ),
+            "teacher's outputs for other images": (
+                "outputs[indices])",
+                "outputs[: len(indices)])",
+            ),
+            "labels of other images": (
+                "yield Batch(epoch, x_low, self.dataset.train_labels[indices], outputs[indices])",
+                "yield Batch(epoch, x_low, self.dataset.train_labels[indices - 1], "
+                "outputs[indices])",
+            ),
+            "teacher_input ignored": (
+                'if self.config.teacher_input == "high":',
+                "if False:",
+            ),
+            "teacher_input exchanged": (
+                'if self.config.teacher_input == "high":',
+                'if self.config.teacher_input == "low":',
+            ),
+            "an untrained teacher": (
+                "return evaluate.outputs(self.large, len(images)",
+                "return evaluate.outputs(LargeCNN(0, num_classes=4), len(images)",
+            ),
+            "one small net for both": (
+                "self.small_from_labels = self.small.astype(self.small.dtype)",
+                "self.small_from_labels = self.small",
+            ),
+            "small nets start apart": (
+                "self.small_from_labels = self.small.astype(self.small.dtype)",
+                "self.small_from_labels = SmallCNN(small_rng, num_classes=dataset.num_classes)",
+            ),
+            "teacher not frozen": (
+                "theta.setflags(write=False)",
+                "theta.copy().setflags(write=False)",
+            ),
+            "teacher goes on learning in step 5": (
+                "yield Stage(5, STEPS[5])",
+                "yield Stage(5, STEPS[5])\n"
+                "        for theta in large.params.values():\n"
+                "            theta.setflags(write=True)\n"
+                "        batches = prepare.large_batches()\n"
+                '        settings = {"rate": "large_learning_rate", "test_x": x_high}\n'
+                '        yield from self.train("large", large, 1, batches, loss=from_labels, '
+                "**settings)",
+            ),
+            "step 5 learns from labels": (
+                "loss=from_teacher(config.label_weight)",
+                "loss=from_labels",
+            ),
+            "step 5 goes by the other net's rate": (
+                'rate="learning_rate"',
+                'rate="labels_learning_rate"',
+            ),
+            "momentum and weight decay forgotten": (
+                "optim.SGD(highest, config.momentum, config.weight_decay)",
+                "optim.SGD(highest)",
+            ),
+        },
+    ),
+    *_mutants(
+        "run",
+        "npkd.layers",
+        {
+            "both small nets in the same memory": (
+                "other.params = {name: theta.astype(dtype) for",
+                "other.params = {name: theta.astype(dtype, copy=False) for",
+            ),
+        },
+    ),
+]

@@ -1,0 +1,55 @@
+"""Every mutant of tests/mutants.py is rejected, and what is not mutated is accepted.
+
+Which check rejected which mutant, and after how many cases, stands at the end of the run.
+"""
+
+import numpy as np
+import pytest
+from mutants import CHECKS, KILLS, MUTANTS, build, rejection
+
+from npkd import gradcheck, ops, threads
+from npkd.proofs import PROOFS
+
+MOST_CASES = 100
+
+
+@pytest.fixture(autouse=True)
+def _quickly(monkeypatch):
+    """Of a wrong gradient it need not be found which entry is; arrays are too small for threads."""
+    monkeypatch.setattr(gradcheck, "MOST_TO_LOCATE", 0)
+    with threads.one_blas_thread():
+        yield
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=str)
+def test_the_mutant_is_rejected(mutant, request):
+    judged = [build(mutant.subject, mutant, finely) for finely in (False, True)]
+    for seed in range(MOST_CASES):
+        check = rejection(mutant.subject, judged[seed % 2], seed)
+        if check:
+            kill = (str(mutant), mutant.module, check, seed + 1)
+            request.config.stash.setdefault(KILLS, []).append(kill)
+            return
+    pytest.fail(f"passed all checks on {MOST_CASES} cases")
+
+
+@pytest.mark.parametrize("subject", sorted({mutant.subject for mutant in MUTANTS}))
+def test_what_is_not_mutated_is_accepted(subject):
+    judged = [build(subject, finely=finely) for finely in (False, True)]
+    for seed in range(PROOFS[subject].examples(20) if subject in PROOFS else 4):
+        assert rejection(subject, judged[seed % 2], seed) == ""
+
+
+def test_there_are_many_mutants_of_everything_and_no_two_are_the_same():
+    assert len(MUTANTS) >= 60
+    assert len({(mutant.module, mutant.old, mutant.new) for mutant in MUTANTS}) == len(MUTANTS)
+    assert len(set(map(str, MUTANTS))) == len(MUTANTS)
+    assert set(CHECKS) - {mutant.subject for mutant in MUTANTS} == {"LargeCNN"}  # as SmallCNN
+
+
+def test_a_mutant_is_made_of_a_copy_and_leaves_the_real_modules_alone():
+    mutant = next(m for m in MUTANTS if str(m) == "relu: leaky")
+    real, x = ops.relu, np.array([-1.0, 1.0])
+    assert build("relu", mutant)(x)[0].tolist() == [-0.01, 1.0]
+    assert build("relu")(x)[0].tolist() == ops.relu(x)[0].tolist() == [0.0, 1.0]
+    assert build("relu") is not ops.relu is real
