@@ -195,7 +195,8 @@ def compare(
 
     with 1e-13 for an entry (its g is one sum, and no average over many). Differences add what they
     are uncertain by: for "affine" the rounding of f(x + v) − f(x), for "central" its estimated
-    error.
+    error, which goes by the precision of what the function returns: one that computes in float32
+    should return it.
 
     branches: branches(*args) gives what units decide (x > 0, say), as an array or a
     dict of arrays; those that decide otherwise on the two sides of the point are then named.
@@ -296,7 +297,7 @@ def check_contract(
     function and args: as for `compare`, args being arrays. Floats are given in their own dtype.
     """
     for dtype in (np.float32, np.float64):
-        _Contract(function, [np.asarray(a, dtype) for a in args], rng).check(batched, views)
+        _Contract(function, [np.array(a, dtype) for a in args], rng).check(batched, views)
 
 
 # Vectors: all arguments, or all outputs, in a row
@@ -332,8 +333,11 @@ class _Vector:
         return cls(trees, names, shapes, values, float(eps))
 
     def like(self, values: np.ndarray) -> list[Any]:
-        """Other values in the same arrays and dicts."""
-        arrays = (values[a].reshape(s) for a, s in zip(self.leaves, self.shapes, strict=True))
+        """Other values in the same arrays and dicts, which may be written to."""
+        arrays = (
+            values[leaf].reshape(shape).copy()
+            for leaf, shape in zip(self.leaves, self.shapes, strict=True)
+        )
         return [
             {key: next(arrays) for key in tree} if isinstance(tree, Mapping) else next(arrays)
             for tree in self.trees
@@ -389,6 +393,9 @@ def _gradient(given: Any, x: _Vector) -> np.ndarray:
     for k, gradient in enumerate(found):
         if gradient is None:
             raise AssertionError(f"the gradient by argument {k} is None")
+    for k, (gradient, tree) in enumerate(zip(found, x.trees, strict=False)):
+        if isinstance(gradient, Mapping) and isinstance(tree, Mapping):  # in the argument's order
+            found[k] = {key: gradient[key] for key in [*tree, *gradient] if key in gradient}
     gradients = _Vector.of_arguments(found)
     if len(found) != len(x.trees) or gradients.shapes != x.shapes or gradients.names != x.names:
         got, expected = (
@@ -487,11 +494,12 @@ def _central_difference(f: Function, x: np.ndarray, v: np.ndarray, moved: slice)
     y = f(x)
     after = np.array([f(x + step * v).values for step in h])  # (steps, outputs)
     before = np.array([f(x - step * v).values for step in h])
-    noise = 8 * y.eps * (np.abs(y.values) + np.sqrt(np.mean(y.values**2))) / h
+    size = np.sqrt(np.sum(y.values**2) / max(1, y.values.size))
+    noise = 8 * y.eps * (np.abs(y.values) + size) / h
 
     value, error = _extrapolated((after - before) / (2 * h), (2,), noise)
-    left, left_error = _extrapolated((y.values - before) / h, (1, 2), noise)
-    right, right_error = _extrapolated((after - y.values) / h, (1, 2), noise)
+    sides = (y.values - before) / h, (after - y.values) / h
+    (left, left_error), (right, right_error) = (_extrapolated(s, (1, 2), noise) for s in sides)
 
     # By how much the slope changes across the point falls with h, but not where there is a kink.
     jump = np.abs(after - 2 * y.values + before) / h
@@ -501,9 +509,10 @@ def _central_difference(f: Function, x: np.ndarray, v: np.ndarray, moved: slice)
         t, a, b = _kink(y.values[i], after[:, i], before[:, i], h[:, 0])
         at_the_point = abs(t) <= AT_THE_POINT * h[NEAR, 0]
         if at_the_point:
-            a, b = left[i], right[i]
+            slopes = np.stack([side[:, i] for side in sides], axis=1)
+            (a, b), errors = _extrapolated(slopes, (1, 2), noise[:, [i]], by_smaller=False)
             value[i] = (a + b) / 2
-            error[i] = np.abs(a - b) / 2 + left_error[i] + right_error[i]
+            error[i] = np.abs(a - b) / 2 + np.sum(errors)
         elif t > 0:
             a = value[i] = left[i]
             error[i] = left_error[i]
@@ -521,18 +530,25 @@ def _steps(x: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _extrapolated(
-    slopes: np.ndarray, powers: tuple[int, ...], noise: np.ndarray
+    slopes: np.ndarray, powers: tuple[int, ...], noise: np.ndarray, by_smaller: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
     """The limit for h → 0 of slopes (steps, outputs) with errors c h^p + …, and its error.
 
     From one step to the next h is a quarter, so (4^p s(h/4) − s(h)) / (4^p − 1) is free of c h^p.
     Of these the one is chosen, for each output, that differs least from those at the steps before
-    and after it, and whose rounding (noise) is small.
+    and after it, and whose rounding (noise) is small. With `by_smaller` it is judged by those at
+    all smaller steps too, beyond their rounding: where kinks are nearer than the larger steps,
+    these may agree on a slope that is not the point's.
     """
     for p in powers:
         slopes = (4**p * slopes[1:] - slopes[:-1]) / (4**p - 1)
-    change = np.abs(np.diff(slopes, axis=0))
-    errors = np.maximum(change[1:], change[:-1]) + noise[len(powers) + 1 :][: len(change) - 1]
+    noise = noise[len(powers) :]
+    errors = np.empty_like(slopes[1:-1])
+    for i in range(1, len(slopes) - 1):
+        # from here to the step before, here, the next, and those after it
+        change = np.abs(slopes[i - 1 : None if by_smaller else i + 2] - slopes[i])
+        change[3:] -= 2 * noise[i + 2 : i - 1 + len(change)]
+        errors[i - 1] = np.max(change, axis=0) + noise[i]
     errors = np.where(np.isfinite(errors), errors, np.inf)
     best = np.argmin(errors, axis=0)
     outputs = np.arange(slopes.shape[1])
@@ -544,14 +560,16 @@ def _kink(
 ) -> tuple[float, float, float]:
     """Where along v the kink lies, and the slopes a before and b after it.
 
-    On both sides the function is taken for straight, from its values at the step NEAR and the next
-    larger one. The point lies on one of the two lines; the other one misses it by (b − a) t.
+    On both sides the function is continued to the point by a parabola through its values at the
+    step NEAR and the next two larger ones, 4 and 16 times as large. One of the two passes through
+    the point; the other one misses it by (b − a) t, nearly.
     """
-    far, near = h[NEAR - 1], h[NEAR]
-    b = (after[NEAR - 1] - after[NEAR]) / (far - near)
-    a = (before[NEAR] - before[NEAR - 1]) / (far - near)
-    missed_by_right = y - (after[NEAR] - b * near)  # (b − a) t if t > 0, else 0
-    missed_by_left = (before[NEAR] + a * near) - y  # (b − a) t if t < 0, else 0
+    to_the_point = np.array([1, -20, 64]) / 45  # Lagrange's weights at 0 of values at 16, 4, 1
+    three = slice(NEAR - 2, NEAR + 1)
+    b = (after[NEAR - 1] - after[NEAR]) / (h[NEAR - 1] - h[NEAR])
+    a = (before[NEAR] - before[NEAR - 1]) / (h[NEAR - 1] - h[NEAR])
+    missed_by_right = y - to_the_point @ after[three]  # (b − a) t if t > 0, else 0
+    missed_by_left = to_the_point @ before[three] - y  # (b − a) t if t < 0, else 0
     t = (missed_by_right + missed_by_left) / (b - a) if a != b else 0.0
     return float(t), float(a), float(b)
 
@@ -574,10 +592,10 @@ def _switched(branches: Callable[..., Any], x: _Vector, v: np.ndarray) -> list[s
 
 
 def _ratio(part: float, whole: float) -> float:
-    """part / whole; 0 of nothing is 0, more of it is infinitely much, and so is NaN."""
+    """part / whole; 0 of nothing is 0, more of it is infinitely much, and so are ∞ and NaN."""
     if part == 0:
         return 0.0
-    return part / whole if whole and not math.isnan(part) else math.inf
+    return part / whole if whole and part < math.inf else math.inf
 
 
 def _located(
@@ -642,10 +660,11 @@ class _Contract:
     rng: np.random.Generator
 
     def check(self, batched: Sequence[int], views: bool) -> None:
-        y, gradients = self.call(self.args)
+        y, gradients = self.call([a.copy() for a in self.args])
         self.dy = self.rng.standard_normal(y.shape).astype(y.dtype)
-        self.kept_dtypes_and_shapes(y, gradients(self.dy))
+        self.kept_dtypes_and_shapes(y, gradients(self.dy.copy()))
         self.unchanged_arguments()
+        y, gradients = self.call(self.args)
         self.same_bits_again(gradients)
         self.independent_calls(views)
         self.read_only()
@@ -661,7 +680,8 @@ class _Contract:
 
         def gradients(dy: np.ndarray) -> list[np.ndarray]:
             given = backward(dy) if callable(backward) else self.function(*args)[1]
-            return [g for g in (given if isinstance(given, tuple) else (given,)) if g is not None]
+            found = given if isinstance(given, tuple | list) else [given]
+            return [gradient for gradient in found if gradient is not None]
 
         return y, gradients
 
@@ -710,8 +730,12 @@ class _Contract:
         locked = [a.copy() for a in (*self.args, self.dy)]
         for array in locked:
             array.flags.writeable = False
-        y, gradients = self.call(locked[:-1])
-        if _bits([y, *gradients(locked[-1])]) != expected:
+        try:
+            y, gradients = self.call(locked[:-1])
+            found = _bits([y, *gradients(locked[-1])])
+        except ValueError as error:
+            raise AssertionError(f"read-only arguments are not taken: {error}") from error
+        if found != expected:
             raise AssertionError("read-only arguments give other bits")
 
     def any_layout(self, y: np.ndarray, expected: list[np.ndarray]) -> None:
