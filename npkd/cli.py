@@ -309,11 +309,9 @@ def _gradcheck(args: argparse.Namespace) -> int:
     with threads.one_blas_thread():
         for row in proofs.prove(args.names or list(proofs.PROOFS), args.examples, args.seed):
             verdict = f"FAILED {len(row.failures)} times" if row.failures else row.gradient.where
-            print(
-                f"{row.name:14}{row.checks:6}{row.examples:10}"
-                f"{row.value.relative:10.1e}{row.gradient.relative:10.1e}  {verdict}",
-                flush=True,
-            )
+            errors = f"{row.value.relative:10.1e}{row.gradient.relative:10.1e}"
+            line = f"{row.name:14}{row.checks:6}{row.examples:10}{errors}  {verdict}"
+            print(line.rstrip(), flush=True)
             if row.failures:
                 failed.append(row.name)
                 print("\n".join(f"    {line}" for line in row.failures[0].splitlines()))

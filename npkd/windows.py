@@ -27,10 +27,10 @@ class Axis:
 
     size: int
     kernel: int
-    stride: int = 1
-    before: int = 0
-    after: int = 0
-    dilation: int = 1
+    stride: int
+    before: int
+    after: int
+    dilation: int
     ceil_mode: bool = False
 
     @cached_property

@@ -136,6 +136,25 @@ def test_mix_takes_any_loss_against_the_teacher():
 
 # What holds for every loss
 
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda y, t, k, r: l2(y, t, reduction=r),
+        lambda y, t, k, r: cross_entropy(y, k, reduction=r),
+    ],
+    ids=["l2", "cross_entropy"],
+)
+def test_reductions_are_of_the_losses_kept_apart(loss):
+    arguments = batch((4, 3), 0)
+    apart, gradient = loss(*arguments, "none")
+    assert len(apart) == 4
+    for reduction, divisor in (("sum", 1), ("batchmean", 4)):
+        value, reduced = loss(*arguments, reduction)
+        assert_close(value, apart.sum() / divisor)
+        assert_close(reduced, gradient / divisor)
+
+
 LOSSES = {
     **{
         f"l2 {reduction}": lambda y, t, k, r=reduction: l2(y, t, reduction=r)
@@ -192,10 +211,14 @@ Y = np.zeros((4, 3))
 LABELS = np.array([0, 1, 2, 0])
 MISTAKES = [
     (lambda: l2(Y, Y[:1]), r"l2: student is \(4, 3\) and teacher \(1, 3\)"),
+    (lambda: l2(Y[:1], Y), r"l2: student is \(1, 3\) and teacher \(4, 3\)"),
     (lambda: l2(Y[0, 0, ...], Y[0, 0, ...]), r"l2: student is \(\) .* expected the same \(B, …\)"),
     (lambda: l2(Y, Y.astype(np.float32)), "l2: student is float64, teacher is float32"),
     (lambda: l2(Y, Y.tolist()), "l2: teacher is a list"),
-    (lambda: l2(Y, Y, reduction="mean"), "l2: reduction is 'mean', expected one of"),
+    (
+        lambda: l2(Y, Y, reduction="mean"),
+        'l2: reduction is \'mean\', expected one of "batchmean", "sum", "elementmean", "none"',
+    ),
     (lambda: l2(Y[:0], Y[:0]), "l2: an empty batch has no mean"),
     (lambda: l2(Y[:0], Y[:0], reduction="elementmean"), "l2: an empty batch has no mean"),
     (lambda: cross_entropy(Y, LABELS[:3]), r"labels are int64 \(3,\), expected integers \(4,\)"),
@@ -205,7 +228,10 @@ MISTAKES = [
     (lambda: cross_entropy(Y, LABELS - 1), "labels go from -1 to 1, expected 0 to 2"),
     (lambda: cross_entropy(Y, LABELS, reduction="elementmean"), "reduction is 'elementmean'"),
     (lambda: cross_entropy(Y[:0], LABELS[:0]), "cross_entropy: an empty batch has no mean"),
-    (lambda: cross_entropy(Y[0], LABELS), r"cross_entropy: logits has shape \(3,\)"),
+    (
+        lambda: cross_entropy(Y[0], LABELS),
+        r"cross_entropy: logits has shape \(3,\), expected \(B, C\)",
+    ),
     (lambda: mix(Y, Y, LABELS, alpha=-0.1), "mix: alpha is -0.1, expected a number from 0 to 1"),
     (lambda: mix(Y, Y, LABELS, alpha=1.1), "mix: alpha is 1.1"),
     (lambda: mix(Y, Y, LABELS, alpha=np.nan), "mix: alpha is nan"),

@@ -4,6 +4,7 @@ That values are the definitions', that backward is the transpose of the derivati
 contract holds, npkd.proofs checks; see tests/test_proofs.py.
 """
 
+import inspect
 import tracemalloc
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from strategies import SEEDS, assert_close, cases, define, image
 
 import npkd
-from npkd import ops, threads
+from npkd import definitions, ops, threads
 from npkd.cases import OPS, Case, arrays
 
 NAN, INF = np.nan, np.inf
@@ -57,6 +58,18 @@ def refusal(function, *args, **options) -> str:
 
 
 # Values
+
+
+@every_op
+def test_arguments_have_the_names_order_and_defaults_of_the_definition(op):
+    ours, defined = (
+        [
+            (p.name, p.kind, p.default)
+            for p in inspect.signature(getattr(of, op)).parameters.values()
+        ]
+        for of in (ops, definitions)
+    )
+    assert ours == defined
 
 
 @examples
@@ -402,11 +415,20 @@ def test_what_is_no_array_is_refused(op, as_given, data, seed):
     assert refusal(backward, as_given(y)).startswith(f"backward of {op}: dy ")
 
 
-@pytest.mark.parametrize(
-    ("op", "name"),
-    [(op, "x") for op in OPS if op not in ("relu", "flatten", "softmax", "log_softmax")]
-    + [(op, name) for op in WITH_PARAMETERS for name in ("w", "b")],
-)
+AXES = {
+    **{
+        (op, "x"): "(N, C, H, W)"
+        for op in ("conv2d", "avg_pool2d", "max_pool2d", "upsample", "pixel_shuffle")
+    },
+    ("conv2d", "w"): "(O, C/groups, kh, kw)",
+    ("conv2d", "b"): "",
+    ("linear", "x"): "(N, I)",
+    ("linear", "w"): "(O, I)",
+    ("linear", "b"): "",
+}
+
+
+@pytest.mark.parametrize(("op", "name"), AXES)
 @few_examples
 @given(data=st.data())
 def test_wrong_numbers_of_axes_are_refused(op, name, data):
@@ -414,7 +436,8 @@ def test_wrong_numbers_of_axes_are_refused(op, name, data):
     values = {key: np.ones(shape) for key, shape in case.shapes.items()}
     for wrong in (values[name][np.newaxis], values[name][0]):
         message = refusal(apply, case, *(values | {name: np.asarray(wrong)}).values())
-        assert message.startswith(f"{op}: {name} has shape")
+        assert message.startswith(f"{op}: {name} has shape {np.shape(wrong)}, expected ")
+        assert AXES[op, name] in message
 
 
 @pytest.mark.parametrize("op", ["flatten", "softmax", "log_softmax"])
@@ -428,7 +451,14 @@ def test_an_array_of_no_axes_is_refused(op):
 def test_dy_of_another_shape_or_dtype_is_refused(op, data, seed):
     case = data.draw(cases(op))
     y, backward = apply(case, *arrays(case, np.random.default_rng(seed)).values())
-    for dy in (y[np.newaxis], y[1:], y.ravel()[:1], y.astype(np.float32), y.astype(np.int64)):
+    for dy in (
+        y[np.newaxis],
+        y[1:],
+        np.concatenate([y, y]),
+        y.ravel()[:1],
+        y.astype(np.float32),
+        y.astype(np.int64),
+    ):
         assert refusal(backward, dy).startswith(f"backward of {op}: dy is")
 
 
@@ -461,6 +491,11 @@ REFUSED = [
             {"kernel_size": (1, 7)},
         )
     ),
+    *(
+        Case(op, {"x": shape}, {"kernel_size": 2, "padding": 1})  # windows, but no cells
+        for op in ("avg_pool2d", "max_pool2d")
+        for shape in ((2, 3, 0, 4), (2, 3, 4, 0))
+    ),
     *(Case("avg_pool2d", IMAGES, {"kernel_size": 2, "divisor_override": d}) for d in (0, 1.5)),
     *(Case("max_pool2d", IMAGES, {"kernel_size": 2, "dilation": d}) for d in (0, -1, (1, 6), 0.5)),
     Case("max_pool2d", IMAGES, {"kernel_size": 2, "padding": 1, "dilation": (6, 1)}),  # −1 and 5
@@ -468,11 +503,16 @@ REFUSED = [
     Case("linear", {"x": (2, 3), "w": (4, 3), "b": (3,)}, {}),
     *(Case("upsample", IMAGES, {"factor": f}) for f in (0, -1, 2.0, 1.5, True, (2, 2), None)),
     *(Case("upsample", IMAGES, {"factor": 2, "mode": m}) for m in ("bicubic", "", None)),
+    *(
+        Case("upsample", {"x": shape}, {"factor": 2, "mode": "bilinear"})
+        for shape in ((2, 3, 0, 4), (2, 3, 4, 0))
+    ),
     *(Case("pixel_shuffle", IMAGES, {"factor": f}) for f in (0, -1, 2.0, 3, (2, 2), None)),
+    Case("pixel_shuffle", {"x": (2, 6, 5, 6)}, {"factor": 2}),  # 6 channels, even but not 4 n
     *(
         Case(op, IMAGES, {"axis": axis})
         for op in ("softmax", "log_softmax")
-        for axis in (4, -5, 1.0, None)
+        for axis in (4, 5, -5, 1.0, None)
     ),
 ]
 
@@ -485,7 +525,89 @@ def test_arguments_out_of_range_are_refused(case):
     assert refusal(apply, case, *values).startswith(f"{case.op}: ")
 
 
+@pytest.mark.parametrize(
+    ("op", "argument"),
+    [
+        *(("conv2d", argument) for argument in ("stride", "padding", "dilation", "groups")),
+        *(("avg_pool2d", argument) for argument in ("kernel_size", "stride", "padding")),
+        *(
+            ("max_pool2d", argument)
+            for argument in ("kernel_size", "stride", "padding", "dilation")
+        ),
+        ("avg_pool2d", "divisor_override"),
+        ("upsample", "factor"),
+        ("upsample", "mode"),
+        ("pixel_shuffle", "factor"),
+        ("softmax", "axis"),
+        ("log_softmax", "axis"),
+    ],
+)
+def test_an_argument_of_the_wrong_kind_is_named(op, argument):
+    shapes = CONVOLUTION if op == "conv2d" else IMAGES
+    needed = {"kernel_size": 2} if "pool" in op else {"factor": 2} if "upsample" in op else {}
+    case = Case(op, shapes, needed | {argument: 0.5})
+    values = arrays(case, np.random.default_rng(0)).values()
+    assert refusal(apply, case, *values).startswith(f"{op}: {argument} is 0.5, expected ")
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        (
+            Case("conv2d", IMAGES | {"w": (6, 3, 2, 2)}, {"groups": 2}),
+            "conv2d: x has 4 channels and w is (6, 3, 2, 2) with groups=2, "
+            "expected w of (a multiple of 2, 4/2, kh, kw)",
+        ),
+        (
+            Case("conv2d", IMAGES | {"w": (6, 4, 9, 2)}, {"padding": (1, 0)}),
+            "conv2d: a kernel of (9, 2) with dilation (1, 1) does not fit into images of (5, 6) "
+            "padded by (1, 0) and (1, 0)",
+        ),
+        (
+            Case("conv2d", CONVOLUTION | {"b": (4,)}, {}),
+            "conv2d: b has shape (4,), expected (6,) as w is (6, 4, 3, 3)",
+        ),
+        (
+            Case("avg_pool2d", IMAGES, {"kernel_size": 8, "padding": 1}),
+            "avg_pool2d: a window of 8 with dilation 1 does not fit into images of (5, 6) "
+            "padded by 1",
+        ),
+        (
+            Case("max_pool2d", IMAGES, {"kernel_size": 2, "padding": 1, "dilation": (6, 1)}),
+            "max_pool2d: a window of 2 with dilation (6, 1) and padding 1 holds no cell of images "
+            "of (5, 6)",
+        ),
+        (Case("flatten", {"x": ()}, {}), "flatten: x has no axes, expected (N, …)"),
+        (
+            Case("upsample", {"x": (2, 3, 4, 0)}, {"factor": 2, "mode": "bilinear"}),
+            "upsample: x of shape (2, 3, 4, 0) has no cells to interpolate",
+        ),
+        (
+            Case("pixel_shuffle", {"x": (2, 6, 5, 6)}, {"factor": 2}),
+            "pixel_shuffle: x has 6 channels, expected a multiple of 2²",
+        ),
+    ],
+    ids=lambda value: value.op if isinstance(value, Case) else "",
+)
+def test_what_was_given_and_what_was_expected_is_said(case, message):
+    values = arrays(case, np.random.default_rng(0)).values()
+    assert refusal(apply, case, *values) == message
+
+
+def test_float_dtypes_are_offered_by_name():
+    message = "relu: x is int64, expected one of float32, float64, complex64, complex128"
+    assert refusal(ops.relu, np.arange(3)) == message
+
+
 # Conventions
+
+
+@pytest.mark.parametrize("op", ["softmax", "log_softmax"])
+def test_softmax_along_an_axis_of_no_entries_has_none(op):
+    x = np.empty((0, 3))
+    with np.errstate(divide="ignore"):
+        y, backward = getattr(ops, op)(x, axis=0)
+    assert y.shape == backward(x).shape == (0, 3)
 
 
 def test_relu_has_slope_zero_at_zero():

@@ -116,6 +116,11 @@ def test_gradients_that_do_not_fit_are_refused_and_nothing_is_updated(wrong, mes
     assert sgd.velocity == {}
 
 
+def test_a_gradient_of_more_precision_is_refused():
+    with pytest.raises(ValueError, match=r"fc is float32 \(3,\), its gradient float64"):
+        SGD(0.1).step({"fc": np.zeros(3, np.float32)}, {"fc": np.zeros(3)})
+
+
 def test_a_missing_gradient_is_refused():
     params = random_arrays(np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"different names: conv\.bias, conv\.weight, fc\.weight"):
@@ -129,6 +134,7 @@ def test_a_missing_gradient_is_refused():
         ({"lr": math.nan}, "SGD: lr is nan"),
         ({"lr": math.inf}, "SGD: lr is inf"),
         ({"lr": 0.1, "momentum": 1.0}, r"SGD: momentum is 1.0, expected a number in \[0, 1.0\)"),
+        ({"lr": 0.1, "momentum": 1.5}, "SGD: momentum is 1.5"),
         ({"lr": 0.1, "momentum": -0.1}, "SGD: momentum is -0.1"),
         ({"lr": 0.1, "weight_decay": -1e-4}, "SGD: weight_decay is -0.0001"),
         ({"lr": 0.1, "weight_decay": math.inf}, "SGD: weight_decay is inf"),
@@ -149,6 +155,7 @@ def test_hyperparameters_out_of_range_are_refused(options, message):
         (optim.constant(0.5, warmup=4), {0: 0.1, 1: 0.2, 3: 0.4, 4: 0.5, 5: 0.5}),
         (optim.stepwise(0.8, every=3), {0: 0.8, 2: 0.8, 3: 0.08, 5: 0.08, 6: 0.008}),
         (optim.stepwise(0.8, every=2, factor=0.5), {1: 0.8, 2: 0.4, 4: 0.2, 7: 0.1}),
+        (optim.stepwise(0.8, every=1, factor=0.5), {0: 0.8, 1: 0.4, 2: 0.2}),
         (optim.stepwise(0.8, every=3, warmup=1), {0: 0.4, 1: 0.8, 2: 0.8, 3: 0.08}),
         (
             optim.cosine(0.8, steps=12),
@@ -218,8 +225,9 @@ def test_clipping_to_a_norm_that_is_not_positive_is_refused(norm):
 def test_the_velocity_of_another_network_is_refused():
     sgd = SGD(0.1, momentum=0.9)
     sgd.step({"a": np.ones(3)}, {"a": np.ones(3)})
-    with pytest.raises(ValueError, match="another network"):
-        sgd.step({"a": np.ones(4)}, {"a": np.ones(4)})
+    for other in (np.ones(4), np.ones(2)):
+        with pytest.raises(ValueError, match="another network"):
+            sgd.step({"a": other}, {"a": other})
 
 
 def test_clipping_keeps_the_dtype():

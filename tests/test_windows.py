@@ -141,7 +141,7 @@ def test_spread_is_the_adjoint_of_crop(given, seed):
 
 @pytest.mark.parametrize(("side", "stride"), [(6, 1), (60, 1), (61, 2), (600, 1)])
 def test_an_unfold_of_a_part_keeps_within_its_memory_or_takes_one_image(side, stride):
-    axis = Axis(side, 3, stride, 1, 1)
+    axis = Axis(side, 3, stride, 1, 1, 1)
     x, part = np.zeros((40, 3, side, side), np.float32), slice(10, 30)
     unfolding = Unfold.of_part(axis, axis, x, part)
     assert 1 <= unfolding.images <= 20
