@@ -69,9 +69,9 @@ class Axis:
 
     @cached_property
     def pitch(self) -> int:
-        """Cells from the start of one row to that of the next in the layout of `Unfold`."""
+        """Cells from the start of one row to that of the next, in a phase of `Unfold`'s layout."""
         cells = max(self.size + max(self.before, self.after), self.output * self.stride)
-        return -(-cells // self.stride) * self.stride
+        return -(-cells // self.stride)
 
 
 class Unfold:
@@ -104,8 +104,8 @@ class Unfold:
 
     def __init__(self, rows: Axis, columns: Axis, channels: int, images: int, dtype: np.dtype):
         self.rows, self.columns, self.images = rows, columns, images
-        self._grid = (rows.pitch // rows.stride, columns.pitch // columns.stride)  # of one phase
-        self.length = images * self._grid[0] * self._grid[1]
+        self._grid = (rows.pitch, columns.pitch)  # of one phase
+        self.length = images * rows.pitch * columns.pitch
         taps = (rows.kernel, columns.kernel)
         margin = self._shift(rows.kernel - 1, columns.kernel - 1)
         phases = (channels, rows.stride, columns.stride, self.length + margin)

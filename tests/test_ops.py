@@ -5,6 +5,7 @@ contract holds, npkd.proofs checks; see tests/test_proofs.py.
 """
 
 import inspect
+import pickle
 import tracemalloc
 
 import numpy as np
@@ -317,6 +318,13 @@ def test_scratch_memory_of_conv2d_does_not_grow_with_the_batch():
     np.testing.assert_allclose(peaks[1], peaks[0], atol=100_000)
 
 
+@pytest.mark.parametrize("op", [ops.relu, lambda x: ops.max_pool2d(x, 2), ops.softmax])
+def test_a_backward_pass_keeps_no_more_than_the_size_of_the_outputs(op):
+    x = np.random.default_rng(0).standard_normal((8, 8, 64, 64)).astype(np.float32)
+    _, kept, (y, _) = extra_memory(op, x)
+    assert kept < 1.1 * y.nbytes
+
+
 LARGE = [
     Case("conv2d", {"x": (16, 8, 20, 21), "w": (12, 8, 3, 3), "b": (12,)}, {"padding": 1}),
     Case("conv2d", {"x": (48, 8, 40, 41), "w": (12, 4, 3, 2)}, {"stride": 2, "groups": 2}),
@@ -460,6 +468,14 @@ def test_dy_of_another_shape_or_dtype_is_refused(op, data, seed):
         y.astype(np.int64),
     ):
         assert refusal(backward, dy).startswith(f"backward of {op}: dy is")
+    x32 = (array.astype(np.float32) for array in arrays(case, np.random.default_rng(seed)).values())
+    assert refusal(apply(case, *x32)[1], y).startswith(f"backward of {op}: dy is float64")
+
+
+def test_dy_that_was_pickled_is_taken():
+    y, backward = ops.relu(np.ones(3))
+    dy = pickle.loads(pickle.dumps(y))  # its dtype equals y's, and is another object
+    np.testing.assert_array_equal(backward(dy), y)
 
 
 IMAGES = {"x": (2, 4, 5, 6)}
@@ -468,9 +484,12 @@ REFUSED = [
     *(
         Case("conv2d", CONVOLUTION, {name: value})
         for name in ("stride", "dilation")
-        for value in (0, -1, (1, 0), 1.5, True, "1", None, (1, 1, 1))
+        for value in (0, -1, (1, 0), 1.5, True, "1", None, (1, 1, 1), (1,), ())
     ),
-    *(Case("conv2d", CONVOLUTION, {"padding": p}) for p in (-1, (0, -1), 0.5, "full", None)),
+    *(
+        Case("conv2d", CONVOLUTION, {"padding": p})
+        for p in (-1, (0, -1), 0.5, "full", "symmetric", "zeros", None)
+    ),
     Case("conv2d", CONVOLUTION, {"padding": "same", "stride": 2}),
     Case("conv2d", CONVOLUTION, {"padding": "same", "stride": (1, 2)}),
     *(Case("conv2d", CONVOLUTION, {"groups": g}) for g in (0, -1, 2, 3, 1.0)),
@@ -489,6 +508,7 @@ REFUSED = [
             *({"padding": value} for value in (-1, 2, (0, 2), 0.5, "same")),
             {"kernel_size": 6},
             {"kernel_size": (1, 7)},
+            {"kernel_size": 0, "stride": 1},
         )
     ),
     *(
@@ -500,6 +520,7 @@ REFUSED = [
     *(Case("max_pool2d", IMAGES, {"kernel_size": 2, "dilation": d}) for d in (0, -1, (1, 6), 0.5)),
     Case("max_pool2d", IMAGES, {"kernel_size": 2, "padding": 1, "dilation": (6, 1)}),  # −1 and 5
     Case("linear", {"x": (2, 3), "w": (4, 5)}, {}),
+    Case("linear", {"x": (2, 5), "w": (4, 3)}, {}),
     Case("linear", {"x": (2, 3), "w": (4, 3), "b": (3,)}, {}),
     *(Case("upsample", IMAGES, {"factor": f}) for f in (0, -1, 2.0, 1.5, True, (2, 2), None)),
     *(Case("upsample", IMAGES, {"factor": 2, "mode": m}) for m in ("bicubic", "", None)),
@@ -604,10 +625,46 @@ def test_float_dtypes_are_offered_by_name():
 
 @pytest.mark.parametrize("op", ["softmax", "log_softmax"])
 def test_softmax_along_an_axis_of_no_entries_has_none(op):
-    x = np.empty((0, 3))
-    with np.errstate(divide="ignore"):
-        y, backward = getattr(ops, op)(x, axis=0)
-    assert y.shape == backward(x).shape == (0, 3)
+    for shape, axis in (((0, 3), 0), ((2, 0), 1)):
+        x = np.empty(shape)
+        with np.errstate(divide="ignore"):
+            y, backward = getattr(ops, op)(x, axis=axis)
+        assert y.shape == backward(x).shape == shape
+
+
+pools = pytest.mark.parametrize("op", [ops.avg_pool2d, ops.max_pool2d])
+
+
+@pools
+@pytest.mark.parametrize("kernel_size", range(1, 9))
+def test_pool_padding_goes_up_to_half_the_window(op, kernel_size):
+    x, half = np.ones((1, 1, 8, 9)), kernel_size // 2
+    assert op(x, kernel_size, stride=1, padding=half)[0].shape[2] == 9 + 2 * half - kernel_size
+    assert "at most half of the window" in refusal(op, x, kernel_size, padding=half + 1)
+
+
+@pools
+def test_pools_of_no_channels_have_none(op):
+    y, backward = op(np.ones((2, 0, 4, 6)), 2)
+    assert y.shape == (2, 0, 2, 3)
+    assert backward(y).shape == (2, 0, 4, 6)
+
+
+def test_a_negative_divisor_turns_the_sign():
+    x = np.arange(16.0).reshape(1, 1, 4, 4)
+    y, backward = ops.avg_pool2d(x, 2, divisor_override=-2)
+    of_2, backward_of_2 = ops.avg_pool2d(x, 2, divisor_override=2)
+    np.testing.assert_array_equal(y, -of_2)
+    np.testing.assert_array_equal(backward(y), backward_of_2(-y))
+
+
+@pytest.mark.parametrize("options", [{}, {"divisor_override": 9}])
+def test_avg_pool2d_divides_in_the_precision_of_its_images(options):
+    x = np.random.default_rng(0).standard_normal((2, 3, 7, 8)).astype(np.float32)
+    y, backward = ops.avg_pool2d(x, 3, stride=1, **options)
+    sums, backward_of_sums = ops.avg_pool2d(x, 3, stride=1, divisor_override=1)
+    np.testing.assert_array_equal(y, sums / np.float32(9))
+    np.testing.assert_array_equal(backward(y), backward_of_sums(y / np.float32(9)))
 
 
 def test_relu_has_slope_zero_at_zero():

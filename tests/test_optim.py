@@ -1,13 +1,14 @@
 """SGD beside its proof (npkd.proofs), and learning rates against values worked by hand."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npkd import SGD, optim
+from npkd import SGD, optim, threads
 
 SHAPES = {"conv.weight": (3, 2, 2, 1), "conv.bias": (3,), "fc.weight": (2, 5), "scale": ()}
 HYPERPARAMETERS = {"momentum": st.floats(0, 0.99), "weight_decay": st.floats(0, 0.1)}
@@ -74,6 +75,21 @@ def test_a_parameter_updated_in_pieces_has_the_bits_of_the_formula(dtype, shape)
     np.testing.assert_array_equal(params["fc.weight"], theta)
 
 
+def test_a_large_parameter_is_shared_among_threads_and_a_small_one_is_not(monkeypatch):
+    numbers_of_parts = []
+    run = threads.run
+
+    def counting_run(work, over):
+        numbers_of_parts.append(len(over))
+        return run(work, over)
+
+    monkeypatch.setattr(threads, "run", counting_run)
+    for shape in ((1000, 1000), (10, 10)):
+        SGD(0.1).step({"w": np.ones(shape)}, {"w": np.ones(shape)})
+    assert numbers_of_parts[0] > 2
+    assert numbers_of_parts[1] == 1
+
+
 def test_hyperparameters_by_numpy_give_the_bits_of_pythons_numbers():
     results = []
     for number in (float, np.float64):
@@ -114,6 +130,13 @@ def test_gradients_that_do_not_fit_are_refused_and_nothing_is_updated(wrong, mes
         sgd.step(params, grads | wrong)
     assert_equal(params, before)
     assert sgd.velocity == {}
+
+
+def test_a_gradient_that_was_pickled_is_taken():
+    params = {"fc": np.zeros(3)}
+    grads = pickle.loads(pickle.dumps({"fc": np.ones(3)}))  # of an equal dtype, another object
+    SGD(0.1).step(params, grads)
+    np.testing.assert_array_equal(params["fc"], -0.1)
 
 
 def test_a_gradient_of_more_precision_is_refused():
@@ -172,6 +195,11 @@ def test_rates_at_chosen_steps(schedule, rates):
     assert {step: schedule(step) for step in rates} == pytest.approx(rates, rel=1e-12, abs=1e-15)
 
 
+@given(rate=st.floats(1e-4, 1.0), warmup=st.integers(0, 9))
+def test_the_warm_up_ends_at_the_very_rate(rate, warmup):
+    assert optim.constant(rate, warmup=warmup)(warmup) == rate
+
+
 @given(steps=st.integers(1, 60), data=st.data())
 def test_cosine_rises_to_its_rate_at_the_end_of_the_warm_up_and_falls_from_there(steps, data):
     warmup = data.draw(st.integers(0, steps - 1))
@@ -189,6 +217,7 @@ def test_cosine_rises_to_its_rate_at_the_end_of_the_warm_up_and_falls_from_there
         (lambda: optim.stepwise(0.1, every=0), "stepwise: every is 0, expected at least 1"),
         (lambda: optim.cosine(0.1, steps=0), "cosine: warmup is 0 of 0 steps"),
         (lambda: optim.cosine(0.1, steps=5, warmup=5), "cosine: warmup is 5 of 5 steps"),
+        (lambda: optim.cosine(0.1, steps=5, warmup=6), "cosine: warmup is 6 of 5 steps"),
         (lambda: optim.cosine(0.1, steps=5, warmup=-1), "cosine: warmup is -1 of 5 steps"),
         (lambda: optim.constant(0.1, warmup=-1), "warm-up is -1 steps, expected at least 0"),
     ],
@@ -208,6 +237,11 @@ def test_clipping_shortens_all_gradients_alike_to_the_norm_and_only_then():
         np.testing.assert_allclose(half[name], g / 2, rtol=1e-14)
         np.testing.assert_array_equal(grads[name], g)
         assert optim.clipped(grads, 2 * norm)[name] is grads[name]
+
+
+def test_gradients_of_just_the_norm_are_not_copied():
+    grads = {"a": np.array([3.0, 4.0])}
+    assert optim.clipped(grads, 5.0)["a"] is grads["a"]
 
 
 def test_gradients_whose_norm_overflows_are_left_as_they_are():

@@ -139,11 +139,15 @@ def test_spread_is_the_adjoint_of_crop(given, seed):
     assert np.sum(y * dy) == np.sum(run * drun)
 
 
-@pytest.mark.parametrize(("side", "stride"), [(6, 1), (60, 1), (61, 2), (600, 1)])
-def test_an_unfold_of_a_part_keeps_within_its_memory_or_takes_one_image(side, stride):
+@pytest.mark.parametrize(
+    ("side", "channels", "stride", "images"),
+    [(6, 3, 1, 20), (60, 3, 1, 7), (61, 3, 2, 20), (8, 300, 1, 3), (600, 3, 1, 1)],
+)
+def test_an_unfold_of_a_part_takes_as_many_images_as_fit_its_memory(side, channels, stride, images):
     axis = Axis(side, 3, stride, 1, 1, 1)
-    x, part = np.zeros((40, 3, side, side), np.float32), slice(10, 30)
+    x, part = np.zeros((40, channels, side, side), np.float32), slice(10, 30)
     unfolding = Unfold.of_part(axis, axis, x, part)
-    assert 1 <= unfolding.images <= 20
-    assert unfolding.images == 1 or unfolding.scratch.nbytes <= PATCH_BYTES
+    assert unfolding.images == images
+    assert images == 1 or unfolding.scratch.nbytes <= PATCH_BYTES
+    assert unfolding.scratch.shape == (channels, 9, unfolding.length)
     assert unfolding.scratch.dtype == x.dtype
