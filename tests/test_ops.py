@@ -327,7 +327,11 @@ def test_a_backward_pass_keeps_no_more_than_the_size_of_the_outputs(op):
 
 LARGE = [
     Case("conv2d", {"x": (16, 8, 20, 21), "w": (12, 8, 3, 3), "b": (12,)}, {"padding": 1}),
-    Case("conv2d", {"x": (48, 8, 40, 41), "w": (12, 4, 3, 2)}, {"stride": 2, "groups": 2}),
+    Case(
+        "conv2d",
+        {"x": (48, 8, 40, 41), "w": (12, 4, 3, 2), "b": (12,)},
+        {"stride": 2, "groups": 2},
+    ),
     Case("linear", {"x": (64, 300), "w": (200, 300), "b": (200,)}, {}),
     Case("avg_pool2d", {"x": (24, 8, 60, 61)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
     Case("max_pool2d", {"x": (24, 8, 60, 61)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
@@ -598,6 +602,10 @@ def test_an_argument_of_the_wrong_kind_is_named(op, argument):
             "max_pool2d: a window of 2 with dilation (6, 1) and padding 1 holds no cell of images "
             "of (5, 6)",
         ),
+        (
+            Case("linear", {"x": (2, 5), "w": (4, 3)}, {}),
+            "linear: x has 5 features but w is (4, 3) and takes 3",
+        ),
         (Case("flatten", {"x": ()}, {}), "flatten: x has no axes, expected (N, …)"),
         (
             Case("upsample", {"x": (2, 3, 4, 0)}, {"factor": 2, "mode": "bilinear"}),
@@ -643,10 +651,17 @@ def test_pool_padding_goes_up_to_half_the_window(op, kernel_size):
     assert "at most half of the window" in refusal(op, x, kernel_size, padding=half + 1)
 
 
-@pools
-def test_pools_of_no_channels_have_none(op):
-    y, backward = op(np.ones((2, 0, 4, 6)), 2)
-    assert y.shape == (2, 0, 2, 3)
+@pytest.mark.parametrize(
+    ("op", "shape"),
+    [
+        (lambda x: ops.avg_pool2d(x, 2), (2, 0, 2, 3)),
+        (lambda x: ops.max_pool2d(x, 2), (2, 0, 2, 3)),
+        (lambda x: ops.upsample(x, 2, mode="bilinear"), (2, 0, 8, 12)),
+    ],
+)
+def test_images_of_no_channels_give_none(op, shape):
+    y, backward = op(np.ones((2, 0, 4, 6)))
+    assert y.shape == shape
     assert backward(y).shape == (2, 0, 4, 6)
 
 
