@@ -12,9 +12,10 @@ each as fast as BLAS's own threads make it.
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 try:
@@ -23,15 +24,16 @@ except ImportError:
     ThreadpoolController = None
 
 Result = TypeVar("Result")
+Call = Callable[[], None]
 
 PARTS = 8  # at most so many parts, so that partial sums are few however large the batch
-WORK_OF_A_PART = 8_000_000  # multiply-adds, some 150 µs: for less a hand-over does not pay
+WORK_OF_A_PART = 4_000_000  # multiply-adds, some 80 µs: for less a hand-over does not pay
 MOVE = 50  # multiply-adds of a matrix product in the time that one array entry takes to be moved
-CACHED_BYTES = 1 << 18
+CACHED_BYTES = 1 << 19
 
 _lock = threading.Lock()
 _inside = threading.local()  # .part is True in a thread that is running a part
-_pool: ThreadPoolExecutor | None = None
+_calls: "SimpleQueue[Call | None] | None" = None
 _num_threads: int | None = None
 _blas: Any = None
 _blas_limit: Any = None
@@ -61,7 +63,7 @@ def set_num_threads(n: int) -> None:
         raise ValueError(f"number of threads is {n!r}, expected a positive integer")
     with _lock:
         _num_threads = int(n)
-        _close_pool()
+        _dismiss_helpers()
 
 
 def slices(part: slice, size: int) -> list[slice]:
@@ -75,26 +77,26 @@ def cached(part: slice, item_bytes: int) -> list[slice]:
     return slices(part, max(1, CACHED_BYTES // max(1, item_bytes)))
 
 
-def parts(count: int, work: int) -> list[slice]:
+def parts(count: int, work: int, most: int | None = None) -> list[slice]:
     """0 … count−1 cut into parts worth a thread's while, by `count` and `work` alone.
 
     work: the op's multiply-adds in all, MOVE for each entry where entries are only moved. There
-    are at most PARTS parts.
+    are 1, 2, 4 or 8 parts, for threads of such a number to share, at most PARTS or `most`.
     """
-    most = max(1, min(PARTS, work // WORK_OF_A_PART))
-    return slices(slice(0, count), max(1, -(-count // most)))
+    number = max(1, min(most or PARTS, work // WORK_OF_A_PART))
+    number = 1 << (number.bit_length() - 1)
+    return slices(slice(0, count), max(1, -(-count // number)))
 
 
 def run(work: Callable[[slice], Result], over: Sequence[slice]) -> list[Result]:
     """[work(part) for part in over], shared among threads; an error in any of them is raised."""
     if ThreadpoolController is None or getattr(_inside, "part", False):
         return [work(part) for part in over]
+    helpers = min(get_num_threads(), len(over)) - 1
     with one_blas_thread():
-        if min(get_num_threads(), len(over)) <= 1:
+        if helpers < 1:
             return [work(part) for part in over]
-        pool = _threads()
-        tasks = [pool.submit(copy_context().run, _run_part, work, part) for part in over]
-        return [task.result() for task in tasks]
+        return _Job(work, over).run(helpers)
 
 
 @contextmanager
@@ -123,30 +125,73 @@ def one_blas_thread() -> Iterator[None]:
                 _blas_limit.restore_original_limits()
 
 
-def _run_part(work: Callable[[slice], Result], part: slice) -> Result:
-    _inside.part = True
-    return work(part)
+class _Job:
+    """Parts to be done by the thread that has them, and by helpers that join in."""
+
+    def __init__(self, work: Callable[[slice], Any], over: Sequence[slice]):
+        self.work, self.over = work, over
+        self.results: list[Any] = [None] * len(over)
+        self.errors: dict[int, BaseException] = {}
+        self.waiting = iter(range(len(over)))  # gives each number to one thread
+        self.left: SimpleQueue[None] = SimpleQueue()  # an entry for each helper that is done
+
+    def run(self, helpers: int) -> list[Any]:
+        """Do the parts together with so many helpers; raise the first part's error that has one."""
+        _call_helpers(helpers, self.help)
+        self.do_parts()
+        for _ in range(helpers):
+            self.left.get()
+        if self.errors:
+            raise self.errors[min(self.errors)]
+        return self.results
+
+    def help(self) -> None:
+        """Join in from another thread."""
+        self.do_parts()
+        self.left.put(None)
+
+    def do_parts(self) -> None:
+        """Take one waiting part after the other."""
+        _inside.part = True
+        for k in self.waiting:
+            try:
+                self.results[k] = self.work(self.over[k])
+            except BaseException as error:
+                self.errors[k] = error
+        _inside.part = False
 
 
-def _threads() -> ThreadPoolExecutor:
-    global _pool
+def _call_helpers(number: int, call: Call) -> None:
+    """Let so many helpers make the call; they are threads that live on, one fewer than all."""
+    global _calls
     with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(get_num_threads(), thread_name_prefix="npkd")
-        return _pool
+        if _calls is None:
+            _calls = SimpleQueue()
+            for k in range(get_num_threads() - 1):
+                name = f"npkd helper {k + 1}"
+                threading.Thread(target=_serve, args=(_calls,), name=name, daemon=True).start()
+        for _ in range(number):
+            _calls.put(partial(copy_context().run, call))
 
 
-def _close_pool() -> None:
-    global _pool
-    if _pool is not None:
-        _pool.shutdown(wait=False)
-        _pool = None
+def _serve(calls: "SimpleQueue[Call | None]") -> None:
+    while call := calls.get():
+        call()
+    calls.put(None)  # for the next helper to go
+
+
+def _dismiss_helpers() -> None:
+    """Let them go when they have made the calls that wait. To be called with the lock held."""
+    global _calls
+    if _calls is not None:
+        _calls.put(None)
+        _calls = None
 
 
 def _forget_after_fork() -> None:
     """A forked child has none of its parent's threads: let it start its own."""
-    global _pool, _lock
-    _pool, _lock = None, threading.Lock()
+    global _calls, _lock
+    _calls, _lock = None, threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
