@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from npkd import threads
+from npkd import memory, threads
 from npkd.ops.contract import Op, require_arrays, require_gradient
 
 
@@ -23,7 +23,7 @@ def relu(x: np.ndarray) -> Op:
     infinite or NaN dy gives NaN where x ≤ 0.
     """
     require_arrays("relu", x=x)
-    y = np.empty(x.shape, x.dtype)
+    y = memory.empty(x.shape, x.dtype)
     x_rows, y_rows = np.atleast_1d(x, y)
     parts = threads.parts(len(x_rows), work=threads.MOVE * x.size)
 
@@ -37,7 +37,7 @@ def relu(x: np.ndarray) -> Op:
 
     def backward(dy: np.ndarray) -> np.ndarray:
         require_gradient("relu", dy, x.shape, x.dtype)
-        dx = np.empty(x.shape, x.dtype)
+        dx = memory.empty(x.shape, x.dtype)
         dy_rows, dx_rows = np.atleast_1d(dy, dx)
 
         def part_of_backward(part: slice) -> None:
