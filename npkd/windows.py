@@ -3,15 +3,18 @@
 Along one axis a window of k taps slides over n cells that are padded by `before` and `after`.
 Tap i of window o lies at the padded position o·stride + i·dilation, that is at the cell
 o·stride − before + i·dilation; `Axis` holds this arithmetic. Pooling walks over the taps of two
-axes (`Axis.tap`); convolution wants the taps of all windows side by side as the columns of a
+axes (`Axis.taps`); convolution wants the taps of all windows side by side as the columns of a
 matrix (`Unfold`).
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache, reduce
 
 import numpy as np
+
+from npkd import memory
 
 PATCH_BYTES = 3_000_000  # patches of one slice of the batch: about what a core's caches hold
 
@@ -43,8 +46,18 @@ class Axis:
         last_starts_outside = (windows - 1) * self.stride >= self.size + self.before
         return windows - last_starts_outside
 
-    def tap(self, i: int) -> tuple[slice, slice]:
-        """The windows whose tap i lies on a cell, and those cells: two slices of equal length."""
+    @property
+    def tiles(self) -> bool:
+        """Whether every cell lies under just one tap of one window."""
+        exactly = self.output * self.stride == self.size and self.before == 0
+        return exactly and self.kernel == self.stride and self.dilation == 1
+
+    @cached_property
+    def taps(self) -> list[tuple[slice, slice]]:
+        """For each tap, the windows that have it on a cell, and those cells: slices of a length."""
+        return [self._tap(i) for i in range(self.kernel)]
+
+    def _tap(self, i: int) -> tuple[slice, slice]:
         offset = i * self.dilation - self.before  # window o has its tap at o·stride + offset
         first = max(0, -(offset // self.stride))
         last = min(self.output - 1, (self.size - 1 - offset) // self.stride)
@@ -60,18 +73,70 @@ class Axis:
         taps = starts[:, None] + np.arange(self.kernel) * self.dilation  # (output, kernel)
         return ((taps >= low) & (taps < high)).sum(axis=1)
 
-    def phases(self) -> Iterator[tuple[slice, slice]]:
+    @cached_property
+    def phases(self) -> list[tuple[slice, slice]]:
         """For each remainder a of padded positions by the stride: its cells, and their places."""
+        phases = []
         for a in range(self.stride):
             cells = range((a - self.before) % self.stride, self.size, self.stride)
             place = (cells.start + self.before) // self.stride
-            yield slice(cells.start, None, self.stride), slice(place, place + len(cells))
+            phases.append((slice(cells.start, None, self.stride), slice(place, place + len(cells))))
+        return phases
+
+    @cached_property
+    def places(self) -> list[tuple[slice, int, int, int, int]]:
+        """Taps that lie in one phase, equally far apart: taps, count, phase, first place, step."""
+        step = self.stride // math.gcd(self.stride, self.dilation)  # to the next tap in a phase
+        return [
+            (
+                slice(i, None, step),
+                len(range(i, self.kernel, step)),
+                i * self.dilation % self.stride,
+                i * self.dilation // self.stride,
+                step * self.dilation // self.stride,
+            )
+            for i in range(min(step, self.kernel))
+        ]
 
     @cached_property
     def pitch(self) -> int:
         """Cells from the start of one row to that of the next, in a phase of `Unfold`'s layout."""
         cells = max(self.size + max(self.before, self.after), self.output * self.stride)
         return -(-cells // self.stride)
+
+
+axis_of = lru_cache(maxsize=1000)(Axis)  # the same Axis again, with what it has worked out
+
+
+def gather(axis: Axis, along: int, x: np.ndarray) -> np.ndarray:
+    """The sum of the cells under the taps of each window: windows in the place of cells.
+
+    Definition (along the axis `along` of x)
+        y[o] = Σ_i x[o·stride − before + i·dilation]
+    """
+    taps = [_indices(along, *tap) for tap in axis.taps]
+    if all(windows[-1] == slice(0, axis.output) for windows, _ in taps) and axis.kernel > 1:
+        return reduce(np.add, [x[cells] for _, cells in taps])
+    y = np.zeros((*x.shape[:along], axis.output, *x.shape[along + 1 :]), x.dtype)
+    for windows, cells in taps:
+        y[windows] += x[cells]
+    return y
+
+
+def scatter(axis: Axis, along: int, dy: np.ndarray, dx: np.ndarray) -> None:
+    """The adjoint of `gather`, into dx: for each cell the sum of the windows with a tap on it."""
+    taps = [_indices(along, *tap) for tap in axis.taps]
+    if axis.tiles:
+        for windows, cells in taps:
+            dx[cells] = dy[windows]
+    else:
+        dx[...] = 0
+        for windows, cells in taps:
+            dx[cells] += dy[windows]
+
+
+def _indices(along: int, *slices: slice) -> list[tuple[slice, ...]]:
+    return [(*[slice(None)] * along, index) for index in slices]
 
 
 class Unfold:
@@ -98,7 +163,7 @@ class Unfold:
         phases, one for each pair of remainders, and inside a phase all of the above holds.
 
         Some positions of the run are no windows (p ≥ output_r or q ≥ output_c). `crop` leaves them
-        out of a product, and its adjoint `spread` sets them to zero. (Zero times an infinite weight
+        out of a product, and its adjoint `spread` leaves them zero. (Zero times an infinite weight
         or cell is NaN: where values are infinite, gradients may be NaN in place of infinite.)
     """
 
@@ -109,8 +174,8 @@ class Unfold:
         taps = (rows.kernel, columns.kernel)
         margin = self._shift(rows.kernel - 1, columns.kernel - 1)
         phases = (channels, rows.stride, columns.stride, self.length + margin)
-        self._phases = np.empty(phases, dtype)
-        self._patches = np.empty((channels, *taps, self.length), dtype)
+        self._phases = memory.empty(phases, dtype)
+        self._patches = memory.empty((channels, *taps, self.length), dtype)
 
     @classmethod
     def of_part(cls, rows: Axis, columns: Axis, x: np.ndarray, part: slice) -> "Unfold":
@@ -129,14 +194,14 @@ class Unfold:
         self._phases[...] = 0
         for image_cells, phase_cells in self._cells(x):
             phase_cells[...] = image_cells
-        for i, j, tap in self._taps():
-            self._patches[:, i, j] = tap
+        for patches, taps in self._runs:
+            patches[...] = taps
         return self.scratch
 
     def fold(self, patches: np.ndarray, dx: np.ndarray) -> None:
         """The adjoint of `unfold`: patches (C, kh·kw, length) added up into the images dx."""
         self._phases[...] = 0
-        for i, j, tap in self._taps():
+        for i, j, tap in self._taps:
             tap += patches.reshape(self._patches.shape)[:, i, j]
         for image_cells, phase_cells in self._cells(dx):
             image_cells[...] = phase_cells
@@ -147,9 +212,13 @@ class Unfold:
         return grid[:, :images, : self.rows.output, : self.columns.output].transpose(1, 0, 2, 3)
 
     def spread(self, dy: np.ndarray, run: np.ndarray) -> None:
-        """The adjoint of `crop`: dy (s, O, output_r, output_c) into a run (O, length)."""
-        run[...] = 0
-        self.crop(run, len(dy))[...] = dy
+        """The adjoint of `crop`: dy (s, O, output_r, output_c) into a run (O, length) of zeros.
+
+        The run of an earlier call will do: what is no window has stayed zero.
+        """
+        windows = self.crop(run, self.images)
+        windows[: len(dy)] = dy
+        windows[len(dy) :] = 0
 
     def _shift(self, i: int, j: int) -> int:
         """How far the run of tap (i, j) begins from the start of its phase."""
@@ -157,22 +226,40 @@ class Unfold:
         right = j * self.columns.dilation // self.columns.stride
         return down * self._grid[1] + right
 
-    def _taps(self) -> Iterator[tuple[int, int, np.ndarray]]:
+    @cached_property
+    def _runs(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Patches of all taps in one phase, with the runs (C, taps, taps, length) that they are."""
+        channel, phase_r, phase_c, cell = self._phases.strides
+        row = cell * self.columns.pitch
+        runs = []
+        for taps_r, count_r, a, down, step_r in self.rows.places:
+            for taps_c, count_c, b, right, step_c in self.columns.places:
+                phase = np.ndarray(
+                    (len(self._phases), count_r, count_c, self.length),
+                    self._phases.dtype,
+                    self._phases,
+                    offset=a * phase_r + b * phase_c + down * row + right * cell,
+                    strides=(channel, step_r * row, step_c * cell, cell),
+                )
+                runs.append((self._patches[:, taps_r, taps_c], phase))
+        return runs
+
+    @cached_property
+    def _taps(self) -> list[tuple[int, int, np.ndarray]]:
         """Each tap (i, j) with its run (C, length), a view of the phases."""
+        taps = []
         for i in range(self.rows.kernel):
             for j in range(self.columns.kernel):
-                phase = self._phases[
-                    :,
-                    i * self.rows.dilation % self.rows.stride,
-                    j * self.columns.dilation % self.columns.stride,
-                ]
+                a = i * self.rows.dilation % self.rows.stride
+                b = j * self.columns.dilation % self.columns.stride
                 shift = self._shift(i, j)
-                yield i, j, phase[:, shift : shift + self.length]
+                taps.append((i, j, self._phases[:, a, b, shift : shift + self.length]))
+        return taps
 
     def _cells(self, x: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For each phase: the cells of images x (s, C, H, W) in it, and their place, as views."""
-        for a, (cells_r, places_r) in enumerate(self.rows.phases()):
-            for b, (cells_c, places_c) in enumerate(self.columns.phases()):
+        for a, (cells_r, places_r) in enumerate(self.rows.phases):
+            for b, (cells_c, places_c) in enumerate(self.columns.phases):
                 grid = self._phases[:, a, b, : self.length].reshape(-1, self.images, *self._grid)
                 yield (
                     x[:, :, cells_r, cells_c].transpose(1, 0, 2, 3),

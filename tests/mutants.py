@@ -69,8 +69,8 @@ def patched(mutant: Mutant) -> CodeType:
 class Copy:
     """A copy of npkd's modules, made as they are asked for; their imports are of each other.
 
-    finely: work is cut into the smallest slices of a batch, in up to two parts. Cases are so small
-    that otherwise each is done in one.
+    finely: work is cut into the smallest slices of a batch, in up to two parts, and all memory is
+    used again. Cases are so small that otherwise each is done in one, and no array is large.
     """
 
     mutant: Mutant | None
@@ -90,6 +90,8 @@ class Copy:
             exec(patched(self.mutant) if is_mutant else _compiled(name), vars(module))
             if name == "npkd.windows" and self.finely:
                 module.PATCH_BYTES = 1
+            if name == "npkd.memory" and self.finely:
+                module.LARGE = 1
         return self._modules[name]
 
     def _import(self, name: str, *scope: Any) -> Any:
@@ -294,30 +296,30 @@ MUTANTS = [
                 "        return dx, dw, None if b is None else db",
             ),
             "dw with rows and columns exchanged": (
-                "dw += part_dw.reshape(w.shape)",
+                "dw += part_dw",
                 "o, c, kh, kw = w.shape\n"
                 "            dw += part_dw.reshape(o, c, kw, kh).swapaxes(2, 3)",
             ),
             "dw with inputs and outputs exchanged": (
-                "dw += part_dw.reshape(w.shape)",
+                "dw += part_dw",
                 "o, c, kh, kw = w.shape\n"
                 "            dw += part_dw.reshape(c, o, kh, kw).swapaxes(0, 1)",
             ),
             "dw with images conjugated": (
-                "dw_rows += run @ patches.swapaxes(1, 2)",
-                "dw_rows += run @ patches.swapaxes(1, 2).conj()",
+                "dw_columns += patches @ run.swapaxes(1, 2)",
+                "dw_columns += patches.conj() @ run.swapaxes(1, 2)",
             ),
             "dw of another group": (
-                "dw_rows += run @ patches.swapaxes(1, 2)",
-                "dw_rows += (run @ patches.swapaxes(1, 2))[::-1]",
+                "dw_columns += patches @ run.swapaxes(1, 2)",
+                "dw_columns += (patches @ run.swapaxes(1, 2))[::-1]",
             ),
             "dw of the last slice only": (
-                "dw_rows += run @ patches.swapaxes(1, 2)",
-                "dw_rows[...] = run @ patches.swapaxes(1, 2)",
+                "dw_columns += patches @ run.swapaxes(1, 2)",
+                "dw_columns[...] = patches @ run.swapaxes(1, 2)",
             ),
             "dw of the last part only": (
-                "dw += part_dw.reshape(w.shape)",
-                "dw = part_dw.reshape(w.shape)",
+                "dw += part_dw",
+                "dw = part_dw",
             ),
             "one entry of dw off by 1e-12": (
                 "return dx, dw, None if b is None else db",
@@ -374,8 +376,12 @@ MUTANTS = [
                 "    w_rows[...] = w.reshape(w_rows.shape)",
             ),
             "dx in the memory of the call before": (
-                "dx = np.empty(x.shape, x.dtype) if need_dx else None",
+                "dx = memory.empty(x.shape, x.dtype) if need_dx else None",
                 "dx = conv2d.__dict__.setdefault((x.shape, x.dtype), np.empty(x.shape, x.dtype))",
+            ),
+            "gaps between the windows of dy not zero": (
+                "run[...] = 0",
+                "run[...] = 1",
             ),
         },
     ),
@@ -383,29 +389,33 @@ MUTANTS = [
         "conv2d",
         "npkd.windows",
         {
-            "gaps between the windows of dy not zero": (
-                "run[...] = 0",
-                "run[...] = 1",
-            ),
             "padding of ones": (
                 "self._phases[...] = 0\n        for image_cells, phase_cells in self._cells(x):",
                 "self._phases[...] = 1\n        for image_cells, phase_cells in self._cells(x):",
             ),
             "unfold mirrored": (
-                "self._patches[:, i, j] = tap",
-                "self._patches[:, i, self.columns.kernel - 1 - j] = tap",
+                "patches[...] = taps",
+                "patches[...] = taps[:, :, ::-1]",
+            ),
+            "next tap of a phase as if it were not dilated": (
+                "step * self.dilation // self.stride,",
+                "step // self.stride,",
+            ),
+            "taps of a phase in another": (
+                "i * self.dilation % self.stride,",
+                "i % self.stride,",
             ),
             "fold on top of what was unfolded": (
-                "self._phases[...] = 0\n        for i, j, tap in self._taps():\n            tap +=",
-                "for i, j, tap in self._taps():\n            tap +=",
+                "self._phases[...] = 0\n        for i, j, tap in self._taps:\n            tap +=",
+                "for i, j, tap in self._taps:\n            tap +=",
             ),
             "fold overwrites where windows overlap": (
                 "tap += patches",
                 "tap[...] = patches",
             ),
             "fold without the first tap": (
-                "for i, j, tap in self._taps():\n            tap +=",
-                "for i, j, tap in list(self._taps())[1:]:\n            tap +=",
+                "for i, j, tap in self._taps:\n            tap +=",
+                "for i, j, tap in self._taps[1:]:\n            tap +=",
             ),
             "fold off by one tap": (
                 "tap += patches.reshape(self._patches.shape)[:, i, j]",
@@ -420,8 +430,8 @@ MUTANTS = [
                 "return down + right",
             ),
             "phase of a tap without its dilation": (
-                "j * self.columns.dilation % self.columns.stride,",
-                "j % self.columns.stride,",
+                "b = j * self.columns.dilation % self.columns.stride",
+                "b = j % self.columns.stride",
             ),
             "cells of a phase on the wrong side of the padding": (
                 "range((a - self.before) % self.stride, self.size, self.stride)",
@@ -438,8 +448,8 @@ MUTANTS = [
         "npkd.ops.pool",
         {
             "count_include_pad inverted": (
-                "padded = count_include_pad",
-                "padded = not count_include_pad",
+                "bool(count_include_pad)",
+                "not count_include_pad",
             ),
             "divisor of a whole window everywhere": (
                 "np.outer(rows.cells(padded), columns.cells(padded))",
@@ -453,33 +463,21 @@ MUTANTS = [
                 "kernels if stride is None else stride",
                 "1 if stride is None else stride",
             ),
-            "columns' taps overwritten, not added": (
-                "y[n][..., windows] += sums[..., cells]",
-                "y[n][..., windows] = sums[..., cells]",
-            ),
             "dx not divided": (
-                "mean = dy[n] / divisor",
-                "mean = dy[n] / 1",
+                "dy[n] / divisor",
+                "dy[n] / 1",
             ),
             "dx divided twice": (
-                "mean = dy[n] / divisor",
-                "mean = dy[n] / divisor**2",
+                "dy[n] / divisor",
+                "dy[n] / divisor**2",
             ),
-            "dx overwritten where windows overlap": (
-                "dx[n][:, :, cells] += sums[:, :, windows]",
-                "dx[n][:, :, cells] = sums[:, :, windows]",
-            ),
-            "dx without the last column of taps": (
-                "for j in range(columns.kernel):\n"
-                "                    windows, cells = columns.tap(j)\n"
-                "                    sums[..., cells] +=",
-                "for j in range(columns.kernel - 1):\n"
-                "                    windows, cells = columns.tap(j)\n"
-                "                    sums[..., cells] +=",
+            "rows before columns in dx": (
+                "scatter(columns, 3, dy[n] / divisor, sums)",
+                "scatter(rows, 3, dy[n] / divisor, sums)",
             ),
             "one entry of dx off by 1e-12": (
-                "mean = dy[n] / divisor",
-                "mean = dy[n] / divisor\n                mean[0, 0, 0, 0] *= 1 + 1e-12",
+                "scatter(rows, 2, sums, dx[n])",
+                "scatter(rows, 2, sums, dx[n])\n                dx[n][0, 0, 0, 0] *= 1 + 1e-12",
             ),
         },
     ),
@@ -487,6 +485,26 @@ MUTANTS = [
         "avg_pool2d",
         "npkd.windows",
         {
+            "taps overwritten, not added": (
+                "y[windows] += x[cells]",
+                "y[windows] = x[cells]",
+            ),
+            "last tap forgotten where all are inside": (
+                "[x[cells] for _, cells in taps]",
+                "[x[cells] for _, cells in taps[:-1]]",
+            ),
+            "dx overwritten where windows overlap": (
+                "dx[cells] += dy[windows]",
+                "dx[cells] = dy[windows]",
+            ),
+            "dx of overlapping windows as if they tiled the image": (
+                "self.kernel == self.stride and",
+                "self.kernel >= self.stride and",
+            ),
+            "dx of windows that leave cells over as if they tiled the image": (
+                "self.output * self.stride == self.size",
+                "self.output * self.stride <= self.size",
+            ),
             "last window empty": (
                 "last = min(self.output - 1,",
                 "last = min(self.output - 2,",
@@ -523,13 +541,13 @@ MUTANTS = [
             ),
             "column by column": (
                 "for i in range(rows.kernel):\n"
-                "        row_windows, row_cells = rows.tap(i)\n"
+                "        row_windows, row_cells = rows.taps[i]\n"
                 "        for j in range(columns.kernel):\n"
-                "            column_windows, column_cells = columns.tap(j)\n",
+                "            column_windows, column_cells = columns.taps[j]\n",
                 "for j in range(columns.kernel):\n"
-                "        column_windows, column_cells = columns.tap(j)\n"
+                "        column_windows, column_cells = columns.taps[j]\n"
                 "        for i in range(rows.kernel):\n"
-                "            row_windows, row_cells = rows.tap(i)\n",
+                "            row_windows, row_cells = rows.taps[i]\n",
             ),
             "padding of zeros may be chosen": (
                 "choice[n] = -1",
@@ -563,12 +581,12 @@ MUTANTS = [
                 "np.where(choice[n][windows] == tap, dy[n][windows] * (1 + 1e-12 * (tap == 0)), 0)",
             ),
             "ceil_mode ignored": (
-                "Axis(size, kernel, s, p, p, d, bool(ceil_mode))",
-                "Axis(size, kernel, s, p, p, d, False)",
+                "axis_of(size, kernel, s, p, p, d, bool(ceil_mode))",
+                "axis_of(size, kernel, s, p, p, d, False)",
             ),
             "dilation ignored": (
-                "Axis(size, kernel, s, p, p, d, bool(ceil_mode))",
-                "Axis(size, kernel, s, p, p, 1, bool(ceil_mode))",
+                "axis_of(size, kernel, s, p, p, d, bool(ceil_mode))",
+                "axis_of(size, kernel, s, p, p, 1, bool(ceil_mode))",
             ),
             "choices of the latest call in backward": (
                 "choice = np.empty(y.shape, np.int32)",
@@ -617,13 +635,27 @@ MUTANTS = [
                 "dy.sum(axis=0, dtype=np.result_type(dy, np.float64))",
             ),
             "y in the memory of the call before": (
-                "y = np.empty((len(x), len(w)), x.dtype)",
+                "y = memory.empty((len(x), len(w)), x.dtype)",
                 "y = linear.__dict__.setdefault("
                 "(len(x), len(w), x.dtype), np.empty((len(x), len(w)), x.dtype))",
             ),
             "db where there is no bias": (
                 "None if b is None else dy.sum(axis=0)",
                 "dy.sum(axis=0)",
+            ),
+        },
+    ),
+    *_mutants(
+        "linear",
+        "npkd.memory",
+        {
+            "memory handed out while somebody has it": (
+                "return np.frombuffer(lease, dtype).reshape(shape)",
+                "return np.frombuffer(memory, dtype).reshape(shape)",
+            ),
+            "memory handed out twice": (
+                "memory, _ = free.pop()",
+                "memory, _ = free[-1]",
             ),
         },
     ),
@@ -666,11 +698,11 @@ MUTANTS = [
                 "~(dy_rows[part].real <= 0)",
             ),
             "x is overwritten": (
-                "y = np.empty(x.shape, x.dtype)",
+                "y = memory.empty(x.shape, x.dtype)",
                 "y = x",
             ),
             "dy is overwritten": (
-                "dx = np.empty(x.shape, x.dtype)",
+                "dx = memory.empty(x.shape, x.dtype)",
                 "dx = dy",
             ),
         },
@@ -753,12 +785,12 @@ MUTANTS = [
                 "dx[-1] += 0",
             ),
             "nearest dx averaged": (
-                "return dy.reshape(n, c, height, f, width, f).sum(axis=(3, 5))",
-                "return dy.reshape(n, c, height, f, width, f).mean(axis=(3, 5))",
+                "np.ascontiguousarray(gather(columns, 3, gather(rows, 2, dy)))",
+                "gather(columns, 3, gather(rows, 2, dy)) / f**2",
             ),
             "nearest dx of the blocks' first cells": (
-                "return dy.reshape(n, c, height, f, width, f).sum(axis=(3, 5))",
-                "return dy[:, :, ::f, ::f].copy()",
+                "np.ascontiguousarray(gather(columns, 3, gather(rows, 2, dy)))",
+                "dy[:, :, ::f, ::f].copy()",
             ),
         },
     ),

@@ -50,6 +50,8 @@ def require_gradient(op: str, dy: np.ndarray, shape: tuple[int, ...], dtype: np.
 
 def pair(op: str, name: str, value: Pair, minimum: int) -> tuple[int, int]:
     """An int or a pair of ints (rows, columns) as a pair, each at least `minimum`."""
+    if type(value) is int and value >= minimum:
+        return value, value
     values = value if isinstance(value, tuple | list) else (value, value)
     integers = all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in values)
     if len(values) != 2 or not integers or min(values) < minimum:

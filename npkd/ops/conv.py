@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from npkd import threads
+from npkd import memory, threads
 from npkd.ops.contract import (
     Op,
     Pair,
@@ -12,7 +12,9 @@ from npkd.ops.contract import (
     require_axes,
     require_gradient,
 )
-from npkd.windows import Axis, Unfold
+from npkd.windows import Axis, Unfold, axis_of
+
+OUTPUTS_IN_A_COPY = 16  # that a patch's entry is multiplied for in the time of copying it
 
 
 def conv2d(
@@ -62,13 +64,14 @@ def conv2d(
     _require_shapes(x, w, b, groups)
     rows, columns = _axes(x, w, stride, padding, dilation)
     shape = (len(x), len(w), rows.output, columns.output)
-    y = np.empty(shape, x.dtype)
+    y = memory.empty(shape, x.dtype)
     w_rows = w.reshape(groups, len(w) // groups, -1)  # (G, O/G, C/G·kh·kw)
-    parts = threads.parts(len(x), work=w[0].size * y.size)
+    patches_size = w[0].size * len(x) * rows.output * columns.output
+    parts = threads.parts(len(x), work=patches_size * (len(w) + OUTPUTS_IN_A_COPY))
 
     def forward(part: slice) -> None:
         unfolding = Unfold.of_part(rows, columns, x, part)
-        run = np.empty((groups, len(w) // groups, unfolding.length), x.dtype)
+        run = memory.empty((groups, len(w) // groups, unfolding.length), x.dtype)
         for images in threads.slices(part, unfolding.images):
             patches = unfolding.unfold(x[images]).reshape(groups, -1, unfolding.length)
             np.matmul(w_rows, patches, out=run)  # Y = W X
@@ -84,26 +87,27 @@ def conv2d(
         dy: np.ndarray, need_dx: bool = True
     ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]:
         require_gradient("conv2d", dy, shape, x.dtype)
-        dx = np.empty(x.shape, x.dtype) if need_dx else None
+        dx = memory.empty(x.shape, x.dtype) if need_dx else None
 
         def part_of_backward(part: slice) -> tuple[np.ndarray, np.ndarray]:
-            dw_rows, db = np.zeros_like(w_rows), np.zeros(len(w), w.dtype)
+            dw_columns, db = np.zeros_like(w_rows.swapaxes(1, 2)), np.zeros(len(w), w.dtype)
             unfolding = Unfold.of_part(rows, columns, x, part)
-            run = np.empty((groups, len(w) // groups, unfolding.length), x.dtype)
+            run = memory.empty((groups, len(w) // groups, unfolding.length), x.dtype)
+            run[...] = 0
             for images in threads.slices(part, unfolding.images):
                 patches = unfolding.unfold(x[images]).reshape(groups, -1, unfolding.length)
                 unfolding.spread(dy[images], run)
-                dw_rows += run @ patches.swapaxes(1, 2)  # dW = dY Xᵀ
+                dw_columns += patches @ run.swapaxes(1, 2)  # dWᵀ = X dYᵀ, the faster of both
                 db += run.sum(axis=2).reshape(-1)
                 if dx is not None:
                     np.matmul(w_rows.swapaxes(1, 2), run, out=patches)  # dX = Wᵀ dY
                     unfolding.fold(patches, dx[images])
-            return dw_rows, db
+            return dw_columns.swapaxes(1, 2).reshape(w.shape), db
 
         partial_sums = threads.run(part_of_backward, parts)
         dw, db = np.zeros(w.shape, w.dtype), np.zeros(len(w), w.dtype)
         for part_dw, part_db in partial_sums:
-            dw += part_dw.reshape(w.shape)
+            dw += part_dw
             db += part_db
         return dx, dw, None if b is None else db
 
@@ -129,7 +133,7 @@ def _axes(
         totals = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
         before, after = [t // 2 for t in totals], [t - t // 2 for t in totals]
     rows, columns = (
-        Axis(*axis)
+        axis_of(*axis)
         for axis in zip(x.shape[2:], kernel, strides, before, after, dilations, strict=True)
     )
     if rows.output < 1 or columns.output < 1:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from npkd import threads
+from npkd import memory, threads
 from npkd.ops.contract import Op, require_arrays, require_axes, require_gradient
 
 
@@ -36,6 +36,9 @@ def flatten(x: np.ndarray) -> Op:
     return x.reshape(shape), backward
 
 
+ROWS_IN_A_READ = 8  # that a weight is multiplied with in the time that reading it takes
+
+
 def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> Op:
     """The affine map of each row, y = x wᵀ + b.
 
@@ -59,12 +62,13 @@ def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> Op:
     """
     require_arrays("linear", x=x, w=w, b=b, optional="b")
     _require_shapes(x, w, b)
-    y = np.empty((len(x), len(w)), x.dtype)
-    over_o = threads.parts(len(w), work=x.size * len(w))
-    over_i = threads.parts(x.shape[1], work=x.size * len(w))
+    y = memory.empty((len(x), len(w)), x.dtype)
+    work = w.size * max(0, len(x) - ROWS_IN_A_READ)
+    over_o = threads.parts(len(w), work, most=4)
+    over_i = threads.parts(x.shape[1], work, most=4)
 
     def forward(o: slice) -> None:
-        y[:, o] = x @ w[o].T  # (N, o)
+        y[:, o] = (w[o] @ x.T).T  # (N, o)
         if b is not None:
             y[:, o] += b[o]
 
@@ -74,8 +78,8 @@ def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> Op:
         dy: np.ndarray, need_dx: bool = True
     ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]:
         require_gradient("linear", dy, y.shape, x.dtype)
-        dx = np.empty(x.shape, x.dtype) if need_dx else None
-        dw = np.empty(w.shape, w.dtype)
+        dx = memory.empty(x.shape, x.dtype) if need_dx else None
+        dw = memory.empty(w.shape, w.dtype)
 
         def backward_w(o: slice) -> None:
             np.matmul(dy[:, o].T, x, out=dw[o])  # (o, I)

@@ -1,10 +1,11 @@
 """Average and max pooling of images."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
-from npkd import threads
+from npkd import memory, threads
 from npkd.ops.contract import (
     Op,
     Pair,
@@ -13,7 +14,7 @@ from npkd.ops.contract import (
     require_axes,
     require_gradient,
 )
-from npkd.windows import Axis
+from npkd.windows import Axis, axis_of, gather, scatter
 
 Index = tuple[slice, ...]
 
@@ -57,8 +58,7 @@ def avg_pool2d(
     """
     rows, columns = _axes("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
     if divisor_override is None:
-        padded = count_include_pad
-        divisor = np.outer(rows.cells(padded), columns.cells(padded)).astype(x.real.dtype)
+        divisor = _cells_of_windows(rows, columns, bool(count_include_pad)).astype(x.real.dtype)
     elif isinstance(divisor_override, int | np.integer) and divisor_override != 0:
         divisor = np.array(divisor_override, x.real.dtype)
     else:
@@ -66,37 +66,25 @@ def avg_pool2d(
             f"avg_pool2d: divisor_override is {divisor_override!r}, expected an integer, not 0"
         )
     shape = (*x.shape[:2], rows.output, columns.output)
-    y = np.empty(shape, x.dtype)
+    y = memory.empty(shape, x.dtype)
     parts = threads.parts(len(x), work=threads.MOVE * x.size)
 
     def forward(part: slice) -> None:
         for n in threads.cached(part, x[0].nbytes):
-            sums = np.zeros((*x[n].shape[:2], rows.output, x.shape[3]), x.dtype)
-            for i in range(rows.kernel):
-                windows, cells = rows.tap(i)
-                sums[:, :, windows] += x[n][:, :, cells]  # R X
-            y[n] = 0
-            for j in range(columns.kernel):
-                windows, cells = columns.tap(j)
-                y[n][..., windows] += sums[..., cells]  # (R X) Cᵀ
-            y[n] /= divisor
+            sums = gather(columns, 3, gather(rows, 2, x[n]))  # R X Cᵀ
+            np.divide(sums, divisor, out=y[n])
 
     threads.run(forward, parts)
 
     def backward(dy: np.ndarray) -> np.ndarray:
         require_gradient("avg_pool2d", dy, shape, x.dtype)
-        dx = np.zeros(x.shape, x.dtype)
+        dx = memory.empty(x.shape, x.dtype)
 
         def part_of_backward(part: slice) -> None:
             for n in threads.cached(part, x[0].nbytes):
-                mean = dy[n] / divisor
-                sums = np.zeros((*x[n].shape[:2], rows.output, x.shape[3]), x.dtype)
-                for j in range(columns.kernel):
-                    windows, cells = columns.tap(j)
-                    sums[..., cells] += mean[..., windows]  # (dy / D) C
-                for i in range(rows.kernel):
-                    windows, cells = rows.tap(i)
-                    dx[n][:, :, cells] += sums[:, :, windows]  # Rᵀ (…)
+                sums = np.empty((*dy[n].shape[:3], x.shape[3]), x.dtype)
+                scatter(columns, 3, dy[n] / divisor, sums)  # (dy / D) C
+                scatter(rows, 2, sums, dx[n])  # Rᵀ (dy / D) C
 
         threads.run(part_of_backward, parts)
         return dx
@@ -176,12 +164,18 @@ def max_pool2d(
     return y, backward
 
 
+@lru_cache(maxsize=100)
+def _cells_of_windows(rows: Axis, columns: Axis, padded: bool) -> np.ndarray:
+    """How many taps of each window lie on the image, or on it and its padding."""
+    return np.outer(rows.cells(padded), columns.cells(padded))
+
+
 def _taps(rows: Axis, columns: Axis) -> Iterator[tuple[int, tuple[Index, Index]]]:
     """Each tap i·kw + j in row-major order, with its windows and its cells as indices."""
     for i in range(rows.kernel):
-        row_windows, row_cells = rows.tap(i)
+        row_windows, row_cells = rows.taps[i]
         for j in range(columns.kernel):
-            column_windows, column_cells = columns.tap(j)
+            column_windows, column_cells = columns.taps[j]
             yield (
                 i * columns.kernel + j,
                 (
@@ -212,7 +206,7 @@ def _axes(
             f"{op}: padding is {padding}, expected at most half of the window {kernel_size}"
         )
     rows, columns = (
-        Axis(size, kernel, s, p, p, d, bool(ceil_mode))
+        axis_of(size, kernel, s, p, p, d, bool(ceil_mode))
         for size, kernel, s, p, d in zip(
             x.shape[2:], kernels, strides, paddings, dilations, strict=True
         )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from npkd.ops.contract import Op, positive_integer, require_arrays, require_axes, require_gradient
+from npkd.windows import axis_of, gather
 
 
 def upsample(x: np.ndarray, factor: int, mode: str = "nearest") -> Op:
@@ -46,7 +47,8 @@ def upsample(x: np.ndarray, factor: int, mode: str = "nearest") -> Op:
     def backward(dy: np.ndarray) -> np.ndarray:
         require_gradient("upsample", dy, y.shape, x.dtype)
         if mode == "nearest":
-            return dy.reshape(n, c, height, f, width, f).sum(axis=(3, 5))
+            rows, columns = (axis_of(size * f, f, f, 0, 0, 1) for size in (height, width))
+            return np.ascontiguousarray(gather(columns, 3, gather(rows, 2, dy)))
         return np.ascontiguousarray(
             _interpolate_adjoint(_interpolate_adjoint(dy, f, axis=3), f, axis=2)
         )
