@@ -1,30 +1,71 @@
-"""Time the document's two nets in npkd and, where it is installed, in PyTorch."""
+"""Measure npkd beside other frameworks, and print the ratios."""
 
 import argparse
-import importlib.util
 import json
 import os
 import platform
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from benchmarks.measure import measure
-from npkd import get_num_threads
+from benchmarks.frameworks import FRAMEWORKS, installed
+from benchmarks.parts import PARTS
+from npkd import __version__, get_num_threads
 
 
-def table(rows: list[dict], frameworks: list[str]) -> str:
-    """The rows as plain text."""
-    lines = [f"{'net':7}{'work':15}{'batch':>5}" + "".join(f"{f + ', ms':>14}" for f in frameworks)]
-    if "PyTorch" in frameworks:
-        lines[0] += f"{'PyTorch / npkd':>18}{'lowest to highest':>20}"
-    for row in rows:
-        line = f"{row['net']:7}{row['work']:15}{row['batch']:5}"
-        line += "".join(f"{row['median_ms'][framework]:14.2f}" for framework in frameworks)
-        if "ratio" in row:
-            ratio = row["ratio"]
-            line += f"{ratio['median']:18.2f}{ratio['lowest']:12.2f} to {ratio['highest']:4.2f}"
-        lines.append(line)
-    return "\n".join(lines)
+def main() -> None:
+    arguments = arguments_given()
+    names = measurable(arguments.parts or list(PARTS))
+    report: dict[str, Any] = {
+        "machine": machine(),
+        "versions": versions(names),
+        "threads": arguments.threads,
+        "rounds": arguments.rounds,
+        "parts": {},
+    }
+    print(heading(report))
+    print(f"This takes about {minutes(names, arguments.threads, arguments.rounds)}.", flush=True)
+    for name in names:
+        rows = measured(name, arguments.threads, arguments.rounds)
+        print(f"\n{name}: {PARTS[name].title}\n{PARTS[name].table(rows)}", flush=True)
+        report["parts"][name] = rows
+        if arguments.json:  # after each part, as some take long
+            arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def arguments_given() -> argparse.Namespace:
+    """The command line, checked."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure npkd, PyTorch, and JAX where it is installed, side by side, each in a "
+        "process of its own, in turn. Ratios are the framework's time over npkd's, round by round: "
+        "above 1 npkd is the faster. In brackets stand the lowest and the highest of the rounds.",
+    )
+    say = parser.add_argument
+    say("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (all of them)")
+    say(
+        "--threads",
+        type=positive_integer,
+        nargs="+",
+        default=sorted({1, get_num_threads()}),
+        metavar="N",
+        help="threads of each framework; nets and ops are measured at each N, the other "
+        "parts at the highest (default: 1, and as many as there are cores)",
+    )
+    say(
+        "--rounds",
+        type=positive_integer,
+        default=9,
+        metavar="N",
+        help="how often each framework has its turn (default: %(default)s)",
+    )
+    say("--json", type=Path, metavar="FILE", help="write all figures, of every round, to FILE")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.parts if name not in PARTS]
+    if unknown:
+        parser.error(f"PART is {unknown[0]!r}, expected some of {', '.join(PARTS)}")
+    return arguments
 
 
 def positive_integer(text: str) -> int:
@@ -33,55 +74,68 @@ def positive_integer(text: str) -> int:
     return int(text)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks",
-        description="Time training steps and forward passes of the document's two nets in npkd "
-        "and, where it is installed, in PyTorch, each in a process of its own, in turn.",
-    )
-    parser.add_argument(
-        "--threads",
-        type=positive_integer,
-        default=get_num_threads(),
-        metavar="N",
-        help="threads for each framework (default: the cores at hand, %(default)s)",
-    )
-    parser.add_argument(
-        "--rounds",
-        type=positive_integer,
-        default=9,
-        metavar="N",
-        help="how often each framework has its turn (default: %(default)s)",
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every round to FILE too")
-    arguments = parser.parse_args()
+def measurable(names: list[str]) -> list[str]:
+    """The parts that can be measured here; says what is missing."""
+    frameworks = dict.fromkeys(name for part in names for name in PARTS[part].frameworks)
+    for framework in frameworks:
+        if not installed(framework):
+            package = FRAMEWORKS[framework].package
+            print(f"{framework} is not installed, and left out: pip install {package}")
+    if not find_spec("threadpoolctl"):
+        print("threadpoolctl is not installed, so npkd leaves threads to BLAS: pip install it too")
+    return names
 
-    frameworks, versions = ["npkd"], {"Python": platform.python_version()}
-    versions["NumPy"] = version("numpy")
-    if importlib.util.find_spec("torch"):
-        frameworks.append("PyTorch")
-        versions["PyTorch"] = version("torch")
-    else:
-        print("PyTorch is not installed, so npkd stands alone: pip install 'npkd[frameworks]'")
+
+def machine() -> dict[str, Any]:
+    """The processor, its cores, and how busy they were before."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text().splitlines()
+        models = [line.split(": ")[1] for line in lines if line.startswith("model name")]
+        model = models[0] if models else model
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    if load > 0.5:
-        print(
-            f"The machine has other work (load {load:.1f}); where threads and cores are as many, "
-            "PyTorch's threads then wait for one another, and ratios flatter npkd"
+    return {"processor": model, "cores": os.cpu_count(), "load_before": load}
+
+
+def versions(parts: list[str]) -> dict[str, str]:
+    """Of all that takes part in these parts, by package."""
+    frameworks = [name for part in parts for name in PARTS[part].frameworks]
+    packages = ["numpy", "threadpoolctl", *(FRAMEWORKS[name].package for name in frameworks)]
+    numbers = {name: version(name) for name in packages if name != "npkd" and find_spec(name)}
+    return {"python": platform.python_version(), "npkd": __version__} | numbers
+
+
+def heading(report: dict[str, Any]) -> str:
+    """What was measured, and on what."""
+    machine, threads = report["machine"], " and ".join(map(str, report["threads"]))
+    lines = [
+        f"{machine['processor']}, {machine['cores']} cores, load {machine['load_before']:.1f}",
+        ", ".join(f"{name} {number}" for name, number in report["versions"].items()),
+        f"threads: {threads}; rounds: {report['rounds']}; float32",
+        "ratios: time / npkd's time, above 1 npkd is faster (lowest to highest of the rounds)",
+    ]
+    if machine["load_before"] > 0.5:
+        lines.append(
+            "The machine has other work; where threads and cores are as many, PyTorch's threads "
+            "then wait for one another, and ratios flatter npkd."
         )
-    rows = measure(frameworks, arguments.threads, arguments.rounds)
-    names = ", ".join(f"{name} {number}" for name, number in versions.items())
-    print(f"{names}; threads: {arguments.threads}, rounds: {arguments.rounds}, float32")
-    print(table(rows, frameworks))
-    if arguments.json:
-        report = {
-            "threads": arguments.threads,
-            "rounds": arguments.rounds,
-            "load_before": load,
-            "versions": versions,
-            "cells": rows,
-        }
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    return "\n".join(lines)
+
+
+def minutes(parts: list[str], threads: list[int], rounds: int) -> str:
+    """About how long these parts take."""
+    seconds = 0.0
+    for part in parts:
+        once, a_round = PARTS[part].seconds
+        seconds += (once + a_round * rounds) * (len(threads) if PARTS[part].each else 1)
+    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+
+
+def measured(part: str, threads: list[int], rounds: int) -> list[dict]:
+    """A part's rows, at each number of threads or at the highest."""
+    numbers = threads if PARTS[part].each else [max(threads)]
+    return [row for number in numbers for row in PARTS[part].measure(number, rounds)]
 
 
 if __name__ == "__main__":

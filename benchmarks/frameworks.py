@@ -1,48 +1,45 @@
 """The same work in each framework, as it runs in a process of that framework alone.
 
-    work = WORK["npkd"](threads)(cell)
-    work()      # one training step, or one forward pass
+    framework = FRAMEWORKS["npkd"](threads)     # once in a process
+    work = framework.work_of(cell)
+    work()                                      # one training step, one forward pass, …
 
 A training step is forward, half the squared distance to fixed targets as a mean over the batch,
-backward without the gradient by the images, and plain SGD. Arrays are float32.
+backward without the gradient by the images, and plain SGD. The forward pass of an operation is the
+one that training makes: it keeps what its backward pass needs.
 """
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import NamedTuple
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
 
-import numpy as np
+import npkd
+from benchmarks.cells import NETS, Cell, batch_of, gradient_of, op_of
+from npkd.threads import one_blas_thread
 
 LEARNING_RATE = 0.01
-for_life = ExitStack()  # of the process
+Work = Callable[[], object]
 
 
-class Cell(NamedTuple):
-    """One line of the table: `net` is "large" or "small", `work` "training step" or "forward"."""
+class Npkd:
+    """npkd, with BLAS held to one thread for as long as the process lives."""
 
-    net: str
-    work: str
-    batch: int
+    package = "npkd"
 
+    def __init__(self, threads: int):
+        npkd.set_num_threads(threads)
+        self.for_life = ExitStack()
+        self.for_life.enter_context(one_blas_thread())
 
-def batch_of(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
-    """Images (B, 3, H, H) and the targets (B, 10) of the net's outputs."""
-    rng = np.random.default_rng(0)
-    side = 32 if cell.net == "large" else 16
-    images = rng.standard_normal((cell.batch, 3, side, side), dtype=np.float32)
-    return images, rng.standard_normal((cell.batch, 10), dtype=np.float32)
+    def work_of(self, cell: Cell) -> Work:
+        """A net's or an operation's."""
+        return self._net(cell) if cell.subject in NETS else self._op(cell)
 
-
-def npkd(threads: int) -> Callable[[Cell], Callable[[], object]]:
-    """The work of a cell by npkd; BLAS is held to one thread as long as the process lives."""
-    import npkd
-    from npkd.threads import one_blas_thread
-
-    npkd.set_num_threads(threads)
-    for_life.enter_context(one_blas_thread())
-
-    def work_of(cell: Cell) -> Callable[[], object]:
-        network = {"large": npkd.LargeCNN, "small": npkd.SmallCNN}[cell.net](0)
+    def _net(self, cell: Cell) -> Work:
+        network = NETS[cell.subject](0)
         images, targets = batch_of(cell)
         sgd = npkd.SGD(LEARNING_RATE)
 
@@ -57,30 +54,60 @@ def npkd(threads: int) -> Callable[[Cell], Callable[[], object]]:
 
         return {"training step": training_step, "forward": forward}[cell.work]
 
-    return work_of
+    def _op(self, cell: Cell) -> Work:
+        op = op_of(cell)
+        forward = partial(getattr(npkd.ops, op.name), *op.arrays(cell.batch), **op.options)
+        y, backward = forward()
+        dy = gradient_of(y.shape)
+        without_dx = {} if op.need_dx else {"need_dx": False}
+
+        def both() -> None:
+            _, backward = forward()
+            backward(dy, **without_dx)
+
+        return {
+            "forward": forward,
+            "backward": partial(backward, dy, **without_dx),
+            "forward and backward": both,
+        }[cell.work]
 
 
-def pytorch(threads: int) -> Callable[[Cell], Callable[[], object]]:
-    """The work of a cell by PyTorch, eagerly, the forward pass in inference mode."""
-    import torch
+class NpkdWithBlasThreads(Npkd):
+    """npkd as it runs where threadpoolctl is missing: BLAS has threads of its own, npkd none."""
 
-    torch.set_num_threads(threads)
+    def __init__(self, threads: int):
+        npkd.threads.ThreadpoolController = None
+        super().__init__(threads)
 
-    def work_of(cell: Cell) -> Callable[[], object]:
-        channels1, channels2, side, hidden = {
-            "large": (32, 64, 32, 512),
-            "small": (16, 32, 16, 128),
-        }[cell.net]
+
+class PyTorch:
+    """PyTorch, eagerly, a net's forward pass in inference mode."""
+
+    package = "torch"
+
+    def __init__(self, threads: int):
+        import torch
+
+        self.torch = torch
+        torch.set_num_threads(threads)
+
+    def work_of(self, cell: Cell) -> Work:
+        """A net's or an operation's."""
+        return self._net(cell) if cell.subject in NETS else self._op(cell)
+
+    def _net(self, cell: Cell) -> Work:
+        torch, shape = self.torch, NETS[cell.subject]
+        first, second = shape.channels
         network = torch.nn.Sequential(
-            torch.nn.Conv2d(3, channels1, 3, padding=1),
+            torch.nn.Conv2d(3, first, 3, padding=1),
             torch.nn.ReLU(),
-            torch.nn.Conv2d(channels1, channels2, 3, padding=1),
+            torch.nn.Conv2d(first, second, 3, padding=1),
             torch.nn.ReLU(),
             torch.nn.AvgPool2d(2),
             torch.nn.Flatten(),
-            torch.nn.Linear(channels2 * (side // 2) ** 2, hidden),
+            torch.nn.Linear(second * (shape.size // 2) ** 2, shape.hidden),
             torch.nn.ReLU(),
-            torch.nn.Linear(hidden, 10),
+            torch.nn.Linear(shape.hidden, 10),
         )
         images, targets = map(torch.from_numpy, batch_of(cell))
         sgd = torch.optim.SGD(network.parameters(), LEARNING_RATE)
@@ -97,7 +124,91 @@ def pytorch(threads: int) -> Callable[[Cell], Callable[[], object]]:
 
         return {"training step": training_step, "forward": forward}[cell.work]
 
-    return work_of
+    def _op(self, cell: Cell) -> Work:
+        torch, op = self.torch, op_of(cell)
+        inputs = [torch.from_numpy(array).requires_grad_() for array in op.arrays(cell.batch)]
+        inputs[0].requires_grad_(op.need_dx)
+        wanted = [array for array in inputs if array.requires_grad]
+        forward = partial(self._function(op.name), *inputs, **op.options)
+        y = forward()
+        dy = torch.from_numpy(gradient_of(tuple(y.shape)))
+        return {
+            "forward": forward,
+            "backward": partial(torch.autograd.grad, y, wanted, dy, retain_graph=True),
+            "forward and backward": lambda: torch.autograd.grad(forward(), wanted, dy),
+        }[cell.work]
+
+    def _function(self, name: str) -> Callable[..., Any]:
+        """PyTorch's function of that name, taking npkd's arguments."""
+        functional = self.torch.nn.functional
+        other_arguments = {
+            "softmax": partial(functional.softmax, dim=-1),
+            "log_softmax": partial(functional.log_softmax, dim=-1),
+            "upsample": lambda x, factor, mode: functional.interpolate(
+                x, scale_factor=factor, mode=mode
+            ),
+            "pixel_shuffle": lambda x, factor: functional.pixel_shuffle(x, factor),
+        }
+        return other_arguments.get(name) or getattr(functional, name)
 
 
-WORK = {"npkd": npkd, "PyTorch": pytorch}
+class Jax:
+    """JAX, everything of a training step or forward pass compiled as one."""
+
+    package = "jax"
+
+    def __init__(self, threads: int):
+        if hasattr(os, "sched_setaffinity"):  # XLA starts a thread for each core that it may use
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+        import jax
+
+        self.jax = jax
+        self.forward = jax.jit(self._outputs)
+        self.training_step = jax.jit(self._updated, donate_argnums=0)
+        jax.devices()  # starts XLA
+
+    def work_of(self, cell: Cell) -> Work:
+        """A net's."""
+        jax = self.jax
+        start = NETS[cell.subject](0).params
+        params = {name: jax.numpy.array(theta) for name, theta in start.items()}
+        images, targets = map(jax.numpy.array, batch_of(cell))
+
+        def training_step() -> None:
+            nonlocal params
+            params, _ = jax.block_until_ready(self.training_step(params, images, targets))
+
+        def forward() -> None:
+            jax.block_until_ready(self.forward(params, images))
+
+        return {"training step": training_step, "forward": forward}[cell.work]
+
+    def _outputs(self, p: dict[str, Any], x: Any) -> Any:
+        jax, relu = self.jax, self.jax.nn.relu
+        for conv in ("conv1", "conv2"):
+            x = jax.lax.conv(x, p[f"{conv}.weight"], (1, 1), "SAME")
+            x = relu(x + p[f"{conv}.bias"][:, None, None])
+        windows = (1, 1, 2, 2)
+        x = jax.lax.reduce_window(x, 0.0, jax.lax.add, windows, windows, "VALID") / 4
+        x = relu(x.reshape(len(x), -1) @ p["fc1.weight"].T + p["fc1.bias"])
+        return x @ p["fc2.weight"].T + p["fc2.bias"]
+
+    def _updated(self, params: dict[str, Any], images: Any, targets: Any) -> Any:
+        def loss(params: dict[str, Any]) -> Any:
+            return 0.5 * ((self._outputs(params, images) - targets) ** 2).sum() / len(images)
+
+        value, grads = self.jax.value_and_grad(loss)(params)
+        return {name: theta - LEARNING_RATE * grads[name] for name, theta in params.items()}, value
+
+
+FRAMEWORKS: dict[str, Any] = {
+    "npkd": Npkd,
+    "npkd, BLAS threads": NpkdWithBlasThreads,
+    "PyTorch": PyTorch,
+    "JAX": Jax,
+}
+
+
+def installed(framework: str) -> bool:
+    """Whether a framework can be measured here."""
+    return find_spec(FRAMEWORKS[framework].package) is not None

@@ -8,74 +8,97 @@ ratios count, not the milliseconds.
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
+from typing import Any
 
-from benchmarks.frameworks import WORK, Cell
+from benchmarks.cells import Cell
+from benchmarks.frameworks import FRAMEWORKS, installed
 
-CELLS = [
-    Cell("large", "training step", 64),
-    Cell("small", "training step", 64),
-    Cell("large", "forward", 1),
-    Cell("large", "forward", 64),
-    Cell("small", "forward", 1),
-    Cell("small", "forward", 64),
-]
 SAMPLE_SECONDS = 0.3
 
-work_of: Callable[[Cell], Callable[[], object]]  # in a framework's process: how it does a cell
+this_framework: Any  # in a framework's process: the framework
 
 
-def measure(frameworks: list[str], threads: int, rounds: int) -> list[dict]:
-    """A row for each cell: its milliseconds by framework in each round, and what they come to."""
-    for library in ("OMP", "OPENBLAS", "MKL"):
-        os.environ[f"{library}_NUM_THREADS"] = str(threads)  # read as the processes start
-    processes = {
-        framework: ProcessPoolExecutor(1, get_context("spawn"), prepare, (framework, threads))
-        for framework in frameworks
-    }
-    milliseconds: dict = {cell: {framework: [] for framework in frameworks} for cell in CELLS}
+def in_turn(cells: Mapping[Cell, Sequence[str]], threads: int, rounds: int) -> list[dict]:
+    """A row for each cell: milliseconds by framework in each round, and what they come to.
+
+    cells: the frameworks that do each cell; those that are not installed are left out.
+    """
+    cells = {cell: list(filter(installed, names)) for cell, names in cells.items()}
+    milliseconds: dict = {cell: {name: [] for name in names} for cell, names in cells.items()}
+    at_work = dict.fromkeys(name for names in cells.values() for name in names)
+    processes = {name: process_of(name, threads) for name in at_work}
     for _ in range(rounds):
-        for cell in CELLS:
-            for framework, process in processes.items():
-                milliseconds[cell][framework].append(process.submit(sample, cell).result())
+        for cell, names in cells.items():
+            for name in names:
+                milliseconds[cell][name].append(processes[name].submit(sample, cell).result())
     for process in processes.values():
         process.shutdown()
-    return [cell._asdict() | summary(milliseconds[cell]) for cell in CELLS]
+    return [{"threads": threads} | cell._asdict() | summary(milliseconds[cell]) for cell in cells]
 
 
-def prepare(framework: str, threads: int) -> None:
+def process_of(framework: str, threads: int) -> ProcessPoolExecutor:
+    """A process that is the framework's, and has started."""
+    with threads_of_libraries(threads):
+        process = ProcessPoolExecutor(1, get_context("spawn"), start, (framework, threads))
+        process.submit(os.getpid).result()
+    return process
+
+
+@contextmanager
+def threads_of_libraries(threads: int) -> Iterator[None]:
+    """Tell the libraries of processes started meanwhile how many threads to have."""
+    before = dict(os.environ)
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ[f"{library}_NUM_THREADS"] = str(threads)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def start(framework: str, threads: int) -> None:
     """Make this process the framework's."""
-    global work_of
-    work_of = WORK[framework](threads)
+    global this_framework
+    this_framework = FRAMEWORKS[framework](threads)
 
 
 def sample(cell: Cell) -> float:
     """Milliseconds that the cell's work takes, the median over SAMPLE_SECONDS, after a warm-up."""
-    work = work_of(cell)
-    work()
+    work = this_framework.work_of(cell)
     work()
     times: list[float] = []
-    while sum(times) < SAMPLE_SECONDS or len(times) < 3:
-        start = time.perf_counter()
+    while sum(times) < SAMPLE_SECONDS:
+        clock = time.perf_counter()
         work()
-        times.append(time.perf_counter() - start)
+        times.append(time.perf_counter() - clock)
     return 1000 * statistics.median(times)
 
 
 def summary(milliseconds: dict[str, list[float]]) -> dict:
-    """Medians over the rounds, and PyTorch's time over npkd's: above 1, npkd is the faster."""
-    row: dict = {
+    """Medians over the rounds, and each framework's time over npkd's: above 1, npkd is faster."""
+    ours = milliseconds.get("npkd", [])
+    others = {name: times for name, times in milliseconds.items() if ours and name != "npkd"}
+    return {
         "rounds_ms": milliseconds,
         "median_ms": {name: statistics.median(times) for name, times in milliseconds.items()},
+        "ratio": {name: spread(quotients(times, ours)) for name, times in others.items()},
     }
-    if "PyTorch" in milliseconds:
-        pairs = zip(milliseconds["PyTorch"], milliseconds["npkd"], strict=True)
-        ratios = [theirs / ours for theirs, ours in pairs]
-        row["ratio"] = {
-            "median": statistics.median(ratios),
-            "lowest": min(ratios),
-            "highest": max(ratios),
-        }
-    return row
+
+
+def quotients(above: list[float], below: list[float]) -> list[float]:
+    """Round by round."""
+    return [a / b for a, b in zip(above, below, strict=True)]
+
+
+def spread(figures: list[float]) -> dict[str, float]:
+    """The median of what the rounds gave, and how far they lie apart."""
+    return {
+        "median": statistics.median(figures),
+        "lowest": min(figures),
+        "highest": max(figures),
+    }

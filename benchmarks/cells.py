@@ -1,0 +1,95 @@
+"""What is measured: the document's two nets, and single operations with their shapes.
+
+A cell is one piece of work that frameworks are timed at. Arrays are float32 and drawn from a fixed
+seed, so that every framework gets the same ones.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from npkd import LargeCNN, SmallCNN
+
+NETS = {"large": LargeCNN, "small": SmallCNN}
+LAYERS = ("conv1", "conv2", "fc1")  # those that are measured alone
+
+
+class Cell(NamedTuple):
+    """One line of a table.
+
+    subject: a key of NETS or of OPS. work: of a net "training step" or
+    "forward", of an operation "forward", "backward" or "forward and backward". batch: how many
+    images, or rows.
+    """
+
+    subject: str
+    work: str
+    batch: int
+
+
+class Op(NamedTuple):
+    """An operation of `npkd.ops`, by its name there, and what it is applied to.
+
+    image: the shape of x without the batch. options: the keyword arguments. weight: the shape of w,
+    where there is one; then there is a bias too. need_dx: whether backward gives the gradient by x.
+    """
+
+    name: str
+    image: tuple[int, ...]
+    options: dict[str, Any]
+    weight: tuple[int, ...] = ()
+    need_dx: bool = True
+
+    def arrays(self, batch: int) -> list[np.ndarray]:
+        """x, and w and b if there are any."""
+        rng = np.random.default_rng(0)
+        shapes = [(batch, *self.image)]
+        if self.weight:
+            shapes += [self.weight, self.weight[:1]]
+        return [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
+
+
+def _layers_with_weights(net: str) -> dict[str, Op]:
+    """The convolutions and the first linear layer of a net; nobody asks for dx of its images."""
+    size, (first, second), hidden = NETS[net].size, NETS[net].channels, NETS[net].hidden
+    inputs = second * (size // 2) ** 2
+    around = {"padding": 1}
+    ops = (
+        Op("conv2d", (3, size, size), around, (first, 3, 3, 3), need_dx=False),
+        Op("conv2d", (first, size, size), around, (second, first, 3, 3)),
+        Op("linear", (inputs,), {}, (hidden, inputs)),
+    )
+    return {f"{layer}, {net}": op for layer, op in zip(LAYERS, ops, strict=True)}
+
+
+# The operations of the large net at its sizes, and what brings x_low back to that size.
+OPS = {
+    **_layers_with_weights("large"),
+    **_layers_with_weights("small"),
+    "relu": Op("relu", (64, 32, 32), {}),
+    "avg_pool2d": Op("avg_pool2d", (64, 32, 32), {"kernel_size": 2}),
+    "max_pool2d": Op("max_pool2d", (64, 32, 32), {"kernel_size": 2}),
+    "softmax": Op("softmax", (10,), {}),
+    "log_softmax": Op("log_softmax", (10,), {}),
+    "upsample, nearest": Op("upsample", (3, 16, 16), {"factor": 2, "mode": "nearest"}),
+    "upsample, bilinear": Op("upsample", (3, 16, 16), {"factor": 2, "mode": "bilinear"}),
+    "pixel_shuffle": Op("pixel_shuffle", (12, 16, 16), {"factor": 2}),
+}
+
+
+def op_of(cell: Cell) -> Op:
+    """The operation that a cell is about."""
+    return OPS[cell.subject]
+
+
+def batch_of(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
+    """Images (B, 3, H, H) for a net, and the targets (B, 10) of its outputs."""
+    rng = np.random.default_rng(0)
+    side = NETS[cell.subject].size
+    images = rng.standard_normal((cell.batch, 3, side, side), dtype=np.float32)
+    return images, rng.standard_normal((cell.batch, 10), dtype=np.float32)
+
+
+def gradient_of(shape: tuple[int, ...]) -> np.ndarray:
+    """An upstream gradient dy for outputs of this shape."""
+    return np.random.default_rng(1).standard_normal(shape, dtype=np.float32)

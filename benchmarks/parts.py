@@ -1,0 +1,55 @@
+"""The parts of the benchmark: from cells to rows of figures.
+
+A part is measured at a number of threads, in so many rounds, and gives rows, each a dict as it
+stands in the JSON file.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from benchmarks import tables
+from benchmarks.cells import (
+    NETS,
+    OPS,
+    Cell,
+)
+from benchmarks.measure import in_turn
+
+BOTH = ("npkd", "PyTorch")
+NET_FRAMEWORKS = ("npkd", "npkd, BLAS threads", "PyTorch", "JAX")
+
+LARGE_STEPS = [Cell("large", "training step", batch) for batch in (64, 128)]
+STEPS = [*LARGE_STEPS, *(Cell("small", "training step", batch) for batch in (64, 128))]
+FORWARDS = [Cell(net, "forward", batch) for net in NETS for batch in (1, 64, 128)]
+
+
+def nets(threads: int, rounds: int) -> list[dict]:
+    """Training steps and forward passes of the document's two nets."""
+    return in_turn(dict.fromkeys([*STEPS, *FORWARDS], NET_FRAMEWORKS), threads, rounds)
+
+
+def ops(threads: int, rounds: int) -> list[dict]:
+    """Each operation alone, forward and backward."""
+    cells = [Cell(op, work, 64) for op in OPS for work in ("forward", "backward")]
+    return in_turn(dict.fromkeys(cells, BOTH), threads, rounds)
+
+
+class Part(NamedTuple):
+    """A part by what it is called, how it is measured, and how its rows become text.
+
+    seconds: about how long it takes, once and for each round. each: whether it is measured at each
+    number of threads, or at the highest only.
+    """
+
+    title: str
+    measure: Callable[[int, int], list[dict]]
+    table: Callable[[list[dict]], str]
+    frameworks: tuple[str, ...]
+    seconds: tuple[float, float]
+    each: bool = False
+
+
+PARTS = {
+    "nets": Part("the document's two nets", nets, tables.ratios, NET_FRAMEWORKS, (10, 30), True),
+    "ops": Part("operations alone", ops, tables.ratios, BOTH, (5, 22), True),
+}

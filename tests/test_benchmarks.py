@@ -1,0 +1,87 @@
+"""The pure parts of the benchmark: what is counted, and how figures become tables."""
+
+import numpy as np
+import pytest
+
+from benchmarks import measure, tables
+from benchmarks.__main__ import heading, minutes
+from benchmarks.cells import OPS, Cell
+from benchmarks.frameworks import FRAMEWORKS, Npkd
+from benchmarks.parts import PARTS
+
+
+def row(subject="large", work="training step", batch=64, threads=2, **times):
+    """A row whose frameworks took these milliseconds, npkd's 10 and 20 if not given."""
+    times = {"npkd": [10.0, 20.0]} | times
+    cell = Cell(subject, work, batch)
+    return {"threads": threads} | cell._asdict() | measure.summary(times)
+
+
+@pytest.mark.parametrize("subject", OPS)
+@pytest.mark.parametrize("work", ["forward", "backward", "forward and backward"])
+def test_npkd_does_every_operation(subject, work):
+    framework = object.__new__(Npkd)  # a new one would hold BLAS to one thread from now on
+    framework.work_of(Cell(subject, work, 2))()
+
+
+def test_pytorch_does_the_same_operations():
+    torch = pytest.importorskip("torch")
+    framework = FRAMEWORKS["PyTorch"](torch.get_num_threads())
+    ours = object.__new__(Npkd)
+    for subject in OPS:
+        forward, backward = Cell(subject, "forward", 2), Cell(subject, "backward", 2)
+        y, _ = ours.work_of(forward)()
+        np.testing.assert_allclose(framework.work_of(forward)().detach(), y, rtol=1e-3, atol=1e-3)
+        gradients = ours.work_of(backward)()
+        gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+        given = [gradient for gradient in gradients if gradient is not None]
+        for theirs, gradient in zip(framework.work_of(backward)(), given, strict=True):
+            np.testing.assert_allclose(theirs, gradient, rtol=1e-3, atol=1e-2)
+
+
+def test_a_ratio_is_taken_round_by_round_and_above_1_where_npkd_is_faster():
+    ratio = row(PyTorch=[20.0, 10.0])["ratio"]["PyTorch"]
+    assert ratio == {"median": 1.25, "lowest": 0.5, "highest": 2.0}
+
+
+def test_the_table_of_ratios_has_a_column_for_each_framework_and_a_dash_where_one_is_missing():
+    rows = [row(PyTorch=[20.0, 40.0], JAX=[5.0, 10.0]), row(batch=128, PyTorch=[10.0, 20.0])]
+    head, rule, first, second = tables.ratios(rows).splitlines()
+    assert head.split()[-2:] == ["PyTorch", "JAX"]
+    assert len({len(line) for line in (head, rule, first, second)}) == 1
+    assert "15.000  2.00 (2.00 to 2.00)  0.50 (0.50 to 0.50)" in first
+    assert second.split()[-1] == "–"
+
+
+def test_npkd_stands_alone_where_nothing_else_is_installed():
+    rows = [row()]
+    assert tables.ratios(rows).splitlines()[0].endswith("npkd, ms")
+
+
+def test_a_plain_run_says_how_long_it_takes_by_rounds_and_threads():
+    once, a_round = PARTS["nets"].seconds
+    assert minutes(["nets"], [1], 1) == f"{once + a_round:.0f} seconds"
+    assert minutes(["nets"], [1, 2], 9) == f"{2 * (once + 9 * a_round) / 60:.0f} minutes"
+
+
+@pytest.fixture
+def report():
+    nets = [row(threads=n, PyTorch=[20.0, 10.0], JAX=[30.0, 30.0]) for n in (1, 2)]
+    ops = [row("relu", work, PyTorch=[5.0, 5.0]) for work in ("forward", "backward")]
+    scaling = [row(batch=batch, PyTorch=[20.0, 10.0]) for batch in (16, 32)]
+    return {
+        "machine": {"processor": "A processor", "cores": 2, "load_before": 1.5},
+        "versions": {"python": "3.11", "npkd": "0.1.0"},
+        "threads": [1, 2],
+        "rounds": 2,
+        "parts": {"nets": nets, "ops": ops, "scaling": scaling, "gradcheck": []},
+    }
+
+
+def test_the_heading_names_machine_and_versions_and_warns_of_other_work(report):
+    text = heading(report)
+    for what in ("A processor, 2 cores, load 1.5", "npkd 0.1.0", "threads: 1 and 2; rounds: 2"):
+        assert what in text
+    assert "other work" in text
+    report["machine"]["load_before"] = 0.1
+    assert "other work" not in heading(report)
