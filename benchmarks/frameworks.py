@@ -201,11 +201,65 @@ class Jax:
         return {name: theta - LEARNING_RATE * grads[name] for name, theta in params.items()}, value
 
 
+class MyGrad:
+    """A convolution by MyGrad, whose NumPy code lets BLAS have threads of its own."""
+
+    package = "mygrad"
+
+    def __init__(self, threads: int):
+        import mygrad
+        from mygrad.nnet.layers import conv_nd
+
+        self.tensor, self.conv_nd = mygrad.tensor, conv_nd
+
+    def work_of(self, cell: Cell) -> Work:
+        """A convolution's, "forward" or "forward and backward"."""
+        op = op_of(cell)
+        x, w, b = map(self.tensor, op.arrays(cell.batch))
+
+        def forward() -> Any:
+            return self.conv_nd(x, w, stride=1, **op.options) + b.reshape(-1, 1, 1)
+
+        dy = gradient_of(forward().shape)
+        return {
+            "forward": forward,
+            "forward and backward": lambda: forward().backward(dy),
+        }[cell.work]
+
+
+class Onnx:
+    """A convolution by the reference evaluator of ONNX, in NumPy; it has no backward pass."""
+
+    package = "onnx"
+
+    def __init__(self, threads: int):
+        import onnx
+        from onnx.reference import ReferenceEvaluator
+
+        self.onnx, self.evaluator = onnx, ReferenceEvaluator
+
+    def work_of(self, cell: Cell) -> Work:
+        """A convolution's, "forward"."""
+        op, helper = op_of(cell), self.onnx.helper
+        inputs = dict(zip("xwb", op.arrays(cell.batch), strict=True))
+        node = helper.make_node("Conv", list(inputs), ["y"], pads=[op.options["padding"]] * 4)
+        float32 = self.onnx.TensorProto.FLOAT
+        graph = helper.make_graph(
+            [node],
+            "convolution",
+            [helper.make_tensor_value_info(name, float32, a.shape) for name, a in inputs.items()],
+            [helper.make_tensor_value_info("y", float32, None)],
+        )
+        return partial(self.evaluator(helper.make_model(graph)).run, None, inputs)
+
+
 FRAMEWORKS: dict[str, Any] = {
     "npkd": Npkd,
     "npkd, BLAS threads": NpkdWithBlasThreads,
     "PyTorch": PyTorch,
     "JAX": Jax,
+    "MyGrad": MyGrad,
+    "ONNX": Onnx,
 }
 
 

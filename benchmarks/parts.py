@@ -17,6 +17,7 @@ from benchmarks.measure import in_turn
 
 BOTH = ("npkd", "PyTorch")
 NET_FRAMEWORKS = ("npkd", "npkd, BLAS threads", "PyTorch", "JAX")
+CONVOLUTION_FRAMEWORKS = (*BOTH, "MyGrad", "ONNX")
 
 LARGE_STEPS = [Cell("large", "training step", batch) for batch in (64, 128)]
 STEPS = [*LARGE_STEPS, *(Cell("small", "training step", batch) for batch in (64, 128))]
@@ -32,6 +33,15 @@ def ops(threads: int, rounds: int) -> list[dict]:
     """Each operation alone, forward and backward."""
     cells = [Cell(op, work, 64) for op in OPS for work in ("forward", "backward")]
     return in_turn(dict.fromkeys(cells, BOTH), threads, rounds)
+
+
+def convolution(threads: int, rounds: int) -> list[dict]:
+    """The large net's second convolution in other code that runs on NumPy."""
+    cells = {
+        Cell("conv2, large", "forward", 64): CONVOLUTION_FRAMEWORKS,
+        Cell("conv2, large", "forward and backward", 64): (*BOTH, "MyGrad"),
+    }
+    return in_turn(cells, threads, rounds)
 
 
 class Part(NamedTuple):
@@ -52,4 +62,5 @@ class Part(NamedTuple):
 PARTS = {
     "nets": Part("the document's two nets", nets, tables.ratios, NET_FRAMEWORKS, (10, 30), True),
     "ops": Part("operations alone", ops, tables.ratios, BOTH, (5, 22), True),
+    "convolution": Part("on NumPy", convolution, tables.ratios, CONVOLUTION_FRAMEWORKS, (5, 5)),
 }
