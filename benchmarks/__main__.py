@@ -50,7 +50,7 @@ def arguments_given() -> argparse.Namespace:
         nargs="+",
         default=sorted({1, get_num_threads()}),
         metavar="N",
-        help="threads of each framework; nets and ops are measured at each N, the other "
+        help="threads of each framework; nets, ops and rate are measured at each N, the other "
         "parts at the highest (default: 1, and as many as there are cores)",
     )
     say(

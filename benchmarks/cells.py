@@ -4,6 +4,7 @@ A cell is one piece of work that frameworks are timed at. Arrays are float32 and
 seed, so that every framework gets the same ones.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,13 +12,15 @@ import numpy as np
 from npkd import LargeCNN, SmallCNN
 
 NETS = {"large": LargeCNN, "small": SmallCNN}
+MATRIX_PRODUCT = "matrix product"
+SIDE_OF_MATRICES = 2048
 LAYERS = ("conv1", "conv2", "fc1")  # those that are measured alone
 
 
 class Cell(NamedTuple):
     """One line of a table.
 
-    subject: a key of NETS or of OPS. work: of a net "training step" or
+    subject: a key of NETS or of OPS, or MATRIX_PRODUCT. work: of a net "training step" or
     "forward", of an operation "forward", "backward" or "forward and backward". batch: how many
     images, or rows.
     """
@@ -93,3 +96,20 @@ def batch_of(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
 def gradient_of(shape: tuple[int, ...]) -> np.ndarray:
     """An upstream gradient dy for outputs of this shape."""
     return np.random.default_rng(1).standard_normal(shape, dtype=np.float32)
+
+
+def operations_of_a_step(net: str, batch: int) -> int:
+    """Floating point operations of a training step: two for each multiply-add.
+
+    Forward, the gradient by the weights and the gradient by the inputs take as many multiply-adds
+    each; the first layer's inputs are the images, which need no gradient. Biases, ReLU, pooling,
+    the loss and SGD count nothing.
+
+    Counted from shapes, as `Network.macs` would need a network: this process has to stay small
+    (see `measure.peak_so_far`).
+    """
+    pixels, hidden = NETS[net].size ** 2, NETS[net].hidden
+    conv1, conv2, fc1 = (math.prod(OPS[f"{layer}, {net}"].weight) for layer in LAYERS)
+    first = pixels * conv1
+    every = first + pixels * conv2 + fc1 + 10 * hidden
+    return 2 * batch * (3 * every - first)

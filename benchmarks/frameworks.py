@@ -16,8 +16,10 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+
 import npkd
-from benchmarks.cells import NETS, Cell, batch_of, gradient_of, op_of
+from benchmarks.cells import NETS, SIDE_OF_MATRICES, Cell, batch_of, gradient_of, op_of
 from npkd.threads import one_blas_thread
 
 LEARNING_RATE = 0.01
@@ -253,6 +255,21 @@ class Onnx:
         return partial(self.evaluator(helper.make_model(graph)).run, None, inputs)
 
 
+class NumPy:
+    """The matrix product of float32 matrices by NumPy's BLAS, with threads of its own."""
+
+    package = "numpy"
+
+    def __init__(self, threads: int):
+        rng = np.random.default_rng(0)
+        shape = (2, SIDE_OF_MATRICES, SIDE_OF_MATRICES)
+        self.a, self.b = rng.standard_normal(shape, dtype=np.float32)
+
+    def work_of(self, cell: Cell) -> Work:
+        """Of MATRIX_PRODUCT."""
+        return lambda: self.a @ self.b
+
+
 FRAMEWORKS: dict[str, Any] = {
     "npkd": Npkd,
     "npkd, BLAS threads": NpkdWithBlasThreads,
@@ -260,6 +277,7 @@ FRAMEWORKS: dict[str, Any] = {
     "JAX": Jax,
     "MyGrad": MyGrad,
     "ONNX": Onnx,
+    "NumPy": NumPy,
 }
 
 

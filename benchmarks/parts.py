@@ -9,11 +9,14 @@ from typing import NamedTuple
 
 from benchmarks import tables
 from benchmarks.cells import (
+    MATRIX_PRODUCT,
     NETS,
     OPS,
+    SIDE_OF_MATRICES,
     Cell,
+    operations_of_a_step,
 )
-from benchmarks.measure import in_turn
+from benchmarks.measure import in_turn, quotients, spread
 
 BOTH = ("npkd", "PyTorch")
 NET_FRAMEWORKS = ("npkd", "npkd, BLAS threads", "PyTorch", "JAX")
@@ -33,6 +36,20 @@ def ops(threads: int, rounds: int) -> list[dict]:
     """Each operation alone, forward and backward."""
     cells = [Cell(op, work, 64) for op in OPS for work in ("forward", "backward")]
     return in_turn(dict.fromkeys(cells, BOTH), threads, rounds)
+
+
+def rate(threads: int, rounds: int) -> list[dict]:
+    """Training steps, with the share of BLAS's rate that they reach, round by round."""
+    product = Cell(MATRIX_PRODUCT, "forward", SIDE_OF_MATRICES)
+    blas, *steps = in_turn({product: ("NumPy",), **dict.fromkeys(STEPS, BOTH)}, threads, rounds)
+    blas_rates = [2 * SIDE_OF_MATRICES**3 / ms / 1e6 for ms in blas["rounds_ms"]["NumPy"]]
+    for row in steps:
+        operations = operations_of_a_step(row["subject"], row["batch"])
+        row |= {"gflop": operations / 1e9, "blas_gflops": spread(blas_rates), "share": {}}
+        for name, milliseconds in row["rounds_ms"].items():
+            rates = [operations / ms / 1e6 for ms in milliseconds]
+            row["share"][name] = spread(quotients(rates, blas_rates))
+    return steps
 
 
 def convolution(threads: int, rounds: int) -> list[dict]:
@@ -62,5 +79,6 @@ class Part(NamedTuple):
 PARTS = {
     "nets": Part("the document's two nets", nets, tables.ratios, NET_FRAMEWORKS, (10, 30), True),
     "ops": Part("operations alone", ops, tables.ratios, BOTH, (5, 22), True),
+    "rate": Part("share of BLAS's rate", rate, tables.shares, BOTH, (5, 8), True),
     "convolution": Part("on NumPy", convolution, tables.ratios, CONVOLUTION_FRAMEWORKS, (5, 5)),
 }

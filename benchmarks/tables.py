@@ -17,6 +17,23 @@ def ratios(rows: list[dict]) -> str:
     )
 
 
+def shares(rows: list[dict]) -> str:
+    """Of the rate at which BLAS multiplies large matrices, the share that training steps reach."""
+    names = list(rows[0]["share"])
+    return aligned(
+        [*CELL, "GFLOP", "BLAS, GFLOP/s", *(f"{name}, %" for name in names)],
+        [
+            [
+                *cell(row),
+                f"{row['gflop']:.2f}",
+                with_spread(row["blas_gflops"], digits=0),
+                *(with_spread(row["share"][name], scale=100, digits=0) for name in names),
+            ]
+            for row in rows
+        ],
+    )
+
+
 CELL = ["subject", "work", "batch", "threads"]
 
 

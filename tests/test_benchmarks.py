@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks import measure, tables
 from benchmarks.__main__ import heading, minutes
-from benchmarks.cells import OPS, Cell
+from benchmarks.cells import NETS, OPS, Cell, operations_of_a_step
 from benchmarks.frameworks import FRAMEWORKS, Npkd
 from benchmarks.parts import PARTS
 
@@ -15,6 +15,18 @@ def row(subject="large", work="training step", batch=64, threads=2, **times):
     times = {"npkd": [10.0, 20.0]} | times
     cell = Cell(subject, work, batch)
     return {"threads": threads} | cell._asdict() | measure.summary(times)
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_a_step_is_three_times_the_forward_pass_less_the_gradient_by_the_images(net):
+    network = NETS[net](0)
+    outputs, _ = network.features(np.zeros((1, *network.image_shape), np.float32), ["conv1"])
+    by_images = network.layers["conv1"].macs(outputs["conv1"].shape)
+    assert operations_of_a_step(net, 5) == 2 * 5 * (3 * network.macs() - by_images)
+
+
+def test_the_large_nets_step_at_64_takes_10_7_gflop():
+    assert operations_of_a_step("large", 64) == pytest.approx(10.7e9, rel=1e-3)
 
 
 @pytest.mark.parametrize("subject", OPS)
@@ -44,6 +56,12 @@ def test_a_ratio_is_taken_round_by_round_and_above_1_where_npkd_is_faster():
     assert ratio == {"median": 1.25, "lowest": 0.5, "highest": 2.0}
 
 
+def test_without_npkd_there_are_medians_and_no_ratios():
+    summary = measure.summary({"NumPy": [1.0, 2.0, 6.0]})
+    assert summary["median_ms"] == {"NumPy": 2.0}
+    assert summary["ratio"] == {}
+
+
 def test_the_table_of_ratios_has_a_column_for_each_framework_and_a_dash_where_one_is_missing():
     rows = [row(PyTorch=[20.0, 40.0], JAX=[5.0, 10.0]), row(batch=128, PyTorch=[10.0, 20.0])]
     head, rule, first, second = tables.ratios(rows).splitlines()
@@ -56,6 +74,12 @@ def test_the_table_of_ratios_has_a_column_for_each_framework_and_a_dash_where_on
 def test_npkd_stands_alone_where_nothing_else_is_installed():
     rows = [row()]
     assert tables.ratios(rows).splitlines()[0].endswith("npkd, ms")
+
+
+def test_the_table_of_shares_is_in_per_cent():
+    share = {"npkd": measure.spread([0.5, 0.25])}
+    rows = [row() | {"gflop": 10.7, "blas_gflops": measure.spread([100.0]), "share": share}]
+    assert "10.70  100 (100 to 100)  38 (25 to 50)" in tables.shares(rows)
 
 
 def test_a_plain_run_says_how_long_it_takes_by_rounds_and_threads():
