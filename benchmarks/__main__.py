@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.frameworks import FRAMEWORKS, installed
+from benchmarks.measure import resource
 from benchmarks.parts import PARTS
 from npkd import __version__, get_num_threads
 
@@ -76,6 +77,9 @@ def positive_integer(text: str) -> int:
 
 def measurable(names: list[str]) -> list[str]:
     """The parts that can be measured here; says what is missing."""
+    if "memory" in names and resource is None:
+        print("memory is left out: this system does not tell a process's peak")
+        names = [name for name in names if name != "memory"]
     frameworks = dict.fromkeys(name for part in names for name in PARTS[part].frameworks)
     for framework in frameworks:
         if not installed(framework):

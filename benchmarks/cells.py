@@ -15,6 +15,7 @@ NETS = {"large": LargeCNN, "small": SmallCNN}
 MATRIX_PRODUCT = "matrix product"
 SIDE_OF_MATRICES = 2048
 LAYERS = ("conv1", "conv2", "fc1")  # those that are measured alone
+SIDES = (16, 32, 64, 128, 256)  # of the images that a convolution is scaled over
 
 
 class Cell(NamedTuple):
@@ -78,11 +79,15 @@ OPS = {
     "upsample, bilinear": Op("upsample", (3, 16, 16), {"factor": 2, "mode": "bilinear"}),
     "pixel_shuffle": Op("pixel_shuffle", (12, 16, 16), {"factor": 2}),
 }
+SCALED_CONVOLUTIONS = {
+    f"conv2d, side {side}": Op("conv2d", (16, side, side), {"padding": 1}, (32, 16, 3, 3))
+    for side in SIDES
+}
 
 
 def op_of(cell: Cell) -> Op:
     """The operation that a cell is about."""
-    return OPS[cell.subject]
+    return (OPS | SCALED_CONVOLUTIONS)[cell.subject]
 
 
 def batch_of(cell: Cell) -> tuple[np.ndarray, np.ndarray]:

@@ -2,11 +2,12 @@
 
 They take turns, npkd, PyTorch, npkd, PyTorch, … on each cell, so that whatever else the machine
 does falls on both. Times are medians over the rounds, and ratios are taken round by round: the
-ratios count, not the milliseconds.
+ratios count, not the milliseconds. Peak memory is that of a fresh process each.
 """
 
 import os
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +18,13 @@ from typing import Any
 from benchmarks.cells import Cell
 from benchmarks.frameworks import FRAMEWORKS, installed
 
+try:
+    import resource
+except ImportError:  # not on every system
+    resource = None  # type: ignore[assignment]
+
 SAMPLE_SECONDS = 0.3
+STEPS_FOR_MEMORY = 5
 
 this_framework: Any  # in a framework's process: the framework
 
@@ -38,6 +45,15 @@ def in_turn(cells: Mapping[Cell, Sequence[str]], threads: int, rounds: int) -> l
     for process in processes.values():
         process.shutdown()
     return [{"threads": threads} | cell._asdict() | summary(milliseconds[cell]) for cell in cells]
+
+
+def peak_memory(cell: Cell, frameworks: Sequence[str], threads: int) -> dict[str, dict[str, int]]:
+    """Bytes by framework: the peak, and how much of it came after the imports."""
+    memory = {}
+    for name in filter(installed, frameworks):
+        with process_of(name, threads) as process:
+            memory[name] = process.submit(peak_of, cell).result()
+    return memory
 
 
 def process_of(framework: str, threads: int) -> ProcessPoolExecutor:
@@ -77,6 +93,26 @@ def sample(cell: Cell) -> float:
         work()
         times.append(time.perf_counter() - clock)
     return 1000 * statistics.median(times)
+
+
+def peak_of(cell: Cell) -> dict[str, int]:
+    """Bytes at this process's peak when it has done the cell's work some times."""
+    imported = peak_so_far()
+    work = this_framework.work_of(cell)
+    for _ in range(STEPS_FOR_MEMORY):
+        work()
+    peak = peak_so_far()
+    return {"peak": peak, "after_imports": peak - imported}
+
+
+def peak_so_far() -> int:
+    """Bytes of resident memory at this process's peak until now.
+
+    Linux counts from its parent's memory on, so that a parent has to be smaller than its children
+    are after their imports: ours imports no framework but npkd.
+    """
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def summary(milliseconds: dict[str, list[float]]) -> dict:

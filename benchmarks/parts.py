@@ -12,19 +12,25 @@ from benchmarks.cells import (
     MATRIX_PRODUCT,
     NETS,
     OPS,
+    SCALED_CONVOLUTIONS,
     SIDE_OF_MATRICES,
     Cell,
     operations_of_a_step,
 )
-from benchmarks.measure import in_turn, quotients, spread
+from benchmarks.measure import in_turn, peak_memory, quotients, resource, spread
 
 BOTH = ("npkd", "PyTorch")
 NET_FRAMEWORKS = ("npkd", "npkd, BLAS threads", "PyTorch", "JAX")
+MEMORY_FRAMEWORKS = ("npkd", "PyTorch", "JAX")
 CONVOLUTION_FRAMEWORKS = (*BOTH, "MyGrad", "ONNX")
 
 LARGE_STEPS = [Cell("large", "training step", batch) for batch in (64, 128)]
 STEPS = [*LARGE_STEPS, *(Cell("small", "training step", batch) for batch in (64, 128))]
 FORWARDS = [Cell(net, "forward", batch) for net in NETS for batch in (1, 64, 128)]
+SCALED = [
+    *(Cell("large", "training step", batch) for batch in (16, 32, 64, 128, 256, 512)),
+    *(Cell(subject, "forward and backward", 8) for subject in SCALED_CONVOLUTIONS),
+]
 
 
 def nets(threads: int, rounds: int) -> list[dict]:
@@ -50,6 +56,25 @@ def rate(threads: int, rounds: int) -> list[dict]:
             rates = [operations / ms / 1e6 for ms in milliseconds]
             row["share"][name] = spread(quotients(rates, blas_rates))
     return steps
+
+
+def memory(threads: int, rounds: int) -> list[dict]:
+    """Peak memory of training the large net; one round tells it."""
+    return [
+        {"threads": threads}
+        | cell._asdict()
+        | {"memory": peak_memory(cell, MEMORY_FRAMEWORKS, threads)}
+        for cell in LARGE_STEPS
+    ]
+
+
+def scaling(threads: int, rounds: int) -> list[dict]:
+    """Time and peak memory by the batch and by the side of images."""
+    rows = in_turn(dict.fromkeys(SCALED, BOTH), threads, rounds)
+    if resource:
+        for cell, row in zip(SCALED, rows, strict=True):
+            row["memory"] = peak_memory(cell, BOTH, threads)
+    return rows
 
 
 def convolution(threads: int, rounds: int) -> list[dict]:
@@ -80,5 +105,7 @@ PARTS = {
     "nets": Part("the document's two nets", nets, tables.ratios, NET_FRAMEWORKS, (10, 30), True),
     "ops": Part("operations alone", ops, tables.ratios, BOTH, (5, 22), True),
     "rate": Part("share of BLAS's rate", rate, tables.shares, BOTH, (5, 8), True),
+    "memory": Part("peak memory", memory, tables.memory, MEMORY_FRAMEWORKS, (50, 0)),
+    "scaling": Part("by batch and by side", scaling, tables.scaling, BOTH, (90, 20)),
     "convolution": Part("on NumPy", convolution, tables.ratios, CONVOLUTION_FRAMEWORKS, (5, 5)),
 }

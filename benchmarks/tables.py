@@ -1,5 +1,7 @@
 """Rows of figures as text."""
 
+MIB = 1 << 20
+
 
 def ratios(rows: list[dict]) -> str:
     """npkd's milliseconds, and under the other frameworks their time over npkd's, with spread."""
@@ -34,6 +36,31 @@ def shares(rows: list[dict]) -> str:
     )
 
 
+def memory(rows: list[dict]) -> str:
+    """Peak memory in MiB: in all, and what came after the imports."""
+    names = list(rows[0]["memory"])
+    head = [f"{name}, {what}" for name in names for what in ("MiB", "after imports")]
+    return aligned([*CELL, *head], [[*cell(row), *mebibytes(row, names)] for row in rows])
+
+
+def scaling(rows: list[dict]) -> str:
+    """Milliseconds for an image, ratios, and peak memory after the imports."""
+    names = list(rows[0]["median_ms"])
+    others = [name for name in names if name != "npkd"]
+    head = [*(f"{name}, ms an image" for name in names), *others]
+    if "memory" in rows[0]:
+        head += [f"{name}, MiB" for name in names]
+    body = []
+    for row in rows:
+        line = cell(row)
+        line += [f"{row['median_ms'][name] / row['batch']:.3f}" for name in names]
+        line += [with_spread(row["ratio"][name]) for name in others]
+        if "memory" in row:
+            line += mebibytes(row, names)[1::2]
+        body.append(line)
+    return aligned([*CELL, *head], body)
+
+
 CELL = ["subject", "work", "batch", "threads"]
 
 
@@ -50,6 +77,15 @@ def with_spread(figure: dict | None, scale: float = 1, digits: int = 2) -> str:
         f"{scale * figure[name]:.{digits}f}" for name in ("median", "lowest", "highest")
     )
     return f"{median} ({lowest} to {highest})"
+
+
+def mebibytes(row: dict, names: list[str]) -> list[str]:
+    """Peak memory of each framework, and that after the imports."""
+    return [
+        f"{row['memory'][name][what] / MIB:.0f}"
+        for name in names
+        for what in ("peak", "after_imports")
+    ]
 
 
 def aligned(head: list[str], body: list[list[str]]) -> str:

@@ -17,6 +17,13 @@ def row(subject="large", work="training step", batch=64, threads=2, **times):
     return {"threads": threads} | cell._asdict() | measure.summary(times)
 
 
+def memory(**mebibytes):
+    return {
+        name: {"peak": (mib + 100) << 20, "after_imports": mib << 20}
+        for name, mib in mebibytes.items()
+    }
+
+
 @pytest.mark.parametrize("net", NETS)
 def test_a_step_is_three_times_the_forward_pass_less_the_gradient_by_the_images(net):
     network = NETS[net](0)
@@ -72,14 +79,25 @@ def test_the_table_of_ratios_has_a_column_for_each_framework_and_a_dash_where_on
 
 
 def test_npkd_stands_alone_where_nothing_else_is_installed():
-    rows = [row()]
+    rows = [row() | {"memory": memory(npkd=50)}]
     assert tables.ratios(rows).splitlines()[0].endswith("npkd, ms")
+    assert "50" in tables.scaling(rows).splitlines()[2].split()
 
 
 def test_the_table_of_shares_is_in_per_cent():
     share = {"npkd": measure.spread([0.5, 0.25])}
     rows = [row() | {"gflop": 10.7, "blas_gflops": measure.spread([100.0]), "share": share}]
     assert "10.70  100 (100 to 100)  38 (25 to 50)" in tables.shares(rows)
+
+
+def test_the_table_of_memory_has_peaks_and_what_came_after_the_imports():
+    rows = [row() | {"memory": memory(npkd=50, PyTorch=200)}]
+    assert tables.memory(rows).splitlines()[2].split()[-4:] == ["150", "50", "300", "200"]
+
+
+def test_scaling_is_by_image():
+    line = tables.scaling([row(batch=10, PyTorch=[30.0, 30.0])]).splitlines()[2]
+    assert line.split()[5:7] == ["1.500", "3.000"]
 
 
 def test_a_plain_run_says_how_long_it_takes_by_rounds_and_threads():
@@ -92,7 +110,10 @@ def test_a_plain_run_says_how_long_it_takes_by_rounds_and_threads():
 def report():
     nets = [row(threads=n, PyTorch=[20.0, 10.0], JAX=[30.0, 30.0]) for n in (1, 2)]
     ops = [row("relu", work, PyTorch=[5.0, 5.0]) for work in ("forward", "backward")]
-    scaling = [row(batch=batch, PyTorch=[20.0, 10.0]) for batch in (16, 32)]
+    scaling = [
+        row(batch=batch, PyTorch=[20.0, 10.0]) | {"memory": memory(npkd=50, PyTorch=200)}
+        for batch in (16, 32)
+    ]
     return {
         "machine": {"processor": "A processor", "cores": 2, "load_before": 1.5},
         "versions": {"python": "3.11", "npkd": "0.1.0"},
