@@ -4,7 +4,13 @@ A part is measured at a number of threads, in so many rounds, and gives rows, ea
 stands in the JSON file.
 """
 
+import json
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import tables
@@ -23,6 +29,7 @@ BOTH = ("npkd", "PyTorch")
 NET_FRAMEWORKS = ("npkd", "npkd, BLAS threads", "PyTorch", "JAX")
 MEMORY_FRAMEWORKS = ("npkd", "PyTorch", "JAX")
 CONVOLUTION_FRAMEWORKS = (*BOTH, "MyGrad", "ONNX")
+EXAMPLES = 10  # of a gradient check
 
 LARGE_STEPS = [Cell("large", "training step", batch) for batch in (64, 128)]
 STEPS = [*LARGE_STEPS, *(Cell("small", "training step", batch) for batch in (64, 128))]
@@ -86,6 +93,27 @@ def convolution(threads: int, rounds: int) -> list[dict]:
     return in_turn(cells, threads, rounds)
 
 
+def distillation(threads: int, rounds: int) -> list[dict]:
+    """`npkd distill` as it comes, once: seconds by step, from its report."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        _npkd("distill", "--threads", str(threads), "--out", str(out))
+        report = json.loads((out / "report.json").read_text())
+    return [{"threads": threads, "seconds": report["seconds"]}]
+
+
+def gradcheck(threads: int, rounds: int) -> list[dict]:
+    """`npkd gradcheck` of everything, once."""
+    clock = time.perf_counter()
+    _npkd("gradcheck", "--threads", str(threads), "--examples", str(EXAMPLES))
+    seconds = time.perf_counter() - clock
+    return [{"threads": threads, "examples": EXAMPLES, "seconds": {"total": seconds}}]
+
+
+def _npkd(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "npkd", *arguments], check=True, stdout=subprocess.PIPE)
+
+
 class Part(NamedTuple):
     """A part by what it is called, how it is measured, and how its rows become text.
 
@@ -108,4 +136,6 @@ PARTS = {
     "memory": Part("peak memory", memory, tables.memory, MEMORY_FRAMEWORKS, (50, 0)),
     "scaling": Part("by batch and by side", scaling, tables.scaling, BOTH, (90, 20)),
     "convolution": Part("on NumPy", convolution, tables.ratios, CONVOLUTION_FRAMEWORKS, (5, 5)),
+    "distillation": Part("npkd distill", distillation, tables.seconds, (), (100, 0)),
+    "gradcheck": Part("npkd gradcheck", gradcheck, tables.seconds, (), (25, 0)),
 }

@@ -61,6 +61,15 @@ def scaling(rows: list[dict]) -> str:
     return aligned([*CELL, *head], body)
 
 
+def seconds(rows: list[dict]) -> str:
+    """Seconds by step."""
+    steps = list(rows[0]["seconds"])
+    return aligned(
+        ["threads", *(f"{step.replace('_', ' ')}, s" for step in steps)],
+        [[str(row["threads"]), *(f"{row['seconds'][step]:.1f}" for step in steps)] for row in rows],
+    )
+
+
 CELL = ["subject", "work", "batch", "threads"]
 
 

@@ -100,10 +100,17 @@ def test_scaling_is_by_image():
     assert line.split()[5:7] == ["1.500", "3.000"]
 
 
+def test_seconds_are_by_step():
+    text = tables.seconds([{"threads": 2, "seconds": {"teacher_outputs": 1.25, "total": 90.0}}])
+    assert "teacher outputs, s  total, s" in text
+    assert text.splitlines()[2].split() == ["2", "1.2", "90.0"]
+
+
 def test_a_plain_run_says_how_long_it_takes_by_rounds_and_threads():
     once, a_round = PARTS["nets"].seconds
     assert minutes(["nets"], [1], 1) == f"{once + a_round:.0f} seconds"
     assert minutes(["nets"], [1, 2], 9) == f"{2 * (once + 9 * a_round) / 60:.0f} minutes"
+    assert minutes(["distillation"], [1, 2], 9) == minutes(["distillation"], [2], 1)
 
 
 @pytest.fixture
