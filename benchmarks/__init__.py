@@ -5,4 +5,5 @@ frameworks   how each framework does it
 measure      processes that take turns; medians, ratios and their spread; peak memory
 parts        the parts of the benchmark, from cells to rows of figures
 tables       rows as text
+chart        the same figures as one picture
 """

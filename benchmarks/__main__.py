@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from benchmarks import chart
 from benchmarks.frameworks import FRAMEWORKS, installed
 from benchmarks.measure import resource
 from benchmarks.parts import PARTS
@@ -33,6 +34,8 @@ def main() -> None:
         report["parts"][name] = rows
         if arguments.json:  # after each part, as some take long
             arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    if arguments.chart:
+        chart.draw(arguments.chart, report)
 
 
 def arguments_given() -> argparse.Namespace:
@@ -62,10 +65,15 @@ def arguments_given() -> argparse.Namespace:
         help="how often each framework has its turn (default: %(default)s)",
     )
     say("--json", type=Path, metavar="FILE", help="write all figures, of every round, to FILE")
+    say("--chart", type=Path, metavar="FILE", help="draw the figures (needs matplotlib)")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.parts if name not in PARTS]
     if unknown:
         parser.error(f"PART is {unknown[0]!r}, expected some of {', '.join(PARTS)}")
+    if arguments.chart and not find_spec("matplotlib"):
+        parser.error("--chart needs matplotlib: pip install 'npkd[app]'")
+    if arguments.chart and arguments.parts and not chart.PANELS.keys() & arguments.parts:
+        parser.error(f"--chart draws {', '.join(chart.PANELS)}: none of them is asked for")
     return arguments
 
 

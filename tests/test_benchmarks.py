@@ -1,9 +1,9 @@
-"""The pure parts of the benchmark: what is counted, and how figures become tables."""
+"""The pure parts of the benchmark: what is counted, and how figures become tables and a picture."""
 
 import numpy as np
 import pytest
 
-from benchmarks import measure, tables
+from benchmarks import chart, measure, tables
 from benchmarks.__main__ import heading, minutes
 from benchmarks.cells import NETS, OPS, Cell, operations_of_a_step
 from benchmarks.frameworks import FRAMEWORKS, Npkd
@@ -137,3 +137,18 @@ def test_the_heading_names_machine_and_versions_and_warns_of_other_work(report):
     assert "other work" in text
     report["machine"]["load_before"] = 0.1
     assert "other work" not in heading(report)
+
+
+@pytest.mark.parametrize("parts", [("nets", "ops", "scaling"), ("nets",), ("scaling",)])
+def test_the_chart_draws_the_parts_that_there_are(report, parts, tmp_path):
+    pytest.importorskip("matplotlib")
+    report["parts"] = {name: report["parts"][name] for name in parts}
+    chart.draw(tmp_path / "chart.png", report)
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_chart_does_without_other_frameworks_and_without_memory(report, tmp_path):
+    pytest.importorskip("matplotlib")
+    report["parts"] = {"nets": [row()], "scaling": [row(batch=batch) for batch in (16, 32)]}
+    chart.draw(tmp_path / "chart.png", report)
+    assert (tmp_path / "chart.png").exists()
