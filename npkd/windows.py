@@ -73,36 +73,47 @@ class Axis:
         taps = starts[:, None] + np.arange(self.kernel) * self.dilation  # (output, kernel)
         return ((taps >= low) & (taps < high)).sum(axis=1)
 
+    @property
+    def first(self) -> int:
+        """How many places of `Unfold`'s layout padding takes before the first cell."""
+        return self.before // self.stride
+
     @cached_property
-    def phases(self) -> list[tuple[slice, slice]]:
+    def pitch(self) -> int:
+        """Places for the cells of one phase, and for the windows, whichever are more."""
+        return max((self.size - 1 + self.before) // self.stride - self.first + 1, self.output)
+
+    @cached_property
+    def cells_of_phases(self) -> list[tuple[slice, slice]]:
         """For each remainder a of padded positions by the stride: its cells, and their places."""
         phases = []
         for a in range(self.stride):
             cells = range((a - self.before) % self.stride, self.size, self.stride)
-            place = (cells.start + self.before) // self.stride
+            place = (cells.start + self.before) // self.stride - self.first
             phases.append((slice(cells.start, None, self.stride), slice(place, place + len(cells))))
         return phases
 
     @cached_property
-    def places(self) -> list[tuple[slice, int, int, int, int]]:
-        """Taps that lie in one phase, equally far apart: taps, count, phase, first place, step."""
+    def taps_of_phases(self) -> list[tuple[range, int, int, int]]:
+        """Taps in one phase: which they are, the phase, the first one's shift, and from it on."""
         step = self.stride // math.gcd(self.stride, self.dilation)  # to the next tap in a phase
         return [
             (
-                slice(i, None, step),
-                len(range(i, self.kernel, step)),
+                range(i, self.kernel, step),
                 i * self.dilation % self.stride,
-                i * self.dilation // self.stride,
+                i * self.dilation // self.stride - self.first,
                 step * self.dilation // self.stride,
             )
             for i in range(min(step, self.kernel))
         ]
 
     @cached_property
-    def pitch(self) -> int:
-        """Cells from the start of one row to that of the next, in a phase of `Unfold`'s layout."""
-        cells = max(self.size + max(self.before, self.after), self.output * self.stride)
-        return -(-cells // self.stride)
+    def outside(self) -> list[tuple[int, slice]]:
+        """Each tap with the windows that have it outside of the image: none, some before, after."""
+        sides = []
+        for i, (inside, _) in enumerate(self.taps):
+            sides += [(i, slice(0, inside.start)), (i, slice(inside.stop, self.output))]
+        return [(i, windows) for i, windows in sides if windows.start < windows.stop]
 
 
 axis_of = lru_cache(maxsize=1000)(Axis)  # the same Axis again, with what it has worked out
@@ -152,30 +163,34 @@ class Unfold:
 
     Layout
         For speed, tap (i, j) of all windows is to be one contiguous run. Take stride 1 first. All
-        images of one channel lie in one flat run, rows pitch_c cells apart and images pitch_r rows
-        apart, with zeros in between. The tap of the window at position t of this run lies at
-        t + i·dilation_r·pitch_c + j·dilation_c: the same run, shifted. The zeros behind a row serve
-        as those before the next one too: pitch ≥ size + max(before, after) leaves both their room.
-        The same holds for the rows of zeros between two images.
+        images of one channel lie in one flat run, rows pitch_c places apart and images pitch_r rows
+        apart. The tap of the window at place t of this run lies at
+        t + (i·dilation_r − before_r)·pitch_c + (j·dilation_c − before_c): the same run, shifted.
+        No padding is laid out: where a tap lies outside of its image, the shifted run has a cell of
+        another row or image, and the patch is set to zero. So where there are as many windows as
+        cells, as with padding 1 around kernels of 3, a run holds windows and nothing else.
 
         With a stride, tap i of window p lies at the padded position p·stride + i·dilation, whose
         remainder by the stride is the same for all p. So cells are laid out in stride_r·stride_c
         phases, one for each pair of remainders, and inside a phase all of the above holds.
 
-        Some positions of the run are no windows (p ≥ output_r or q ≥ output_c). `crop` leaves them
-        out of a product, and its adjoint `spread` leaves them zero. (Zero times an infinite weight
-        or cell is NaN: where values are infinite, gradients may be NaN in place of infinite.)
+        Where there are fewer windows than cells, some places of the run are no windows. `crop`
+        leaves them out of a product, and its adjoint `spread` leaves them zero. (Zero times an
+        infinite weight or cell is NaN: where values are infinite, gradients may be NaN in place of
+        infinite.)
     """
 
     def __init__(self, rows: Axis, columns: Axis, channels: int, images: int, dtype: np.dtype):
         self.rows, self.columns, self.images = rows, columns, images
-        self._grid = (rows.pitch, columns.pitch)  # of one phase
-        self.length = images * rows.pitch * columns.pitch
-        taps = (rows.kernel, columns.kernel)
-        margin = self._shift(rows.kernel - 1, columns.kernel - 1)
-        phases = (channels, rows.stride, columns.stride, self.length + margin)
+        self._grid = (images, rows.pitch, columns.pitch)  # of one phase
+        self._places = math.prod(self._grid)
+        # Rows a power of two apart meet in the same lines of the caches: BLAS takes a third longer.
+        self.length = self._places + (16 if self._places % 256 == 0 else 0)
+        self._front = rows.first * columns.pitch + columns.first  # a run may be shifted to there
+        back = max(0, self._shift(rows.kernel - 1, columns.kernel - 1))
+        phases = (channels, rows.stride, columns.stride, self._front + self.length + back)
         self._phases = memory.empty(phases, dtype)
-        self._patches = memory.empty((channels, *taps, self.length), dtype)
+        self._patches = memory.empty((channels, rows.kernel, columns.kernel, self.length), dtype)
 
     @classmethod
     def of_part(cls, rows: Axis, columns: Axis, x: np.ndarray, part: slice) -> "Unfold":
@@ -196,19 +211,21 @@ class Unfold:
             phase_cells[...] = image_cells
         for patches, taps in self._runs:
             patches[...] = taps
+        self._zero_outside()
         return self.scratch
 
-    def fold(self, patches: np.ndarray, dx: np.ndarray) -> None:
-        """The adjoint of `unfold`: patches (C, kh·kw, length) added up into the images dx."""
+    def fold(self, dx: np.ndarray) -> None:
+        """The adjoint of `unfold`: what is in `scratch` added up into the images dx."""
+        self._zero_outside()
         self._phases[...] = 0
         for i, j, tap in self._taps:
-            tap += patches.reshape(self._patches.shape)[:, i, j]
+            tap += self._patches[:, i, j]
         for image_cells, phase_cells in self._cells(dx):
             image_cells[...] = phase_cells
 
     def crop(self, run: np.ndarray, images: int) -> np.ndarray:
         """The windows of a run (O, length), as a view (images, O, output_r, output_c)."""
-        grid = run.reshape(-1, self.images, *self._grid)
+        grid = run.reshape(-1, self.length)[:, : self._places].reshape(-1, *self._grid)
         return grid[:, :images, : self.rows.output, : self.columns.output].transpose(1, 0, 2, 3)
 
     def spread(self, dy: np.ndarray, run: np.ndarray) -> None:
@@ -220,28 +237,38 @@ class Unfold:
         windows[: len(dy)] = dy
         windows[len(dy) :] = 0
 
+    def _zero_outside(self) -> None:
+        """Set patches to zero where a tap lies outside of the image."""
+        patches = self._patches[..., : self._places]
+        grid = patches.reshape(*patches.shape[:3], *self._grid)
+        for i, windows in self.rows.outside:
+            grid[:, i, :, :, windows] = 0
+        for j, windows in self.columns.outside:
+            grid[:, :, j, :, :, windows] = 0
+
     def _shift(self, i: int, j: int) -> int:
-        """How far the run of tap (i, j) begins from the start of its phase."""
-        down = i * self.rows.dilation // self.rows.stride
-        right = j * self.columns.dilation // self.columns.stride
-        return down * self._grid[1] + right
+        """How far the run of tap (i, j) is shifted in its phase."""
+        down = i * self.rows.dilation // self.rows.stride - self.rows.first
+        right = j * self.columns.dilation // self.columns.stride - self.columns.first
+        return down * self.columns.pitch + right
 
     @cached_property
     def _runs(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Patches of all taps in one phase, with the runs (C, taps, taps, length) that they are."""
-        channel, phase_r, phase_c, cell = self._phases.strides
-        row = cell * self.columns.pitch
+        channel, phase_r, phase_c, place = self._phases.strides
+        row = place * self.columns.pitch
         runs = []
-        for taps_r, count_r, a, down, step_r in self.rows.places:
-            for taps_c, count_c, b, right, step_c in self.columns.places:
-                phase = np.ndarray(
-                    (len(self._phases), count_r, count_c, self.length),
+        for taps_r, a, down, step_r in self.rows.taps_of_phases:
+            for taps_c, b, right, step_c in self.columns.taps_of_phases:
+                taps = np.ndarray(
+                    (len(self._phases), len(taps_r), len(taps_c), self.length),
                     self._phases.dtype,
                     self._phases,
-                    offset=a * phase_r + b * phase_c + down * row + right * cell,
-                    strides=(channel, step_r * row, step_c * cell, cell),
+                    a * phase_r + b * phase_c + self._front * place + down * row + right * place,
+                    (channel, step_r * row, step_c * place, place),
                 )
-                runs.append((self._patches[:, taps_r, taps_c], phase))
+                patches = self._patches[:, taps_r.start :: taps_r.step, taps_c.start :: taps_c.step]
+                runs.append((patches, taps))
         return runs
 
     @cached_property
@@ -252,15 +279,16 @@ class Unfold:
             for j in range(self.columns.kernel):
                 a = i * self.rows.dilation % self.rows.stride
                 b = j * self.columns.dilation % self.columns.stride
-                shift = self._shift(i, j)
-                taps.append((i, j, self._phases[:, a, b, shift : shift + self.length]))
+                start = self._front + self._shift(i, j)
+                taps.append((i, j, self._phases[:, a, b, start : start + self.length]))
         return taps
 
     def _cells(self, x: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For each phase: the cells of images x (s, C, H, W) in it, and their place, as views."""
-        for a, (cells_r, places_r) in enumerate(self.rows.phases):
-            for b, (cells_c, places_c) in enumerate(self.columns.phases):
-                grid = self._phases[:, a, b, : self.length].reshape(-1, self.images, *self._grid)
+        run = slice(self._front, self._front + self._places)
+        for a, (cells_r, places_r) in enumerate(self.rows.cells_of_phases):
+            for b, (cells_c, places_c) in enumerate(self.columns.cells_of_phases):
+                grid = self._phases[:, a, b, run].reshape(-1, *self._grid)
                 yield (
                     x[:, :, cells_r, cells_c].transpose(1, 0, 2, 3),
                     grid[:, : len(x), places_r, places_c],

@@ -390,8 +390,24 @@ MUTANTS = [
         "npkd.windows",
         {
             "padding of ones": (
-                "self._phases[...] = 0\n        for image_cells, phase_cells in self._cells(x):",
-                "self._phases[...] = 1\n        for image_cells, phase_cells in self._cells(x):",
+                "grid[:, i, :, :, windows] = 0",
+                "grid[:, i, :, :, windows] = 1",
+            ),
+            "cells of the row before in the padding": (
+                "for j, windows in self.columns.outside:",
+                "for j, windows in []:",
+            ),
+            "cells of the image before in the padding": (
+                "for i, windows in self.rows.outside:",
+                "for i, windows in []:",
+            ),
+            "gradients of the padding folded into the image": (
+                "self._zero_outside()\n        self._phases[...] = 0",
+                "self._phases[...] = 0",
+            ),
+            "padding behind the image taken for image": (
+                "(i, slice(inside.stop, self.output))",
+                "(i, slice(inside.stop + 1, self.output))",
             ),
             "unfold mirrored": (
                 "patches[...] = taps",
@@ -410,23 +426,23 @@ MUTANTS = [
                 "for i, j, tap in self._taps:\n            tap +=",
             ),
             "fold overwrites where windows overlap": (
-                "tap += patches",
-                "tap[...] = patches",
+                "tap += self._patches",
+                "tap[...] = self._patches",
             ),
             "fold without the first tap": (
                 "for i, j, tap in self._taps:\n            tap +=",
                 "for i, j, tap in self._taps[1:]:\n            tap +=",
             ),
             "fold off by one tap": (
-                "tap += patches.reshape(self._patches.shape)[:, i, j]",
-                "tap += patches.reshape(self._patches.shape)[:, i, j - 1]",
+                "tap += self._patches[:, i, j]",
+                "tap += self._patches[:, i, j - 1]",
             ),
-            "no zeros between rows": (
-                "self.size + max(self.before, self.after)",
-                "self.size + min(self.before, self.after)",
+            "rows too near to each other": (
+                "- self.first + 1, self.output)",
+                "- self.first, self.output)",
             ),
             "taps of a phase not shifted down": (
-                "return down * self._grid[1] + right",
+                "return down * self.columns.pitch + right",
                 "return down + right",
             ),
             "phase of a tap without its dilation": (

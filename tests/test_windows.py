@@ -121,7 +121,8 @@ def test_fold_is_the_adjoint_of_unfold(given, seed):
     patches = unfolding.unfold(x).copy()
     dpatches = whole_numbers(rng, patches.shape)
     dx = np.full(shape, np.nan)
-    unfolding.fold(dpatches, dx)
+    unfolding.scratch[...] = dpatches
+    unfolding.fold(dx)
     assert np.sum(patches * dpatches) == np.sum(x * dx)
 
 
@@ -142,7 +143,7 @@ def test_spread_is_the_adjoint_of_crop(given, seed):
 
 @pytest.mark.parametrize(
     ("side", "channels", "stride", "images"),
-    [(6, 3, 1, 20), (60, 3, 1, 7), (61, 3, 2, 20), (8, 300, 1, 3), (600, 3, 1, 1)],
+    [(6, 3, 1, 20), (60, 3, 1, 7), (61, 3, 2, 20), (8, 300, 1, 4), (600, 3, 1, 1)],
 )
 def test_an_unfold_of_a_part_takes_as_many_images_as_fit_its_memory(side, channels, stride, images):
     axis = Axis(side, 3, stride, 1, 1, 1)

@@ -101,7 +101,7 @@ def conv2d(
                 db += run.sum(axis=2).reshape(-1)
                 if dx is not None:
                     np.matmul(w_rows.swapaxes(1, 2), run, out=patches)  # dX = Wᵀ dY
-                    unfolding.fold(patches, dx[images])
+                    unfolding.fold(dx[images])
             return dw_columns.swapaxes(1, 2).reshape(w.shape), db
 
         partial_sums = threads.run(part_of_backward, parts)
