@@ -109,7 +109,7 @@ class Axis:
 
     @cached_property
     def outside(self) -> list[tuple[int, slice]]:
-        """(i, windows) for all windows that have tap i outside of the image, before or behind it."""
+        """(i, windows) for all windows that have tap i outside of the image, on either side."""
         sides = []
         for i, (inside, _) in enumerate(self.taps):
             sides += [(i, slice(0, inside.start)), (i, slice(inside.stop, self.output))]
