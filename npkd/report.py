@@ -128,6 +128,8 @@ def _draw_curves(area: Any, report: dict[str, Any]) -> None:
         xlabel="epoch",
         yscale="log",
     )
+    of_loss.yaxis.set_major_formatter("{x:g}")  # its own labels are formulas, which stay unparsed
+    of_loss.yaxis.set_minor_formatter("")
     of_accuracy.set(title="test accuracy, % (small nets: low resolution)", xlabel="epoch")
     for axes in (of_loss, of_accuracy):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

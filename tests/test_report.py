@@ -26,6 +26,19 @@ def test_the_picture_is_a_png(finished, tmp_path):
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_labels_of_axes_are_numbers(finished, tmp_path, monkeypatch):
+    figure = pytest.importorskip("matplotlib.figure")
+    drawn, save = [], figure.Figure.savefig
+    monkeypatch.setattr(
+        figure.Figure, "savefig", lambda f, *a, **k: drawn.append(f) or save(f, *a, **k)
+    )
+    report.picture(tmp_path / "report.png", finished.report, finished.samples)
+    of_loss = next(axes for axes in drawn[0].axes if "loss" in axes.get_title())
+    labels = [label.get_text() for label in of_loss.get_yticklabels(which="both")]
+    assert any(labels)
+    assert all(float(label) > 0 for label in labels if label)
+
+
 def test_names_that_a_typesetter_would_choke_on_are_drawn(finished, tmp_path):
     pytest.importorskip("matplotlib")
     names = ["a$b^$", "猫", "\\frac", "z\udcff"]
