@@ -153,12 +153,14 @@ class _Job:
     def do_parts(self) -> None:
         """Take one waiting part after the other."""
         _inside.part = True
-        for k in self.waiting:
-            try:
-                self.results[k] = self.work(self.over[k])
-            except BaseException as error:
-                self.errors[k] = error
-        _inside.part = False
+        try:
+            for k in self.waiting:
+                try:
+                    self.results[k] = self.work(self.over[k])
+                except BaseException as error:
+                    self.errors[k] = error
+        finally:  # Ctrl-C may come between two parts
+            _inside.part = False
 
 
 def _call_helpers(number: int, call: Call) -> None:
