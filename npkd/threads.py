@@ -23,11 +23,12 @@ try:
 except ImportError:
     ThreadpoolController = None
 
+Part = TypeVar("Part")
 Result = TypeVar("Result")
 Call = Callable[[], None]
 
 PARTS = 8  # at most so many parts, so that partial sums are few however large the batch
-WORK_OF_A_PART = 4_000_000  # multiply-adds, some 80 µs: for less a hand-over does not pay
+WORK_OF_A_PART = 7_200_000  # multiply-adds, some 150 µs: for less a hand-over does not pay
 MOVE = 50  # multiply-adds of a matrix product in the time that one array entry takes to be moved
 CACHED_BYTES = 1 << 19
 
@@ -88,7 +89,7 @@ def parts(count: int, work: int, most: int | None = None) -> list[slice]:
     return slices(slice(0, count), max(1, -(-count // number)))
 
 
-def run(work: Callable[[slice], Result], over: Sequence[slice]) -> list[Result]:
+def run(work: Callable[[Part], Result], over: Sequence[Part]) -> list[Result]:
     """[work(part) for part in over], shared among threads; an error in any of them is raised."""
     if ThreadpoolController is None or getattr(_inside, "part", False):
         return [work(part) for part in over]
@@ -128,7 +129,7 @@ def one_blas_thread() -> Iterator[None]:
 class _Job:
     """Parts to be done by the thread that has them, and by helpers that join in."""
 
-    def __init__(self, work: Callable[[slice], Any], over: Sequence[slice]):
+    def __init__(self, work: Callable[[Any], Any], over: Sequence[Any]):
         self.work, self.over = work, over
         self.results: list[Any] = [None] * len(over)
         self.errors: dict[int, BaseException] = {}

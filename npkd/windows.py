@@ -17,6 +17,7 @@ import numpy as np
 from npkd import memory
 
 PATCH_BYTES = 3_000_000  # patches of one slice of the batch: about what a core's caches hold
+PLACES = 2048  # of one slice: where channels are few, BLAS is quicker with several short products
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,8 @@ class Unfold:
 
     for image s, channel k, tap (i, j), window (p, q). A convolution is then one matrix product,
     w (O, C·kh·kw) times patches (C·kh·kw, windows); its backward pass needs the same matrix and
-    the adjoint of the map, which adds every patch back to the cells it came from.
+    the adjoint of the map, which adds every patch back to the cells it came from. A last row of
+    ones stands for the input that a bias multiplies.
 
     Layout
         For speed, tap (i, j) of all windows is to be one contiguous run. Take stride 1 first. All
@@ -174,77 +176,108 @@ class Unfold:
         remainder by the stride is the same for all p. So cells are laid out in stride_r·stride_c
         phases, one for each pair of remainders, and inside a phase all of the above holds.
 
+        The adjoint goes the other way: the cell at place t is the sum, over the taps of its phase,
+        of the patch at t less the tap's shift. That is one sum over an array whose axes of taps
+        step from one tap's run to the next and back by the shift; what lies before and behind a
+        run is kept zero, as far as shifts go.
+
         Where there are fewer windows than cells, some places of the run are no windows. `crop`
         leaves them out of a product, and its adjoint `spread` leaves them zero. (Zero times an
         infinite weight or cell is NaN: where values are infinite, gradients may be NaN in place of
         infinite.)
     """
 
-    def __init__(self, rows: Axis, columns: Axis, channels: int, images: int, dtype: np.dtype):
-        self.rows, self.columns, self.images = rows, columns, images
+    def __init__(
+        self, rows: Axis, columns: Axis, channels: int, groups: int, images: int, dtype: np.dtype
+    ):
+        self.rows, self.columns, self.images, self.groups = rows, columns, images, groups
         self._grid = (images, rows.pitch, columns.pitch)  # of one phase
-        self._places = math.prod(self._grid)
-        # Rows a power of two apart meet in the same lines of the caches: BLAS takes a third longer.
-        self.length = self._places + (16 if self._places % 256 == 0 else 0)
+        self.length = math.prod(self._grid)
         self._front = rows.first * columns.pitch + columns.first  # a run may be shifted to there
         back = max(0, self._shift(rows.kernel - 1, columns.kernel - 1))
         phases = (channels, rows.stride, columns.stride, self._front + self.length + back)
         self._phases = memory.empty(phases, dtype)
-        self._patches = memory.empty((channels, rows.kernel, columns.kernel, self.length), dtype)
+        self._phases[...] = 0
+
+        inputs = channels // groups * rows.kernel * columns.kernel
+        self._margin = max(self._front, back)  # zeros on both sides of a run, for `fold` to read
+        pitch = _uneven(self.length + self._margin)
+        self._memory = memory.empty((self._margin + groups * (inputs + 1) * pitch,), dtype)
+        self._memory[: self._margin] = 0
+        matrix = self._memory[self._margin :].reshape(groups, inputs + 1, pitch)
+        matrix[:, :, self.length :] = 0
+        matrix[:, inputs] = 1
+        self._matrix = matrix[:, :, : self.length]
+        kernel = (channels // groups, rows.kernel, columns.kernel)
+        self._patches = self._matrix[:, :inputs].reshape(groups, *kernel, self.length)
 
     @classmethod
-    def of_part(cls, rows: Axis, columns: Axis, x: np.ndarray, part: slice) -> "Unfold":
+    def of_part(
+        cls, rows: Axis, columns: Axis, x: np.ndarray, groups: int, part: slice
+    ) -> "Unfold":
         """For so many images of x[part] at a time as keep their patches within PATCH_BYTES."""
         patch_bytes = x.shape[1] * rows.kernel * columns.kernel * x.itemsize
-        fitting = PATCH_BYTES // (patch_bytes * rows.pitch * columns.pitch)
-        return cls(rows, columns, x.shape[1], max(1, min(fitting, part.stop - part.start)), x.dtype)
+        places = rows.pitch * columns.pitch
+        fitting = max(1, min(PATCH_BYTES // (patch_bytes * places), PLACES // places))
+        count = max(1, part.stop - part.start)
+        images = -(-count // -(-count // fitting))  # the same in each slice, where that goes
+        return cls(rows, columns, x.shape[1], groups, images, x.dtype)
 
     @property
     def scratch(self) -> np.ndarray:
-        """The patches' memory, (C, kh·kw, length): for a product to be handed to `fold`."""
-        return self._patches.reshape(len(self._patches), -1, self.length)
+        """The patches' memory, (groups, C·kh·kw/groups, length): for a product to be folded."""
+        return self._matrix[:, :-1]
 
     def unfold(self, x: np.ndarray) -> np.ndarray:
-        """Images (s ≤ images, C, H, W) to patches (C, kh·kw, length), valid until the next call."""
-        self._phases[...] = 0
+        """Images (s ≤ images, C, H, W) to patches and ones, (groups, C·kh·kw/groups + 1, length).
+
+        Valid until the next call.
+        """
         for image_cells, phase_cells in self._cells(x):
-            phase_cells[...] = image_cells
+            phase_cells[:, : len(x)] = image_cells
+            if len(x) < self.images:
+                phase_cells[:, len(x) :] = 0
         for patches, taps in self._runs:
             patches[...] = taps
         self._zero_outside()
-        return self.scratch
+        return self._matrix
 
     def fold(self, dx: np.ndarray) -> None:
         """The adjoint of `unfold`: what is in `scratch` added up into the images dx."""
         self._zero_outside()
-        self._phases[...] = 0
-        for i, j, tap in self._taps:
-            tap += self._patches[:, i, j]
-        for image_cells, phase_cells in self._cells(dx):
-            image_cells[...] = phase_cells
+        if len(self._sums) < self.rows.stride * self.columns.stride:
+            dx[...] = 0  # there are cells under no tap
+        images_of_groups = dx.reshape(len(dx), self.groups, -1, *dx.shape[2:])
+        for cells, taps in self._sums:
+            sums = images_of_groups[:, :, :, *cells].transpose(1, 2, 0, 3, 4)
+            np.add.reduce(taps[:, :, :, :, : len(dx)], axis=(2, 3), out=sums)
+
+    def run(self, outputs: int) -> np.ndarray:
+        """Zeros for a product with the patches: (groups, outputs/groups, length)."""
+        shape = (self.groups, outputs // self.groups, _uneven(self.length))
+        run = memory.empty(shape, self._matrix.dtype)
+        run[...] = 0
+        return run[:, :, : self.length]
 
     def crop(self, run: np.ndarray, images: int) -> np.ndarray:
-        """The windows of a run (O, length), as a view (images, O, output_r, output_c)."""
-        grid = run.reshape(-1, self.length)[:, : self._places].reshape(-1, *self._grid)
+        """The windows of a run (…, length), as a view (images, O, output_r, output_c)."""
+        grid = run.reshape(-1, *self._grid)
         return grid[:, :images, : self.rows.output, : self.columns.output].transpose(1, 0, 2, 3)
 
     def spread(self, dy: np.ndarray, run: np.ndarray) -> None:
-        """The adjoint of `crop`: dy (s, O, output_r, output_c) into a run (O, length) of zeros.
+        """The adjoint of `crop`: dy (s, O, output_r, output_c) into a run of zeros.
 
         The run of an earlier call will do: what is no window has stayed zero.
         """
         windows = self.crop(run, self.images)
         windows[: len(dy)] = dy
-        windows[len(dy) :] = 0
+        if len(dy) < self.images:
+            windows[len(dy) :] = 0
 
     def _zero_outside(self) -> None:
         """Set patches to zero where a tap lies outside of the image."""
-        patches = self._patches[..., : self._places]
-        grid = patches.reshape(*patches.shape[:3], *self._grid)
-        for i, windows in self.rows.outside:
-            grid[:, i, :, :, windows] = 0
-        for j, windows in self.columns.outside:
-            grid[:, :, j, :, :, windows] = 0
+        for patches in self._outside:
+            patches[...] = 0
 
     def _shift(self, i: int, j: int) -> int:
         """How far the run of tap (i, j) is shifted in its phase."""
@@ -253,43 +286,85 @@ class Unfold:
         return down * self.columns.pitch + right
 
     @cached_property
+    def _outside(self) -> list[np.ndarray]:
+        """The patches of taps that lie outside of the image."""
+        grid = self._patches.reshape(*self._patches.shape[:-1], *self._grid)
+        rows = [grid[:, :, i, :, :, windows] for i, windows in self.rows.outside]
+        return rows + [grid[:, :, :, j, :, :, windows] for j, windows in self.columns.outside]
+
+    @cached_property
     def _runs(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Patches of all taps in one phase, with the runs (C, taps, taps, length) that they are."""
+        """Patches of all taps in one phase, with the runs that they are."""
         channel, phase_r, phase_c, place = self._phases.strides
-        row = place * self.columns.pitch
+        row, group = place * self.columns.pitch, channel * self._patches.shape[1]
         runs = []
         for taps_r, a, down, step_r in self.rows.taps_of_phases:
             for taps_c, b, right, step_c in self.columns.taps_of_phases:
-                taps = np.ndarray(
-                    (len(self._phases), len(taps_r), len(taps_c), self.length),
-                    self._phases.dtype,
-                    self._phases,
-                    a * phase_r + b * phase_c + self._front * place + down * row + right * place,
-                    (channel, step_r * row, step_c * place, place),
-                )
-                patches = self._patches[:, taps_r.start :: taps_r.step, taps_c.start :: taps_c.step]
+                patches = self._patches[
+                    :, :, taps_r.start :: taps_r.step, taps_c.start :: taps_c.step
+                ]
+                start = a * phase_r + b * phase_c + self._front * place + down * row + right * place
+                strides = (group, channel, step_r * row, step_c * place, place)
+                taps = np.ndarray(patches.shape, patches.dtype, self._phases, start, strides)
                 runs.append((patches, taps))
         return runs
 
     @cached_property
-    def _taps(self) -> list[tuple[int, int, np.ndarray]]:
-        """Each tap (i, j) with its run (C, length), a view of the phases."""
-        taps = []
-        for i in range(self.rows.kernel):
-            for j in range(self.columns.kernel):
-                a = i * self.rows.dilation % self.rows.stride
-                b = j * self.columns.dilation % self.columns.stride
-                start = self._front + self._shift(i, j)
-                taps.append((i, j, self._phases[:, a, b, start : start + self.length]))
-        return taps
+    def _sums(self) -> list[tuple[tuple[slice, slice], np.ndarray]]:
+        """The cells of one phase, with the patches of its taps that they are the sums of.
+
+        These are (groups, C/groups, taps, taps, images, rows, columns).
+        """
+        group, channel, tap_r, tap_c, place = self._patches.strides
+        row = place * self.columns.pitch
+        sums = []
+        for taps_r, a, down, step_r in self.rows.taps_of_phases:
+            for taps_c, b, right, step_c in self.columns.taps_of_phases:
+                cells_r, places_r = self.rows.cells_of_phases[a]
+                cells_c, places_c = self.columns.cells_of_phases[b]
+                shape = (
+                    len(taps_r),
+                    len(taps_c),
+                    self.images,
+                    places_r.stop - places_r.start,
+                    places_c.stop - places_c.start,
+                )
+                start = self._margin * place + taps_r.start * tap_r + taps_c.start * tap_c
+                start += (places_r.start - down) * row + (places_c.start - right) * place
+                taps = np.ndarray(
+                    (*self._patches.shape[:2], *shape),
+                    self._memory.dtype,
+                    self._memory,
+                    start,
+                    (
+                        group,
+                        channel,
+                        taps_r.step * tap_r - step_r * row,
+                        taps_c.step * tap_c - step_c * place,
+                        row * self.rows.pitch,
+                        row,
+                        place,
+                    ),
+                )
+                sums.append(((cells_r, cells_c), taps))
+        return sums
 
     def _cells(self, x: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For each phase: the cells of images x (s, C, H, W) in it, and their place, as views."""
-        run = slice(self._front, self._front + self._places)
+        run = slice(self._front, self._front + self.length)
         for a, (cells_r, places_r) in enumerate(self.rows.cells_of_phases):
             for b, (cells_c, places_c) in enumerate(self.columns.cells_of_phases):
                 grid = self._phases[:, a, b, run].reshape(-1, *self._grid)
                 yield (
                     x[:, :, cells_r, cells_c].transpose(1, 0, 2, 3),
-                    grid[:, : len(x), places_r, places_c],
+                    grid[:, :, places_r, places_c],
                 )
+
+
+def _uneven(length: int) -> int:
+    """So long or a little longer: rows that begin at 64 bytes, but not at a multiple of 1024.
+
+    Rows a power of two apart meet in the same lines of the caches: BLAS takes a third longer.
+    """
+    length = -(-length // 16) * 16
+    return length + (16 if length % 256 == 0 else 0)

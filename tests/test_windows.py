@@ -83,7 +83,7 @@ def unfoldings(draw: st.DrawFn) -> tuple[Unfold, tuple[int, int, int, int]]:
     rows, columns = draw(fitting), draw(fitting)
     channels, room = draw(st.integers(1, 2)), draw(st.integers(1, 3))
     images = draw(st.integers(1, room))
-    unfolding = Unfold(rows, columns, channels, room, np.dtype(np.float64))
+    unfolding = Unfold(rows, columns, channels, 1, room, np.dtype(np.float64))
     return unfolding, (images, channels, rows.size, columns.size)
 
 
@@ -100,7 +100,9 @@ def test_unfold_gathers_the_cells_under_every_tap(given, seed):
     rng = np.random.default_rng(seed)
     unfolding.unfold(np.full((unfolding.images, *shape[1:]), np.nan))  # must leave no trace
     x = whole_numbers(rng, shape)
-    patches = unfolding.crop(unfolding.unfold(x).reshape(-1, unfolding.length), images)
+    *patches, ones = unfolding.unfold(x)[0]
+    assert (ones == 1).all()
+    patches = unfolding.crop(np.array(patches), images)
 
     expected = np.zeros(
         (images, channels, rows.kernel, columns.kernel, rows.output, columns.output)
@@ -118,7 +120,7 @@ def test_fold_is_the_adjoint_of_unfold(given, seed):
     unfolding, shape = given
     rng = np.random.default_rng(seed)
     x = whole_numbers(rng, shape)
-    patches = unfolding.unfold(x).copy()
+    patches = unfolding.unfold(x)[:, :-1].copy()
     dpatches = whole_numbers(rng, patches.shape)
     dx = np.full(shape, np.nan)
     unfolding.scratch[...] = dpatches
@@ -148,8 +150,8 @@ def test_spread_is_the_adjoint_of_crop(given, seed):
 def test_an_unfold_of_a_part_takes_as_many_images_as_fit_its_memory(side, channels, stride, images):
     axis = Axis(side, 3, stride, 1, 1, 1)
     x, part = np.zeros((40, channels, side, side), np.float32), slice(10, 30)
-    unfolding = Unfold.of_part(axis, axis, x, part)
+    unfolding = Unfold.of_part(axis, axis, x, 1, part)
     assert unfolding.images == images
     assert images == 1 or unfolding.scratch.nbytes <= PATCH_BYTES
-    assert unfolding.scratch.shape == (channels, 9, unfolding.length)
+    assert unfolding.scratch.shape == (1, channels * 9, unfolding.length)
     assert unfolding.scratch.dtype == x.dtype

@@ -42,8 +42,9 @@ def conv2d(
     Definition (groups = 1, stride s, dilation d, padding p; x is zero outside of the image)
         y[n,o,u,v] = Σ_c Σ_i Σ_j w[o,c,i,j] x[n, c, u·s + i·d − p, v·s + j·d − p] + b[o]
 
-    With the patches of image n as the columns of a matrix, X[cij,uv] (`windows.Unfold`), this is
-        Y = W X + b
+    With the patches of image n as the columns of a matrix, X[cij,uv], and a row of ones below
+    (`windows.Unfold`), this is
+        Y = [W b] [X; 1]
 
     Backward, given dy = ∂L/∂y (N, O, Ho, Wo)
         w[o,c,i,j] meets x[…] once in every window of every image; x meets w wherever a tap of a
@@ -66,20 +67,17 @@ def conv2d(
     shape = (len(x), len(w), rows.output, columns.output)
     y = memory.empty(shape, x.dtype)
     w_rows = w.reshape(groups, len(w) // groups, -1)  # (G, O/G, C/G·kh·kw)
+    b_rows = np.zeros_like(w_rows[:, :, :1]) if b is None else b.reshape(groups, -1, 1)
+    wb_rows = np.concatenate([w_rows, b_rows], axis=2)
     patches_size = w[0].size * len(x) * rows.output * columns.output
     parts = threads.parts(len(x), work=patches_size * (len(w) + OUTPUTS_IN_A_COPY))
 
     def forward(part: slice) -> None:
-        unfolding = Unfold.of_part(rows, columns, x, part)
-        run = memory.empty((groups, len(w) // groups, unfolding.length), x.dtype)
+        unfolding = Unfold.of_part(rows, columns, x, groups, part)
+        run = unfolding.run(len(w))
         for images in threads.slices(part, unfolding.images):
-            patches = unfolding.unfold(x[images]).reshape(groups, -1, unfolding.length)
-            np.matmul(w_rows, patches, out=run)  # Y = W X
-            windows = unfolding.crop(run, images.stop - images.start)
-            if b is None:
-                y[images] = windows
-            else:
-                np.add(windows, b[:, None, None], out=y[images])
+            np.matmul(wb_rows, unfolding.unfold(x[images]), out=run)  # Y = [W b] [X; 1]
+            y[images] = unfolding.crop(run, images.stop - images.start)
 
     threads.run(forward, parts)
 
@@ -89,27 +87,23 @@ def conv2d(
         require_gradient("conv2d", dy, shape, x.dtype)
         dx = memory.empty(x.shape, x.dtype) if need_dx else None
 
-        def part_of_backward(part: slice) -> tuple[np.ndarray, np.ndarray]:
-            dw_columns, db = np.zeros_like(w_rows.swapaxes(1, 2)), np.zeros(len(w), w.dtype)
-            unfolding = Unfold.of_part(rows, columns, x, part)
-            run = memory.empty((groups, len(w) // groups, unfolding.length), x.dtype)
-            run[...] = 0
+        def part_of_backward(part: slice) -> np.ndarray:
+            dwb_columns = np.zeros_like(wb_rows.swapaxes(1, 2))
+            unfolding = Unfold.of_part(rows, columns, x, groups, part)
+            run = unfolding.run(len(w))
             for images in threads.slices(part, unfolding.images):
-                patches = unfolding.unfold(x[images]).reshape(groups, -1, unfolding.length)
                 unfolding.spread(dy[images], run)
-                dw_columns += patches @ run.swapaxes(1, 2)  # dWᵀ = X dYᵀ, the faster of both
-                db += run.sum(axis=2).reshape(-1)
+                # [dW db]ᵀ = [X; 1] dYᵀ, faster than its transpose
+                dwb_columns += unfolding.unfold(x[images]) @ run.swapaxes(1, 2)
                 if dx is not None:
-                    np.matmul(w_rows.swapaxes(1, 2), run, out=patches)  # dX = Wᵀ dY
+                    np.matmul(w_rows.swapaxes(1, 2), run, out=unfolding.scratch)  # dX = Wᵀ dY
                     unfolding.fold(dx[images])
-            return dw_columns.swapaxes(1, 2).reshape(w.shape), db
+            return dwb_columns
 
         partial_sums = threads.run(part_of_backward, parts)
-        dw, db = np.zeros(w.shape, w.dtype), np.zeros(len(w), w.dtype)
-        for part_dw, part_db in partial_sums:
-            dw += part_dw
-            db += part_db
-        return dx, dw, None if b is None else db
+        dwb_rows = sum(partial_sums, start=np.zeros_like(wb_rows.swapaxes(1, 2))).swapaxes(1, 2)
+        dw = dwb_rows[:, :, :-1].reshape(w.shape)
+        return dx, dw, None if b is None else dwb_rows[:, :, -1].flatten()
 
     return y, backward
 

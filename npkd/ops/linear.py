@@ -1,6 +1,7 @@
 """Images as rows, and the affine map of rows."""
 
 import math
+from itertools import zip_longest
 
 import numpy as np
 
@@ -81,16 +82,13 @@ def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> Op:
         dx = memory.empty(x.shape, x.dtype) if need_dx else None
         dw = memory.empty(w.shape, w.dtype)
 
-        def backward_w(o: slice) -> None:
+        def part_of_backward(part: tuple[slice, slice]) -> None:
+            o, i = part
             np.matmul(dy[:, o].T, x, out=dw[o])  # (o, I)
+            if dx is not None:
+                dx[:, i] = dy @ w[:, i]  # (N, i)
 
-        def backward_x(i: slice) -> None:
-            assert dx is not None
-            dx[:, i] = dy @ w[:, i]  # (N, i)
-
-        threads.run(backward_w, over_o)
-        if need_dx:
-            threads.run(backward_x, over_i)
+        threads.run(part_of_backward, list(zip_longest(over_o, over_i, fillvalue=slice(0, 0))))
         return dx, dw, None if b is None else dy.sum(axis=0)
 
     return y, backward
