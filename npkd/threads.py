@@ -9,6 +9,7 @@ extra) BLAS is held to one thread while parts run; without it the parts run one 
 each as fast as BLAS's own threads make it.
 """
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,7 @@ Result = TypeVar("Result")
 Call = Callable[[], None]
 
 PARTS = 8  # at most so many parts, so that partial sums are few however large the batch
-WORK_OF_A_PART = 7_200_000  # multiply-adds, some 150 µs: for less a hand-over does not pay
+WORK_OF_A_PART = 3_600_000  # multiply-adds, some 70 µs: the cost of handing a part over
 MOVE = 50  # multiply-adds of a matrix product in the time that one array entry takes to be moved
 CACHED_BYTES = 1 << 19
 
@@ -82,9 +83,10 @@ def parts(count: int, work: int, most: int | None = None) -> list[slice]:
     """0 … count−1 cut into parts worth a thread's while, by `count` and `work` alone.
 
     work: the op's multiply-adds in all, MOVE for each entry where entries are only moved. There
-    are 1, 2, 4 or 8 parts, for threads of such a number to share, at most PARTS or `most`.
+    are 1, 2, 4 or 8 parts, for threads of such a number to share, at most PARTS or `most`; n of
+    them from n² times WORK_OF_A_PART on, as few and long ones are the better for two threads.
     """
-    number = max(1, min(most or PARTS, work // WORK_OF_A_PART))
+    number = max(1, min(most or PARTS, math.isqrt(work // WORK_OF_A_PART)))
     number = 1 << (number.bit_length() - 1)
     return slices(slice(0, count), max(1, -(-count // number)))
 
