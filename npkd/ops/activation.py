@@ -26,12 +26,13 @@ def relu(x: np.ndarray) -> Op:
     y = memory.empty(x.shape, x.dtype)
     x_rows, y_rows = np.atleast_1d(x, y)
     parts = threads.parts(len(x_rows), work=threads.MOVE * x.size)
+    zeros = np.zeros_like(x_rows[:1])  # NumPy takes three times as long for one number
 
     def forward(part: slice) -> None:
         if np.iscomplexobj(x):
             y_rows[part] = np.where(x_rows[part].real <= 0, 0, x_rows[part])
         else:
-            np.maximum(x_rows[part], 0, out=y_rows[part])
+            np.maximum(x_rows[part], zeros, out=y_rows[part])
 
     threads.run(forward, parts)
 
