@@ -201,10 +201,10 @@ class Unfold:
 
         inputs = channels // groups * rows.kernel * columns.kernel
         self._margin = max(self._front, back)  # zeros on both sides of a run, for `fold` to read
-        pitch = _uneven(self.length + self._margin)
-        self._memory = memory.empty((self._margin + groups * (inputs + 1) * pitch,), dtype)
+        self._pitch = _uneven(self.length + self._margin)  # from run to run
+        self._memory = memory.empty((self._margin + groups * (inputs + 1) * self._pitch,), dtype)
         self._memory[: self._margin] = 0
-        matrix = self._memory[self._margin :].reshape(groups, inputs + 1, pitch)
+        matrix = self._memory[self._margin :].reshape(groups, inputs + 1, self._pitch)
         matrix[:, :, self.length :] = 0
         matrix[:, inputs] = 1
         self._matrix = matrix[:, :, : self.length]
@@ -315,36 +315,27 @@ class Unfold:
 
         These are (groups, C/groups, taps, taps, images, rows, columns).
         """
-        group, channel, tap_r, tap_c, place = self._patches.strides
-        row = place * self.columns.pitch
+        groups, channels, kernel_r, kernel_c, _ = self._patches.shape
+        place = self._memory.itemsize
+        row, tap_c = self.columns.pitch * place, self._pitch * place
+        tap_r, channel = kernel_c * tap_c, kernel_r * kernel_c * tap_c
+        group = channels * channel + tap_c  # a run of ones lies between
         sums = []
         for taps_r, a, down, step_r in self.rows.taps_of_phases:
             for taps_c, b, right, step_c in self.columns.taps_of_phases:
                 cells_r, places_r = self.rows.cells_of_phases[a]
                 cells_c, places_c = self.columns.cells_of_phases[b]
-                shape = (
-                    len(taps_r),
-                    len(taps_c),
-                    self.images,
-                    places_r.stop - places_r.start,
-                    places_c.stop - places_c.start,
-                )
+                size_r, size_c = places_r.stop - places_r.start, places_c.stop - places_c.start
                 start = self._margin * place + taps_r.start * tap_r + taps_c.start * tap_c
                 start += (places_r.start - down) * row + (places_c.start - right) * place
+                next_r = taps_r.step * tap_r - step_r * row
+                next_c = taps_c.step * tap_c - step_c * place
                 taps = np.ndarray(
-                    (*self._patches.shape[:2], *shape),
+                    (groups, channels, len(taps_r), len(taps_c), self.images, size_r, size_c),
                     self._memory.dtype,
                     self._memory,
                     start,
-                    (
-                        group,
-                        channel,
-                        taps_r.step * tap_r - step_r * row,
-                        taps_c.step * tap_c - step_c * place,
-                        row * self.rows.pitch,
-                        row,
-                        place,
-                    ),
+                    (group, channel, next_r, next_c, self.rows.pitch * row, row, place),
                 )
                 sums.append(((cells_r, cells_c), taps))
         return sums
