@@ -178,8 +178,8 @@ class Unfold:
 
         The adjoint goes the other way: the cell at place t is the sum, over the taps of its phase,
         of the patch at t less the tap's shift. That is one sum over an array whose axes of taps
-        step from one tap's run to the next and back by the shift; what lies before and behind a
-        run is kept zero, as far as shifts go.
+        step from one tap's run to the next and back by the shift; between runs there are as many
+        zeros as it may read beyond either.
 
         Where there are fewer windows than cells, some places of the run are no windows. `crop`
         leaves them out of a product, and its adjoint `spread` leaves them zero. (Zero times an
@@ -200,14 +200,12 @@ class Unfold:
         self._phases[...] = 0
 
         inputs = channels // groups * rows.kernel * columns.kernel
-        self._margin = max(self._front, back)  # zeros on both sides of a run, for `fold` to read
-        self._pitch = _uneven(self.length + self._margin)  # from run to run
-        self._memory = memory.empty((self._margin + groups * (inputs + 1) * self._pitch,), dtype)
-        self._memory[: self._margin] = 0
-        matrix = self._memory[self._margin :].reshape(groups, inputs + 1, self._pitch)
-        matrix[:, :, self.length :] = 0
-        matrix[:, inputs] = 1
-        self._matrix = matrix[:, :, : self.length]
+        margin = max(self._front, back)  # zeros between runs, for `fold` to read
+        self._pitch = _uneven(self.length + margin)
+        self._memory = memory.empty((groups, inputs + 1, self._pitch), dtype)
+        self._memory[:, :, self.length :] = 0
+        self._memory[:, inputs] = 1
+        self._matrix = self._memory[:, :, : self.length]
         kernel = (channels // groups, rows.kernel, columns.kernel)
         self._patches = self._matrix[:, :inputs].reshape(groups, *kernel, self.length)
 
@@ -231,12 +229,10 @@ class Unfold:
     def unfold(self, x: np.ndarray) -> np.ndarray:
         """Images (s ≤ images, C, H, W) to patches and ones, (groups, C·kh·kw/groups + 1, length).
 
-        Valid until the next call.
+        Valid until the next call. Behind fewer images than `images` lie those of an earlier call.
         """
         for image_cells, phase_cells in self._cells(x):
             phase_cells[:, : len(x)] = image_cells
-            if len(x) < self.images:
-                phase_cells[:, len(x) :] = 0
         for patches, taps in self._runs:
             patches[...] = taps
         self._zero_outside()
@@ -316,7 +312,7 @@ class Unfold:
         These are (groups, C/groups, taps, taps, images, rows, columns).
         """
         groups, channels, kernel_r, kernel_c, _ = self._patches.shape
-        place = self._memory.itemsize
+        place = self._matrix.itemsize
         row, tap_c = self.columns.pitch * place, self._pitch * place
         tap_r, channel = kernel_c * tap_c, kernel_r * kernel_c * tap_c
         group = channels * channel + tap_c  # a run of ones lies between
@@ -326,7 +322,7 @@ class Unfold:
                 cells_r, places_r = self.rows.cells_of_phases[a]
                 cells_c, places_c = self.columns.cells_of_phases[b]
                 size_r, size_c = places_r.stop - places_r.start, places_c.stop - places_c.start
-                start = self._margin * place + taps_r.start * tap_r + taps_c.start * tap_c
+                start = taps_r.start * tap_r + taps_c.start * tap_c
                 start += (places_r.start - down) * row + (places_c.start - right) * place
                 next_r = taps_r.step * tap_r - step_r * row
                 next_c = taps_c.step * tap_c - step_c * place

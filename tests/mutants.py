@@ -272,22 +272,23 @@ MUTANTS = [
                 "w_rows = w[:, :, ::-1, ::-1].reshape(groups, len(w) // groups, -1)",
             ),
             "kernel flipped in dx": (
-                "np.matmul(w_rows.swapaxes(1, 2), run, out=patches)",
+                "np.matmul(w_rows.swapaxes(1, 2), run, out=unfolding.scratch)",
                 "flipped = w[:, :, ::-1, ::-1].reshape(w_rows.shape)\n"
-                "                    np.matmul(flipped.swapaxes(1, 2), run, out=patches)",
+                "                    np.matmul(flipped.swapaxes(1, 2), run, out=unfolding.scratch)",
             ),
             "kernel transposed in dx": (
-                "np.matmul(w_rows.swapaxes(1, 2), run, out=patches)",
+                "np.matmul(w_rows.swapaxes(1, 2), run, out=unfolding.scratch)",
                 "transposed = w.swapaxes(2, 3).reshape(w_rows.shape)\n"
-                "                    np.matmul(transposed.swapaxes(1, 2), run, out=patches)",
+                "                    transposed = transposed.swapaxes(1, 2)\n"
+                "                    np.matmul(transposed, run, out=unfolding.scratch)",
             ),
             "kernel conjugated in dx": (
-                "np.matmul(w_rows.swapaxes(1, 2), run, out=patches)",
-                "np.matmul(w_rows.swapaxes(1, 2).conj(), run, out=patches)",
+                "np.matmul(w_rows.swapaxes(1, 2), run, out=unfolding.scratch)",
+                "np.matmul(w_rows.swapaxes(1, 2).conj(), run, out=unfolding.scratch)",
             ),
             "kernel of another group in dx": (
-                "np.matmul(w_rows.swapaxes(1, 2), run, out=patches)",
-                "np.matmul(w_rows[::-1].swapaxes(1, 2), run, out=patches)",
+                "np.matmul(w_rows.swapaxes(1, 2), run, out=unfolding.scratch)",
+                "np.matmul(w_rows[::-1].swapaxes(1, 2), run, out=unfolding.scratch)",
             ),
             "one entry of dx off by 1e-12": (
                 "return dx, dw, None if b is None else db",
@@ -296,58 +297,56 @@ MUTANTS = [
                 "        return dx, dw, None if b is None else db",
             ),
             "dw with rows and columns exchanged": (
-                "dw += part_dw",
-                "o, c, kh, kw = w.shape\n"
-                "            dw += part_dw.reshape(o, c, kw, kh).swapaxes(2, 3)",
+                "dwb_rows[:, :, :-1].reshape(w.shape)",
+                "dwb_rows[:, :, :-1].reshape(*w.shape[:2], *w.shape[:1:-1]).swapaxes(2, 3)",
             ),
             "dw with inputs and outputs exchanged": (
-                "dw += part_dw",
-                "o, c, kh, kw = w.shape\n"
-                "            dw += part_dw.reshape(c, o, kh, kw).swapaxes(0, 1)",
+                "dwb_rows[:, :, :-1].reshape(w.shape)",
+                "dwb_rows[:, :, :-1].reshape(*w.shape[1::-1], *w.shape[2:]).swapaxes(0, 1)",
             ),
             "dw with images conjugated": (
-                "dw_columns += patches @ run.swapaxes(1, 2)",
-                "dw_columns += patches.conj() @ run.swapaxes(1, 2)",
+                "unfolding.unfold(x[images]) @ run",
+                "unfolding.unfold(x[images].conj()) @ run",
             ),
             "dw of another group": (
-                "dw_columns += patches @ run.swapaxes(1, 2)",
-                "dw_columns += (patches @ run.swapaxes(1, 2))[::-1]",
+                "dw = dwb_rows[:, :, :-1]",
+                "dw = dwb_rows[::-1, :, :-1]",
             ),
-            "dw of the last slice only": (
-                "dw_columns += patches @ run.swapaxes(1, 2)",
-                "dw_columns[...] = patches @ run.swapaxes(1, 2)",
+            "dw and db of the last slice only": (
+                "dwb_columns += unfolding",
+                "dwb_columns[...] = unfolding",
             ),
-            "dw of the last part only": (
-                "dw += part_dw",
-                "dw = part_dw",
+            "dw and db of the last part only": (
+                "sum(partial_sums, start",
+                "sum(partial_sums[-1:], start",
             ),
             "one entry of dw off by 1e-12": (
                 "return dx, dw, None if b is None else db",
                 "dw[0, 0, 0, 0] *= 1 + 1e-12\n        return dx, dw, None if b is None else db",
             ),
-            "db of the last slice only": (
-                "db += run.sum(axis=2).reshape(-1)",
-                "db[...] = run.sum(axis=2).reshape(-1)",
-            ),
             "db of the first window only": (
-                "db += run.sum(axis=2).reshape(-1)",
-                "db += run[:, :, 0].reshape(-1)",
+                "db = dwb_rows[:, :, -1]",
+                "db = dy[:, :, 0, 0].sum(axis=0)",
             ),
             "db averaged over the batch": (
-                "db += run.sum(axis=2).reshape(-1)",
-                "db += run.sum(axis=2).reshape(-1) / len(x)",
+                "db = dwb_rows[:, :, -1]",
+                "db = dwb_rows[:, :, -1] / len(x)",
+            ),
+            "db of another output": (
+                "db = dwb_rows[:, :, -1]",
+                "db = dwb_rows[:, ::-1, -1]",
             ),
             "one entry of db off by 1e-12": (
                 "return dx, dw, None if b is None else db",
                 "db[-1] *= 1 + 1e-12\n        return dx, dw, None if b is None else db",
             ),
             "bias forgotten": (
-                "if b is None:\n                y[images] = windows",
-                "if True:\n                y[images] = windows",
+                "if b is None else b.reshape(groups, -1, 1)",
+                "if True else b.reshape(groups, -1, 1)",
             ),
             "bias added twice": (
-                "np.add(windows, b[:, None, None], out=y[images])",
-                "np.add(windows, 2 * b[:, None, None], out=y[images])",
+                "if b is None else b.reshape(groups, -1, 1)",
+                "if b is None else 2 * b.reshape(groups, -1, 1)",
             ),
             "padding dropped": (
                 'before = after = list(pair("conv2d", "padding", padding, 0))',
@@ -379,31 +378,31 @@ MUTANTS = [
                 "dx = memory.empty(x.shape, x.dtype) if need_dx else None",
                 "dx = conv2d.__dict__.setdefault((x.shape, x.dtype), np.empty(x.shape, x.dtype))",
             ),
-            "gaps between the windows of dy not zero": (
-                "run[...] = 0",
-                "run[...] = 1",
-            ),
         },
     ),
     *_mutants(
         "conv2d",
         "npkd.windows",
         {
+            "gaps between the windows of dy not zero": (
+                "run[...] = 0",
+                "run[...] = 1",
+            ),
             "padding of ones": (
-                "grid[:, i, :, :, windows] = 0",
-                "grid[:, i, :, :, windows] = 1",
+                "for patches in self._outside:\n            patches[...] = 0",
+                "for patches in self._outside:\n            patches[...] = 1",
             ),
             "cells of the row before in the padding": (
-                "for j, windows in self.columns.outside:",
-                "for j, windows in []:",
+                "for j, windows in self.columns.outside]",
+                "for j, windows in []]",
             ),
             "cells of the image before in the padding": (
-                "for i, windows in self.rows.outside:",
-                "for i, windows in []:",
+                "for i, windows in self.rows.outside]",
+                "for i, windows in []]",
             ),
             "gradients of the padding folded into the image": (
-                "self._zero_outside()\n        self._phases[...] = 0",
-                "self._phases[...] = 0",
+                "self._zero_outside()\n        if len(self._sums)",
+                "if len(self._sums)",
             ),
             "padding behind the image taken for image": (
                 "(i, slice(inside.stop, self.output))",
@@ -421,21 +420,25 @@ MUTANTS = [
                 "i * self.dilation % self.stride,",
                 "i % self.stride,",
             ),
-            "fold on top of what was unfolded": (
-                "self._phases[...] = 0\n        for i, j, tap in self._taps:\n            tap +=",
-                "for i, j, tap in self._taps:\n            tap +=",
-            ),
-            "fold overwrites where windows overlap": (
-                "tap += self._patches",
-                "tap[...] = self._patches",
+            "cells under no tap left as they were": (
+                "if len(self._sums) < self.rows.stride * self.columns.stride:",
+                "if False:",
             ),
             "fold without the first tap": (
-                "for i, j, tap in self._taps:\n            tap +=",
-                "for i, j, tap in self._taps[1:]:\n            tap +=",
+                "np.add.reduce(taps[:, :, :, :, : len(dx)]",
+                "np.add.reduce(taps[:, :, 1:, :, : len(dx)]",
             ),
             "fold off by one tap": (
-                "tap += self._patches[:, i, j]",
-                "tap += self._patches[:, i, j - 1]",
+                "next_r = taps_r.step * tap_r - step_r * row",
+                "next_r = taps_r.step * tap_r - step_r * row - place",
+            ),
+            "fold reads what lies behind a run": (
+                "self._memory[:, :, self.length :] = 0",
+                "self._memory[:, :, self.length :] = 1",
+            ),
+            "fold into the channels of another group": (
+                "group = channels * channel + tap_c",
+                "group = channels * channel",
             ),
             "rows too near to each other": (
                 "- self.first + 1, self.output)",
@@ -444,10 +447,6 @@ MUTANTS = [
             "taps of a phase not shifted down": (
                 "return down * self.columns.pitch + right",
                 "return down + right",
-            ),
-            "phase of a tap without its dilation": (
-                "b = j * self.columns.dilation % self.columns.stride",
-                "b = j % self.columns.stride",
             ),
             "cells of a phase on the wrong side of the padding": (
                 "range((a - self.before) % self.stride, self.size, self.stride)",
@@ -698,7 +697,7 @@ MUTANTS = [
                 "np.where(abs(x_rows[part]) <= 0, 0, x_rows[part])",
             ),
             "leaky": (
-                "np.maximum(x_rows[part], 0, out=y_rows[part])",
+                "np.maximum(x_rows[part], zeros, out=y_rows[part])",
                 "np.maximum(x_rows[part], 0.01 * x_rows[part], out=y_rows[part])",
             ),
             "dy passes at zero": (

@@ -86,7 +86,7 @@ def test_a_large_parameter_is_shared_among_threads_and_a_small_one_is_not(monkey
     monkeypatch.setattr(threads, "run", counting_run)
     for shape in ((1000, 1000), (10, 10)):
         SGD(0.1).step({"w": np.ones(shape)}, {"w": np.ones(shape)})
-    assert numbers_of_parts[0] > 2
+    assert numbers_of_parts[0] > 1
     assert numbers_of_parts[1] == 1
 
 

@@ -103,7 +103,8 @@ def conv2d(
         partial_sums = threads.run(part_of_backward, parts)
         dwb_rows = sum(partial_sums, start=np.zeros_like(wb_rows.swapaxes(1, 2))).swapaxes(1, 2)
         dw = dwb_rows[:, :, :-1].reshape(w.shape)
-        return dx, dw, None if b is None else dwb_rows[:, :, -1].flatten()
+        db = dwb_rows[:, :, -1].flatten()
+        return dx, dw, None if b is None else db
 
     return y, backward
 
