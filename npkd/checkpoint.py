@@ -1,30 +1,49 @@
-"""A run on disk: its folder, and the weights of its nets."""
+"""A run on disk: its folder, the weights of its nets, and the checkpoints that it goes on from."""
 
+import hashlib
+import io
+import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from npkd.files import BadInput, read_npz, write_atomically
+from npkd.files import BadInput, npz_arrays, read_bytes, read_npz, write_atomically
 
 RUN_FILES = ("report.json", "report.png", "large.npz", "small.npz", "small_from_labels.npz")
 MOST_BYTES = 1 << 32  # of one net's weights
+KEPT = 2  # checkpoints: the newest, and the one before in case that it is damaged
+HEADER = b"npkd checkpoint 1, SHA-256 "  # then the digest of what follows, and a line's end
+
+
+class Damaged(BadInput):
+    """A checkpoint that is not what was written; the one before may be."""
 
 
 @contextmanager
-def run_folder(path: str | Path) -> Iterator[Path]:
-    """A folder for a new run, found writable; taken away again if the run leaves it empty.
+def run_folder(path: str | Path, resume: bool = False) -> Iterator[Path]:
+    """A folder for a run, found writable; taken away again if a new one is left empty.
 
-    Raises BadInput if it already holds a run, or cannot be made or written to.
+    Raises BadInput if it already holds a run, unless an unfinished one is to go on (`resume`), or
+    if it cannot be made or written to.
     """
     folder = Path(path)
     try:
         held = [name for name in RUN_FILES if (folder / name).exists()]
-        if held:
+        unfinished = found(folder)
+        if unfinished and not resume:
             raise BadInput(
-                f"{folder}: already holds a run ({', '.join(held)}); give another --seed or --out"
+                f"{folder}: holds an unfinished run ({unfinished[0].name}); go on with it by "
+                "--resume, or give another --seed or --out"
+            )
+        if held and not unfinished:
+            ended = " that is finished" if resume else ""
+            raise BadInput(
+                f"{folder}: already holds a run{ended} ({', '.join(held)}); give another --seed "
+                "or --out"
             )
         if folder.exists() and not folder.is_dir():
             raise BadInput(f"{folder}: is not a folder; give another --out")
@@ -51,3 +70,61 @@ def load_weights(path: str | Path) -> dict[str, np.ndarray]:
     Raises BadInput for anything but an .npz file of plain arrays.
     """
     return read_npz(path, at_most=MOST_BYTES)
+
+
+# Checkpoints: a line with the digest of the rest, then an .npz file; its member "about" is JSON
+
+
+def found(folder: Path) -> list[Path]:
+    """The checkpoints of a folder, the newest first."""
+    return sorted(folder.glob("checkpoint-*.npkd"), reverse=True)
+
+
+def save(folder: Path, number: int, about: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+    """Write the checkpoint of this number, and let go of all but the newest two.
+
+    number: grows from one checkpoint to the next. about: anything that JSON can hold. arrays: by
+    name. Raises OSError if it cannot be written; then the older ones are as they were.
+    """
+    content = io.BytesIO()
+    text = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    np.savez(content, about=text, **arrays)
+    digest = hashlib.sha256(content.getbuffer()).hexdigest().encode()
+
+    def write(file: Any) -> None:
+        file.write(HEADER + digest + b"\n")
+        file.write(content.getbuffer())
+
+    write_atomically(folder / f"checkpoint-{number:010}.npkd", write)
+    remove(folder, keep=KEPT)
+
+
+def load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """`about` and the arrays of a checkpoint.
+
+    Raises Damaged if it is not, to the last bit, what `save` wrote.
+    """
+    try:
+        data = read_bytes(path, at_most=MOST_BYTES, what="a checkpoint")
+    except BadInput as error:
+        raise Damaged(str(error)) from error
+    header, _, _ = data[: len(HEADER) + 65].partition(b"\n")
+    content = memoryview(data)[len(header) + 1 :]
+    digest = hashlib.sha256(content).hexdigest().encode()
+    if header != HEADER + digest:
+        raise Damaged(f"{path}: cut off or altered since it was written")
+    try:
+        arrays = npz_arrays(content, at_most=MOST_BYTES)
+        about = json.loads(arrays.pop("about").tobytes())
+    except (ValueError, KeyError) as error:
+        raise Damaged(f"{path}: not a checkpoint that npkd can take: {error}") from error
+    return about, arrays
+
+
+def remove(folder: Path, keep: int = 0) -> None:
+    """Take away all checkpoints but the newest few, and what a write left that was cut short."""
+    for path in [*found(folder)[keep:], *folder.glob(".checkpoint-*.npkd.*")]:
+        path.unlink(missing_ok=True)
+    for name in RUN_FILES:
+        for path in folder.glob(f".{name}.*"):
+            path.unlink(missing_ok=True)

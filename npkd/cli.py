@@ -2,10 +2,15 @@
 
 import argparse
 import io
+import math
 import os
+import shlex
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -46,13 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show × gets a ?
     args = parser.parse_args(argv)
+    args.given = sys.argv[1:] if argv is None else argv
     try:
         return args.run(args)
     except (BadInput, distill.Diverged) as error:
         print(f"npkd {args.command}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"npkd {args.command}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(f"npkd {args.command}: {str(stopped) or 'interrupted'}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read our output has gone: npkd … | head
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
@@ -127,6 +133,18 @@ def _add_distill(commands: Any) -> None:
     say("--threads", type=int, metavar="N", help="worker threads (one for each core)")
     say("--seed", type=int, metavar="N", help=f"of all randomness ({tuned.seed})")
     say("--out", metavar="DIR", help="new folder for the results (runs/NAME-SEED)")
+    say(
+        "--resume",
+        action="store_true",
+        help="go on with the unfinished run in that folder, started with the same arguments; it "
+        "ends with the same bits as if it had never been stopped",
+    )
+    say(
+        "--checkpoint-every",
+        type=int,
+        metavar="N",
+        help="write a checkpoint after every N updates too, not only after each epoch",
+    )
     parser.set_defaults(run=_distill)
 
 
@@ -148,13 +166,122 @@ def _distill(args: argparse.Namespace) -> int:
     out = args.out or f"runs/{dataset.name}-{config.seed}"
     # A diverging net overflows before its loss is seen to: that one line is enough.
     with (
-        checkpoint.run_folder(out) as folder,
+        checkpoint.run_folder(out, args.resume) as folder,
         threads.one_blas_thread(),
         np.errstate(all="ignore"),
     ):
-        finished = _follow(distill.run(dataset, config), dataset)
+        checkpoints = _Checkpoints(folder, config, dataset, args)
+        run = checkpoints.run(args.resume)
+        finished = _follow(run, dataset, checkpoints)
         _write(folder, finished)
+        checkpoint.remove(folder)
     return 0
+
+
+class _Checkpoints:
+    """The checkpoints of a run: when they are written, what they hold, and where it goes on.
+
+    Raises BadInput if one cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: distill.Config,
+        dataset: data.Dataset,
+        args: argparse.Namespace,
+    ):
+        if args.checkpoint_every is not None and args.checkpoint_every < 1:
+            raise BadInput(
+                f"--checkpoint-every is {args.checkpoint_every}, expected a whole number from 1"
+            )
+        self.folder, self.config, self.dataset = folder, config, dataset
+        self.every = args.checkpoint_every
+        self.command = shlex.join(["npkd", *args.given, *["--resume"] * (not args.resume)])
+        self.about: dict[str, Any] = {
+            "config": asdict(config),
+            "name": dataset.name,
+            "data": dataset.digest(),
+        }
+
+    def run(self, resume: bool) -> distill.Run:
+        """The run, from the newest whole checkpoint on if there is one to go on from."""
+        if resume:
+            for path in checkpoint.found(self.folder):
+                try:
+                    return self._resumed(path)
+                except checkpoint.Damaged as error:
+                    print(f"note: {error}", flush=True)
+            print(f"note: no checkpoint to go on from in {self.folder}: starting anew", flush=True)
+        return distill.Run(self.dataset, self.config)
+
+    def _resumed(self, path: Path) -> distill.Run:
+        about, arrays = checkpoint.load(path)
+        try:
+            state = about.pop("state")
+            self._require_same(about)
+            run = distill.Run(self.dataset, self.config, distill.State(**state, arrays=arrays))
+        except BadInput:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise checkpoint.Damaged(f"{path}: cannot be gone on from: {error}") from error
+        print(f"going on from {path}", flush=True)
+        return run
+
+    def _require_same(self, about: dict[str, Any]) -> None:
+        """Raise BadInput if the run in the folder has other settings or other data."""
+        for name, value in self.about["config"].items():
+            theirs = about["config"][name]
+            if theirs != value:
+                raise BadInput(
+                    f"--{name.replace('_', '-')} is {value}, but the run in {self.folder} has "
+                    f"{theirs}; go on with the same arguments, or give another --out"
+                )
+        if about["data"] != self.about["data"]:
+            raise BadInput(
+                f"--data: {self.dataset.name} is not what the run in {self.folder} was started "
+                f"with ({about['name']}, or other images or labels); give another --out"
+            )
+
+    def after(self, event: distill.Event, run: distill.Run) -> None:
+        """Write a checkpoint if one is due after this event."""
+        every = self.every or math.inf
+        due = isinstance(event, distill.Training) and (event.update.step + 1) % every == 0
+        if due or isinstance(event, distill.Epoch):
+            self.write(run)
+
+    def write(self, run: distill.Run) -> None:
+        """Write a checkpoint now."""
+        state = vars(run.state())
+        about = self.about | {"state": {k: v for k, v in state.items() if k != "arrays"}}
+        try:
+            checkpoint.save(self.folder, sum(state["updates"].values()), about, state["arrays"])
+        except OSError as error:
+            kept = checkpoint.found(self.folder)
+            last = f"; the last good one is {kept[0].name}" if kept else ""
+            raise BadInput(
+                f"{self.folder}: a checkpoint cannot be written: {error.strerror}{last}"
+            ) from error
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[list[int]]:
+    """A list that is empty until Ctrl-C is pressed. Pressed again, it stops at once, as ever."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked  # signals are the main thread's
+        return
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _set_threads(number: int | None) -> None:
@@ -166,7 +293,7 @@ def _set_threads(number: int | None) -> None:
         raise BadInput(str(error)) from error
 
 
-def _follow(events: Iterator[distill.Event], dataset: data.Dataset) -> distill.Finished:
+def _follow(run: distill.Run, dataset: data.Dataset, checkpoints: _Checkpoints) -> distill.Finished:
     """Show the events of a run as they come; the last one is the result."""
     print(
         f"npkd {__version__}: {dataset.name}, {len(dataset.train_labels):,} images to train and "
@@ -181,23 +308,28 @@ def _follow(events: Iterator[distill.Event], dataset: data.Dataset) -> distill.F
         flush=True,
     )
     bar = None
-    for event in events:
-        match event:
-            case distill.Stage():
-                print(f"step {event.number} of 6: {event.title}", flush=True)
-            case distill.Note():
-                print(f"    {event.text}", flush=True)
-            case distill.Training():
-                bar = bar or _Bar(event)
-                bar.update(event)
-            case distill.Epoch():
-                assert bar is not None
-                bar.epoch(event)
-                if event.epoch + 1 == event.epochs:
-                    bar.close()
-                    bar = None
-            case distill.Finished():
-                return event
+    with _asked_to_stop() as asked:
+        for event in run.steps():
+            match event:
+                case distill.Stage():
+                    print(f"step {event.number} of 6: {event.title}", flush=True)
+                case distill.Note():
+                    print(f"    {event.text}", flush=True)
+                case distill.Training():
+                    bar = bar or _Bar(event)
+                    bar.update(event)
+                case distill.Epoch():
+                    assert bar is not None
+                    bar.epoch(event)
+                    if event.epoch + 1 == event.epochs:
+                        bar.close()
+                        bar = None
+                case distill.Finished():
+                    return event
+            checkpoints.after(event, run)
+            if asked:
+                checkpoints.write(run)
+                raise KeyboardInterrupt(f"interrupted; go on with: {checkpoints.command}")
     raise AssertionError("a run ends with Finished")
 
 
@@ -218,7 +350,13 @@ class _Bar:
         self.title = report.NAMES[event.net]
         self.bar = None
         if tqdm is not None and sys.stderr.isatty():
-            self.bar = tqdm(total=event.steps, desc=f"    {self.title}", unit="step", leave=False)
+            self.bar = tqdm(
+                total=event.steps,
+                initial=event.update.step,
+                desc=f"    {self.title}",
+                unit="step",
+                leave=False,
+            )
 
     def update(self, event: distill.Training) -> None:
         if self.bar is not None:

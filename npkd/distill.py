@@ -8,8 +8,9 @@
     6  let the small net predict low-resolution images that it has never seen, and evaluate
 
 `run` walks through them and yields an event for whatever happens; who calls it decides what to
-show. Beside the distilled net stands a small net trained from labels alone, from the same initial
-weights, on the same images in the same order.
+show. At each event `Run.state` says all that is needed to go on from there, with the same bits as
+if nothing had come between. Beside the distilled net stands a small net trained from labels alone,
+from the same initial weights, on the same images in the same order.
 """
 
 import math
@@ -17,6 +18,8 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -224,6 +227,24 @@ class Finished:
 Event = Stage | Training | Epoch | Note | Finished
 
 
+@dataclass(frozen=True)
+class State:
+    """Where a run stands between two updates.
+
+    updates: how many each net has had. Images, their order and the schedule follow from the
+    settings' seed and these numbers. loss, samples: their sum in the epoch that is under way.
+    history, seconds: of the report. arrays: "NET/PARAMETER" of each net that has had an update, and
+    "velocity/PARAMETER" of the net that is being trained; the arrays themselves, not copies.
+    """
+
+    updates: dict[str, int]
+    loss: float
+    samples: int
+    history: dict[str, list[dict[str, float]]]
+    seconds: dict[str, float]
+    arrays: dict[str, np.ndarray]
+
+
 def train(
     network: Network,
     batches: Iterable[Batch],
@@ -232,24 +253,35 @@ def train(
     optimiser: optim.SGD,
     schedule: optim.Schedule,
     clip_norm: float = math.inf,
+    first_step: int = 0,
 ) -> Iterator[Update]:
     """The one training loop: an update of `network` for each batch, an event for each update.
 
     loss(y, batch) gives the value and its gradient by the network's outputs y. clip_norm bounds
-    the norm of all gradients together (`optim.clipped`).
+    the norm of all gradients together (`optim.clipped`). first_step is the number of the first
+    batch, above 0 where a training goes on.
 
-    Raises Diverged, before the update, when the loss is not finite.
+    Raises Diverged, before the update, when the loss or a gradient is not finite.
     """
-    for step, batch in enumerate(batches):
+
+    def diverged(what: str, step: int, epoch: int) -> Diverged:
+        largest = max(network.params, key=lambda name: float(np.abs(network.params[name]).max()))
+        return Diverged(
+            f"{type(network).__name__}: {what} at step {step + 1}, in epoch {epoch + 1}, at a "
+            f"learning rate of {optimiser.lr:.3g}; the largest weight is "
+            f"{np.abs(network.params[largest]).max():.3g}, in {largest}"
+        )
+
+    for step, batch in enumerate(batches, first_step):
         optimiser.lr = schedule(step)
         y, backward = network(batch.x)
         value, dy = loss(y, batch)
         if not np.isfinite(value):
-            raise Diverged(
-                f"{type(network).__name__}: the loss became {value} at step {step + 1}, "
-                f"in epoch {batch.epoch + 1}, at a learning rate of {optimiser.lr:.3g}"
-            )
+            raise diverged(f"the loss became {value}", step, batch.epoch)
         _, grads = backward(dy, need_dx=False)
+        for name, g in grads.items():
+            if not np.isfinite(g.sum()) and not np.isfinite(g).all():  # the sum is the quicker one
+                raise diverged(f"the gradient by {name} is no longer finite", step, batch.epoch)
         if clip_norm < math.inf:
             grads = optim.clipped(grads, clip_norm)
         optimiser.step(network.params, grads)
@@ -319,27 +351,42 @@ class Preparation:
             return x_high
         return brought_back(low_resolution(x_high))
 
-    def large_batches(self) -> Iterator[Batch]:
-        """Step 1: a new version of the images in every epoch; see Config.teacher_views."""
-        step = 0
-        for epoch in range(self.config.large_epochs):
+    @property
+    def batches_of_an_epoch(self) -> int:
+        """How many batches cover the training images once."""
+        return math.ceil(len(self.dataset.train_labels) / self.config.batch_size)
+
+    def large_batches(self, first: int = 0) -> Iterator[Batch]:
+        """Step 1: a new version of the images in every epoch; see Config.teacher_views.
+
+        first: the number of the batch to begin with.
+        """
+        begin, skipped = divmod(first, self.batches_of_an_epoch)
+        for epoch in range(begin, self.config.large_epochs):
             images = self.dataset.train_images
             if self.config.augment:
                 images = self.version(LARGE_IMAGES, epoch)
-            for indices in self.order(LARGE_ORDER, epoch):
+            step = epoch * self.batches_of_an_epoch + skipped
+            for indices in islice(self.order(LARGE_ORDER, epoch), skipped, None):
                 x = self.normalise(images[indices])
                 if self.config.teacher_views == "both" and step % 2:
                     x = brought_back(low_resolution(x))
                 yield Batch(epoch, x, self.dataset.train_labels[indices])
                 step += 1
+            skipped = 0
 
-    def small_batches(self, teacher: list[np.ndarray]) -> Iterator[Batch]:
-        """Step 5: x_low with the large net's outputs for the same version of the same images."""
-        for epoch in range(self.config.epochs):
+    def small_batches(self, teacher: list[np.ndarray], first: int = 0) -> Iterator[Batch]:
+        """Step 5: x_low with the large net's outputs for the same version of the same images.
+
+        first: the number of the batch to begin with.
+        """
+        begin, skipped = divmod(first, self.batches_of_an_epoch)
+        for epoch in range(begin, self.config.epochs):
             images, outputs = self.small_version(epoch), teacher[epoch % self.versions]
-            for indices in self.order(SMALL_ORDER, epoch):
+            for indices in islice(self.order(SMALL_ORDER, epoch), skipped, None):
                 x_low = low_resolution(self.normalise(images[indices]))
                 yield Batch(epoch, x_low, self.dataset.train_labels[indices], outputs[indices])
+            skipped = 0
 
 
 def run(dataset: Dataset, config: Config) -> Iterator[Event]:
@@ -347,26 +394,82 @@ def run(dataset: Dataset, config: Config) -> Iterator[Event]:
 
     Raises Diverged if a training does.
     """
-    return _Run(dataset, config).steps()
+    return Run(dataset, config).steps()
 
 
-class _Run:
-    """What the six steps share: the nets, the images, the figures so far."""
+class Run:
+    """The six steps, and what they share: the nets, the images, the figures so far.
 
-    def __init__(self, dataset: Dataset, config: Config):
+    state: where an earlier run on this data set with these settings stood, to go on from there.
+    """
+
+    def __init__(self, dataset: Dataset, config: Config, state: State | None = None):
         self.dataset, self.config = dataset, config
         self.prepare = Preparation(dataset, config)
         large_rng, small_rng = np.random.default_rng(config.seed).spawn(2)
         self.large = LargeCNN(large_rng, num_classes=dataset.num_classes)
         self.small = SmallCNN(small_rng, num_classes=dataset.num_classes)
         self.small_from_labels = self.small.astype(self.small.dtype)  # a copy: the same start
-        self.history: dict[str, list[dict[str, float]]] = {}
-        self.seconds: dict[str, float] = {}
+        self.networks = {
+            "large": self.large,
+            "small": self.small,
+            "small_from_labels": self.small_from_labels,
+        }
+        self.resumed = state or State({}, 0.0, 0, {}, {}, {})
+        self._require_fitting(self.resumed)
+        self.updates = dict(self.resumed.updates)
+        self.history = {name: list(epochs) for name, epochs in self.resumed.history.items()}
+        self.seconds = dict(self.resumed.seconds)
+        self.loss, self.samples = self.resumed.loss, self.resumed.samples
+        self.velocity: dict[str, np.ndarray] = {}
+        self.started = time.perf_counter() - self.seconds.pop("total", 0.0)
+
+    def _require_fitting(self, state: State) -> None:
+        """Raise ValueError unless this run can go on from the state."""
+        epochs = {"large": self.config.large_epochs}
+        names = list(state.updates)
+        if names != list(self.networks)[: len(names)]:
+            raise ValueError(f"it has updates of {names}, expected some of {list(self.networks)}")
+        per_epoch = self.prepare.batches_of_an_epoch
+        expected: dict[str, np.ndarray] = {}
+        for name, updates in state.updates.items():
+            steps = epochs.get(name, self.config.epochs) * per_epoch
+            least = 1 if name == names[-1] else steps
+            if type(updates) is not int or not least <= updates <= steps:
+                raise ValueError(f"{name} has had {updates} updates, expected {least} to {steps}")
+            if len(state.history[name]) != updates // per_epoch:
+                raise ValueError(f"its history of {name} has not an entry for each epoch")
+            params = self.networks[name].params
+            expected |= {f"{name}/{key}": theta for key, theta in params.items()}
+            if self.config.momentum and updates < steps:
+                expected |= {f"velocity/{key}": theta for key, theta in params.items()}
+        if expected.keys() != state.arrays.keys():
+            differ = sorted(expected.keys() ^ state.arrays.keys())
+            raise ValueError(f"it lacks arrays, or has some that are not its: {differ}")
+        for key, theta in expected.items():
+            array = state.arrays[key]
+            if (array.shape, array.dtype) != (theta.shape, theta.dtype):
+                raise ValueError(
+                    f"its {key} is {array.dtype} {array.shape}, expected {theta.dtype} "
+                    f"{theta.shape}"
+                )
+            if not np.isfinite(array).all():
+                raise ValueError(f"its {key} holds values that are not finite")
+
+    def state(self) -> State:
+        """Where the run stands, at any event that `steps` has yielded."""
+        arrays = {
+            f"{name}/{key}": theta
+            for name in self.updates
+            for key, theta in self.networks[name].params.items()
+        }
+        arrays |= {f"velocity/{key}": v for key, v in self.velocity.items()}
+        seconds = self.seconds | {"total": time.perf_counter() - self.started}
+        return State(self.updates, self.loss, self.samples, self.history, seconds, arrays)
 
     def steps(self) -> Iterator[Event]:
         """The six steps in order."""
         config, prepare, large, small = self.config, self.prepare, self.large, self.small
-        started = time.perf_counter()
         x_high = prepare.normalise(self.dataset.test_images)
         x_low = low_resolution(x_high)
         labels = self.dataset.test_labels
@@ -374,9 +477,8 @@ class _Run:
         yield Stage(1, STEPS[1])
         yield from self.train(
             "large",
-            large,
             config.large_epochs,
-            prepare.large_batches(),
+            prepare.large_batches,
             loss=from_labels,
             rate="large_learning_rate",
             test_x=x_high,
@@ -420,9 +522,8 @@ class _Run:
         yield Stage(5, STEPS[5])
         yield from self.train(
             "small",
-            small,
             config.epochs,
-            prepare.small_batches(teacher),
+            partial(prepare.small_batches, teacher),
             loss=from_teacher(config.label_weight),
             rate="learning_rate",
             test_x=x_low,
@@ -430,9 +531,8 @@ class _Run:
         yield Note("for comparison, the same small net from the labels alone")
         yield from self.train(
             "small_from_labels",
-            self.small_from_labels,
             config.epochs,
-            prepare.small_batches(teacher),
+            partial(prepare.small_batches, teacher),
             loss=from_labels,
             rate="labels_learning_rate",
             test_x=x_low,
@@ -444,7 +544,7 @@ class _Run:
             "small": _outputs(small, x_low),
             "small_from_labels": _outputs(self.small_from_labels, x_low),
         }
-        networks = {"large": large, "small": small, "small_from_labels": self.small_from_labels}
+        networks = self.networks
         models = {name: self.figures(name, networks[name], logits[name], target) for name in logits}
         models["large"] |= {
             "accuracy_low": truth["accuracy"],
@@ -469,7 +569,7 @@ class _Run:
             "teacher_against_truth": truth,
             "untrained": {"l2": distance},
             "history": self.history,
-            "seconds": self.seconds | {"total": time.perf_counter() - started},
+            "seconds": self.seconds | {"total": time.perf_counter() - self.started},
         }
         samples = {
             "x_high": self.dataset.test_images,
@@ -482,40 +582,49 @@ class _Run:
     def train(
         self,
         name: str,
-        network: Network,
         epochs: int,
-        batches: Iterator[Batch],
+        batches: Callable[[int], Iterator[Batch]],
         *,
         loss: Callable[[np.ndarray, Batch], Any],
         rate: str,
         test_x: np.ndarray,
     ) -> Iterator[Event]:
-        """Train one of the three nets, keep its history, and yield its events.
+        """Train one of the three nets, or go on with it; keep its history, and yield its events.
 
-        rate: the setting that holds its learning rate.
+        batches(first): those from the one with this number on. rate: the setting that holds the
+        learning rate.
         """
-        config, count = self.config, len(self.dataset.train_labels)
+        config, network, count = self.config, self.networks[name], len(self.dataset.train_labels)
         highest = getattr(config, rate)
-        steps = epochs * math.ceil(count / config.batch_size)
+        steps = epochs * self.prepare.batches_of_an_epoch
+        optimiser = optim.SGD(highest, config.momentum, config.weight_decay)
+        done = self.restore(name, optimiser)
+        if done:
+            yield Note(f"{name}: {done} of {steps} updates had been made")
+        if done == steps:
+            return
         updates = train(
             network,
-            batches,
+            batches(done),
             loss=loss,
-            optimiser=optim.SGD(highest, config.momentum, config.weight_decay),
+            optimiser=optimiser,
             schedule=_schedule(config, highest, steps),
             clip_norm=math.inf if config.clip_norm is None else config.clip_norm,
+            first_step=done,
         )
-        self.history[name], self.seconds[name] = [], 0.0
-        total, samples = 0.0, 0
+        self.velocity = optimiser.velocity
+        self.history.setdefault(name, [])
+        self.seconds.setdefault(name, 0.0)
         clock = time.perf_counter()
         advice = f"try --{rate.replace('_', '-')} below {highest}"
         for update in _advising(name, updates, advice):
             self.seconds[name] += time.perf_counter() - clock
-            total += update.loss * update.samples
-            samples += update.samples
-            yield Training(name, update, steps)
-            if samples == count:
-                mean = total / samples
+            self.updates[name] = update.step + 1
+            self.loss += update.loss * update.samples
+            self.samples += update.samples
+            epoch = None
+            if self.samples == count:
+                mean = self.loss / self.samples
                 logits = _outputs(network, test_x)
                 if not np.isfinite(logits).all():
                     raise Diverged(
@@ -526,9 +635,28 @@ class _Run:
                 self.history[name].append(
                     {"epoch": update.epoch + 1, "loss": mean, "accuracy": accuracy}
                 )
-                yield Epoch(name, update.epoch, epochs, mean, accuracy)
-                total, samples = 0.0, 0
+                epoch = Epoch(name, update.epoch, epochs, mean, accuracy)
+                self.loss, self.samples = 0.0, 0
+                if update.step + 1 == steps:
+                    self.velocity = {}
+            yield Training(name, update, steps)
+            if epoch is not None:
+                yield epoch
             clock = time.perf_counter()
+
+    def restore(self, name: str, optimiser: optim.SGD) -> int:
+        """The net and its optimiser as `resumed` has them; how many updates the net has had."""
+
+        def arrays(prefix: str) -> dict[str, np.ndarray]:
+            resumed = self.resumed.arrays.items()
+            return {key.removeprefix(prefix): v for key, v in resumed if key.startswith(prefix)}
+
+        done = self.resumed.updates.get(name, 0)
+        if done:
+            self.networks[name].load(arrays(f"{name}/"))
+        if done and name == list(self.resumed.updates)[-1]:
+            optimiser.velocity = {key: v.copy() for key, v in arrays("velocity/").items()}
+        return done
 
     def teacher_outputs(self, version: int) -> np.ndarray:
         """The large net's outputs (N, C) for a version of the training images."""

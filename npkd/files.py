@@ -75,13 +75,25 @@ def read_bytes(path: str | Path, *, at_most: int, what: str) -> bytes:
 def read_npz(path: str | Path, *, at_most: int) -> dict[str, np.ndarray]:
     """The arrays of an .npz file by name, if they declare no more than `at_most` bytes together.
 
+    See `npz_arrays`. Raises BadInput for anything but a whole .npz file of plain arrays within
+    that size.
+    """
+    data = read_bytes(path, at_most=at_most, what="an .npz file")
+    try:
+        return npz_arrays(data, at_most=at_most)
+    except ValueError as error:
+        raise BadInput(f"{path}: not an .npz file that npkd can take: {error}") from error
+
+
+def npz_arrays(data: bytes | memoryview, *, at_most: int) -> dict[str, np.ndarray]:
+    """The arrays in the bytes of an .npz file, by name.
+
     A small compressed file can unpack to any size, so the sizes that it declares are added up
     before anything is unpacked, and no member can unpack to more than it declared. Arrays of
     Python objects are refused, since unpickling them could run code.
 
-    Raises BadInput for anything but a whole .npz file of plain arrays within that size.
+    Raises ValueError if it is damaged or declares more than `at_most` bytes.
     """
-    data = read_bytes(path, at_most=at_most, what="an .npz file")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             declared = sum(member.file_size for member in archive.infolist())
@@ -92,7 +104,7 @@ def read_npz(path: str | Path, *, at_most: int) -> dict[str, np.ndarray]:
                 for member in archive.infolist()
             }
     except Exception as error:  # zipfile, zlib and NumPy answer damaged bytes in a dozen ways
-        raise BadInput(f"{path}: not an .npz file that npkd can take: {error}") from error
+        raise ValueError(str(error)) from error
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:

@@ -153,7 +153,7 @@ def run_case(integers: Integers) -> Case:
 
 
 def _six_steps(module: ModuleType, case: Case) -> Any:
-    return module._Run(DATASET, tiny.config(**case.options))
+    return module.Run(DATASET, tiny.config(**case.options))
 
 
 def _weights(network: Any) -> dict[str, np.ndarray]:
@@ -1276,9 +1276,9 @@ MUTANTS = [
                 "yield Stage(5, STEPS[5])\n"
                 "        for theta in large.params.values():\n"
                 "            theta.setflags(write=True)\n"
-                "        batches = prepare.large_batches()\n"
+                "        batches = prepare.large_batches\n"
                 '        settings = {"rate": "large_learning_rate", "test_x": x_high}\n'
-                '        yield from self.train("large", large, 1, batches, loss=from_labels, '
+                '        yield from self.train("large", 1, batches, loss=from_labels, '
                 "**settings)",
             ),
             "step 5 learns from labels": (

@@ -179,7 +179,7 @@ def test_interrupting_ends_with_status_130(capsys, corners, tmp_path, monkeypatc
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(distill, "run", interrupted)
+    monkeypatch.setattr(distill.Run, "steps", interrupted)
     status, _, err = run(capsys, "--data", corners, "--out", tmp_path / "run")
     assert (status, err) == (130, "npkd distill: interrupted\n")
 

@@ -95,7 +95,7 @@ def test_step_1_trains_on_high_resolution_or_on_both(teacher_views, low):
 
 
 def test_step_1_really_trains_the_large_net():
-    run = distill._Run(tiny.dataset(), tiny.config())
+    run = distill.Run(tiny.dataset(), tiny.config())
     before = {name: theta.copy() for name, theta in run.large.params.items()}
     for event in run.steps():
         if isinstance(event, distill.Stage) and event.number == 2:
@@ -110,7 +110,7 @@ def test_the_small_net_is_updated_on_every_batch():
 
 
 def test_step_3_reports_the_large_net_against_the_truth_and_trains_nothing():
-    run = distill._Run(tiny.dataset(), tiny.config())
+    run = distill.Run(tiny.dataset(), tiny.config())
     seen = {}
     for event in run.steps():
         if isinstance(event, distill.Stage):

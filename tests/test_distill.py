@@ -127,7 +127,7 @@ def test_an_epochs_loss_is_the_mean_over_its_samples_ragged_batch_included(finis
 
 
 def test_the_teacher_is_frozen_after_step_1_and_byte_identical_at_the_end():
-    run = distill._Run(tiny.dataset(), tiny.config())
+    run = distill.Run(tiny.dataset(), tiny.config())
     after_step_1 = None
     for event in run.steps():
         if isinstance(event, distill.Stage) and event.number == 2:
@@ -163,7 +163,7 @@ def test_a_run_does_not_depend_on_the_number_of_threads(monkeypatch):
 
 
 def test_both_small_nets_start_from_the_same_weights_in_arrays_of_their_own():
-    run = distill._Run(tiny.dataset(), tiny.config())
+    run = distill.Run(tiny.dataset(), tiny.config())
     for name, theta in run.small.params.items():
         other = run.small_from_labels.params[name]
         assert theta.tobytes() == other.tobytes()
@@ -172,7 +172,7 @@ def test_both_small_nets_start_from_the_same_weights_in_arrays_of_their_own():
 
 @pytest.mark.parametrize("teacher_input", ["low", "high"])
 def test_the_teachers_outputs_are_those_for_the_very_images_of_the_batch(teacher_input):
-    run = distill._Run(tiny.dataset(), tiny.config(teacher_input=teacher_input, versions=2))
+    run = distill.Run(tiny.dataset(), tiny.config(teacher_input=teacher_input, versions=2))
     teacher = [run.teacher_outputs(version) for version in range(2)]
     batches = list(run.prepare.small_batches(teacher))
     for one in batches:
@@ -190,7 +190,7 @@ def test_the_teachers_outputs_are_those_for_the_very_images_of_the_batch(teacher
 
 
 def test_teacher_views_both_alternates_high_and_low_resolution():
-    run = distill._Run(tiny.dataset(), tiny.config(teacher_views="both", augment=False))
+    run = distill.Run(tiny.dataset(), tiny.config(teacher_views="both", augment=False))
     for step, one in enumerate(run.prepare.large_batches()):
         repeated = np.array_equal(one.x, distill.brought_back(low_resolution(one.x)))
         assert repeated == (step % 2 == 1)

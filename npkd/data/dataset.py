@@ -1,5 +1,7 @@
 """What every source of images is brought to: a training part, a test part, class names."""
 
+import hashlib
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -7,6 +9,8 @@ import numpy as np
 
 from npkd.data.augmentation import Augmentation
 from npkd.files import BadInput
+
+IMAGES_AT_ONCE = 1000  # bounds the memory that reading all of them takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +35,15 @@ class Dataset:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    def digest(self) -> str:
+        """SHA-256 of all images, labels and class names: the same for the same data only."""
+        found = hashlib.sha256(json.dumps(self.class_names).encode())
+        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            found.update(f"{array.dtype.str} {array.shape}".encode())
+            for start in range(0, len(array), IMAGES_AT_ONCE):
+                found.update(array[start : start + IMAGES_AT_ONCE].tobytes())
+        return found.hexdigest()
 
     def hold_out(self, every: int = 5) -> "Dataset":
         """Training images alone, split anew: every fifth of each class becomes the test part.

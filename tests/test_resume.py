@@ -1,0 +1,295 @@
+"""Runs that are stopped, killed, or find their checkpoints damaged, and go on all the same."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+from npkd import checkpoint, cli, distill
+
+TIMES = {"seconds", "train_seconds", "latency_ms", "latency", "threads"}
+ARGUMENTS = ["--large-epochs", "1", "--epochs", "2", "--batch-size", "8", "--seed", "3"]
+
+
+def without_times(report):
+    """A report less the fields that are times."""
+    if isinstance(report, dict):
+        return {key: without_times(value) for key, value in report.items() if key not in TIMES}
+    return report
+
+
+def bits(networks):
+    return {
+        f"{name}/{key}": theta.tobytes()
+        for name, network in networks.items()
+        for key, theta in network.params.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def finished():
+    return tiny.finish(augment=True, versions=2)[1]
+
+
+def stopped(folder: Path, net: str, step: int) -> None:
+    """A run with a checkpoint right after this update, and no more."""
+    run = distill.Run(tiny.dataset(), tiny.config(augment=True, versions=2))
+    for event in run.steps():
+        if isinstance(event, distill.Training) and (event.net, event.update.step) == (net, step):
+            state = vars(run.state())
+            arrays = state.pop("arrays")
+            checkpoint.save(folder, 1, state, arrays)
+            return
+
+
+# Three updates are an epoch.
+@pytest.mark.parametrize(
+    ("net", "step"),
+    [
+        ("large", 0),
+        ("large", 2),
+        ("small", 1),
+        ("small", 2),
+        ("small", 3),
+        ("small", 5),
+        ("small_from_labels", 4),
+        ("small_from_labels", 5),
+    ],
+)
+def test_a_run_that_goes_on_ends_as_if_it_had_never_been_stopped(finished, tmp_path, net, step):
+    stopped(tmp_path, net, step)
+    state, arrays = checkpoint.load(checkpoint.found(tmp_path)[0])
+    run = distill.Run(
+        tiny.dataset(),
+        tiny.config(augment=True, versions=2),
+        distill.State(**state, arrays=arrays),
+    )
+    *_, last = run.steps()
+    assert bits(last.networks) == bits(finished.networks)
+    assert without_times(last.report) == without_times(finished.report)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"updates": {"small": 1}},
+        {"updates": {"large": 0}},
+        {"updates": {"large": 4}},
+        {"updates": {"large": 2.0}},
+        {"updates": {"large": 2, "small": 1}},
+        {"history": {"large": [{}]}},
+        {"arrays": {}},
+    ],
+)
+def test_a_state_that_does_not_fit_the_run_is_refused(tmp_path, change):
+    stopped(tmp_path, "large", 1)
+    state, arrays = checkpoint.load(checkpoint.found(tmp_path)[0])
+    wrong = distill.State(**(state | {"arrays": arrays} | change))
+    with pytest.raises(ValueError, match=r"\bits?\b|large"):
+        distill.Run(tiny.dataset(), tiny.config(augment=True, versions=2), wrong)
+
+
+# Checkpoints on disk
+
+
+def save(folder, number):
+    checkpoint.save(folder, number, {"number": number}, {"w": np.arange(number + 5.0)})
+
+
+def test_the_newest_two_checkpoints_are_kept(tmp_path):
+    (tmp_path / ".checkpoint-0000000001.npkd.00ff").write_text("half of one, from a kill")
+    for number in (1, 2, 30):
+        save(tmp_path, number)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checkpoint-0000000002.npkd",
+        "checkpoint-0000000030.npkd",
+    ]
+    about, arrays = checkpoint.load(checkpoint.found(tmp_path)[0])
+    assert about == {"number": 30}
+    np.testing.assert_array_equal(arrays["w"], np.arange(35.0))
+
+
+def test_a_checkpoint_with_any_byte_altered_or_missing_is_recognised(tmp_path):
+    save(tmp_path, 1)
+    (path,) = checkpoint.found(tmp_path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        with pytest.raises(checkpoint.Damaged, match="cut off or altered"):
+            checkpoint.load(path)
+    for damaged in (whole[:-1], whole + b"\0", b"", whole[: int(rng.integers(len(whole)))]):
+        path.write_bytes(damaged)
+        with pytest.raises(checkpoint.Damaged, match="cut off or altered"):
+            checkpoint.load(path)
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The tiny data set as a file."""
+    dataset = tiny.dataset()
+    path = tmp_path_factory.mktemp("data") / "corners.npz"
+    np.savez(
+        path,
+        images=dataset.train_images,
+        labels=dataset.train_labels,
+        test_images=dataset.test_images,
+        test_labels=dataset.test_labels,
+    )
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+    assert cli.main(["distill", "--data", data, *ARGUMENTS, "--out", str(folder)]) == 0
+    return result(folder)
+
+
+def result(folder: Path):
+    """What a finished run leaves: its files, their weights, its report less times."""
+    names = sorted(path.name for path in folder.iterdir())
+    weights = {name: (folder / name).read_bytes() for name in names if name.endswith(".npz")}
+    return names, weights, without_times(json.loads((folder / "report.json").read_text()))
+
+
+def start(data, folder, *more):
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "npkd", "distill", "--data", data, *ARGUMENTS),
+            *("--out", str(folder), *more),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_run_killed_again_and_again_ends_with_the_same_bits(data, uninterrupted, tmp_path):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "run"
+    for _ in range(3):
+        process = start(data, folder, "--resume", "--checkpoint-every", "1")
+        # Importing takes the first part of a second; all the rest is three seconds or so.
+        time.sleep(rng.uniform(0.3, 3.0))
+        process.kill()
+        process.communicate()
+        if not checkpoint.found(folder) and (folder / "report.json").exists():
+            break
+    else:
+        process = start(data, folder, "--resume", "--checkpoint-every", "1")
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    assert result(folder) == uninterrupted
+
+
+def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(data, uninterrupted, tmp_path):
+    folder = tmp_path / "run"
+    process = start(data, folder)
+    for line in process.stdout:
+        if line.startswith("step 5"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    (line,) = errors.splitlines()
+    assert "interrupted; go on with: npkd distill" in line
+    assert line.endswith("--resume")
+    assert checkpoint.found(folder)
+    assert cli.main(["distill", *line.split("npkd distill ")[-1].split()]) == 0
+    assert result(folder) == uninterrupted
+
+
+def unfinished(data, folder):
+    """Let a folder have two checkpoints of a run."""
+    process = start(data, folder, "--checkpoint-every", "1")
+    for line in process.stdout:
+        if line.startswith("step 5"):
+            break
+    process.kill()
+    process.communicate()
+    assert len(checkpoint.found(folder)) == 2
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
+    data, uninterrupted, tmp_path, capsys
+):
+    folder = tmp_path / "run"
+    unfinished(data, folder)
+    newest, before = checkpoint.found(folder)
+    newest.write_bytes(newest.read_bytes()[:-100])
+    assert cli.main(["distill", "--data", data, *ARGUMENTS, "--out", str(folder), "--resume"]) == 0
+    shown = capsys.readouterr().out
+    assert f"note: {newest}: cut off or altered" in shown
+    assert f"going on from {before}" in shown
+    assert result(folder) == uninterrupted
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ([], "holds an unfinished run"),
+        (["--resume", "--epochs", "3"], "--epochs is 3, but the run in .* has 2"),
+        (["--resume", "--learning-rate", "0.01"], "--learning-rate is 0.01, but .* has 0.015"),
+        (["--resume", "--data", "mnist5k"], "--data: mnist5k is not what the run .*corners"),
+        (["--resume", "--checkpoint-every", "0"], "--checkpoint-every is 0"),
+    ],
+)
+def test_going_on_otherwise_than_it_began_is_refused(data, tmp_path, capsys, change, message):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    config = tiny.config()
+    about = {
+        "config": vars(config) | {"large_epochs": 1, "epochs": 2, "batch_size": 8, "seed": 3},
+        "name": "corners",
+        "data": "of other images",
+        "state": {"updates": {}, "loss": 0.0, "samples": 0, "history": {}, "seconds": {}},
+    }
+    checkpoint.save(folder, 0, about, {})
+    before = checkpoint.found(folder)[0].read_bytes()
+    arguments = ["distill", "--data", data, *ARGUMENTS, "--out", str(folder), *change]
+    assert cli.main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(message, line), line
+    assert checkpoint.found(folder)[0].read_bytes() == before
+
+
+def test_a_finished_run_is_not_gone_on_with(data, uninterrupted, tmp_path, capsys):
+    (tmp_path / "report.json").write_text("{}")
+    arguments = ["distill", "--data", data, *ARGUMENTS, "--out", str(tmp_path), "--resume"]
+    assert cli.main(arguments) == 2
+    assert "already holds a run that is finished" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(data, tmp_path):
+    """The system itself refuses: no file may grow beyond a limit, as on a full disk."""
+    folder = tmp_path / "run"
+    unfinished(data, folder)
+    before = [path.name for path in checkpoint.found(folder)]
+    code = (
+        "import resource, signal, sys; from npkd import cli; "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)); "
+        "sys.exit(cli.main(sys.argv[1:]))"
+    )
+    arguments = ["distill", "--data", data, *ARGUMENTS, "--out", str(folder), "--resume"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "a checkpoint cannot be written: File too large" in line
+    assert f"the last good one is {before[0]}" in line
+    assert [path.name for path in checkpoint.found(folder)] == before
