@@ -60,16 +60,44 @@ def run_folder(path: str | Path, resume: bool = False) -> Iterator[Path]:
 
 
 def save_weights(path: str | Path, params: Mapping[str, np.ndarray]) -> None:
-    """Write parameters as an .npz file, by name: the same bytes for the same parameters."""
-    write_atomically(path, lambda file: np.savez(file, **params))  # type: ignore[arg-type]
+    """Write parameters by name: the same bytes for the same parameters.
+
+    path: an .npz file, or one that ends in .safetensors, which needs that package (the extra
+    `frameworks`). Raises BadInput without it.
+    """
+    if Path(path).suffix == ".safetensors":
+        contiguous = {name: np.ascontiguousarray(theta) for name, theta in params.items()}
+        data = _safetensors(path).save(contiguous)
+        write_atomically(path, lambda file: file.write(data))
+    else:
+        write_atomically(path, lambda file: np.savez(file, **params))  # type: ignore[arg-type]
 
 
 def load_weights(path: str | Path) -> dict[str, np.ndarray]:
-    """The parameters that `save_weights` wrote; `network.load` takes them.
+    """The parameters that `save_weights` or a framework wrote; `network.load` takes them.
 
-    Raises BadInput for anything but an .npz file of plain arrays.
+    Raises BadInput for anything but an .npz or .safetensors file of plain arrays.
     """
-    return read_npz(path, at_most=MOST_BYTES)
+    if Path(path).suffix != ".safetensors":
+        return read_npz(path, at_most=MOST_BYTES)
+    safetensors = _safetensors(path)
+    data = read_bytes(path, at_most=MOST_BYTES, what="a .safetensors file")
+    try:
+        return safetensors.load(data)
+    except Exception as error:  # its own errors, and NumPy's for dtypes that NumPy has not
+        problem = f"not a .safetensors file that npkd can take: {error}"
+        raise BadInput(f"{path}: {problem}") from error
+
+
+def _safetensors(path: str | Path) -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise BadInput(
+            f"{path}: this format needs safetensors; install it with pip install "
+            "'npkd[frameworks]', or take .npz"
+        ) from error
+    return safetensors.numpy
 
 
 # Checkpoints: a line with the digest of the rest, then an .npz file; its member "about" is JSON

@@ -27,6 +27,37 @@ def test_the_same_weights_are_the_same_bytes(tmp_path):
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
+@pytest.mark.parametrize("ending", ["npz", "safetensors"])
+def test_weights_go_to_pytorch_and_back_bit_for_bit(tmp_path, ending):
+    torch = pytest.importorskip("torch")
+    safetensors_torch = pytest.importorskip("safetensors.torch")
+    network, other = SmallCNN(0), SmallCNN(1)
+    path, back = tmp_path / f"small.{ending}", tmp_path / f"back.{ending}"
+    checkpoint.save_weights(path, network.params)
+    if ending == "npz":
+        arrays = np.load(path, allow_pickle=False)
+        state = {name: torch.from_numpy(theta) for name, theta in arrays.items()}
+        np.savez(back, **{name: theta.numpy() for name, theta in state.items()})
+    else:
+        state = safetensors_torch.load_file(path)
+        safetensors_torch.save_file(state, back)
+    other.load(checkpoint.load_weights(back))
+    for name, theta in network.params.items():
+        assert state[name].numpy().tobytes() == theta.tobytes()
+        assert other.params[name].tobytes() == theta.tobytes()
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff" * 8, None])
+def test_a_damaged_safetensors_file_is_one_line(tmp_path, damage):
+    pytest.importorskip("safetensors")
+    path = tmp_path / "small.safetensors"
+    checkpoint.save_weights(path, SmallCNN(0).params)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5] if damage is None else damage)
+    with pytest.raises(BadInput, match=r"small\.safetensors: "):
+        checkpoint.load_weights(path)
+
+
 @pytest.mark.parametrize("name", checkpoint.RUN_FILES)
 def test_a_folder_that_holds_a_run_is_refused_and_left_alone(tmp_path, name):
     (tmp_path / name).write_text("precious")

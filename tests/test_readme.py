@@ -13,8 +13,9 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_code_blocks_run(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    if "import torch" in block:
-        pytest.importorskip("torch")
+    for extra in ("torch", "safetensors"):
+        if f"import {extra}" in block:
+            pytest.importorskip(extra)
     exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
 
 
