@@ -69,6 +69,31 @@ def test_train_stops_before_the_update_when_the_loss_is_not_finite():
         np.testing.assert_array_equal(theta, before[name])
 
 
+def test_train_stops_before_the_update_when_a_gradient_is_not_finite():
+    network = SmallCNN(0)
+    network.params["fc1.weight"][3, 4] = -7.5
+    before = {name: theta.copy() for name, theta in network.params.items()}
+    updates = distill.train(
+        network,
+        [batch(4, 2)],
+        loss=lambda y, _: (1.0, np.full_like(y, np.inf)),
+        optimiser=SGD(0.01),
+        schedule=optim.constant(0.01),
+        first_step=10,
+    )
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(
+            distill.Diverged,
+            match=r"the gradient by \S+ is no longer finite at step 11, in epoch 3, at a learning "
+            r"rate of 0\.01; the largest weight is 7\.5, in fc1\.weight",
+        ),
+    ):
+        next(updates)
+    for name, theta in network.params.items():
+        np.testing.assert_array_equal(theta, before[name])
+
+
 def test_a_run_that_diverges_says_what_to_try():
     with (
         np.errstate(all="ignore"),

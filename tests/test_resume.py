@@ -266,6 +266,19 @@ def test_going_on_otherwise_than_it_began_is_refused(data, tmp_path, capsys, cha
     assert checkpoint.found(folder)[0].read_bytes() == before
 
 
+def test_a_run_that_diverges_keeps_the_checkpoints_before_it(data, tmp_path, capsys):
+    folder = tmp_path / "run"
+    more = ["--learning-rate", "1e30", "--out", str(folder)]
+    assert cli.main(["distill", "--data", data, *ARGUMENTS, *more]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "small: " in line
+    assert "the largest weight is" in line or "outputs are no longer finite" in line
+    (path,) = checkpoint.found(folder)
+    about, arrays = checkpoint.load(path)
+    assert about["state"]["updates"] == {"large": 3}
+    assert all(np.isfinite(theta).all() for theta in arrays.values())
+
+
 def test_a_finished_run_is_not_gone_on_with(data, uninterrupted, tmp_path, capsys):
     (tmp_path / "report.json").write_text("{}")
     arguments = ["distill", "--data", data, *ARGUMENTS, "--out", str(tmp_path), "--resume"]
