@@ -17,17 +17,7 @@ QUICK = ["--large-epochs", "1", "--epochs", "1", "--batch-size", "8", "--seed", 
 
 @pytest.fixture(scope="module")
 def corners(tmp_path_factory):
-    """A data set of 22 + 12 images as an .npz file."""
-    path = tmp_path_factory.mktemp("data") / "corners.npz"
-    data = tiny.dataset()
-    np.savez(
-        path,
-        images=data.train_images,
-        labels=data.train_labels,
-        test_images=data.test_images,
-        test_labels=data.test_labels,
-    )
-    return str(path)
+    return tiny.file(tmp_path_factory.mktemp("data"))
 
 
 def run(capsys, *arguments, command="distill"):

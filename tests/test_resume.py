@@ -138,17 +138,7 @@ def test_a_checkpoint_with_any_byte_altered_or_missing_is_recognised(tmp_path):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """The tiny data set as a file."""
-    dataset = tiny.dataset()
-    path = tmp_path_factory.mktemp("data") / "corners.npz"
-    np.savez(
-        path,
-        images=dataset.train_images,
-        labels=dataset.train_labels,
-        test_images=dataset.test_images,
-        test_labels=dataset.test_labels,
-    )
-    return str(path)
+    return tiny.file(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """A data set small enough for whole runs in tests: bright squares, their class the corner."""
 
+from pathlib import Path
+
 import numpy as np
 
 from npkd.data import Augmentation, Dataset
@@ -20,6 +22,19 @@ def dataset(train: int = 22, test: int = 12, classes: int = 4) -> Dataset:
 
     names = tuple(f"corner {label}" for label in range(classes))
     return Dataset("corners", *part(train), *part(test), names, Augmentation(shift=1))
+
+
+def file(folder: Path) -> str:
+    """The data set as an .npz file in this folder: its path."""
+    data = dataset()
+    np.savez(
+        folder / "corners.npz",
+        images=data.train_images,
+        labels=data.train_labels,
+        test_images=data.test_images,
+        test_labels=data.test_labels,
+    )
+    return str(folder / "corners.npz")
 
 
 def config(**changes) -> Config:
