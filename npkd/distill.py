@@ -417,6 +417,7 @@ class Run:
         }
         self.resumed = state or State({}, 0.0, 0, {}, {}, {})
         self._require_fitting(self.resumed)
+        self.caught_up = not self.resumed.updates  # whether the nets are as far as `resumed`
         self.updates = dict(self.resumed.updates)
         self.history = {name: list(epochs) for name, epochs in self.resumed.history.items()}
         self.seconds = dict(self.resumed.seconds)
@@ -458,6 +459,8 @@ class Run:
 
     def state(self) -> State:
         """Where the run stands, at any event that `steps` has yielded."""
+        if not self.caught_up:
+            return self.resumed
         arrays = {
             f"{name}/{key}": theta
             for name in self.updates
@@ -599,6 +602,7 @@ class Run:
         steps = epochs * self.prepare.batches_of_an_epoch
         optimiser = optim.SGD(highest, config.momentum, config.weight_decay)
         done = self.restore(name, optimiser)
+        self.velocity = optimiser.velocity
         if done:
             yield Note(f"{name}: {done} of {steps} updates had been made")
         if done == steps:
@@ -612,7 +616,6 @@ class Run:
             clip_norm=math.inf if config.clip_norm is None else config.clip_norm,
             first_step=done,
         )
-        self.velocity = optimiser.velocity
         self.history.setdefault(name, [])
         self.seconds.setdefault(name, 0.0)
         clock = time.perf_counter()
@@ -656,6 +659,7 @@ class Run:
             self.networks[name].load(arrays(f"{name}/"))
         if done and name == list(self.resumed.updates)[-1]:
             optimiser.velocity = {key: v.copy() for key, v in arrays("velocity/").items()}
+            self.caught_up = True
         return done
 
     def teacher_outputs(self, version: int) -> np.ndarray:

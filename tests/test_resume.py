@@ -76,6 +76,24 @@ def test_a_run_that_goes_on_ends_as_if_it_had_never_been_stopped(finished, tmp_p
     assert without_times(last.report) == without_times(finished.report)
 
 
+@pytest.mark.parametrize(("net", "step"), [("large", 1), ("small", 0), ("small_from_labels", 5)])
+def test_stopped_again_before_it_has_caught_up_a_run_is_where_it_was(tmp_path, net, step):
+    stopped(tmp_path, net, step)
+    state, arrays = checkpoint.load(checkpoint.found(tmp_path)[0])
+    resumed = distill.State(**state, arrays=arrays)
+    run = distill.Run(tiny.dataset(), tiny.config(augment=True, versions=2), resumed)
+    for event in run.steps():
+        if isinstance(event, distill.Training | distill.Finished):
+            break
+        found = run.state()
+        assert found.updates == resumed.updates
+        assert (found.loss, found.samples) == (resumed.loss, resumed.samples)
+        assert found.history == resumed.history
+        assert {k: v.tobytes() for k, v in found.arrays.items()} == {
+            k: v.tobytes() for k, v in arrays.items()
+        }
+
+
 @pytest.mark.parametrize(
     "change",
     [
