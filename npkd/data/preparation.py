@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npkd import ops
-
-IMAGES_AT_ONCE = 1000  # bounds the memory that counting pixel values takes
+from npkd.data.dataset import IMAGES_AT_ONCE
 
 
 @dataclass(frozen=True, eq=False)
