@@ -26,7 +26,7 @@ import numpy as np
 import scipy
 
 from npkd import __version__, evaluate, losses, ops, optim, threads
-from npkd.data import Dataset, Normalisation, batches, low_resolution
+from npkd.data import Augmented, Dataset, Images, Normalisation, batches, low_resolution
 from npkd.layers import Network
 from npkd.models import LargeCNN, SmallCNN
 
@@ -221,9 +221,10 @@ class Finished:
 
     report: dict[str, Any]
     networks: dict[str, Network]
-    samples: dict[str, np.ndarray]
+    samples: dict[str, Any]
 
 
+View = Callable[[np.ndarray], np.ndarray]  # stored images (B, 3, 32, 32) → what a net is shown
 Event = Stage | Training | Epoch | Note | Finished
 
 
@@ -324,12 +325,12 @@ class Preparation:
         self.dataset, self.config = dataset, config
         self.normalise = Normalisation.of(dataset.train_images)
 
-    def version(self, use: int, number: int) -> np.ndarray:
+    def version(self, use: int, number: int) -> Augmented:
         """The training images as uint8 (N, 3, 32, 32), augmented with this use's seed."""
         rng = np.random.default_rng([self.config.seed, use, number])
-        return self.dataset.augmentation(self.dataset.train_images, rng)
+        return Augmented(self.dataset.train_images, self.dataset.augmentation, rng)
 
-    def small_version(self, epoch: int) -> np.ndarray:
+    def small_version(self, epoch: int) -> Images:
         """The training images that the small nets see in this epoch."""
         number = epoch % self.versions
         return self.version(SMALL_IMAGES, number) if number else self.dataset.train_images
@@ -344,12 +345,19 @@ class Preparation:
         rng = np.random.default_rng([self.config.seed, use, epoch])
         return batches(len(self.dataset.train_labels), self.config.batch_size, rng)
 
+    def x_low(self, images: np.ndarray) -> np.ndarray:
+        """uint8 images as the small nets see them; `normalise` gives x_high."""
+        return low_resolution(self.normalise(images))
+
+    def x_back(self, images: np.ndarray) -> np.ndarray:
+        """uint8 images in low resolution as the large net sees them."""
+        return brought_back(self.x_low(images))
+
     def for_teacher(self, images: np.ndarray) -> np.ndarray:
         """uint8 images as the large net sees them when it teaches."""
-        x_high = self.normalise(images)
         if self.config.teacher_input == "high":
-            return x_high
-        return brought_back(low_resolution(x_high))
+            return self.normalise(images)
+        return self.x_back(images)
 
     @property
     def batches_of_an_epoch(self) -> int:
@@ -363,7 +371,7 @@ class Preparation:
         """
         begin, skipped = divmod(first, self.batches_of_an_epoch)
         for epoch in range(begin, self.config.large_epochs):
-            images = self.dataset.train_images
+            images: Images = self.dataset.train_images
             if self.config.augment:
                 images = self.version(LARGE_IMAGES, epoch)
             step = epoch * self.batches_of_an_epoch + skipped
@@ -384,7 +392,7 @@ class Preparation:
         for epoch in range(begin, self.config.epochs):
             images, outputs = self.small_version(epoch), teacher[epoch % self.versions]
             for indices in islice(self.order(SMALL_ORDER, epoch), skipped, None):
-                x_low = low_resolution(self.normalise(images[indices]))
+                x_low = self.x_low(images[indices])
                 yield Batch(epoch, x_low, self.dataset.train_labels[indices], outputs[indices])
             skipped = 0
 
@@ -473,9 +481,7 @@ class Run:
     def steps(self) -> Iterator[Event]:
         """The six steps in order."""
         config, prepare, large, small = self.config, self.prepare, self.large, self.small
-        x_high = prepare.normalise(self.dataset.test_images)
-        x_low = low_resolution(x_high)
-        labels = self.dataset.test_labels
+        images, labels = self.dataset.test_images, self.dataset.test_labels
 
         yield Stage(1, STEPS[1])
         yield from self.train(
@@ -484,7 +490,7 @@ class Run:
             prepare.large_batches,
             loss=from_labels,
             rate="large_learning_rate",
-            test_x=x_high,
+            view=prepare.normalise,
         )
         for theta in large.params.values():
             theta.setflags(write=False)  # from here on the teacher is frozen
@@ -492,8 +498,8 @@ class Run:
         yield Stage(2, STEPS[2])
         clock = time.perf_counter()
         teacher = [self.teacher_outputs(version) for version in range(prepare.versions)]
-        large_low = _outputs(large, brought_back(x_low))
-        large_high = _outputs(large, x_high)
+        large_low = _outputs(large, images, prepare.x_back)
+        large_high = _outputs(large, images, prepare.normalise)
         target = large_low if config.teacher_input == "low" else large_high
         self.seconds["teacher_outputs"] = time.perf_counter() - clock
         count = len(self.dataset.train_labels)
@@ -515,7 +521,7 @@ class Run:
         )
 
         yield Stage(4, STEPS[4])
-        untrained = _outputs(small, x_low)
+        untrained = _outputs(small, images, prepare.x_low)
         distance = float(losses.l2(untrained, target)[0])
         yield Note(
             f"untrained: ½‖y_large − y_small‖² = {distance:.3f}, "
@@ -529,7 +535,7 @@ class Run:
             partial(prepare.small_batches, teacher),
             loss=from_teacher(config.label_weight),
             rate="learning_rate",
-            test_x=x_low,
+            view=prepare.x_low,
         )
         yield Note("for comparison, the same small net from the labels alone")
         yield from self.train(
@@ -538,14 +544,14 @@ class Run:
             partial(prepare.small_batches, teacher),
             loss=from_labels,
             rate="labels_learning_rate",
-            test_x=x_low,
+            view=prepare.x_low,
         )
 
         yield Stage(6, STEPS[6])
         logits = {
             "large": large_high,
-            "small": _outputs(small, x_low),
-            "small_from_labels": _outputs(self.small_from_labels, x_low),
+            "small": _outputs(small, images, prepare.x_low),
+            "small_from_labels": _outputs(self.small_from_labels, images, prepare.x_low),
         }
         networks = self.networks
         models = {name: self.figures(name, networks[name], logits[name], target) for name in logits}
@@ -575,7 +581,7 @@ class Run:
             "seconds": self.seconds | {"total": time.perf_counter() - self.started},
         }
         samples = {
-            "x_high": self.dataset.test_images,
+            "x_high": images,
             "labels": labels,
             "large_low": large_low,
             **logits,
@@ -590,12 +596,12 @@ class Run:
         *,
         loss: Callable[[np.ndarray, Batch], Any],
         rate: str,
-        test_x: np.ndarray,
+        view: View,
     ) -> Iterator[Event]:
         """Train one of the three nets, or go on with it; keep its history, and yield its events.
 
         batches(first): those from the one with this number on. rate: the setting that holds the
-        learning rate.
+        learning rate. view: how the net sees test images.
         """
         config, network, count = self.config, self.networks[name], len(self.dataset.train_labels)
         highest = getattr(config, rate)
@@ -628,7 +634,7 @@ class Run:
             epoch = None
             if self.samples == count:
                 mean = self.loss / self.samples
-                logits = _outputs(network, test_x)
+                logits = _outputs(network, self.dataset.test_images, view)
                 if not np.isfinite(logits).all():
                     raise Diverged(
                         f"{name}: outputs are no longer finite after step {update.step + 1}, the "
@@ -664,20 +670,14 @@ class Run:
 
     def teacher_outputs(self, version: int) -> np.ndarray:
         """The large net's outputs (N, C) for a version of the training images."""
-        images, prepare = self.prepare.small_version(version), self.prepare
-        return evaluate.outputs(self.large, len(images), lambda p: prepare.for_teacher(images[p]))
+        return _outputs(self.large, self.prepare.small_version(version), self.prepare.for_teacher)
 
     def figures(
         self, name: str, network: Network, logits: np.ndarray, target: np.ndarray
     ) -> dict[str, Any]:
         """What report.json holds of one net. Training accuracy is on unaltered images."""
-        images, normalise = self.dataset.train_images, self.prepare.normalise
-
-        def x(part: slice) -> np.ndarray:
-            x_high = normalise(images[part])
-            return x_high if name == "large" else low_resolution(x_high)
-
-        of_training = evaluate.outputs(network, len(images), x)
+        view = self.prepare.normalise if name == "large" else self.prepare.x_low
+        of_training = _outputs(network, self.dataset.train_images, view)
         return {
             **evaluate.size(network),
             "accuracy": evaluate.accuracy(logits, self.dataset.test_labels),
@@ -697,8 +697,9 @@ def _advising(net: str, updates: Iterator[Update], advice: str) -> Iterator[Upda
         raise Diverged(f"{net}: {error}; {advice}") from error
 
 
-def _outputs(network: Network, x: np.ndarray) -> np.ndarray:
-    return evaluate.outputs(network, len(x), lambda part: x[part])
+def _outputs(network: Network, images: Images, view: View) -> np.ndarray:
+    """The network's outputs (N, C) for stored images, as it sees them."""
+    return evaluate.outputs(network, len(images), lambda part: view(images[part]))
 
 
 def _schedule(config: Config, rate: float, steps: int) -> optim.Schedule:

@@ -6,15 +6,19 @@ here before memory is spent on it, and what is wrong with it becomes one line: a
 
 import io
 import math
+import mmap
 import os
 import secrets
 import stat
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import DTypeLike
+
+LONGEST_HEADER = 1 << 14  # bytes of an .npy file; NumPy refuses more than 10,000 of its text
 
 
 class BadInput(ValueError):
@@ -57,19 +61,111 @@ def read_bytes(path: str | Path, *, at_most: int, what: str) -> bytes:
 
     Raises BadInput if it is missing, not a regular file, too large or unreadable.
     """
+    size = _regular(path, what).st_size
+    if size > at_most:
+        raise BadInput(f"{path}: {size:,} bytes; expected {what} of {at_most:,} at most")
     try:
-        # Looked at before it is opened: opening a named pipe would wait for its writer.
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):
-            raise BadInput(f"{path}: not a regular file; expected {what}")
-        if found.st_size > at_most:
-            raise BadInput(
-                f"{path}: {found.st_size:,} bytes; expected {what} of {at_most:,} at most"
-            )
         with open(path, "rb") as file:
-            return file.read(found.st_size)
+            return file.read(size)
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}; expected {what}") from error
+
+
+def _regular(path: str | Path, what: str) -> os.stat_result:
+    """What the system knows of a file, if it is a regular one.
+
+    Looked at before the file is opened, since opening a named pipe would wait for its writer.
+    """
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}; expected {what}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise BadInput(f"{path}: not a regular file; expected {what}")
+    return found
+
+
+class ArrayInFile:
+    """An array that stays in its file; what is asked for of it comes to memory, as a copy.
+
+    The file is mapped into memory for each part anew, and for no longer: nothing of it counts as
+    the process's memory in between, and a file that changes meanwhile is noticed.
+
+    shape, strides    of the array whose first cell is at byte `offset`; strides as NumPy has them
+    what              in an error, what the file should have been: "a CIFAR-10 batch"
+
+    Raises BadInput if the file is missing, not a regular one, or has another size than `size`.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        dtype: DTypeLike,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        *,
+        offset: int,
+        size: int,
+        what: str,
+    ):
+        self.path = Path(path).absolute()
+        self.dtype, self.shape, self.strides = np.dtype(dtype), shape, strides
+        self.offset, self.what = offset, what
+        self.state = self._state_of_file()
+        if self.state[0] != size:
+            raise BadInput(f"{path}: {self.state[0]:,} bytes; expected {what} of {size:,}")
+
+    def _state_of_file(self) -> tuple[int, int]:
+        found = _regular(self.path, self.what)
+        return found.st_size, found.st_mtime_ns
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, part: Any) -> np.ndarray:
+        """A copy of a part, which is given as to an array.
+
+        Raises BadInput if the file is not as it was found.
+        """
+        if self._state_of_file() != self.state:
+            raise BadInput(f"{self.path}: has been changed since it was first read")
+        if not math.prod(self.shape):
+            return np.empty(self.shape, self.dtype)[part]
+        try:
+            with open(self.path, "rb") as file:
+                content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError as error:
+            raise BadInput(f"{self.path}: {error.strerror}; expected {self.what}") from error
+        return np.array(
+            np.ndarray(self.shape, self.dtype, content, self.offset, self.strides)[part]
+        )
+
+
+def npy_in_file(path: str | Path) -> ArrayInFile:
+    """The array of an .npy file, of any size, which stays in its file.
+
+    Raises BadInput for anything but a whole .npy file of a plain array.
+    """
+    what = "an .npy file"
+    _regular(path, what)
+    try:
+        with open(path, "rb") as file:
+            shape, is_fortran, dtype, offset = _read_npy_header(file, "it")
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}; expected {what}") from error
+    except Exception as error:  # NumPy answers damaged bytes in many ways
+        raise BadInput(f"{path}: not an .npy file that npkd can take: {error}") from error
+    sizes = shape if is_fortran else shape[::-1]
+    strides = [dtype.itemsize * math.prod(sizes[:axis]) for axis in range(len(sizes))]
+    return ArrayInFile(
+        path,
+        dtype,
+        shape,
+        tuple(strides if is_fortran else strides[::-1]),
+        offset=offset,
+        size=offset + dtype.itemsize * math.prod(shape),
+        what=what,
+    )
 
 
 def read_npz(path: str | Path, *, at_most: int) -> dict[str, np.ndarray]:
@@ -116,16 +212,8 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarra
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"member {name} is compressed in a way that NumPy never uses")
     with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        elif version == (2, 0):
-            shape, _, dtype = np.lib.format.read_array_header_2_0(file)
-        else:
-            raise ValueError(f"member {name} has .npy version {version}; expected (1, 0) or (2, 0)")
-        if dtype.hasobject:
-            raise ValueError(f"member {name} holds Python objects; expected numbers")
-        declared = file.tell() + math.prod(shape) * dtype.itemsize
+        shape, _, dtype, offset = _read_npy_header(file, f"member {name}")
+        declared = offset + math.prod(shape) * dtype.itemsize
         if declared != member.file_size:
             raise ValueError(
                 f"the header of {name} declares {declared:,} bytes, "
@@ -133,3 +221,23 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarra
             )
         file.seek(0)
         return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _read_npy_header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Shape, whether in Fortran order, dtype, and where the values begin: if these are numbers.
+
+    A header may declare itself to be gigabytes long, so no more than a usual one is read.
+    """
+    head = io.BytesIO(file.read(LONGEST_HEADER))
+    version = np.lib.format.read_magic(head)
+    if version == (1, 0):
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(head)
+    elif version == (2, 0):
+        shape, is_fortran, dtype = np.lib.format.read_array_header_2_0(head)
+    else:
+        raise ValueError(f"{name} has .npy version {version}; expected (1, 0) or (2, 0)")
+    if dtype.hasobject:
+        raise ValueError(f"{name} holds Python objects; expected numbers")
+    if min(shape, default=0) < 0:
+        raise ValueError(f"{name} has the shape {shape}")
+    return shape, is_fortran, dtype, head.tell()

@@ -72,7 +72,7 @@ def _ratios(report: dict[str, Any]) -> list[tuple[str, float]]:
     ]
 
 
-def picture(path: str | Path, report: dict[str, Any], samples: dict[str, np.ndarray]) -> None:
+def picture(path: str | Path, report: dict[str, Any], samples: dict[str, Any]) -> None:
     """Draw report.png: learning curves, test images with both nets' predictions, compression.
 
     samples: see `distill.Finished`. Raises ImportError without matplotlib.
@@ -137,7 +137,7 @@ def _draw_curves(area: Any, report: dict[str, Any]) -> None:
         axes.legend()
 
 
-def _draw_samples(area: Any, report: dict[str, Any], samples: dict[str, np.ndarray]) -> None:
+def _draw_samples(area: Any, report: dict[str, Any], samples: dict[str, Any]) -> None:
     """Test images of many classes in both resolutions, with what the nets see in them."""
     names = [_printable(name) for name in report["class_names"]]
     chosen = _chosen(samples["labels"], samples["large_low"], samples["small"])
@@ -149,9 +149,9 @@ def _draw_samples(area: Any, report: dict[str, Any], samples: dict[str, np.ndarr
             predicted = int(samples[logits][n].argmax())
             return f"{net}: {names[predicted]}{'' if predicted == truth else ' ✗'}"
 
-        high = samples["x_high"][n].transpose(1, 2, 0)  # (32, 32, 3)
-        x_low = low_resolution(samples["x_high"][n : n + 1] / 255.0)
-        low = x_low[0].transpose(1, 2, 0)  # (16, 16, 3)
+        image = samples["x_high"][n : n + 1]
+        high = image[0].transpose(1, 2, 0)  # (32, 32, 3)
+        low = low_resolution(image / 255.0)[0].transpose(1, 2, 0)  # (16, 16, 3)
         below = f"{guess('large', 'large_low')}\n{guess('small', 'small')}"
         for row, image, title in (
             (0, high, f"{names[truth]}\n{guess('large', 'large')}"),

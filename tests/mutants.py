@@ -1231,8 +1231,8 @@ MUTANTS = [
         "npkd.distill",
         {
             "teacher shown unaltered images only": (
-                "images, prepare = self.prepare.small_version(version), self.prepare",
-                "images, prepare = self.prepare.small_version(0), self.prepare",
+                "self.prepare.small_version(version)",
+                "self.prepare.small_version(0)",
             ),
             "teacher's outputs for another version": (
                 "teacher[epoch % self.versions]",
@@ -1256,8 +1256,8 @@ MUTANTS = [
                 'if self.config.teacher_input == "low":',
             ),
             "an untrained teacher": (
-                "return evaluate.outputs(self.large, len(images)",
-                "return evaluate.outputs(LargeCNN(0, num_classes=4), len(images)",
+                "return _outputs(self.large, self.prepare",
+                "return _outputs(LargeCNN(0, num_classes=4), self.prepare",
             ),
             "one small net for both": (
                 "self.small_from_labels = self.small.astype(self.small.dtype)",
@@ -1277,7 +1277,7 @@ MUTANTS = [
                 "        for theta in large.params.values():\n"
                 "            theta.setflags(write=True)\n"
                 "        batches = prepare.large_batches\n"
-                '        settings = {"rate": "large_learning_rate", "test_x": x_high}\n'
+                '        settings = {"rate": "large_learning_rate", "view": prepare.normalise}\n'
                 '        yield from self.train("large", 1, batches, loss=from_labels, '
                 "**settings)",
             ),

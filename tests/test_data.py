@@ -386,7 +386,7 @@ def test_the_cifar10_sample_is_balanced_and_matches_its_bytes():
         record = file.read(3073)
     assert data.train_labels[1234] == record[0]
     green_at_row_5_column_7 = record[1 + 1024 + 5 * 32 + 7]
-    assert data.train_images[1234, 1, 5, 7] == green_at_row_5_column_7
+    assert data.train_images[1234][1, 5, 7] == green_at_row_5_column_7
     assert data.class_names[-1] == "truck"
 
 
@@ -443,8 +443,8 @@ IMAGES, LABELS = np.zeros((10, 28, 28), np.uint8), np.arange(10) // 5
 @pytest.mark.parametrize(
     ("arrays", "expected"),
     [
-        ({"pictures": IMAGES}, "no array named images; the file holds pictures"),
-        ({"images": IMAGES}, "no array named labels; the file holds images"),
+        ({"pictures": IMAGES}, "no array named images; it holds pictures"),
+        ({"images": IMAGES}, "no array named labels; it holds images"),
         ({"images": IMAGES, "labels": LABELS, "test_images": IMAGES}, "no array named test_labels"),
         ({"images": IMAGES / 255, "labels": LABELS}, "shape (10, 28, 28) of float64"),
         ({"images": IMAGES[:, :27], "labels": LABELS}, "shape (10, 27, 28) of uint8"),

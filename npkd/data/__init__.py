@@ -10,9 +10,20 @@ One batch on its way to the nets:
         x_low = low_resolution(x_high)                                       # (B, 3, 16, 16)
 """
 
-from npkd.data.augmentation import Augmentation
+from npkd.data.augmentation import Augmentation, Augmented
 from npkd.data.dataset import Dataset, split
+from npkd.data.images import Images
 from npkd.data.preparation import Normalisation, batches, low_resolution
 from npkd.data.sources import load
 
-__all__ = ["Augmentation", "Dataset", "Normalisation", "batches", "load", "low_resolution", "split"]
+__all__ = [
+    "Augmentation",
+    "Augmented",
+    "Dataset",
+    "Images",
+    "Normalisation",
+    "batches",
+    "load",
+    "low_resolution",
+    "split",
+]

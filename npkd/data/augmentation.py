@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from npkd.data.images import Images
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -26,32 +28,51 @@ class Augmentation:
             raise ValueError(f"Augmentation: shift is {self.shift}; expected 0 or more pixels")
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """A new array of altered images; `images` stays as it is.
+        """A new array of altered images; `images` stays as it is. See `Augmented`.
 
         Shapes
             images (N, C, H, W) uint8  →  (N, C, H, W) uint8
 
-        Definition, with s = shift, cells outside the image 0, and for each n
-        r[n], c[n] uniform in 0..2s (drawn in this order, then the flips)
-            y[n,k,i,j] = images[n, k, i + r[n] − s, j + c[n] − s]
-            y[n,k,i,j] ← y[n, k, i, W − 1 − j]    where n is flipped
-
         Raises ValueError for anything but a 4-D uint8 array.
         """
-        if images.ndim != 4 or images.dtype != np.uint8:
+        return Augmented(images, self, rng)[:]
+
+
+class Augmented:
+    """Images, each in an altered version that is drawn here, and made whenever it is asked for.
+
+    Definition, with s = shift, cells outside the image 0, and for each n
+    r[n], c[n] uniform in 0..2s (drawn in this order, then the flips)
+        y[n,k,i,j] = images[n, k, i + r[n] − s, j + c[n] − s]
+        y[n,k,i,j] ← y[n, k, i, W − 1 − j]    where n is flipped
+
+    Raises ValueError for anything but 4-D images of uint8.
+    """
+
+    def __init__(self, images: Images, augmentation: Augmentation, rng: np.random.Generator):
+        if len(images.shape) != 4 or images.dtype != np.uint8:
             raise ValueError(
                 f"Augmentation takes (N, C, H, W) images of uint8, before normalisation; "
                 f"got shape {images.shape} of {images.dtype}"
             )
-        count, _, height, width = images.shape
-        rows = rng.integers(0, 2 * self.shift + 1, count)
-        columns = rng.integers(0, 2 * self.shift + 1, count)
+        self.images, self.shape, self.dtype = images, images.shape, images.dtype
+        self.shift = augmentation.shift
+        self.rows = rng.integers(0, 2 * self.shift + 1, len(images))
+        self.columns = rng.integers(0, 2 * self.shift + 1, len(images))
+        self.flipped = np.zeros(len(images), bool)
+        if augmentation.flip:
+            self.flipped = rng.random(len(images)) < 0.5
 
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, part: slice | np.ndarray) -> np.ndarray:
+        """A new array of the altered images in a slice, or at indices."""
+        images, flipped = self.images[part], self.flipped[part]
         around = (self.shift, self.shift)
         padded = np.pad(images, ((0, 0), (0, 0), around, around))
-        crops = sliding_window_view(padded, (height, width), (2, 3))  # (N, C, 2s+1, 2s+1, H, W)
-        shifted = crops[np.arange(count), :, rows, columns]  # (N, C, H, W), a copy
-        if self.flip:
-            flipped = rng.random(count) < 0.5
-            shifted[flipped] = shifted[flipped, :, :, ::-1]
+        crops = sliding_window_view(padded, images.shape[2:], (2, 3))  # (B, C, 2s+1, 2s+1, H, W)
+        each = np.arange(len(images))
+        shifted = crops[each, :, self.rows[part], self.columns[part]]  # (B, C, H, W), a copy
+        shifted[flipped] = shifted[flipped, :, :, ::-1]
         return shifted

@@ -9,6 +9,9 @@ same order, and `labels`, a list of N whole numbers. A pickle may name any funct
 called. The unpickler here knows only stand-ins for the few that NumPy's arrays are written with,
 which keep the bytes, the shape and the type; the array is made from these without NumPy's own
 unpickling, where a crafted type could reach memory that is not its own.
+
+Pixels of either layout stay in their files (see `StoredImages`); a pickle is in memory for as long
+as it takes to find them in it.
 """
 
 import io
@@ -20,7 +23,8 @@ import numpy as np
 
 from npkd.data.augmentation import Augmentation
 from npkd.data.dataset import Dataset
-from npkd.files import BadInput, read_bytes
+from npkd.data.images import Images, StoredImages, parts_of
+from npkd.files import ArrayInFile, BadInput, read_bytes
 
 CLASS_NAMES = (
     "airplane",
@@ -35,7 +39,7 @@ CLASS_NAMES = (
     "truck",
 )
 RECORD = 1 + 3 * 32 * 32  # bytes
-MOST_BYTES = 2**30  # of one file; an official one has 31 million
+MOST_BYTES = 2**30  # of one pickle; an official one has 31 million
 _TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
 _TEST = "test_batch"
 
@@ -68,9 +72,9 @@ def read(folder: Path) -> Dataset:
     test_images, test_labels = read_file(test, len(class_names))
     return Dataset(
         name=folder.resolve().name,
-        train_images=np.concatenate([images for images, _ in parts]),
+        train_images=StoredImages([images for images, _ in parts], folder),
         train_labels=np.concatenate([labels for _, labels in parts]),
-        test_images=test_images,
+        test_images=StoredImages([test_images], test),
         test_labels=test_labels,
         class_names=class_names,
         augmentation=Augmentation(shift=4, flip=True),
@@ -88,19 +92,34 @@ def _read_class_names(path: Path) -> tuple[str, ...]:
     return names
 
 
-def _read_binary(path: Path, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    data = read_bytes(path, at_most=MOST_BYTES, what="a CIFAR-10 batch")
-    count, left_over = divmod(len(data), RECORD)
+def _read_binary(path: Path, num_classes: int) -> tuple[Images, np.ndarray]:
+    """Images (N, 3, 32, 32), in the file, and labels (N,)."""
+    count, left_over = divmod(path.stat().st_size, RECORD)
     if left_over:
         raise BadInput(
             f"{path}: cut inside a record: after {count} whole records, {left_over} bytes of "
             f"{RECORD} are left over; fetch the file again"
         )
-    records = np.frombuffer(data, np.uint8).reshape(count, RECORD)
-    return _checked(path, records[:, 1:], records[:, 0], num_classes)
+
+    def of_each_record(shape: tuple[int, ...], strides: tuple[int, ...], at: int) -> ArrayInFile:
+        return ArrayInFile(
+            path,
+            np.uint8,
+            (count, *shape),
+            (RECORD, *strides),
+            offset=at,
+            size=count * RECORD,
+            what="a CIFAR-10 batch",
+        )
+
+    _require_some(path, count)
+    labels = np.concatenate(list(parts_of(of_each_record((), (), at=0))))
+    _require_classes(path, labels, num_classes)
+    return of_each_record((3, 32, 32), (1024, 32, 1), at=1), labels.astype(np.int64)
 
 
-def _read_pickle(path: Path, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+def _read_pickle(path: Path, num_classes: int) -> tuple[Images, np.ndarray]:
+    """Images (N, 3, 32, 32), in the file if they lie there as they are, and labels (N,)."""
     data = read_bytes(path, at_most=MOST_BYTES, what="a CIFAR-10 batch")
     try:
         content = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
@@ -120,31 +139,46 @@ def _read_pickle(path: Path, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
         raise BadInput(
             f"{path}: lacks data, a uint8 array (N, 3072), or labels, a list of N whole numbers"
         )
-    return _checked(path, pixels.values, labels.values, num_classes)
-
-
-def _checked(
-    path: Path, pixels: np.ndarray, labels: np.ndarray, num_classes: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Images (N, 3, 32, 32) uint8 and labels (N,) int64, if these pixels and labels are sound."""
-    if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != RECORD - 1:
+    images = pixels.values
+    if images.dtype != np.uint8 or images.ndim != 2 or images.shape[1] != RECORD - 1:
         raise BadInput(
-            f"{path}: data has shape {pixels.shape} of {pixels.dtype}; expected (N, 3072) of uint8"
+            f"{path}: data has shape {images.shape} of {images.dtype}; expected (N, 3072) of uint8"
         )
-    if len(pixels) == 0:
+    _require_some(path, len(images))
+    if labels.values.dtype.kind not in "iu" or labels.values.shape != (len(images),):
+        raise BadInput(
+            f"{path}: labels have shape {labels.values.shape} of {labels.values.dtype}; expected "
+            f"whole numbers, one for each of {len(images)} images"
+        )
+    _require_classes(path, labels.values, num_classes)
+    images = images.reshape(-1, 3, 32, 32)
+    at = data.find(images.data) if images.flags.c_contiguous else -1
+    if at < 0:
+        return images, labels.values.astype(np.int64)
+    stored = ArrayInFile(
+        path,
+        np.uint8,
+        images.shape,
+        images.strides,
+        offset=at,
+        size=len(data),
+        what="a CIFAR-10 batch",
+    )
+    return stored, labels.values.astype(np.int64)
+
+
+def _require_some(path: Path, count: int) -> None:
+    if count == 0:
         raise BadInput(f"{path}: empty; expected records of a label and 3072 pixels")
-    if labels.dtype.kind not in "iu" or labels.shape != (len(pixels),):
-        raise BadInput(
-            f"{path}: labels have shape {labels.shape} of {labels.dtype}; expected whole numbers, "
-            f"one for each of {len(pixels)} images"
-        )
+
+
+def _require_classes(path: Path, labels: np.ndarray, num_classes: int) -> None:
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if len(wrong):
         raise BadInput(
             f"{path}: record {wrong[0]}, counted from 0, has the label {labels[wrong[0]]}; "
             f"expected 0 to {num_classes - 1}"
         )
-    return pixels.reshape(-1, 3, 32, 32), labels.astype(np.int64)
 
 
 def _text(value: Any) -> Any:

@@ -3,30 +3,28 @@
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from npkd.data.augmentation import Augmentation
-from npkd.files import BadInput
-
-IMAGES_AT_ONCE = 1000  # bounds the memory that reading all of them takes
+from npkd.data.images import Images, parts_of, subset
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Labelled images, as stored: uint8, before augmentation and normalisation.
 
-    train_images, test_images   (N, 3, 32, 32) uint8, channels red, green, blue
+    train_images, test_images   (N, 3, 32, 32) uint8, channels red, green, blue; arrays, or images
+                                that are left in their files
     train_labels, test_labels   (N,) int64, indices into class_names
     augmentation                what suits these images; digits, for one, must not be flipped
     photographs                 whether they are harder than digits and take longer to learn
     """
 
     name: str
-    train_images: np.ndarray
+    train_images: Images
     train_labels: np.ndarray
-    test_images: np.ndarray
+    test_images: Images
     test_labels: np.ndarray
     class_names: tuple[str, ...]
     augmentation: Augmentation
@@ -41,8 +39,8 @@ class Dataset:
         found = hashlib.sha256(json.dumps(self.class_names).encode())
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             found.update(f"{array.dtype.str} {array.shape}".encode())
-            for start in range(0, len(array), IMAGES_AT_ONCE):
-                found.update(array[start : start + IMAGES_AT_ONCE].tobytes())
+            for part in parts_of(array):
+                found.update(part.tobytes())
         return found.hexdigest()
 
     def hold_out(self, every: int = 5) -> "Dataset":
@@ -53,9 +51,9 @@ class Dataset:
         kept, held_out = split(self.train_labels, every)
         return replace(
             self,
-            train_images=self.train_images[kept],
+            train_images=subset(self.train_images, kept),
             train_labels=self.train_labels[kept],
-            test_images=self.train_images[held_out],
+            test_images=subset(self.train_images, held_out),
             test_labels=self.train_labels[held_out],
         )
 
@@ -74,30 +72,3 @@ def split(labels: np.ndarray, every: int = 5) -> tuple[np.ndarray, np.ndarray]:
         members = np.flatnonzero(labels == label)
         is_test[members[every - 1 :: every]] = True
     return np.flatnonzero(~is_test), np.flatnonzero(is_test)
-
-
-def standard_form(images: np.ndarray, origin: str | Path) -> np.ndarray:
-    """Images in any accepted layout, as (N, 3, 32, 32).
-
-    Shapes
-        images (N, H, W), (N, 1, H, W), (N, 3, H, W) or (N, H, W, 3), uint8, with H = W = 28 or 32
-
-    A single channel is repeated to three; 28×28 gets a black (0) border two cells wide.
-
-    Raises BadInput, naming `origin`, for any other shape or type.
-    """
-    given = f"shape {images.shape} of {images.dtype}"
-    if images.ndim == 3:
-        images = images[:, None]  # (N, 1, H, W)
-    elif images.ndim == 4 and images.shape[3] == 3:
-        images = images.transpose(0, 3, 1, 2)  # (N, 3, H, W)
-    accepted = [(channels, size, size) for channels in (1, 3) for size in (28, 32)]
-    if images.dtype != np.uint8 or images.shape[1:] not in accepted:
-        raise BadInput(
-            f"{origin}: images have {given}; expected uint8 of 28×28 or 32×32 pixels, as "
-            "(N, H, W), (N, 1, H, W), (N, 3, H, W) or (N, H, W, 3)"
-        )
-    border = (32 - images.shape[2]) // 2
-    if images.shape[1] == 1:
-        images = images.repeat(3, axis=1)
-    return np.pad(images, ((0, 0), (0, 0), (border, border), (border, border)))

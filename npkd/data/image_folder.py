@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from npkd.data.augmentation import Augmentation
-from npkd.data.dataset import Dataset, split, standard_form
+from npkd.data.dataset import Dataset, split
+from npkd.data.images import standard_form
 from npkd.files import BadInput, read_bytes
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm"}

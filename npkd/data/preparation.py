@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npkd import ops
-from npkd.data.dataset import IMAGES_AT_ONCE
+from npkd.data.images import Images, parts_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class Normalisation:
     std: np.ndarray
 
     @classmethod
-    def of(cls, images: np.ndarray) -> "Normalisation":
+    def of(cls, images: Images) -> "Normalisation":
         """The mean and standard deviation of each channel of (N, 3, H, W) uint8 images.
 
         With p[c,v] the share of channel c's pixels that have the value v, counted exactly:
@@ -32,14 +32,14 @@ class Normalisation:
 
         Raises ValueError if there are no images, or they are not (N, 3, H, W) of uint8.
         """
-        if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.uint8 or not images.size:
+        shape = images.shape
+        if len(shape) != 4 or shape[1] != 3 or images.dtype != np.uint8 or 0 in shape:
             raise ValueError(
                 f"Normalisation.of takes one or more (N, 3, H, W) images of uint8; "
-                f"got shape {images.shape} of {images.dtype}"
+                f"got shape {shape} of {images.dtype}"
             )
         counts = np.zeros((3, 256), np.int64)
-        for start in range(0, len(images), IMAGES_AT_ONCE):
-            part = images[start : start + IMAGES_AT_ONCE]
+        for part in parts_of(images):
             for channel in range(3):
                 counts[channel] += np.bincount(part[:, channel].ravel(), minlength=256)
         share = counts / counts.sum(axis=1, keepdims=True)  # (3, 256)

@@ -1,16 +1,19 @@
 """Finds out what a user's `--data` is, and reads it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from npkd.data import cifar10, image_folder
 from npkd.data.augmentation import Augmentation
-from npkd.data.dataset import Dataset, split, standard_form
-from npkd.files import BadInput, read_npz
+from npkd.data.dataset import Dataset, split
+from npkd.data.images import Images, StoredImages, standard_form, subset
+from npkd.files import ArrayInFile, BadInput, npy_in_file, read_npz
 
 BUNDLED = Path(__file__).with_name("mnist5k.npz")
-MOST_BYTES = 2**30  # of one file's arrays, about 350,000 images of 3×32×32
+MOST_BYTES = 2**30  # of one .npz file's arrays, about 350,000 images of 3×32×32
+ARRAYS = ("images", "labels", "test_images", "test_labels")
 
 
 def load(source: str | Path) -> Dataset:
@@ -21,6 +24,7 @@ def load(source: str | Path) -> Dataset:
     FOLDER/train/CLASS/*.png …    images by class, with FOLDER/test/CLASS/*
     FOLDER/CLASS/*.png …          images by class, every fifth one for testing (see `split`)
     FILE.npz                      arrays `images`, `labels` and perhaps `test_images`, `test_labels`
+    FOLDER/images.npy …           the same as .npy files, of any size: the images stay in them
 
     A folder called mnist5k is loaded by "./mnist5k".
 
@@ -28,7 +32,7 @@ def load(source: str | Path) -> Dataset:
     part, a test part, or a second class.
     """
     if source == "mnist5k":
-        return _read_arrays(BUNDLED)
+        return _read_arrays(BUNDLED, read_npz(BUNDLED, at_most=MOST_BYTES))
     path = Path(source)
     try:
         return _checked(_read(path), path)
@@ -38,25 +42,30 @@ def load(source: str | Path) -> Dataset:
 
 def _read(path: Path) -> Dataset:
     if path.is_dir():
-        return cifar10.read(path) if cifar10.found(path) else image_folder.read(path)
+        if cifar10.found(path):
+            return cifar10.read(path)
+        files = {name: file for name in ARRAYS if (file := path / f"{name}.npy").exists()}
+        if files:
+            return _read_arrays(path, {name: npy_in_file(file) for name, file in files.items()})
+        return image_folder.read(path)
     if path.suffix == ".npz" and path.exists():
-        return _read_arrays(path)
+        return _read_arrays(path, read_npz(path, at_most=MOST_BYTES))
     problem = "neither a folder nor an .npz file" if path.exists() else "no such file or folder"
     raise BadInput(
-        f"{path}: {problem}; expected a folder of CIFAR-10, a folder of images by class, "
+        f"{path}: {problem}; expected a folder of CIFAR-10, of images by class or of .npy files, "
         'an .npz file, or "mnist5k", the bundled digits'
     )
 
 
-def _read_arrays(path: Path) -> Dataset:
-    arrays = read_npz(path, at_most=MOST_BYTES)
+def _read_arrays(path: Path, arrays: Mapping[str, np.ndarray | ArrayInFile]) -> Dataset:
+    """The data set of the arrays in an .npz file, or in .npy files of these names."""
     images, labels = _read_part(path, arrays, "images", "labels")
     if "test_images" in arrays or "test_labels" in arrays:
         test_images, test_labels = _read_part(path, arrays, "test_images", "test_labels")
     else:
         train, test = split(labels)
-        test_images, test_labels = images[test], labels[test]
-        images, labels = images[train], labels[train]
+        test_images, test_labels = subset(images, test), labels[test]
+        images, labels = subset(images, train), labels[train]
 
     count = len(np.unique(labels))
     if not np.array_equal(np.unique(labels), np.arange(count)):
@@ -70,7 +79,7 @@ def _read_arrays(path: Path) -> Dataset:
             f"{test_labels.max()}; expected only labels that training images have"
         )
     return Dataset(
-        name=path.stem,
+        name=path.resolve().stem,
         train_images=images,
         train_labels=labels,
         test_images=test_images,
@@ -81,21 +90,25 @@ def _read_arrays(path: Path) -> Dataset:
 
 
 def _read_part(
-    path: Path, arrays: dict[str, np.ndarray], images_name: str, labels_name: str
-) -> tuple[np.ndarray, np.ndarray]:
+    path: Path, arrays: Mapping[str, np.ndarray | ArrayInFile], images_name: str, labels_name: str
+) -> tuple[Images, np.ndarray]:
     """Images (N, 3, 32, 32) and labels (N,) int64 from the two arrays of these names."""
     for name in (images_name, labels_name):
         if name not in arrays:
             found = ", ".join(sorted(arrays)) or "nothing"
-            raise BadInput(f"{path}: no array named {name}; the file holds {found}")
-    images = standard_form(arrays[images_name], path)
-    labels = arrays[labels_name]
+            raise BadInput(f"{path}: no array named {name}; it holds {found}")
+    stored, labels = arrays[images_name], arrays[labels_name]
+    images: Images
+    if isinstance(stored, ArrayInFile):
+        images = StoredImages([stored], stored.path)
+    else:
+        images = standard_form(stored, path)
     if labels.dtype.kind not in "iu" or labels.shape != (len(images),):
         raise BadInput(
             f"{path}: {labels_name} has shape {labels.shape} of {labels.dtype}; "
             f"expected whole numbers, one for each of {len(images)} images"
         )
-    return images, labels.astype(np.int64)
+    return images, labels[...].astype(np.int64)
 
 
 def _checked(dataset: Dataset, path: Path) -> Dataset:
