@@ -401,21 +401,34 @@ LAYOUTS = {
 }
 
 
+@pytest.fixture(params=[".npz", ".npy"])
+def save_arrays(request, tmp_path):
+    """Writes the arrays, in one file or a file for each; what to load them by."""
+
+    def save(**arrays: np.ndarray) -> Path:
+        if request.param == ".npz":
+            np.savez(tmp_path / "a.npz", **arrays)
+            return tmp_path / "a.npz"
+        (tmp_path / "a").mkdir()
+        for name, array in arrays.items():
+            np.save(tmp_path / "a" / f"{name}.npy", array)
+        return tmp_path / "a"
+
+    return save
+
+
 @pytest.mark.parametrize("size", [28, 32])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_arrays_of_every_layout_become_three_channels_of_32(tmp_path, layout, size):
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_of_every_layout_become_three_channels_of_32(save_arrays, layout, size, order):
     rng = np.random.default_rng(1)
     grey, colour = random_images(rng, 7, size, size), random_images(rng, 7, 3, size, size)
     stored, expected = LAYOUTS[layout](grey, colour)
     labels = np.array([0, 1, 2, 0, 1, 2, 0], np.uint8)
-    np.savez(
-        tmp_path / "a.npz",
-        images=stored,
-        labels=labels,
-        test_images=stored[:3],
-        test_labels=labels[:3],
+    stored = np.asarray(stored, order=order)
+    data = load(
+        save_arrays(images=stored, labels=labels, test_images=stored[:3], test_labels=labels[:3])
     )
-    data = load(tmp_path / "a.npz")
     border = (32 - size) // 2
     framed = np.zeros((7, 3, 32, 32), np.uint8)
     framed[:, :, border : border + size, border : border + size] = expected
@@ -427,12 +440,11 @@ def test_arrays_of_every_layout_become_three_channels_of_32(tmp_path, layout, si
     assert data.augmentation == Augmentation(shift=2, flip=False)
 
 
-def test_arrays_without_a_test_part_are_split(tmp_path):
+def test_arrays_without_a_test_part_are_split(save_arrays):
     images = random_images(np.random.default_rng(2), 12, 32, 32)
     labels = np.arange(12) % 2
-    np.savez(tmp_path / "a.npz", images=images, labels=labels)
-    data = load(tmp_path / "a.npz")
-    np.testing.assert_array_equal(data.test_images[:, 0], images[[8, 9]])
+    data = load(save_arrays(images=images, labels=labels))
+    np.testing.assert_array_equal(np.asarray(data.test_images)[:, 0], images[[8, 9]])
     assert data.test_labels.tolist() == [0, 1]
     assert len(data.train_labels) == 10
 
@@ -443,7 +455,7 @@ IMAGES, LABELS = np.zeros((10, 28, 28), np.uint8), np.arange(10) // 5
 @pytest.mark.parametrize(
     ("arrays", "expected"),
     [
-        ({"pictures": IMAGES}, "no array named images; it holds pictures"),
+        ({"labels": LABELS}, "no array named images; it holds labels"),
         ({"images": IMAGES}, "no array named labels; it holds images"),
         ({"images": IMAGES, "labels": LABELS, "test_images": IMAGES}, "no array named test_labels"),
         ({"images": IMAGES / 255, "labels": LABELS}, "shape (10, 28, 28) of float64"),
@@ -472,9 +484,8 @@ IMAGES, LABELS = np.zeros((10, 28, 28), np.uint8), np.arange(10) // 5
         ),
     ],
 )
-def test_arrays_that_make_no_data_set_are_refused(tmp_path, arrays, expected):
-    np.savez(tmp_path / "a.npz", **arrays)
-    assert expected in refusal(tmp_path / "a.npz")
+def test_arrays_that_make_no_data_set_are_refused(save_arrays, arrays, expected):
+    assert expected in refusal(save_arrays(**arrays))
 
 
 # A folder of images by class

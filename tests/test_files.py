@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npkd.files import BadInput, read_bytes, read_npz, write_atomically
+from npkd.files import BadInput, npy_in_file, read_bytes, read_npz, write_atomically
 
 ENOUGH = 10**6
 
@@ -219,3 +219,87 @@ def test_a_zip_directory_that_promises_less_than_the_member_holds_is_refused(tmp
     (tmp_path / "liar.npz").write_bytes(data.replace(true_size, lie))
     message = refused_within(tmp_path / "liar.npz", at_most=10**6, memory=10**6)
     assert "declares 40,000,128 bytes, the zip directory 90,000" in message
+
+
+# Arrays that stay in their files
+
+
+@given(
+    shape=st.lists(st.integers(0, 4), min_size=1, max_size=4).map(tuple),
+    dtype=st.sampled_from([np.uint8, ">i4", np.float64]),
+    order=st.sampled_from("CF"),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_any_part_of_an_array_in_a_file_is_that_of_the_array(
+    tmp_path_factory, shape, dtype, order, seed
+):
+    rng = np.random.default_rng(seed)
+    array = np.asarray(rng.integers(0, 256, shape).astype(dtype), order=order)
+    path = tmp_path_factory.mktemp("npy") / "a.npy"
+    np.save(path, array)
+    stored = npy_in_file(path)
+    assert (stored.shape, stored.dtype, len(stored)) == (array.shape, array.dtype, len(array))
+    indices = rng.integers(0, len(array), 5) if len(array) else np.empty(0, int)
+    for part in (..., slice(1, 3), indices):
+        found = stored[part]
+        np.testing.assert_array_equal(found, array[part])
+        assert found.flags.writeable
+
+
+def test_an_array_in_a_file_takes_the_memory_of_a_part(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(10**6))
+    stored = npy_in_file(tmp_path / "a.npy")
+    tracemalloc.start()
+    part = stored[5000:5010]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert part.tolist() == list(range(5000, 5010))
+    assert peak < 10**4
+
+
+@pytest.mark.parametrize("change", ["longer", "shorter", "other", "gone"])
+def test_a_file_that_changes_after_it_was_first_read_is_refused(tmp_path, change):
+    path = tmp_path / "a.npy"
+    np.save(path, np.arange(1000))
+    stored = npy_in_file(path)
+    data = path.read_bytes()
+    if change == "gone":
+        path.unlink()
+    elif change == "other":
+        path.write_bytes(data[:-1] + b"\1")
+        os.utime(path, (1, 1))
+    else:
+        path.write_bytes(data[:-8] if change == "shorter" else data + b"\0")
+    with pytest.raises(BadInput, match=r"has been changed|No such file"):
+        stored[:3]
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("{'descr': '<f8', 'fortran_order': False, 'shape': (3,)}\n", "128 bytes; expected"),
+        ("{'descr': '|O', 'fortran_order': False, 'shape': (0,)}\n", "holds Python objects"),
+        ("{'descr': '<f8', 'fortran_order': False, 'shape': (-2, -3)}\n", "has the shape"),
+        ("{'descr': '<f8', 'fortran_order': False, 'shape': 3}\n", "can take"),
+        ("{'descr': '<f8'}\n", "can take"),
+        ("(" * 2000, "can take"),
+    ],
+)
+def test_an_npy_file_whose_header_is_not_true_is_refused(tmp_path, header, message):
+    path = tmp_path / "a.npy"
+    path.write_bytes(npy_bytes(header.rjust(118)))
+    with pytest.raises(BadInput, match=message):
+        npy_in_file(path)
+
+
+def test_no_more_of_an_npy_header_is_read_than_one_can_have(tmp_path):
+    path = tmp_path / "a.npy"
+    with open(path, "wb") as file:
+        file.write(b"\x93NUMPY\x02\x00" + (2**31).to_bytes(4, "little"))
+        file.truncate(2**31 + 100)  # takes no room on the disk
+    tracemalloc.start()
+    with pytest.raises(BadInput, match="can take"):
+        npy_in_file(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10**6
