@@ -85,9 +85,11 @@ def positive_integer(text: str) -> int:
 
 def measurable(names: list[str]) -> list[str]:
     """The parts that can be measured here; says what is missing."""
-    if "memory" in names and resource is None:
-        print("memory is left out: this system does not tell a process's peak")
-        names = [name for name in names if name != "memory"]
+    if resource is None:
+        untold = [name for name in names if name in ("memory", "images")]
+        if untold:
+            print(f"left out, as this system does not tell a process's peak: {', '.join(untold)}")
+        names = [name for name in names if name not in untold]
     frameworks = dict.fromkeys(name for part in names for name in PARTS[part].frameworks)
     for framework in frameworks:
         if not installed(framework):

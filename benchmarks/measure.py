@@ -7,6 +7,7 @@ ratios count, not the milliseconds. Peak memory is that of a fresh process each.
 
 import os
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ except ImportError:  # not on every system
 
 SAMPLE_SECONDS = 0.3
 STEPS_FOR_MEMORY = 5
+UNIT_OF_PEAK = 1 if sys.platform == "darwin" else 1024  # bytes, of the system's figure
 
 this_framework: Any  # in a framework's process: the framework
 
@@ -111,8 +113,20 @@ def peak_so_far() -> int:
     Linux counts from its parent's memory on, so that a parent has to be smaller than its children
     are after their imports: ours imports no framework but npkd.
     """
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return UNIT_OF_PEAK * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def peak_of_process(*command: str) -> int:
+    """Bytes of resident memory at the peak of a process that runs this command to its end.
+
+    Pages of files that it has mapped count too. See `peak_so_far` for what is counted before.
+    """
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return UNIT_OF_PEAK * usage.ru_maxrss
 
 
 def summary(milliseconds: dict[str, list[float]]) -> dict:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from benchmarks import tables
 from benchmarks.cells import (
     MATRIX_PRODUCT,
@@ -23,7 +25,7 @@ from benchmarks.cells import (
     Cell,
     operations_of_a_step,
 )
-from benchmarks.measure import in_turn, peak_memory, quotients, resource, spread
+from benchmarks.measure import in_turn, peak_memory, peak_of_process, quotients, resource, spread
 
 BOTH = ("npkd", "PyTorch")
 NET_FRAMEWORKS = ("npkd", "npkd, BLAS threads", "PyTorch", "JAX")
@@ -110,8 +112,49 @@ def gradcheck(threads: int, rounds: int) -> list[dict]:
     return [{"threads": threads, "examples": EXAMPLES, "seconds": {"total": seconds}}]
 
 
+def images(threads: int, rounds: int) -> list[dict]:
+    """Peak memory of `npkd distill` by the number of training images, which stay in their files."""
+    rows = []
+    for count in (1000, 5000, 10_000, 50_000):
+        row: dict = {"threads": threads, "images": count, "peak": {}}
+        for layout, write in IMAGE_FILES.items():
+            with tempfile.TemporaryDirectory() as folder:
+                write(Path(folder), count)
+                settings = ["--large-epochs", "1", "--epochs", "2", "--threads", str(threads)]
+                row["peak"][layout] = peak_of_process(
+                    *NPKD, "distill", "--data", folder, "--out", f"{folder}/run", *settings
+                )
+        rows.append(row)
+    return rows
+
+
+def _write_cifar10(folder: Path, count: int) -> None:
+    """Noise in five training files and a test file, in CIFAR-10's binary layout."""
+    rng = np.random.default_rng(0)
+    names = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
+    for name, images in zip(names, [count // 5] * 5 + [1000], strict=True):
+        records = rng.integers(0, 256, (images, 3073), dtype=np.uint8)
+        records[:, 0] = np.arange(images) % 10
+        records.tofile(folder / f"{name}.bin")
+
+
+def _write_npy(folder: Path, count: int) -> None:
+    """Noise in .npy files, channels last."""
+    rng = np.random.default_rng(0)
+    for prefix, images in (("", count), ("test_", 1000)):
+        pixels = rng.integers(0, 256, (images, 32, 32, 3), dtype=np.uint8)
+        np.save(folder / f"{prefix}images.npy", pixels)
+        np.save(folder / f"{prefix}labels.npy", np.arange(images) % 10)
+
+
+IMAGE_FILES = {"CIFAR-10": _write_cifar10, ".npy": _write_npy}
+
+
+NPKD = (sys.executable, "-m", "npkd")
+
+
 def _npkd(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "npkd", *arguments], check=True, stdout=subprocess.PIPE)
+    subprocess.run([*NPKD, *arguments], check=True, stdout=subprocess.PIPE)
 
 
 class Part(NamedTuple):
@@ -134,6 +177,7 @@ PARTS = {
     "ops": Part("operations alone", ops, tables.ratios, BOTH, (5, 22), True),
     "rate": Part("share of BLAS's rate", rate, tables.shares, BOTH, (5, 8), True),
     "memory": Part("peak memory", memory, tables.memory, MEMORY_FRAMEWORKS, (50, 0)),
+    "images": Part("peak memory by the number of images", images, tables.images, (), (540, 0)),
     "scaling": Part("by batch and by side", scaling, tables.scaling, BOTH, (90, 20)),
     "convolution": Part("on NumPy", convolution, tables.ratios, CONVOLUTION_FRAMEWORKS, (5, 5)),
     "distillation": Part("npkd distill", distillation, tables.seconds, (), (100, 0)),

@@ -43,6 +43,16 @@ def memory(rows: list[dict]) -> str:
     return aligned([*CELL, *head], [[*cell(row), *mebibytes(row, names)] for row in rows])
 
 
+def images(rows: list[dict]) -> str:
+    """Peak memory in MiB by the number of images, and the layout of their files."""
+    layouts = list(rows[0]["peak"])
+    body = [
+        [f"{row['images']:,}", *(f"{row['peak'][layout] / MIB:.0f}" for layout in layouts)]
+        for row in rows
+    ]
+    return aligned(["images", *(f"{layout}, MiB" for layout in layouts)], body)
+
+
 def scaling(rows: list[dict]) -> str:
     """Milliseconds for an image, ratios, and peak memory after the imports."""
     names = list(rows[0]["median_ms"])

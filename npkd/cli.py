@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from npkd import __version__, checkpoint, data, distill, proofs, report, threads
-from npkd.files import BadInput
+from npkd.files import BadInput, one_line
 
 try:
     from tqdm import tqdm
@@ -30,7 +30,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and end with status 2."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, one_line(f"{self.prog}: {message} (see {self.prog} --help)") + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

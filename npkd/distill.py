@@ -29,6 +29,7 @@ from npkd import __version__, evaluate, losses, ops, optim, threads
 from npkd.data import Augmented, Dataset, Images, Normalisation, batches, low_resolution
 from npkd.layers import Network
 from npkd.models import LargeCNN, SmallCNN
+from npkd.ops.contract import as_float
 
 STEPS = {
     1: "train the large net on high-resolution images, with their labels",
@@ -38,6 +39,9 @@ STEPS = {
     5: "train the small net towards the large net's outputs",
     6: "predict unseen low-resolution images, and evaluate",
 }
+
+
+MOST = 10**9  # epochs, versions and images in a batch: far above any use, far below overflow
 
 
 @dataclass(frozen=True)
@@ -87,40 +91,54 @@ class Config:
 
     def __post_init__(self) -> None:
         for name, offered in (
+            ("preset", ("default", "document")),
             ("task", ("classify",)),
             ("teacher_input", ("low", "high")),
             ("teacher_views", ("high", "both")),
             ("schedule", ("constant", "cosine")),
         ):
-            if getattr(self, name) not in offered:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {offered}")
-        for name, least in (
-            ("large_epochs", 1),
-            ("epochs", 1),
-            ("versions", 1),
-            ("batch_size", 1),
-            ("seed", 0),
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in offered:
+                raise ValueError(f"{name} is {value!r}, expected one of {offered}")
+        if not isinstance(self.augment, bool):
+            raise ValueError(f"augment is {self.augment!r}, expected True or False")
+        for name, least, most in (
+            ("large_epochs", 1, MOST),
+            ("epochs", 1, MOST),
+            ("versions", 1, MOST),
+            ("batch_size", 1, MOST),
+            ("seed", 0, math.inf),
         ):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} is {value}, expected a whole number from {least}")
+            if type(value) is not int or not least <= value <= most:
+                raise ValueError(
+                    f"{name} is {value}, expected a whole number from {least}"
+                    + (f" to {most:,}" if most < math.inf else "")
+                )
         for name, most in (
             ("momentum", 1.0),
             ("weight_decay", math.inf),
             ("warmup", 1.0),
         ):
-            if not 0 <= getattr(self, name) < most:
+            if not 0 <= self._number(name) < most:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}, expected 0 or more, below {most}"
                 )
         for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name.endswith("learning_rate") and not 0 < value < math.inf:
+            if field.name.endswith("learning_rate") and not 0 < self._number(field.name) < math.inf:
+                value = getattr(self, field.name)
                 raise ValueError(f"{field.name} is {value}, expected a number above 0")
-        if not 0 <= self.label_weight <= 1:
+        if not 0 <= self._number("label_weight") <= 1:
             raise ValueError(f"label_weight is {self.label_weight}, expected a share from 0 to 1")
-        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
+        if self.clip_norm is not None and not 0 < self._number("clip_norm") < math.inf:
             raise ValueError(f"clip_norm is {self.clip_norm}, expected a number above 0, or None")
+
+    def _number(self, name: str) -> float:
+        """The value of a setting as a float, which it then is; NaN if it is no number."""
+        number = as_float(getattr(self, name))
+        if not math.isnan(number):
+            object.__setattr__(self, name, number)  # frozen, but not yet out of its making
+        return number
 
 
 PHOTOGRAPHS = Config(large_epochs=12, epochs=20, learning_rate=0.01, versions=4)
@@ -434,24 +452,42 @@ class Run:
         self.started = time.perf_counter() - self.seconds.pop("total", 0.0)
 
     def _require_fitting(self, state: State) -> None:
-        """Raise ValueError unless this run can go on from the state."""
-        epochs = {"large": self.config.large_epochs}
+        """Raise ValueError, or what comes of a wrong type, unless this run can go on from it."""
         names = list(state.updates)
         if names != list(self.networks)[: len(names)]:
             raise ValueError(f"it has updates of {names}, expected some of {list(self.networks)}")
         per_epoch = self.prepare.batches_of_an_epoch
         expected: dict[str, np.ndarray] = {}
+        into_epoch = 0
         for name, updates in state.updates.items():
-            steps = epochs.get(name, self.config.epochs) * per_epoch
+            epochs = self.config.large_epochs if name == "large" else self.config.epochs
+            steps = epochs * per_epoch
             least = 1 if name == names[-1] else steps
             if type(updates) is not int or not least <= updates <= steps:
                 raise ValueError(f"{name} has had {updates} updates, expected {least} to {steps}")
-            if len(state.history[name]) != updates // per_epoch:
-                raise ValueError(f"its history of {name} has not an entry for each epoch")
+            done, into_epoch = divmod(updates, per_epoch)
+            history = [list(map(as_float, entry.values())) for entry in state.history[name]]
+            keys = [list(entry) for entry in state.history[name]]
+            if (
+                keys != [["epoch", "loss", "accuracy"]] * done
+                or [entry[0] for entry in history] != list(range(1, done + 1))
+                or not np.isfinite(history).all()
+            ):
+                raise ValueError(f"its history of {name} is not one of {done} epochs")
             params = self.networks[name].params
             expected |= {f"{name}/{key}": theta for key, theta in params.items()}
             if self.config.momentum and updates < steps:
                 expected |= {f"velocity/{key}": theta for key, theta in params.items()}
+        samples = into_epoch * self.config.batch_size
+        if type(state.samples) is not int or state.samples != samples:
+            raise ValueError(f"its epoch has had {state.samples} samples, expected {samples}")
+        if not math.isfinite(as_float(state.loss)):
+            raise ValueError(f"its loss is {state.loss}")
+        timed = {*names, "teacher_outputs", "total"}
+        if not set(names) <= state.seconds.keys() <= timed or state.history.keys() != set(names):
+            raise ValueError("its history or its seconds are of other nets than its updates")
+        if not all(0 <= as_float(seconds) < math.inf for seconds in state.seconds.values()):
+            raise ValueError(f"its seconds are {state.seconds}")
         if expected.keys() != state.arrays.keys():
             differ = sorted(expected.keys() ^ state.arrays.keys())
             raise ValueError(f"it lacks arrays, or has some that are not its: {differ}")

@@ -29,7 +29,18 @@ class BadInput(ValueError):
     """
 
     def __init__(self, message: str):
-        super().__init__(" ".join(message.splitlines()))
+        super().__init__(one_line(message))
+
+
+def one_line(message: str) -> str:
+    """A message in one line, and without what a terminal would obey or could not show.
+
+    It may quote names and values that somebody made up.
+    """
+    message = " ".join(message.splitlines())
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in message
+    )
 
 
 def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
@@ -195,6 +206,8 @@ def npz_arrays(data: bytes | memoryview, *, at_most: int) -> dict[str, np.ndarra
             declared = sum(member.file_size for member in archive.infolist())
             if declared > at_most:
                 raise ValueError(f"it unpacks to {declared:,} bytes; at most {at_most:,} allowed")
+            if len(set(archive.namelist())) < len(archive.namelist()):
+                raise ValueError("it has two members of one name")
             return {
                 member.filename.removesuffix(".npy"): _read_member(archive, member)
                 for member in archive.infolist()

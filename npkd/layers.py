@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from npkd import ops
-from npkd.ops.contract import FLOATS, positive_integer, require_arrays, require_gradient
+from npkd.ops.contract import FLOATS, is_integer, positive_integer, require_arrays, require_gradient
 
 Params = dict[str, np.ndarray]
 
@@ -284,6 +284,6 @@ def _generator(owner: str, rng: np.random.Generator | int) -> np.random.Generato
     """A Generator as it is, or the one of a seed."""
     if isinstance(rng, np.random.Generator):
         return rng
-    if isinstance(rng, bool) or not isinstance(rng, int | np.integer) or rng < 0:
+    if not is_integer(rng) or rng < 0:
         raise ValueError(f"{owner}: rng is {rng!r}, expected a np.random.Generator or a seed")
     return np.random.default_rng(rng)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from npkd import threads
+from npkd.ops.contract import as_float
 
 Schedule = Callable[[int], float]
 
@@ -34,7 +35,7 @@ class SGD:
             ("momentum", momentum, 1.0),
             ("weight_decay", weight_decay, math.inf),
         ):
-            if not 0 <= value < below:
+            if not 0 <= as_float(value) < below:
                 raise ValueError(f"SGD: {name} is {value!r}, expected a number in [0, {below})")
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self.velocity: dict[str, np.ndarray] = {}
@@ -86,7 +87,7 @@ def clipped(grads: Mapping[str, np.ndarray], norm: float) -> dict[str, np.ndarra
     Source: Pascanu, Mikolov and Bengio 2013, "On the difficulty of training recurrent neural
     networks", algorithm 1.
     """
-    if not norm > 0:
+    if not as_float(norm) > 0:
         raise ValueError(f"clipped: norm is {norm!r}, expected a number above 0")
     total = math.sqrt(sum(float(np.linalg.norm(g)) ** 2 for g in grads.values()))
     if not norm < total < math.inf:

@@ -1,8 +1,11 @@
 """An option of the test run, and the tables at its end."""
 
+from collections import Counter
+
 import pytest
 from mutants import KILLS
 
+FUZZED = pytest.StashKey[Counter[tuple[str, str, str]]]()  # what, kind, outcome
 WORST = pytest.StashKey[list[tuple[str, str, int, float]]]()  # name, check, examples, error
 
 
@@ -13,6 +16,13 @@ def pytest_addoption(parser):
         default=20,
         metavar="N",
         help="random cases for each check of npkd.proofs (20)",
+    )
+    parser.addoption(
+        "--inputs",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="malformed inputs for tests/test_fuzz.py, about (10,000)",
     )
 
 
@@ -32,3 +42,15 @@ def pytest_terminal_summary(terminalreporter, config):
             errors = ", ".join(f"{check} {error:.1e}" for _, check, _, error in rows if error)
             write(f"{name:<14}{sum(row[2] for row in rows):>7} examples: {errors or 'exact'}")
         write(f"{'all':<14}{sum(row[2] for row in worst):>7} examples")
+    fuzzed = config.stash.get(FUZZED, Counter())
+    if fuzzed:
+        terminalreporter.section("malformed inputs, by test_fuzz.py")
+        write(f"{'':56}  refused  read as sound")
+        for row in sorted({(target, kind) for target, kind, _ in fuzzed}):
+            refused, accepted = (fuzzed[*row, outcome] for outcome in ("refused", "accepted"))
+            write(f"{': '.join(row):<56}{refused:>9,}{accepted:>15,}")
+        of = {
+            outcome: sum(fuzzed[key] for key in fuzzed if key[2] == outcome)
+            for outcome in ("refused", "accepted")
+        }
+        write(f"{'all ' + format(fuzzed.total(), ','):<56}{of['refused']:>9,}{of['accepted']:>15,}")

@@ -58,6 +58,13 @@ def test_pytorch_does_the_same_operations():
             np.testing.assert_allclose(theirs, gradient, rtol=1e-3, atol=1e-2)
 
 
+def test_the_table_of_images_has_a_line_for_each_number_of_them():
+    rows = [{"images": 50_000, "peak": {"CIFAR-10": 300 << 20, ".npy": 310 << 20}}]
+    head, _, line = tables.images(rows).splitlines()
+    assert head.split() == ["images", "CIFAR-10,", "MiB", ".npy,", "MiB"]
+    assert line.split() == ["50,000", "300", "310"]
+
+
 def test_a_ratio_is_taken_round_by_round_and_above_1_where_npkd_is_faster():
     ratio = row(PyTorch=[20.0, 10.0])["ratio"]["PyTorch"]
     assert ratio == {"median": 1.25, "lowest": 0.5, "highest": 2.0}

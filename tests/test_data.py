@@ -60,7 +60,7 @@ def test_split_takes_every_nth_of_each_class_and_loses_none(labels, every):
 
 
 def test_split_into_nothing_to_train_on_is_refused():
-    with pytest.raises(ValueError, match="every is 1; expected 2 or more"):
+    with pytest.raises(ValueError, match="every is 1; expected a whole number from 2"):
         split(np.arange(3), every=1)
 
 
@@ -768,5 +768,5 @@ def test_the_same_seed_gives_the_same_batches_and_another_call_gives_others():
 
 
 def test_a_batch_size_below_one_is_refused_at_once():
-    with pytest.raises(ValueError, match="batch_size is 0; expected 1 or more"):
+    with pytest.raises(ValueError, match="batch_size is 0, expected a positive integer"):
         batches(10, 0)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from npkd.data.images import Images
+from npkd.data.images import Images, require_images
+from npkd.ops.contract import is_integer
 
 
 @dataclass(frozen=True)
@@ -17,15 +18,15 @@ class Augmentation:
             random crop of the image padded by `shift`.
     flip    whether to mirror an image left to right, with probability 1/2. Not for digits.
 
-    Raises ValueError if shift is negative.
+    Raises ValueError if shift is no whole number from 0.
     """
 
     shift: int = 0
     flip: bool = False
 
     def __post_init__(self) -> None:
-        if self.shift < 0:
-            raise ValueError(f"Augmentation: shift is {self.shift}; expected 0 or more pixels")
+        if not is_integer(self.shift) or self.shift < 0:
+            raise ValueError(f"Augmentation: shift is {self.shift!r}; expected 0 or more pixels")
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A new array of altered images; `images` stays as it is. See `Augmented`.
@@ -50,11 +51,8 @@ class Augmented:
     """
 
     def __init__(self, images: Images, augmentation: Augmentation, rng: np.random.Generator):
-        if len(images.shape) != 4 or images.dtype != np.uint8:
-            raise ValueError(
-                f"Augmentation takes (N, C, H, W) images of uint8, before normalisation; "
-                f"got shape {images.shape} of {images.dtype}"
-            )
+        expected = "(N, C, H, W) images of uint8, before normalisation"
+        require_images("Augmentation", images, expected)
         self.images, self.shape, self.dtype = images, images.shape, images.dtype
         self.shift = augmentation.shift
         self.rows = rng.integers(0, 2 * self.shift + 1, len(images))

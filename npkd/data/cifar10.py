@@ -16,6 +16,7 @@ as it takes to find them in it.
 
 import io
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,7 @@ def _read_pickle(path: Path, num_classes: int) -> tuple[Images, np.ndarray]:
     """Images (N, 3, 32, 32), in the file if they lie there as they are, and labels (N,)."""
     data = read_bytes(path, at_most=MOST_BYTES, what="a CIFAR-10 batch")
     try:
+        _require_honest_sizes(data)
         content = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
     except Exception as error:  # damaged bytes may make an unpickler raise nearly anything
         raise BadInput(f"{path}: not a pickle of arrays: {error}; fetch the file again") from error
@@ -165,6 +167,17 @@ def _read_pickle(path: Path, num_classes: int) -> tuple[Images, np.ndarray]:
         what="a CIFAR-10 batch",
     )
     return stored, labels.values.astype(np.int64)
+
+
+def _require_honest_sizes(data: bytes) -> None:
+    """Raise ValueError if an operation of the pickle asks for more memory than it has need of.
+
+    Unpicklers take memory by what an operation declares: the length of bytes that may not follow,
+    or a place in the memo, where picklers number their places one after the other.
+    """
+    for number, (operation, argument, _) in enumerate(pickletools.genops(data)):
+        if "PUT" in operation.name and isinstance(argument, int) and argument > number:
+            raise ValueError(f"operation {number} uses place {argument} of the memo")
 
 
 def _require_some(path: Path, count: int) -> None:

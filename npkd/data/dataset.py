@@ -8,6 +8,7 @@ import numpy as np
 
 from npkd.data.augmentation import Augmentation
 from npkd.data.images import Images, parts_of, subset
+from npkd.ops.contract import is_integer
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +64,13 @@ def split(labels: np.ndarray, every: int = 5) -> tuple[np.ndarray, np.ndarray]:
 
     Counted within the class from 0, in the order of `labels`, these are positions 4, 9, 14, …
 
-    Raises ValueError if `every` is below 2, which would leave nothing to train on.
+    Raises ValueError if labels are no array of integers, or if `every` is below 2, which would
+    leave nothing to train on.
     """
-    if every < 2:
-        raise ValueError(f"split: every is {every}; expected 2 or more")
+    if not isinstance(labels, np.ndarray) or labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise ValueError("split: expected labels as an array (N,) of integers")
+    if not is_integer(every) or every < 2:
+        raise ValueError(f"split: every is {every!r}; expected a whole number from 2")
     is_test = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)

@@ -102,6 +102,14 @@ def parts_of(images: Images) -> Iterator[np.ndarray]:
     )
 
 
+def require_images(owner: str, images: Images, expected: str) -> None:
+    """Raise ValueError unless these are images (N, C, H, W) of uint8, as `expected` says."""
+    if not hasattr(images, "shape") or not hasattr(images, "dtype"):
+        raise ValueError(f"{owner} takes {expected}; got a {type(images).__name__}")
+    if len(images.shape) != 4 or images.dtype != np.uint8:
+        raise ValueError(f"{owner} takes {expected}; got shape {images.shape} of {images.dtype}")
+
+
 def standard_form(images: np.ndarray, origin: str | Path) -> np.ndarray:
     """Images in any accepted layout, as a new array (N, 3, 32, 32).
 

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npkd import ops
-from npkd.data.images import Images, parts_of
+from npkd.data.images import Images, parts_of, require_images
+from npkd.ops.contract import is_integer, positive_integer
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +33,10 @@ class Normalisation:
 
         Raises ValueError if there are no images, or they are not (N, 3, H, W) of uint8.
         """
-        shape = images.shape
-        if len(shape) != 4 or shape[1] != 3 or images.dtype != np.uint8 or 0 in shape:
-            raise ValueError(
-                f"Normalisation.of takes one or more (N, 3, H, W) images of uint8; "
-                f"got shape {shape} of {images.dtype}"
-            )
+        expected = "one or more (N, 3, H, W) images of uint8"
+        require_images("Normalisation.of", images, expected)
+        if images.shape[1] != 3 or 0 in images.shape:
+            raise ValueError(f"Normalisation.of takes {expected}; got shape {images.shape}")
         counts = np.zeros((3, 256), np.int64)
         for part in parts_of(images):
             for channel in range(3):
@@ -82,9 +81,10 @@ def batches(
 
     Each is (batch_size,) int64; the last one is shorter if batch_size does not divide count.
 
-    Raises ValueError if batch_size is not positive.
+    Raises ValueError if batch_size is not a positive integer, or count one from 0.
     """
-    if batch_size < 1:
-        raise ValueError(f"batches: batch_size is {batch_size}; expected 1 or more")
+    positive_integer("batches", "batch_size", batch_size)
+    if not is_integer(count) or count < 0:
+        raise ValueError(f"batches: count is {count!r}, expected a whole number from 0")
     order = np.arange(count) if rng is None else rng.permutation(count)
     return (order[start : start + batch_size] for start in range(0, count, batch_size))

@@ -1,6 +1,8 @@
 """What every op promises and checks: arrays of one floating dtype, sizes as an int or a pair."""
 
+import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -53,7 +55,7 @@ def pair(op: str, name: str, value: Pair, minimum: int) -> tuple[int, int]:
     if type(value) is int and value >= minimum:
         return value, value
     values = value if isinstance(value, tuple | list) else (value, value)
-    integers = all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in values)
+    integers = all(map(is_integer, values))
     if len(values) != 2 or not integers or min(values) < minimum:
         raise ValueError(
             f"{op}: {name} is {value!r}, expected an int or a pair of ints, at least {minimum}"
@@ -63,6 +65,19 @@ def pair(op: str, name: str, value: Pair, minimum: int) -> tuple[int, int]:
 
 def positive_integer(op: str, name: str, value: int) -> int:
     """`value` as an int, or ValueError if it is no integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+    if not is_integer(value) or value < 1:
         raise ValueError(f"{op}: {name} is {value!r}, expected a positive integer")
     return int(value)
+
+
+def is_integer(value: object) -> bool:
+    """Whether it is Python's or NumPy's, and no truth value."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def as_float(value: object) -> float:
+    """A number as a float; NaN, which no range holds, for anything else and what overflows."""
+    if is_integer(value) or isinstance(value, float | np.floating):
+        with suppress(OverflowError):
+            return float(value)  # type: ignore[arg-type]
+    return math.nan

@@ -1,0 +1,336 @@
+"""Malformed inputs by kind, drawn from a Generator: damaged bytes, arrays, files, settings."""
+
+import io
+import os
+import pickle
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Bytes = Callable[[bytes, np.random.Generator], bytes]
+
+
+# Damage to any file
+
+
+def cut(data: bytes, rng: np.random.Generator) -> bytes:
+    return data[: _position(data, rng)]
+
+
+def extended(data: bytes, rng: np.random.Generator) -> bytes:
+    more = rng.bytes(int(rng.integers(1, 200)))
+    return [data + more, more + data, data + data, data + bytes(3073)][rng.integers(4)]
+
+
+def flipped(data: bytes, rng: np.random.Generator) -> bytes:
+    damaged = bytearray(data)
+    for _ in range(rng.integers(1, 9)):
+        damaged[_position(data, rng)] ^= 1 << int(rng.integers(8))
+    return bytes(damaged)
+
+
+def overwritten(data: bytes, rng: np.random.Generator) -> bytes:
+    length, position = int(rng.integers(1, 40)), _position(data, rng)
+    patch = [bytes(length), b"\xff" * length, rng.bytes(length)][rng.integers(3)]
+    return data[:position] + patch + data[position + length :]
+
+
+def _position(data: bytes, rng: np.random.Generator) -> int:
+    """Mostly near either end: that is where the structure of a file of images is."""
+    near = int(min(rng.integers(400), len(data) - 1))
+    return int([near, len(data) - 1 - near, rng.integers(len(data))][rng.integers(3)])
+
+
+DAMAGE: dict[str, Bytes] = {
+    "cut off": cut,
+    "extended": extended,
+    "bits flipped": flipped,
+    "overwritten": overwritten,
+}
+
+
+# Arrays
+
+DTYPES = ["?", "i1", "u2", ">i4", "i8", "f2", "f4", ">f8", "c8", "S3", "U2", "M8[s]", "V5", "O"]
+
+
+def retyped(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.zeros(array.shape, DTYPES[rng.integers(len(DTYPES))])
+
+
+def reshaped(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    choices = [
+        array[:0],
+        array[:-1],
+        array[..., :-1],
+        array[None],
+        array.ravel(),
+        array.T,
+        np.concatenate([array, array]),
+        np.zeros((), array.dtype),
+        np.zeros((3, 0, 2**40), array.dtype),
+        np.zeros([1] * int(rng.integers(1, 30)), array.dtype),
+    ]
+    return choices[rng.integers(len(choices))]
+
+
+def not_finite(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    values = array.astype([np.float32, np.float64][rng.integers(2)])
+    bad = [np.nan, np.inf, -np.inf, 1e39][rng.integers(3 if values.dtype == np.float32 else 4)]
+    values.reshape(-1)[rng.integers(values.size)] = bad
+    return values
+
+
+ALTERED: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
+    "wrong dtype": retyped,
+    "wrong shape": reshaped,
+    "NaN and infinity": not_finite,
+}
+
+
+class Calls:
+    """Pickles as a call of a function: what runs code in a reader that trusts pickles."""
+
+    def __init__(self, function: Callable, *arguments: Any):
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple:
+        return self.call
+
+
+def harmful(canary: str, rng: np.random.Generator) -> Calls:
+    """Makes a file or folder of this name when it is unpickled."""
+    return [
+        Calls(os.system, f"touch {canary}"),
+        Calls(os.mkdir, canary),
+        Calls(open, canary, "w"),
+        Calls(eval, f"open({canary!r}, 'w')"),
+        Calls(np.save, canary, 0),
+    ][rng.integers(5)]
+
+
+# .npy, .npz
+
+
+def npy(array: Any) -> bytes:
+    """The bytes of an .npy file; of an array of objects too, which are pickled."""
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+def npz(arrays: dict[str, Any], compressed: bool = False) -> bytes:
+    return zipped({f"{name}.npy": npy(array) for name, array in arrays.items()}, compressed)
+
+
+def zipped(members: dict[str, bytes], compressed: bool = False) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", 8 if compressed else 0) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return file.getvalue()
+
+
+def huge_npy(rng: np.random.Generator) -> bytes:
+    """A header that promises more than any memory holds, or makes no sense."""
+    shapes = ["(10000000000, 32, 32)", "(2305843009213693952,)", "(3037000500, 3037000500)"]
+    shapes += ["(-1, 28, 28)", "(-2, -14, 28)", "()", "(1,)*40", "(1L, 2L)", "[3]", "None", "9e9"]
+    types = ["'|u1'", "'<f8'", "'|V0'", "'<U0'", "'|O'", "'<U999999999'", "'V99999999999'", "None"]
+    types += ["[('a', '|u1', (99999, 99999))]", "'u1, ' * 9", "'(9999999,9999)u1'"]
+    values = (
+        types[rng.integers(len(types))],
+        ["False", "True", "2"][rng.integers(3)],
+        shapes[rng.integers(len(shapes))],
+    )
+    header = "{{'descr': {}, 'fortran_order': {}, 'shape': {}}}\n".format(*values)
+    text = [header, header, header * 50, "(" * 5000, "[" * 150, "", "9" * 9000][rng.integers(7)]
+    length = [len(text), len(text), 2**16 - 1, 0][rng.integers(4)]
+    version = rng.integers(5)
+    size = struct.pack("<H" if version <= 1 else "<I", length * (1 if version <= 1 else 2**15))
+    if length == len(text):
+        size = struct.pack("<H" if version <= 1 else "<I", length)
+    return b"\x93NUMPY" + bytes([version, 0]) + size + text.encode() + bytes(64)
+
+
+def huge_npz(name: str, rng: np.random.Generator) -> bytes:
+    """Members that declare any size, in the header or in the directory, or of any number."""
+    data = zipped({f"{name}.npy": huge_npy(rng)}, compressed=bool(rng.integers(2)))
+    if rng.integers(2):
+        return data
+    whole = npy(np.zeros((12, 28, 28), np.uint8))
+    sizes = struct.pack("<I", len(whole))
+    lie = struct.pack("<I", int(rng.integers(2**32)))
+    return zipped({f"{name}.npy": whole}, compressed=True).replace(sizes, lie)
+
+
+def bomb(declared: int | None = None) -> bytes:
+    """Somewhat more than 1 GiB of zeros under the name images.npy, in some MB.
+
+    declared: the size that the archive states, if it lies.
+    """
+    shape = (1_400_000, 28, 28)
+    head = io.BytesIO()
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(head, header)
+    size = len(head.getvalue()) + shape[0] * 28 * 28
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    body = packer.compress(head.getvalue()) + packer.flush(zlib.Z_FULL_FLUSH)
+    zeros = packer.compress(bytes(28 * 28 * 1000)) + packer.flush(zlib.Z_FULL_FLUSH)
+    body += zeros * (shape[0] // 1000) + packer.flush()  # each piece stands by itself
+    return _archive("images.npy", body, size if declared is None else declared)
+
+
+def overlapping_bomb() -> bytes:
+    """Two thousand members that are all the same megabyte."""
+    content = npy(np.zeros((1300, 28, 28), np.uint8))
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    body = packer.compress(content) + packer.flush()
+    return _archive("images.npy", body, len(content), zlib.crc32(content), members=2000)
+
+
+def _archive(name: str, body: bytes, size: int, crc: int = 0, members: int = 1) -> bytes:
+    """A zip file with one deflated body, which its directory may name several times."""
+    fields = struct.pack("<HHHHHIIIHH", 20, 0, 8, 0, 33, crc, len(body), size % 2**32, len(name), 0)
+    local = b"PK\x03\x04" + fields + name.encode() + body
+    entry = b"PK\x01\x02\x14\x00" + fields + struct.pack("<HHHII", 0, 0, 0, 0, 0) + name.encode()
+    end = struct.pack("<HHHHIIH", 0, 0, members, members, len(entry) * members, len(local), 0)
+    return local + entry * members + b"PK\x05\x06" + end
+
+
+# Pickles
+
+
+def huge_pickle(rng: np.random.Generator) -> bytes:
+    """Operations that ask for memory of any size: for text, bytes, lists, or the memo."""
+    size = int(2 ** rng.uniform(20, 62))
+    small = size % 2**31
+    return (
+        b"\x80\x05"
+        + [
+            b"B" + struct.pack("<I", small),
+            b"\x8e" + struct.pack("<Q", size),
+            b"\x96" + struct.pack("<Q", size),
+            b"\x8d" + struct.pack("<Q", size),
+            b"\x95" + struct.pack("<Q", size),
+            b"\x8b" + struct.pack("<i", small),
+            b"Nr" + struct.pack("<I", small),
+            b"Np%d\n" % size,
+            b"Nj" + struct.pack("<I", small),
+            b"(" * 10_000 + b"t" * 9_000,
+            b"]" * 5_000 + b"a" * 4_999 + b".",
+            b"I" + b"9" * 6_000 + b"\n.",
+            b"L" + b"9" * 4_000 + b"L\n.",
+            b"cnumpy\ndtype\n(S'u1'\ntR(I%d\nK\x03tb." % size,
+            b"cnumpy.core.numeric\n_frombuffer\n(C\x01acnumpy\ndtype\n(S'u1'\ntR(I%d\ntS'C'\ntR."
+            % size,
+        ][rng.integers(15)]
+    )
+
+
+def other_pickle(canary: str, rng: np.random.Generator) -> bytes:
+    """A pickle of something else than arrays: of what would run code."""
+    value = harmful(canary, rng)
+    content = [value, {"data": value, "labels": [0]}, {b"data": np.array([value])}, [value] * 9]
+    return pickle.dumps(content[rng.integers(4)], int(rng.integers(6)))
+
+
+# Safetensors
+
+
+def odd_safetensors(rng: np.random.Generator) -> bytes:
+    """A header that promises what is not there, or makes no sense."""
+    entry = '{"conv1.weight": {"dtype": %s, "shape": %s, "data_offsets": %s}}'
+    header = entry % (
+        ['"F32"', '"BF16"', '"F8_E4M3"', '"?"', "3"][rng.integers(5)],
+        ["[16, 3, 3, 3]", "[99999999999]", "[-1]", "[]", '"x"'][rng.integers(5)],
+        ["[0, 1728]", "[0, 99999999999]", "[8, 0]", "[0, 0]", "null"][rng.integers(5)],
+    )
+    text = [header, header, "[" * 3000, "null", '{"a": 1', "\xff"][rng.integers(6)]
+    length = [len(text), len(text), 2**62, 0][rng.integers(4)]
+    return struct.pack("<Q", length) + text.encode("latin1") + bytes(1728 * int(rng.integers(2)))
+
+
+# Images
+
+
+def png(width: int, height: int, depth: int = 8, colour: int = 2, chunks: bytes = b"") -> bytes:
+    """A PNG that declares any size, with next to no pixels."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    pixels = zlib.compress(bytes(5000))
+    return b"".join(
+        [b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", header), chunks, _chunk(b"IDAT", pixels)]
+    ) + _chunk(b"IEND", b"")
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def huge_image(rng: np.random.Generator) -> bytes:
+    """An image file that declares to be large, in itself or in what comes with it."""
+    side = int(2 ** rng.uniform(6, 31))
+    text = zlib.compress(bytes(30 * 2**20))
+    return [
+        png(side, side),
+        png(32, side),
+        png(32, 32, depth=16),
+        png(32, 32, chunks=_chunk(b"zTXt", b"a\0\0" + text)),
+        png(32, 32, chunks=_chunk(b"iCCP", b"a\0\0" + text)),
+        b"P6 %d %d 255\n" % (side, side) + bytes(3072),
+        b"P6 32 32 65535\n" + bytes(6144),
+        b"GIF89a" + struct.pack("<HHBBB", side % 65536, side % 65536, 0x80, 0, 0) + bytes(900),
+        b"BM" + struct.pack("<IIIIiiHHIIIIII", side, 0, 54, 40, side, -side, 1, 24, *[0] * 6),
+    ][rng.integers(9)]
+
+
+# Settings and names
+
+VALUES: list[Any] = [
+    *(None, True, "", "x", "nan", "8", b"8", [], [8], {}, (1, 2), object(), 1j, type),
+    *(0, -1, 2**31, 2**63, 10**30, 10**400, -(10**400), 0.5, -0.0, 1e-320, 1e308, 2.0),
+    *(float("nan"), float("inf"), -float("inf"), np.float32("nan"), np.int64(-1), np.zeros(3)),
+]
+
+TEXTS = [
+    *("", " ", "-", "--", "0", "-1", "1e400", "nan", "inf", "-inf", "1e-400", "٣", "1_0", "0x10"),
+    *("9" * 400, "9" * 5000, "8.5", "1,5", "high ", "low\n", "a\nb", "a\r\nb", "\x1b[31mred", "%s"),
+    *(
+        "%n%d",
+        "{0}",
+        "é",
+        "数据",
+        "🙂",
+        "\udcff",
+        "\u2028",
+        "\x85",
+        "a" * 5000,
+        "None",
+        "true",
+        "'",
+    ),
+    *("@file", "=", "\\", "$(true)", "--help=1", "-h1", "--out", "--no-augment=1", "\t"),
+]
+
+NAMES = [
+    *(" ", "...", "~", "-", "--out", "a\nb", "a\rb", "\x1b[31mred", "%s%n", "{0}", "é", "数据"),
+    *(
+        "🙂",
+        "\udcff\udcfe",
+        "\u202e",
+        "\u2028",
+        "\x7f",
+        "*",
+        "?",
+        "$HOME",
+        "'",
+        '"',
+        "\\",
+        ";",
+        "|",
+    ),
+    *("a" * 255, "a" * 256, "a" * 5000, "mnist5k", ".npz", "x.npz", "x.NPZ", "con", "a\tb", "."),
+]
