@@ -5,7 +5,7 @@ import io
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,9 @@ def run_folder(path: str | Path, resume: bool = False) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        if is_new and not any(folder.iterdir()):
-            folder.rmdir()
+        with suppress(OSError):  # gone, or no longer ours to take away
+            if is_new and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def save_weights(path: str | Path, params: Mapping[str, np.ndarray]) -> None:
@@ -144,7 +145,7 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
         arrays = npz_arrays(content, at_most=MOST_BYTES)
         about = json.loads(arrays.pop("about").tobytes())
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, RecursionError) as error:
         raise Damaged(f"{path}: not a checkpoint that npkd can take: {error}") from error
     return about, arrays
 

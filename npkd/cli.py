@@ -174,7 +174,6 @@ def _distill(args: argparse.Namespace) -> int:
         run = checkpoints.run(args.resume)
         finished = _follow(run, dataset, checkpoints)
         _write(folder, finished)
-        checkpoint.remove(folder)
     return 0
 
 
@@ -381,7 +380,7 @@ class _Bar:
 
 
 def _write(folder: Path, finished: distill.Finished) -> None:
-    """Write weights, report and picture, and print the table and where the files are."""
+    """Write what a run ends with, let go of its checkpoints, and print where the files are."""
     try:
         for name, network in finished.networks.items():
             checkpoint.save_weights(folder / f"{name}.npz", network.params)
@@ -391,6 +390,7 @@ def _write(folder: Path, finished: distill.Finished) -> None:
             report.picture(folder / "report.png", finished.report, finished.samples)
         except ImportError:
             print("note: report.png needs matplotlib (pip install 'npkd[app]')")
+        checkpoint.remove(folder)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from npkd import threads
-from npkd.ops.contract import as_float
+from npkd.ops.contract import FLOATS, as_float
 
 Schedule = Callable[[int], float]
 
@@ -142,6 +142,9 @@ def _require_alike(params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndar
         raise ValueError(f"SGD: params and grads have different names: {differ}")
     for name, theta in params.items():
         g = grads[name]
+        for what, array in ((name, theta), (f"the gradient of {name}", g)):
+            if not isinstance(array, np.ndarray) or array.dtype not in FLOATS:
+                raise ValueError(f"SGD: {what} is no NumPy array of a float dtype")
         if g.shape != theta.shape or g.dtype != theta.dtype:
             raise ValueError(
                 f"SGD: {name} is {theta.dtype} {theta.shape}, its gradient {g.dtype} {g.shape}"

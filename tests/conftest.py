@@ -6,6 +6,7 @@ import pytest
 from mutants import KILLS
 
 FUZZED = pytest.StashKey[Counter[tuple[str, str, str]]]()  # what, kind, outcome
+KILLED = pytest.StashKey[Counter[str]]()  # runs by the step that they were killed in
 WORST = pytest.StashKey[list[tuple[str, str, int, float]]]()  # name, check, examples, error
 
 
@@ -23,6 +24,13 @@ def pytest_addoption(parser):
         default=10_000,
         metavar="N",
         help="malformed inputs for tests/test_fuzz.py, about (10,000)",
+    )
+    parser.addoption(
+        "--kills",
+        type=int,
+        default=6,
+        metavar="N",
+        help="runs that tests/test_resume.py kills and goes on with (6)",
     )
 
 
@@ -42,6 +50,10 @@ def pytest_terminal_summary(terminalreporter, config):
             errors = ", ".join(f"{check} {error:.1e}" for _, check, _, error in rows if error)
             write(f"{name:<14}{sum(row[2] for row in rows):>7} examples: {errors or 'exact'}")
         write(f"{'all':<14}{sum(row[2] for row in worst):>7} examples")
+    killed = config.stash.get(KILLED, Counter())
+    if killed:
+        terminalreporter.section("runs killed and gone on with, by test_resume.py")
+        write(", ".join(f"{step}: {killed[step]}" for step in sorted(killed)))
     fuzzed = config.stash.get(FUZZED, Counter())
     if fuzzed:
         terminalreporter.section("malformed inputs, by test_fuzz.py")

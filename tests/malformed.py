@@ -257,6 +257,9 @@ def odd_safetensors(rng: np.random.Generator) -> bytes:
 # Images
 
 
+ZEROS = zlib.compress(bytes(30 * 2**20))
+
+
 def png(width: int, height: int, depth: int = 8, colour: int = 2, chunks: bytes = b"") -> bytes:
     """A PNG that declares any size, with next to no pixels."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
@@ -273,13 +276,12 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 def huge_image(rng: np.random.Generator) -> bytes:
     """An image file that declares to be large, in itself or in what comes with it."""
     side = int(2 ** rng.uniform(6, 31))
-    text = zlib.compress(bytes(30 * 2**20))
     return [
         png(side, side),
         png(32, side),
         png(32, 32, depth=16),
-        png(32, 32, chunks=_chunk(b"zTXt", b"a\0\0" + text)),
-        png(32, 32, chunks=_chunk(b"iCCP", b"a\0\0" + text)),
+        png(32, 32, chunks=_chunk(b"zTXt", b"a\0\0" + ZEROS)),
+        png(32, 32, chunks=_chunk(b"iCCP", b"a\0\0" + ZEROS)),
         b"P6 %d %d 255\n" % (side, side) + bytes(3072),
         b"P6 32 32 65535\n" + bytes(6144),
         b"GIF89a" + struct.pack("<HHBBB", side % 65536, side % 65536, 0x80, 0, 0) + bytes(900),

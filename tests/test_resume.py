@@ -2,15 +2,18 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
+from conftest import KILLED
 
 from npkd import checkpoint, cli, distill
 
@@ -173,10 +176,10 @@ def result(folder: Path):
     return names, weights, without_times(json.loads((folder / "report.json").read_text()))
 
 
-def start(data, folder, *more):
+def start(data, folder, *more, python=("-m", "npkd")):
     return subprocess.Popen(
         [
-            *(sys.executable, "-m", "npkd", "distill", "--data", data, *ARGUMENTS),
+            *(sys.executable, *python, "distill", "--data", data, *ARGUMENTS),
             *("--out", str(folder), *more),
         ],
         stdout=subprocess.PIPE,
@@ -185,22 +188,30 @@ def start(data, folder, *more):
     )
 
 
-def test_a_run_killed_again_and_again_ends_with_the_same_bits(data, uninterrupted, tmp_path):
-    rng = np.random.default_rng(0)
-    folder = tmp_path / "run"
-    for _ in range(3):
-        process = start(data, folder, "--resume", "--checkpoint-every", "1")
-        # Importing takes the first part of a second; all the rest is three seconds or so.
-        time.sleep(rng.uniform(0.3, 3.0))
+# Up to so many seconds after a step has begun; a kill then falls into it, or soon after.
+DURATION = {1: 0.7, 2: 0.05, 3: 0.02, 4: 0.02, 5: 0.9, 6: 0.9}
+
+
+@pytest.mark.parametrize("step", distill.STEPS)
+def test_a_run_killed_in_any_step_ends_with_the_same_bits(
+    data, uninterrupted, tmp_path, step, request
+):
+    rng = np.random.default_rng(step)
+    kills = request.config.stash.setdefault(KILLED, Counter())
+    for number in range(step, request.config.getoption("--kills") + 1, len(distill.STEPS)):
+        folder = tmp_path / str(number)
+        process = start(data, folder, "--checkpoint-every", "1")
+        reached = next(line for line in process.stdout if line.startswith(f"step {step}"))
+        time.sleep(rng.uniform(0, DURATION[step]))
         process.kill()
-        process.communicate()
-        if not checkpoint.found(folder) and (folder / "report.json").exists():
-            break
-    else:
+        shown, _ = process.communicate()
+        reached = [line for line in [reached, *shown.splitlines()] if line.startswith("step ")][-1]
+        kills[reached.split(" of ")[0] if process.returncode < 0 else "had just ended"] += 1
         process = start(data, folder, "--resume", "--checkpoint-every", "1")
         _, errors = process.communicate()
-        assert process.returncode == 0, errors
-    assert result(folder) == uninterrupted
+        assert process.returncode == 0 or "holds a run that is finished" in errors, errors
+        assert result(folder) == uninterrupted
+        shutil.rmtree(folder)
 
 
 def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(data, uninterrupted, tmp_path):
@@ -314,3 +325,31 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(data, tmp_path):
     assert "a checkpoint cannot be written: File too large" in line
     assert f"the last good one is {before[0]}" in line
     assert [path.name for path in checkpoint.found(folder)] == before
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's capabilities")
+def test_a_folder_turned_read_only_is_one_line_and_the_last_checkpoint_stays(
+    data, uninterrupted, tmp_path
+):
+    """The system itself refuses, root too: the process lets go of root's power over files."""
+    folder = tmp_path / "run"
+    code = (
+        "import ctypes, sys; from npkd import cli; "
+        "ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522), (ctypes.c_uint32 * 6)()); "
+        "sys.exit(cli.main(sys.argv[1:]))"
+    )
+    process = start(data, folder, "--checkpoint-every", "1", python=("-c", code))
+    next(line for line in process.stdout if line.startswith("step 5"))
+    folder.chmod(0o555)
+    try:
+        _, errors = process.communicate()
+        kept = checkpoint.found(folder)
+    finally:
+        folder.chmod(0o755)
+    assert process.returncode == 2
+    (line,) = errors.splitlines()
+    assert f"{folder}: a checkpoint cannot be written: Permission denied" in line
+    assert f"the last good one is {kept[0].name}" in line
+    _, errors = start(data, folder, "--resume").communicate()
+    assert errors == ""
+    assert result(folder) == uninterrupted

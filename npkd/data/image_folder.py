@@ -1,6 +1,7 @@
 """A folder of images by class: FOLDER/train/CLASS/* and FOLDER/test/CLASS/*, or FOLDER/CLASS/*."""
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -94,14 +95,16 @@ def _read_image(path: Path) -> np.ndarray:
         ) from error
     data = read_bytes(path, at_most=MOST_BYTES, what="an image")
     try:
-        image = Image.open(io.BytesIO(data))  # the header alone: the size is known, pixels are not
-        if image.mode not in MODES or image.size not in ((28, 28), (32, 32)):
-            raise BadInput(
-                f"{path}: an image of {image.width}×{image.height} pixels in mode {image.mode}; "
-                "expected 28×28 or 32×32, grey or colour, 8 bits a channel; resize it first"
-            )
-        black = Image.new("RGBA", image.size, "black")
-        pixels = np.asarray(Image.alpha_composite(black, image.convert("RGBA")).convert("RGB"))
+        with warnings.catch_warnings(action="ignore"):  # of odd sizes: these are refused anyway
+            image = Image.open(io.BytesIO(data))  # the header alone: no pixels yet
+            if image.mode not in MODES or image.size not in ((28, 28), (32, 32)):
+                raise BadInput(
+                    f"{path}: an image of {image.width}×{image.height} pixels in mode "
+                    f"{image.mode}; expected 28×28 or 32×32, grey or colour, 8 bits a channel; "
+                    "resize it first"
+                )
+            black = Image.new("RGBA", image.size, "black")
+            pixels = np.asarray(Image.alpha_composite(black, image.convert("RGBA")).convert("RGB"))
     except BadInput:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for damaged bytes

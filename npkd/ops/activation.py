@@ -3,7 +3,7 @@
 import numpy as np
 
 from npkd import memory, threads
-from npkd.ops.contract import Op, require_arrays, require_gradient
+from npkd.ops.contract import Op, is_integer, require_arrays, require_gradient
 
 
 def relu(x: np.ndarray) -> Op:
@@ -109,7 +109,6 @@ def log_softmax(x: np.ndarray, axis: int = -1) -> Op:
 
 def _less_maximum(op: str, x: np.ndarray, axis: int) -> np.ndarray:
     """x minus its largest real part along the axis, a new array."""
-    is_integer = isinstance(axis, int | np.integer) and not isinstance(axis, bool)
-    if not is_integer or not -x.ndim <= axis < x.ndim:
+    if not is_integer(axis) or not -x.ndim <= axis < x.ndim:
         raise ValueError(f"{op}: axis is {axis!r}, expected an axis of x, which is {x.shape}")
     return x - x.real.max(axis=axis, keepdims=True, initial=-np.inf)

@@ -9,6 +9,7 @@ from npkd import memory, threads
 from npkd.ops.contract import (
     Op,
     Pair,
+    is_integer,
     pair,
     require_arrays,
     require_axes,
@@ -59,7 +60,7 @@ def avg_pool2d(
     rows, columns = _axes("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
     if divisor_override is None:
         divisor = _cells_of_windows(rows, columns, bool(count_include_pad)).astype(x.real.dtype)
-    elif isinstance(divisor_override, int | np.integer) and divisor_override != 0:
+    elif is_integer(divisor_override) and divisor_override != 0:
         divisor = np.array(divisor_override, x.real.dtype)
     else:
         raise ValueError(
