@@ -51,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show × gets a ?
     args = parser.parse_args(argv)
+    for name, value in vars(args).items():
+        if value == [] and name != "names":  # what some versions of argparse make of --name=--
+            parser.error(f"--{name.replace('_', '-')}: expected a value")
     args.given = sys.argv[1:] if argv is None else argv
     try:
         return args.run(args)

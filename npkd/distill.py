@@ -466,14 +466,7 @@ class Run:
             if type(updates) is not int or not least <= updates <= steps:
                 raise ValueError(f"{name} has had {updates} updates, expected {least} to {steps}")
             done, into_epoch = divmod(updates, per_epoch)
-            history = [list(map(as_float, entry.values())) for entry in state.history[name]]
-            keys = [list(entry) for entry in state.history[name]]
-            if (
-                keys != [["epoch", "loss", "accuracy"]] * done
-                or [entry[0] for entry in history] != list(range(1, done + 1))
-                or not np.isfinite(history).all()
-            ):
-                raise ValueError(f"its history of {name} is not one of {done} epochs")
+            _require_history(name, state.history[name], done)
             params = self.networks[name].params
             expected |= {f"{name}/{key}": theta for key, theta in params.items()}
             if self.config.momentum and updates < steps:
@@ -488,18 +481,7 @@ class Run:
             raise ValueError("its history or its seconds are of other nets than its updates")
         if not all(0 <= as_float(seconds) < math.inf for seconds in state.seconds.values()):
             raise ValueError(f"its seconds are {state.seconds}")
-        if expected.keys() != state.arrays.keys():
-            differ = sorted(expected.keys() ^ state.arrays.keys())
-            raise ValueError(f"it lacks arrays, or has some that are not its: {differ}")
-        for key, theta in expected.items():
-            array = state.arrays[key]
-            if (array.shape, array.dtype) != (theta.shape, theta.dtype):
-                raise ValueError(
-                    f"its {key} is {array.dtype} {array.shape}, expected {theta.dtype} "
-                    f"{theta.shape}"
-                )
-            if not np.isfinite(array).all():
-                raise ValueError(f"its {key} holds values that are not finite")
+        _require_alike(state.arrays, expected)
 
     def state(self) -> State:
         """Where the run stands, at any event that `steps` has yielded."""
@@ -723,6 +705,32 @@ class Run:
             "agreement": evaluate.agreement(logits, target),
             "latency_ms": {str(b): evaluate.latency_ms(network, b) for b in (1, 64)},
         }
+
+
+def _require_history(name: str, history: list[dict[str, float]], epochs: int) -> None:
+    """Raise ValueError unless a net's history, read from a file, is one of so many epochs."""
+    values = [list(map(as_float, entry.values())) for entry in history]
+    if (
+        [list(entry) for entry in history] != [["epoch", "loss", "accuracy"]] * epochs
+        or [entry[0] for entry in values] != list(range(1, epochs + 1))
+        or not np.isfinite(values).all()
+    ):
+        raise ValueError(f"its history of {name} is not one of {epochs} epochs")
+
+
+def _require_alike(arrays: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    """Raise ValueError unless arrays, read from a file, are finite and otherwise as expected."""
+    if expected.keys() != arrays.keys():
+        differ = sorted(expected.keys() ^ arrays.keys())
+        raise ValueError(f"it lacks arrays, or has some that are not its: {differ}")
+    for key, theta in expected.items():
+        array = arrays[key]
+        if (array.shape, array.dtype) != (theta.shape, theta.dtype):
+            raise ValueError(
+                f"its {key} is {array.dtype} {array.shape}, expected {theta.dtype} {theta.shape}"
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(f"its {key} holds values that are not finite")
 
 
 def _advising(net: str, updates: Iterator[Update], advice: str) -> Iterator[Update]:

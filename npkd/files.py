@@ -10,14 +10,17 @@ import mmap
 import os
 import secrets
 import stat
+import warnings
 import zipfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+LONGEST_LINE = 8000  # letters of a message; names that somebody made up may have millions
 LONGEST_HEADER = 1 << 14  # bytes of an .npy file; NumPy refuses more than 10,000 of its text
 
 
@@ -38,6 +41,8 @@ def one_line(message: str) -> str:
     It may quote names and values that somebody made up.
     """
     message = " ".join(message.splitlines())
+    if len(message) > LONGEST_LINE:
+        message = f"{message[: LONGEST_LINE // 2]} … {message[-LONGEST_LINE // 2 :]}"
     return "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in message
     )
@@ -72,7 +77,7 @@ def read_bytes(path: str | Path, *, at_most: int, what: str) -> bytes:
 
     Raises BadInput if it is missing, not a regular file, too large or unreadable.
     """
-    size = _regular(path, what).st_size
+    size = size_of(path, what)
     if size > at_most:
         raise BadInput(f"{path}: {size:,} bytes; expected {what} of {at_most:,} at most")
     try:
@@ -80,6 +85,16 @@ def read_bytes(path: str | Path, *, at_most: int, what: str) -> bytes:
             return file.read(size)
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}; expected {what}") from error
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether there is anything of this name, though it be a link to nothing."""
+    return os.path.lexists(path)
+
+
+def size_of(path: str | Path, what: str) -> int:
+    """The bytes of a regular file. Raises BadInput if it is none; see `read_bytes`."""
+    return _regular(path, what).st_size
 
 
 def _regular(path: str | Path, what: str) -> os.stat_result:
@@ -100,7 +115,8 @@ class ArrayInFile:
     """An array that stays in its file; what is asked for of it comes to memory, as a copy.
 
     The file is mapped into memory for each part anew, and for no longer: nothing of it counts as
-    the process's memory in between, and a file that changes meanwhile is noticed.
+    the process's memory in between, and a file that changes meanwhile is noticed. (One that is cut
+    off in the very moment of a read ends the process, as with any memory map.)
 
     shape, strides    of the array whose first cell is at byte `offset`; strides as NumPy has them
     what              in an error, what the file should have been: "a CIFAR-10 batch"
@@ -126,9 +142,9 @@ class ArrayInFile:
         if self.state[0] != size:
             raise BadInput(f"{path}: {self.state[0]:,} bytes; expected {what} of {size:,}")
 
-    def _state_of_file(self) -> tuple[int, int]:
+    def _state_of_file(self) -> tuple[int, ...]:
         found = _regular(self.path, self.what)
-        return found.st_size, found.st_mtime_ns
+        return found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -145,11 +161,12 @@ class ArrayInFile:
         try:
             with open(self.path, "rb") as file:
                 content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except OSError as error:
-            raise BadInput(f"{self.path}: {error.strerror}; expected {self.what}") from error
-        return np.array(
-            np.ndarray(self.shape, self.dtype, content, self.offset, self.strides)[part]
-        )
+            whole: np.ndarray = np.ndarray(
+                self.shape, self.dtype, content, self.offset, self.strides
+            )
+        except (OSError, TypeError, ValueError) as error:  # gone or cut off in this very moment
+            raise BadInput(f"{self.path}: {error}; expected {self.what}") from error
+        return np.array(whole[part])
 
 
 def npy_in_file(path: str | Path) -> ArrayInFile:
@@ -160,7 +177,7 @@ def npy_in_file(path: str | Path) -> ArrayInFile:
     what = "an .npy file"
     _regular(path, what)
     try:
-        with open(path, "rb") as file:
+        with _without_warnings(), open(path, "rb") as file:
             shape, is_fortran, dtype, offset = _read_npy_header(file, "it")
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}; expected {what}") from error
@@ -202,7 +219,7 @@ def npz_arrays(data: bytes | memoryview, *, at_most: int) -> dict[str, np.ndarra
     Raises ValueError if it is damaged or declares more than `at_most` bytes.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with _without_warnings(), zipfile.ZipFile(io.BytesIO(data)) as archive:
             declared = sum(member.file_size for member in archive.infolist())
             if declared > at_most:
                 raise ValueError(f"it unpacks to {declared:,} bytes; at most {at_most:,} allowed")
@@ -254,3 +271,10 @@ def _read_npy_header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dt
     if min(shape, default=0) < 0:
         raise ValueError(f"{name} has the shape {shape}")
     return shape, is_fortran, dtype, head.tell()
+
+
+def _without_warnings() -> AbstractContextManager:
+    """NumPy's that a file comes from Python 2, zipfile's that names repeat: the file is read, or
+    refused in one line.
+    """
+    return warnings.catch_warnings(action="ignore")

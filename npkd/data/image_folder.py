@@ -12,6 +12,7 @@ from npkd.data.images import standard_form
 from npkd.files import BadInput, read_bytes
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm"}
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM")  # Pillow knows others; one runs a program
 MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}  # Pillow's, of at most 8 bits a channel
 MOST_BYTES = 2**24  # of one image file
 
@@ -96,7 +97,7 @@ def _read_image(path: Path) -> np.ndarray:
     data = read_bytes(path, at_most=MOST_BYTES, what="an image")
     try:
         with warnings.catch_warnings(action="ignore"):  # of odd sizes: these are refused anyway
-            image = Image.open(io.BytesIO(data))  # the header alone: no pixels yet
+            image = Image.open(io.BytesIO(data), formats=FORMATS)  # the header, no pixels yet
             if image.mode not in MODES or image.size not in ((28, 28), (32, 32)):
                 raise BadInput(
                     f"{path}: an image of {image.width}×{image.height} pixels in mode "

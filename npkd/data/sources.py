@@ -9,10 +9,11 @@ from npkd.data import cifar10, image_folder
 from npkd.data.augmentation import Augmentation
 from npkd.data.dataset import Dataset, split
 from npkd.data.images import Images, StoredImages, standard_form, subset
-from npkd.files import ArrayInFile, BadInput, npy_in_file, read_npz
+from npkd.files import ArrayInFile, BadInput, is_there, npy_in_file, read_npz
 
 BUNDLED = Path(__file__).with_name("mnist5k.npz")
 MOST_BYTES = 2**30  # of one .npz file's arrays, about 350,000 images of 3×32×32
+MOST_IMAGES = 10**8  # in .npy files; their labels then take 800 MB
 ARRAYS = ("images", "labels", "test_images", "test_labels")
 
 
@@ -44,7 +45,7 @@ def _read(path: Path) -> Dataset:
     if path.is_dir():
         if cifar10.found(path):
             return cifar10.read(path)
-        files = {name: file for name in ARRAYS if (file := path / f"{name}.npy").exists()}
+        files = {name: file for name in ARRAYS if is_there(file := path / f"{name}.npy")}
         if files:
             return _read_arrays(path, {name: npy_in_file(file) for name, file in files.items()})
         return image_folder.read(path)
@@ -99,6 +100,8 @@ def _read_part(
             raise BadInput(f"{path}: no array named {name}; it holds {found}")
     stored, labels = arrays[images_name], arrays[labels_name]
     images: Images
+    if len(stored.shape) and len(stored) > MOST_IMAGES:
+        raise BadInput(f"{path}: {len(stored):,} images; expected {MOST_IMAGES:,} at most")
     if isinstance(stored, ArrayInFile):
         images = StoredImages([stored], stored.path)
     else:
