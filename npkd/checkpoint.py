@@ -3,19 +3,22 @@
 import hashlib
 import io
 import json
+import os
+import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from npkd.files import BadInput, npz_arrays, read_bytes, read_npz, write_atomically
+from npkd.files import BadInput, is_there, npz_arrays, read_bytes, read_npz, write_atomically
 
 RUN_FILES = ("report.json", "report.png", "large.npz", "small.npz", "small_from_labels.npz")
 MOST_BYTES = 1 << 30  # of one file; the large net has 34 million
 KEPT = 2  # checkpoints: the newest, and the one before in case that it is damaged
+NAME = re.compile(r"checkpoint-\d{10,}\.npkd")
 HEADER = b"npkd checkpoint 1, SHA-256 "  # then the digest of what follows, and a line's end
 
 
@@ -25,14 +28,14 @@ class Damaged(BadInput):
 
 @contextmanager
 def run_folder(path: str | Path, resume: bool = False) -> Iterator[Path]:
-    """A folder for a run, found writable; taken away again if a new one is left empty.
+    """A folder for one run at a time, found writable; taken away again if a new one is left empty.
 
-    Raises BadInput if it already holds a run, unless an unfinished one is to go on (`resume`), or
-    if it cannot be made or written to.
+    Raises BadInput if it already holds a run, unless an unfinished one is to go on (`resume`), if
+    another run is at work in it, or if it cannot be made or written to.
     """
     folder = Path(path)
     try:
-        held = [name for name in RUN_FILES if (folder / name).exists()]
+        held = results(folder)
         unfinished = found(folder)
         if unfinished and not resume:
             raise BadInput(
@@ -50,14 +53,42 @@ def run_folder(path: str | Path, resume: bool = False) -> Iterator[Path]:
         is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
+        lock = _locked(folder)
     except OSError as error:
-        raise BadInput(f"{folder}: cannot be written to: {error.strerror}") from error
+        raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
     try:
         yield folder
     finally:
+        if lock is not None:
+            os.close(lock)
         with suppress(OSError):  # gone, or no longer ours to take away
             if is_new and not any(folder.iterdir()):
                 folder.rmdir()
+
+
+def results(folder: Path) -> list[str]:
+    """The names of the files in a folder that a run ends with."""
+    return [name for name in RUN_FILES if is_there(folder / name)]
+
+
+def _locked(folder: Path) -> int | None:
+    """Keep other runs out of the folder for as long as what is returned is open.
+
+    The system lets go of it however the process ends. Raises BadInput if another run is in it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on every system
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise BadInput(f"{folder}: another run is at work in it; give another --out") from error
+    except OSError:  # some file systems have no locks
+        pass
+    return descriptor
 
 
 def save_weights(path: str | Path, params: Mapping[str, np.ndarray]) -> None:
@@ -106,13 +137,15 @@ def _safetensors(path: str | Path) -> Any:
 
 def found(folder: Path) -> list[Path]:
     """The checkpoints of a folder, the newest first."""
-    return sorted(folder.glob("checkpoint-*.npkd"), reverse=True)
+    named = (path for path in folder.glob("checkpoint-*.npkd") if NAME.fullmatch(path.name))
+    return sorted((path for path in named if path.is_file()), reverse=True)
 
 
 def save(folder: Path, number: int, about: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
-    """Write the checkpoint of this number, and let go of all but the newest two.
+    """Write the checkpoint of this number, and let go of all but it and the one before.
 
-    number: grows from one checkpoint to the next. about: anything that JSON can hold. arrays: by
+    number: grows from one checkpoint to the next; so one with a higher number is one that could not
+    be gone on from. about: anything that JSON can hold. arrays: by
     name. Raises OSError if it cannot be written; then the older ones are as they were.
     """
     content = io.BytesIO()
@@ -124,8 +157,9 @@ def save(folder: Path, number: int, about: Mapping[str, Any], arrays: Mapping[st
         file.write(HEADER + digest + b"\n")
         file.write(content.getbuffer())
 
-    write_atomically(folder / f"checkpoint-{number:010}.npkd", write)
-    remove(folder, keep=KEPT)
+    path = folder / f"checkpoint-{number:010}.npkd"
+    write_atomically(path, write)
+    remove(folder, keep=[other for other in found(folder) if other <= path][:KEPT])
 
 
 def load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -150,10 +184,11 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return about, arrays
 
 
-def remove(folder: Path, keep: int = 0) -> None:
-    """Take away all checkpoints but the newest few, and what a write left that was cut short."""
-    for path in [*found(folder)[keep:], *folder.glob(".checkpoint-*.npkd.*")]:
-        path.unlink(missing_ok=True)
+def remove(folder: Path, keep: Container[Path] = ()) -> None:
+    """Take away all checkpoints but these, and what a write left that was cut short."""
+    for path in [*found(folder), *folder.glob(".checkpoint-*.npkd.*")]:
+        if path not in keep:
+            path.unlink(missing_ok=True)
     for name in RUN_FILES:
         for path in folder.glob(f".{name}.*"):
             path.unlink(missing_ok=True)

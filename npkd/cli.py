@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import logging
 import math
 import os
 import shlex
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from npkd.files import BadInput, one_line
 
 try:
     from tqdm import tqdm
-except ImportError:
+except (ImportError, ValueError):  # not installed, or its settings in the environment are wrong
     tqdm = None
 
 
@@ -47,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_distill(commands)
     _add_gradcheck(commands)
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # if closed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show × gets a ?
@@ -64,8 +66,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"npkd {args.command}: {str(stopped) or 'interrupted'}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read our output has gone: npkd … | head
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        sys.stdout = _nowhere()
         return 141
+    except MemoryError as error:
+        print(f"npkd {args.command}: not enough memory: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # our output goes to a disk that is full
+        sys.stdout = _nowhere()
+        print(f"npkd {args.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w")
 
 
 def _add_distill(commands: Any) -> None:
@@ -214,7 +227,12 @@ class _Checkpoints:
                     return self._resumed(path)
                 except checkpoint.Damaged as error:
                     print(f"note: {error}", flush=True)
-            print(f"note: no checkpoint to go on from in {self.folder}: starting anew", flush=True)
+            if checkpoint.results(self.folder):
+                raise BadInput(
+                    f"{self.folder}: holds results and no checkpoint that can be gone on from; "
+                    "give another --out"
+                )
+            print(one_line(f"note: no checkpoint in {self.folder}: starting anew"), flush=True)
         return distill.Run(self.dataset, self.config)
 
     def _resumed(self, path: Path) -> distill.Run:
@@ -227,7 +245,7 @@ class _Checkpoints:
             raise
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise checkpoint.Damaged(f"{path}: cannot be gone on from: {error}") from error
-        print(f"going on from {path}", flush=True)
+        print(one_line(f"going on from {path}"), flush=True)
         return run
 
     def _require_same(self, about: dict[str, Any]) -> None:
@@ -262,7 +280,7 @@ class _Checkpoints:
             kept = checkpoint.found(self.folder)
             last = f"; the last good one is {kept[0].name}" if kept else ""
             raise BadInput(
-                f"{self.folder}: a checkpoint cannot be written: {error.strerror}{last}"
+                f"{self.folder}: a checkpoint cannot be written: {error.strerror or error}{last}"
             ) from error
 
 
@@ -298,8 +316,8 @@ def _set_threads(number: int | None) -> None:
 def _follow(run: distill.Run, dataset: data.Dataset, checkpoints: _Checkpoints) -> distill.Finished:
     """Show the events of a run as they come; the last one is the result."""
     print(
-        f"npkd {__version__}: {dataset.name}, {len(dataset.train_labels):,} images to train and "
-        f"{len(dataset.test_labels):,} to test, "
+        f"npkd {__version__}: {one_line(dataset.name)}, {len(dataset.train_labels):,} images to "
+        f"train and {len(dataset.test_labels):,} to test, "
         + (
             f"{threads.get_num_threads()} thread(s)"
             if threads.ThreadpoolController
@@ -389,15 +407,20 @@ def _write(folder: Path, finished: distill.Finished) -> None:
             checkpoint.save_weights(folder / f"{name}.npz", network.params)
         report.write_json(folder / "report.json", finished.report)
         print(f"\n{report.table(finished.report)}\n", flush=True)
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)  # not of caches and settings files
         try:
             report.picture(folder / "report.png", finished.report, finished.samples)
         except ImportError:
             print("note: report.png needs matplotlib (pip install 'npkd[app]')")
+        except OSError:
+            raise
+        except Exception as error:  # whatever this matplotlib has been set to: a run is not lost
+            print(one_line(f"note: report.png cannot be drawn: {error}"))
         checkpoint.remove(folder)
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise BadInput(f"{folder}: cannot be written to: {error.strerror}") from error
+        raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
     print(f"{finished.report['seconds']['total']:.0f} s in all; the files are in {folder}:")
     print("    " + ", ".join(name for name in checkpoint.RUN_FILES if (folder / name).exists()))
 

@@ -29,7 +29,7 @@ from npkd import __version__, evaluate, losses, ops, optim, threads
 from npkd.data import Augmented, Dataset, Images, Normalisation, batches, low_resolution
 from npkd.layers import Network
 from npkd.models import LargeCNN, SmallCNN
-from npkd.ops.contract import as_float
+from npkd.ops.contract import as_float, shown
 
 STEPS = {
     1: "train the large net on high-resolution images, with their labels",
@@ -99,9 +99,9 @@ class Config:
         ):
             value = getattr(self, name)
             if not isinstance(value, str) or value not in offered:
-                raise ValueError(f"{name} is {value!r}, expected one of {offered}")
+                raise ValueError(f"{name} is {shown(value)}, expected one of {offered}")
         if not isinstance(self.augment, bool):
-            raise ValueError(f"augment is {self.augment!r}, expected True or False")
+            raise ValueError(f"augment is {shown(self.augment)}, expected True or False")
         for name, least, most in (
             ("large_epochs", 1, MOST),
             ("epochs", 1, MOST),
@@ -112,7 +112,7 @@ class Config:
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= most:
                 raise ValueError(
-                    f"{name} is {value}, expected a whole number from {least}"
+                    f"{name} is {shown(value)}, expected a whole number from {least}"
                     + (f" to {most:,}" if most < math.inf else "")
                 )
         for name, most in (
@@ -122,16 +122,20 @@ class Config:
         ):
             if not 0 <= self._number(name) < most:
                 raise ValueError(
-                    f"{name} is {getattr(self, name)}, expected 0 or more, below {most}"
+                    f"{name} is {shown(getattr(self, name))}, expected 0 or more, below {most}"
                 )
         for field in fields(self):
             if field.name.endswith("learning_rate") and not 0 < self._number(field.name) < math.inf:
                 value = getattr(self, field.name)
-                raise ValueError(f"{field.name} is {value}, expected a number above 0")
+                raise ValueError(f"{field.name} is {shown(value)}, expected a number above 0")
         if not 0 <= self._number("label_weight") <= 1:
-            raise ValueError(f"label_weight is {self.label_weight}, expected a share from 0 to 1")
+            raise ValueError(
+                f"label_weight is {shown(self.label_weight)}, expected a share from 0 to 1"
+            )
         if self.clip_norm is not None and not 0 < self._number("clip_norm") < math.inf:
-            raise ValueError(f"clip_norm is {self.clip_norm}, expected a number above 0, or None")
+            raise ValueError(
+                f"clip_norm is {shown(self.clip_norm)}, expected a number above 0, or None"
+            )
 
     def _number(self, name: str) -> float:
         """The value of a setting as a float, which it then is; NaN if it is no number."""
@@ -578,6 +582,13 @@ class Run:
             "mse": evaluate.mse(target, target),
             "agreement": evaluate.agreement(target, target),
         }
+        _require_finite(
+            {
+                **models,
+                "the teacher against the truth": truth,
+                "the untrained net": {"l2": distance},
+            }
+        )
         report = {
             "task": config.task,
             "data": {"name": self.dataset.name, "train": count, "test": len(labels)},
@@ -705,6 +716,14 @@ class Run:
             "agreement": evaluate.agreement(logits, target),
             "latency_ms": {str(b): evaluate.latency_ms(network, b) for b in (1, 64)},
         }
+
+
+def _require_finite(figures: dict[str, dict[str, Any]]) -> None:
+    """Raise Diverged for outputs that are finite, yet too large to reckon with."""
+    for name, of_one in figures.items():
+        for key, value in of_one.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise Diverged(f"{name}: {key} is {value}; try lower learning rates")
 
 
 def _require_history(name: str, history: list[dict[str, float]], epochs: int) -> None:

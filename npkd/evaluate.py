@@ -41,7 +41,7 @@ def agreement(logits: np.ndarray, others: np.ndarray) -> float:
 
 def mse(outputs: np.ndarray, others: np.ndarray) -> float:
     """The mean over samples and outputs of the squared difference."""
-    return float(np.mean((outputs - others) ** 2))
+    return float(np.mean((outputs.astype(np.float64) - others) ** 2))
 
 
 def size(network: Network) -> dict[str, int]:

@@ -7,7 +7,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from npkd import ops
-from npkd.ops.contract import FLOATS, is_integer, positive_integer, require_arrays, require_gradient
+from npkd.ops.contract import (
+    FLOATS,
+    is_integer,
+    positive_integer,
+    require_arrays,
+    require_gradient,
+    shown,
+)
 
 Params = dict[str, np.ndarray]
 
@@ -285,5 +292,5 @@ def _generator(owner: str, rng: np.random.Generator | int) -> np.random.Generato
     if isinstance(rng, np.random.Generator):
         return rng
     if not is_integer(rng) or rng < 0:
-        raise ValueError(f"{owner}: rng is {rng!r}, expected a np.random.Generator or a seed")
+        raise ValueError(f"{owner}: rng is {shown(rng)}, expected a np.random.Generator or a seed")
     return np.random.default_rng(rng)

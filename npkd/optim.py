@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from npkd import threads
-from npkd.ops.contract import FLOATS, as_float
+from npkd.ops.contract import FLOATS, as_float, is_integer, shown
 
 Schedule = Callable[[int], float]
 
@@ -36,7 +36,9 @@ class SGD:
             ("weight_decay", weight_decay, math.inf),
         ):
             if not 0 <= as_float(value) < below:
-                raise ValueError(f"SGD: {name} is {value!r}, expected a number in [0, {below})")
+                raise ValueError(
+                    f"SGD: {name} is {shown(value)}, expected a number in [0, {below})"
+                )
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self.velocity: dict[str, np.ndarray] = {}
 
@@ -88,7 +90,7 @@ def clipped(grads: Mapping[str, np.ndarray], norm: float) -> dict[str, np.ndarra
     networks", algorithm 1.
     """
     if not as_float(norm) > 0:
-        raise ValueError(f"clipped: norm is {norm!r}, expected a number above 0")
+        raise ValueError(f"clipped: norm is {shown(norm)}, expected a number above 0")
     total = math.sqrt(sum(float(np.linalg.norm(g)) ** 2 for g in grads.values()))
     if not norm < total < math.inf:
         return dict(grads)
@@ -97,13 +99,17 @@ def clipped(grads: Mapping[str, np.ndarray], norm: float) -> dict[str, np.ndarra
 
 def constant(lr: float, *, warmup: int = 0) -> Schedule:
     """The same rate at every step: lr(t) = lr, after a linear warm-up (see `warmed_up`)."""
+    _require_rate("constant", lr)
     return warmed_up(lambda step: lr, warmup)
 
 
 def stepwise(lr: float, *, every: int, factor: float = 0.1, warmup: int = 0) -> Schedule:
     """A rate that falls by `factor` every so many steps: lr(t) = lr · factor^⌊t / every⌋."""
-    if every < 1:
-        raise ValueError(f"stepwise: every is {every}, expected at least 1")
+    _require_rate("stepwise", lr)
+    if not is_integer(every) or every < 1:
+        raise ValueError(f"stepwise: every is {shown(every)}, expected at least 1")
+    if not 0 <= as_float(factor) <= 1:
+        raise ValueError(f"stepwise: factor is {shown(factor)}, expected a number from 0 to 1")
     return warmed_up(lambda step: lr * factor ** (step // every), warmup)
 
 
@@ -114,8 +120,11 @@ def cosine(lr: float, *, steps: int, warmup: int = 0) -> Schedule:
 
     Source: Loshchilov and Hutter 2017, "SGDR", equation 5, without restarts.
     """
-    if not 0 <= warmup < steps:
-        raise ValueError(f"cosine: warmup is {warmup} of {steps} steps, expected fewer than steps")
+    _require_rate("cosine", lr)
+    if not is_integer(steps) or not is_integer(warmup) or not 0 <= warmup < steps:
+        raise ValueError(
+            f"cosine: warmup is {shown(warmup)} of {shown(steps)} steps, expected fewer than steps"
+        )
 
     def rate(step: int) -> float:
         done = min(1.0, (step - warmup) / (steps - warmup))
@@ -129,11 +138,16 @@ def warmed_up(schedule: Schedule, warmup: int) -> Schedule:
 
     Source: Goyal et al. 2017, "Accurate, Large Minibatch SGD", section 2.2.
     """
-    if warmup < 0:
-        raise ValueError(f"warm-up is {warmup} steps, expected at least 0")
+    if not is_integer(warmup) or warmup < 0:
+        raise ValueError(f"warm-up is {shown(warmup)} steps, expected at least 0")
     return lambda step: (
         schedule(step) if step >= warmup else schedule(warmup) * (step + 1) / (warmup + 1)
     )
+
+
+def _require_rate(schedule: str, lr: float) -> None:
+    if not 0 <= as_float(lr) < math.inf:
+        raise ValueError(f"{schedule}: lr is {shown(lr)}, expected a number from 0")
 
 
 def _require_alike(params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:

@@ -28,6 +28,7 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 Call = Callable[[], None]
 
+MOST = 1024  # threads
 PARTS = 8  # at most so many parts, so that partial sums are few however large the batch
 WORK_OF_A_PART = 3_600_000  # multiply-adds, some 70 µs: the cost of handing a part over
 MOVE = 50  # multiply-adds of a matrix product in the time that one array entry takes to be moved
@@ -50,19 +51,19 @@ def get_num_threads() -> int:
     if not text:
         affinity = getattr(os, "sched_getaffinity", None)  # not on every system
         return len(affinity(0)) if affinity else os.cpu_count() or 1
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"NPKD_NUM_THREADS is {text!r}, expected a positive integer")
+    if not text.isdecimal() or len(text) > 4 or not 1 <= int(text) <= MOST:
+        raise ValueError(f"NPKD_NUM_THREADS is {text[:20]!r}, expected an integer from 1 to {MOST}")
     return int(text)
 
 
 def set_num_threads(n: int) -> None:
-    """Let `n` threads run parts. Results do not depend on it. ValueError unless n ≥ 1.
+    """Let `n` threads run parts. Results do not depend on it. ValueError unless 1 ≤ n ≤ MOST.
 
     Without threadpoolctl parts run one after the other whatever `n` is.
     """
     global _num_threads
-    if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1:
-        raise ValueError(f"number of threads is {n!r}, expected a positive integer")
+    if isinstance(n, bool) or not hasattr(n, "__index__") or not 1 <= n <= MOST:
+        raise ValueError(f"number of threads is {n!r}, expected an integer from 1 to {MOST}")
     with _lock:
         _num_threads = int(n)
         _dismiss_helpers()

@@ -88,3 +88,20 @@ def test_a_folder_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot be written to"):
         checkpoint.run_folder(tmp_path / "file" / "run").__enter__()
+
+
+def test_one_run_at_a_time_is_at_work_in_a_folder(tmp_path):
+    pytest.importorskip("fcntl")
+    for _ in range(2):
+        with (
+            checkpoint.run_folder(tmp_path),
+            pytest.raises(BadInput, match="another run is at work in it"),
+            checkpoint.run_folder(tmp_path),
+        ):
+            pass
+
+
+def test_a_result_that_is_a_link_to_nothing_is_not_written_over(tmp_path):
+    (tmp_path / "report.json").symlink_to(tmp_path / "absent" / "report.json")
+    with pytest.raises(BadInput, match=r"already holds a run \(report.json\)"):
+        checkpoint.run_folder(tmp_path).__enter__()

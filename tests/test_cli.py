@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiny
 
-from npkd import checkpoint, cli, distill, ops, proofs
+from npkd import checkpoint, cli, distill, ops, proofs, report
 
 QUICK = ["--large-epochs", "1", "--epochs", "1", "--batch-size", "8", "--seed", "3"]
 
@@ -92,7 +92,7 @@ def test_the_default_folder_is_named_after_data_and_seed(capsys, corners, tmp_pa
         (["--learning-rate", "fast"], ["--learning-rate", "fast"]),
         (["--epochs", "0"], ["--epochs is 0"]),
         (["--label-weight", "2"], ["--label-weight is 2.0"]),
-        (["--threads", "0"], ["number of threads is 0", "positive integer"]),
+        (["--threads", "0"], ["number of threads is 0", "an integer from 1"]),
         (["--preset", "best"], ["best", "document"]),
         (["--data", "no/such/place"], ["no/such/place", "mnist5k"]),
         (["--colour", "red"], ["--colour"]),
@@ -163,6 +163,51 @@ def test_output_cut_off_by_its_reader_is_no_traceback(corners, tmp_path):
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait() == 141
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", ">&-", ">/dev/null 2>&-"])
+def test_closed_streams_do_not_end_a_run(corners, tmp_path, redirection):
+    command = (
+        f"{sys.executable} -m npkd distill --data {corners} {' '.join(QUICK)} --out {tmp_path}/run"
+    )
+    assert subprocess.run(["sh", "-c", f"{command} {redirection}"], check=False).returncode == 0
+    assert (tmp_path / "run" / "report.json").exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_for_the_output_is_one_line():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "npkd", "gradcheck", "relu", "--examples", "1"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "No space left" in done.stderr
+
+
+def test_more_than_memory_holds_is_one_line(capsys, corners, tmp_path, monkeypatch):
+    def too_much(*_):
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr(distill.Run, "steps", too_much)
+    result = run(capsys, "--data", corners, "--out", tmp_path / "run")
+    assert_one_line(result, "not enough memory: Unable to allocate 9 TiB")
+
+
+def test_a_picture_that_cannot_be_drawn_does_not_lose_the_run(
+    capsys, corners, tmp_path, monkeypatch
+):
+    def broken(*_):
+        raise RuntimeError("no such\nbackend")
+
+    monkeypatch.setattr(report, "picture", broken)
+    status, out, err = run(capsys, "--data", corners, *QUICK, "--out", tmp_path / "run")
+    assert (status, err) == (0, "")
+    assert "note: report.png cannot be drawn: no such backend" in out
 
 
 def test_interrupting_ends_with_status_130(capsys, corners, tmp_path, monkeypatch):

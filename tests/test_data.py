@@ -581,6 +581,28 @@ def test_a_damaged_image_is_refused(tmp_path, save_image):
     assert "1.png: not an image that Pillow can read" in refusal_within(tmp_path)
 
 
+def test_an_image_that_would_run_a_program_is_refused(tmp_path, save_image, monkeypatch):
+    program = tmp_path / "bin" / "gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/it-ran\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    for name in ("train/a/0.png", "train/b/0.png", "test/a/0.png"):
+        save_image(tmp_path / "data" / name, np.zeros((32, 32), np.uint8))
+    header = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n%%EOF\n"
+    (tmp_path / "data" / "train" / "a" / "0.png").write_bytes(header)
+    assert "not an image" in refusal(tmp_path / "data")
+    assert not (tmp_path / "it-ran").exists()
+
+
+@pytest.mark.parametrize("name", ["data_batch_3.bin", "batches.meta.txt", "test_batch.bin"])
+def test_a_file_that_is_a_link_to_nothing_is_not_passed_over(binary, name):
+    (binary / name).unlink(missing_ok=True)
+    (binary / name).symlink_to(binary / "absent")
+    with pytest.raises(BadInput, match=rf"{name}: No such file or directory"):
+        load(binary)
+
+
 def test_a_folder_that_lacks_a_part_or_a_class_is_refused(tmp_path, save_image):
     pixels = np.zeros((32, 32), np.uint8)
     save_image(tmp_path / "train" / "a" / "1.png", pixels)

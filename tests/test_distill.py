@@ -289,3 +289,9 @@ def test_the_default_preset_trains_longer_on_photographs_and_else_is_the_same():
 def test_a_setting_out_of_range_is_refused_by_name(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         tiny.config(**change)
+
+
+def test_figures_too_large_to_reckon_with_are_a_divergence():
+    figures = {"small": {"accuracy": 0.5, "mse": float("inf")}, "large": {"mse": 0.0}}
+    with pytest.raises(distill.Diverged, match="small: mse is inf"):
+        distill._require_finite(figures)

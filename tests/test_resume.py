@@ -137,6 +137,25 @@ def test_the_newest_two_checkpoints_are_kept(tmp_path):
     np.testing.assert_array_equal(arrays["w"], np.arange(35.0))
 
 
+def test_what_only_looks_like_a_checkpoint_is_left_alone(tmp_path):
+    (tmp_path / "checkpoint-0000000007.npkd").mkdir()
+    for name in ("checkpoint-zzz.npkd", "checkpoint-7.npkd", "checkpoint-0000000007.npkd.bak"):
+        (tmp_path / name).write_text("mine")
+    for number in (1, 2, 3):
+        save(tmp_path, number)
+    assert len(checkpoint.found(tmp_path)) == 2
+    checkpoint.remove(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_damaged_checkpoint_of_a_higher_number_does_not_outlive_the_new_ones(tmp_path):
+    for number in (900, 901):
+        (tmp_path / f"checkpoint-{number:010}.npkd").write_text("damaged")
+    for number in (1, 2, 3):
+        save(tmp_path, number)
+        assert checkpoint.load(checkpoint.found(tmp_path)[0])[0] == {"number": number}
+
+
 def test_a_checkpoint_with_any_byte_altered_or_missing_is_recognised(tmp_path):
     save(tmp_path, 1)
     (path,) = checkpoint.found(tmp_path)
@@ -303,6 +322,16 @@ def test_a_finished_run_is_not_gone_on_with(data, uninterrupted, tmp_path, capsy
     arguments = ["distill", "--data", data, *ARGUMENTS, "--out", str(tmp_path), "--resume"]
     assert cli.main(arguments) == 2
     assert "already holds a run that is finished" in capsys.readouterr().err
+
+
+def test_results_without_a_checkpoint_to_go_on_from_are_kept(data, tmp_path, capsys):
+    (tmp_path / "small.npz").write_text("precious")
+    (tmp_path / "checkpoint-0000000001.npkd").write_text("damaged")
+    arguments = ["distill", "--data", data, *ARGUMENTS, "--out", str(tmp_path), "--resume"]
+    assert cli.main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "holds results and no checkpoint that can be gone on from" in line
+    assert (tmp_path / "small.npz").read_text() == "precious"
 
 
 def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(data, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from npkd.data.images import Images, require_images
-from npkd.ops.contract import is_integer
+from npkd.ops.contract import is_integer, shown
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,9 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if not is_integer(self.shift) or self.shift < 0:
-            raise ValueError(f"Augmentation: shift is {self.shift!r}; expected 0 or more pixels")
+            raise ValueError(
+                f"Augmentation: shift is {shown(self.shift)}; expected 0 or more pixels"
+            )
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A new array of altered images; `images` stays as it is. See `Augmented`.

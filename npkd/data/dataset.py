@@ -8,7 +8,7 @@ import numpy as np
 
 from npkd.data.augmentation import Augmentation
 from npkd.data.images import Images, parts_of, subset
-from npkd.ops.contract import is_integer
+from npkd.ops.contract import is_integer, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ def split(labels: np.ndarray, every: int = 5) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(labels, np.ndarray) or labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ValueError("split: expected labels as an array (N,) of integers")
     if not is_integer(every) or every < 2:
-        raise ValueError(f"split: every is {every!r}; expected a whole number from 2")
+        raise ValueError(f"split: every is {shown(every)}; expected a whole number from 2")
     is_test = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)

@@ -8,7 +8,7 @@ from numpy.typing import DTypeLike
 
 from npkd import ops
 from npkd.data.images import Images, parts_of, require_images
-from npkd.ops.contract import is_integer, positive_integer
+from npkd.ops.contract import is_integer, positive_integer, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +85,6 @@ def batches(
     """
     positive_integer("batches", "batch_size", batch_size)
     if not is_integer(count) or count < 0:
-        raise ValueError(f"batches: count is {count!r}, expected a whole number from 0")
+        raise ValueError(f"batches: count is {shown(count)}, expected a whole number from 0")
     order = np.arange(count) if rng is None else rng.permutation(count)
     return (order[start : start + batch_size] for start in range(0, count, batch_size))

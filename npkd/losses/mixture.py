@@ -6,7 +6,7 @@ import numpy as np
 
 from npkd.losses.distance import l2
 from npkd.losses.labels import cross_entropy
-from npkd.ops.contract import as_float
+from npkd.ops.contract import as_float, shown
 
 Loss = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -38,10 +38,10 @@ def mix(
 
     Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", 2.
     """
-    share = as_float(alpha)  # a NumPy float64 would take float32 arrays with it
-    if not 0 <= share <= 1:
-        raise ValueError(f"mix: alpha is {alpha!r}, expected a number from 0 to 1")
+    if not 0 <= as_float(alpha) <= 1:
+        raise ValueError(f"mix: alpha is {shown(alpha)}, expected a number from 0 to 1")
+    alpha = float(alpha)  # a NumPy float64 would take float32 arrays with it
     hard_value, hard_gradient = cross_entropy(student, labels)
     soft_value, soft_gradient = soft(student, teacher)
-    value = (1 - share) * hard_value + share * soft_value
-    return value, (1 - share) * hard_gradient + share * soft_gradient
+    value = (1 - alpha) * hard_value + alpha * soft_value
+    return value, (1 - alpha) * hard_gradient + alpha * soft_gradient

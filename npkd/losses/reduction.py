@@ -1,5 +1,7 @@
 """The one place that knows the reductions."""
 
+from npkd.ops.contract import shown
+
 
 def divisor_of(loss: str, reduction: str, **divisors: int) -> int:
     """The divisor that goes with `reduction`, out of those that `loss` offers.
@@ -8,7 +10,7 @@ def divisor_of(loss: str, reduction: str, **divisors: int) -> int:
     """
     if not isinstance(reduction, str) or reduction not in divisors:
         offered = ", ".join(f'"{name}"' for name in divisors)
-        raise ValueError(f"{loss}: reduction is {reduction!r}, expected one of {offered}")
+        raise ValueError(f"{loss}: reduction is {shown(reduction)}, expected one of {offered}")
     if divisors[reduction] == 0:
         raise ValueError(f'{loss}: an empty batch has no mean; use reduction="sum"')
     return divisors[reduction]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from npkd import memory, threads
-from npkd.ops.contract import Op, is_integer, require_arrays, require_gradient
+from npkd.ops.contract import Op, is_integer, require_arrays, require_gradient, shown
 
 
 def relu(x: np.ndarray) -> Op:
@@ -97,7 +97,8 @@ def log_softmax(x: np.ndarray, axis: int = -1) -> Op:
     """
     require_arrays("log_softmax", x=x)
     y = _less_maximum("log_softmax", x, axis)
-    y -= np.log(np.exp(y).sum(axis=axis, keepdims=True))
+    with np.errstate(divide="ignore"):  # along an axis of no entries there is nothing to subtract
+        y -= np.log(np.exp(y).sum(axis=axis, keepdims=True))
     p = np.exp(y)
 
     def backward(dy: np.ndarray) -> np.ndarray:
@@ -110,5 +111,5 @@ def log_softmax(x: np.ndarray, axis: int = -1) -> Op:
 def _less_maximum(op: str, x: np.ndarray, axis: int) -> np.ndarray:
     """x minus its largest real part along the axis, a new array."""
     if not is_integer(axis) or not -x.ndim <= axis < x.ndim:
-        raise ValueError(f"{op}: axis is {axis!r}, expected an axis of x, which is {x.shape}")
+        raise ValueError(f"{op}: axis is {shown(axis)}, expected an axis of x, which is {x.shape}")
     return x - x.real.max(axis=axis, keepdims=True, initial=-np.inf)

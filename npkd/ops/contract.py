@@ -58,7 +58,7 @@ def pair(op: str, name: str, value: Pair, minimum: int) -> tuple[int, int]:
     integers = all(map(is_integer, values))
     if len(values) != 2 or not integers or min(values) < minimum:
         raise ValueError(
-            f"{op}: {name} is {value!r}, expected an int or a pair of ints, at least {minimum}"
+            f"{op}: {name} is {shown(value)}, expected an int or a pair of ints, at least {minimum}"
         )
     return int(values[0]), int(values[1])
 
@@ -66,8 +66,17 @@ def pair(op: str, name: str, value: Pair, minimum: int) -> tuple[int, int]:
 def positive_integer(op: str, name: str, value: int) -> int:
     """`value` as an int, or ValueError if it is no integer of at least 1."""
     if not is_integer(value) or value < 1:
-        raise ValueError(f"{op}: {name} is {value!r}, expected a positive integer")
+        raise ValueError(f"{op}: {name} is {shown(value)}, expected a positive integer")
     return int(value)
+
+
+def shown(value: object) -> str:
+    """A value that somebody gave, in one short line for a message."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # integers of thousands of digits have no text, nor need other objects
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def is_integer(value: object) -> bool:

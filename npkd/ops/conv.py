@@ -11,6 +11,7 @@ from npkd.ops.contract import (
     require_arrays,
     require_axes,
     require_gradient,
+    shown,
 )
 from npkd.windows import Axis, Unfold, axis_of
 
@@ -121,7 +122,7 @@ def _axes(
     elif padding == "valid":
         before = after = [0, 0]
     elif padding != "same":
-        raise ValueError(f'conv2d: padding is {padding!r}, expected "same", "valid" or sizes')
+        raise ValueError(f'conv2d: padding is {shown(padding)}, expected "same", "valid" or sizes')
     elif strides != (1, 1):
         raise ValueError(f'conv2d: padding "same" takes stride 1 only, got stride {stride}')
     else:

@@ -14,6 +14,7 @@ from npkd.ops.contract import (
     require_arrays,
     require_axes,
     require_gradient,
+    shown,
 )
 from npkd.windows import Axis, axis_of, gather, scatter
 
@@ -64,7 +65,7 @@ def avg_pool2d(
         divisor = np.array(divisor_override, x.real.dtype)
     else:
         raise ValueError(
-            f"avg_pool2d: divisor_override is {divisor_override!r}, expected an integer, not 0"
+            f"avg_pool2d: divisor_override is {shown(divisor_override)}, expected an integer, not 0"
         )
     shape = (*x.shape[:2], rows.output, columns.output)
     y = memory.empty(shape, x.dtype)

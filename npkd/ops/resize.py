@@ -4,7 +4,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from npkd.ops.contract import Op, positive_integer, require_arrays, require_axes, require_gradient
+from npkd.ops.contract import (
+    Op,
+    positive_integer,
+    require_arrays,
+    require_axes,
+    require_gradient,
+    shown,
+)
 from npkd.windows import axis_of, gather
 
 
@@ -42,7 +49,7 @@ def upsample(x: np.ndarray, factor: int, mode: str = "nearest") -> Op:
             raise ValueError(f"upsample: x of shape {x.shape} has no cells to interpolate")
         y = np.ascontiguousarray(_interpolate(_interpolate(x, f, axis=2), f, axis=3))
     else:
-        raise ValueError(f'upsample: mode is {mode!r}, expected "nearest" or "bilinear"')
+        raise ValueError(f'upsample: mode is {shown(mode)}, expected "nearest" or "bilinear"')
 
     def backward(dy: np.ndarray) -> np.ndarray:
         require_gradient("upsample", dy, y.shape, x.dtype)
