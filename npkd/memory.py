@@ -43,7 +43,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
 
 def _take_back(memory: np.ndarray) -> None:
     del _leases[id(memory)]
-    _free[memory.size].append((memory, _handed_out))
+    _free.setdefault(memory.size, deque()).append((memory, _handed_out))
 
 
 def _age() -> None:

@@ -9,7 +9,7 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npkd import distill, threads
+from npkd import distill, memory, threads
 from npkd.data import load
 from npkd.data.images import IMAGES_AT_ONCE, StoredImages, parts_of, standard_form, subset
 from npkd.files import BadInput
@@ -106,6 +106,7 @@ def test_the_memory_of_a_run_does_not_grow_with_the_number_of_images(tmp_path):
     def peak(count):
         (tmp_path / str(count)).mkdir()
         dataset = in_files(tmp_path / str(count), count)
+        memory._free.clear()  # what earlier runs have left would not count
         tracemalloc.start()
         run(dataset, batch_size=32)
         peak = tracemalloc.get_traced_memory()[1]
