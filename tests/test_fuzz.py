@@ -24,7 +24,7 @@ import pytest
 import tiny
 from conftest import FUZZED
 
-from npkd import checkpoint, cli, distill, losses, ops
+from npkd import checkpoint, cli, distill, losses, ops, threads
 from npkd.data import Augmentation, Dataset, Normalisation, batches, load, split
 from npkd.layers import Function, Linear, Network
 from npkd.models import SmallCNN
@@ -277,7 +277,8 @@ class Command:
 
 
 @pytest.fixture
-def command(tmp_path, capsys) -> Command:
+def command(tmp_path, capsys, monkeypatch) -> Command:
+    monkeypatch.setattr(threads, "_num_threads", None)  # and set back what --threads has set
     return Command(tmp_path / "finished", capsys)
 
 
