@@ -16,8 +16,8 @@ from the same initial weights, on the same images in the same order.
 import math
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -25,11 +25,13 @@ from typing import Any
 import numpy as np
 import scipy
 
-from npkd import __version__, evaluate, losses, ops, optim, threads
-from npkd.data import Augmented, Dataset, Images, Normalisation, batches, low_resolution
+from npkd import __version__, evaluate, losses, optim, threads
+from npkd.data import Augmented, Dataset, Images, batches
+from npkd.evaluate import Outputs
 from npkd.layers import Network
-from npkd.models import LargeCNN, SmallCNN
+from npkd.losses.mixture import Loss as HardLoss
 from npkd.ops.contract import as_float, shown
+from npkd.tasks import TASKS, Figures, Task
 
 STEPS = {
     1: "train the large net on high-resolution images, with their labels",
@@ -44,16 +46,24 @@ STEPS = {
 MOST = 10**9  # epochs, versions and images in a batch: far above any use, far below overflow
 
 
+RATES = {  # the settings that hold the nets' learning rates
+    "large": "large_learning_rate",
+    "small": "learning_rate",
+    "small_from_labels": "labels_learning_rate",
+}
+
+
 @dataclass(frozen=True)
 class Config:
     """What a run does. The defaults are the preset "default" for digits; see `preset`.
 
-    task               "classify"
+    task               "classify" or "super-resolve"; see `npkd.tasks`
     teacher_input      what the large net is shown when it teaches: "low", x_low brought back to its
-                       size, or "high", x_high
+                       size, or "high", x_high. A net that super-resolves takes x_low as it is
     teacher_views      what it is trained on in step 1: "high", x_high, or "both", batches of x_high
-                       and of x_low brought back to its size in turn
-    label_weight       share of the cross-entropy on the labels in step 5, 0 to 1; the rest is L2
+                       and of x_low brought back to its size in turn. Super-resolving, always x_low
+    label_weight       share of the loss to the truth, labels or true images, in step 5, 0 to 1; the
+                       rest is L2 to the large net's outputs
     large_epochs       passes over the training images in step 1
     epochs             passes of each small net
     versions           augmented versions of the training images that the small nets go through,
@@ -92,7 +102,7 @@ class Config:
     def __post_init__(self) -> None:
         for name, offered in (
             ("preset", ("default", "document")),
-            ("task", ("classify",)),
+            ("task", tuple(TASKS)),
             ("teacher_input", ("low", "high")),
             ("teacher_views", ("high", "both")),
             ("schedule", ("constant", "cosine")),
@@ -100,6 +110,10 @@ class Config:
             value = getattr(self, name)
             if not isinstance(value, str) or value not in offered:
                 raise ValueError(f"{name} is {shown(value)}, expected one of {offered}")
+        if self.task == "super-resolve" and self.teacher_input == "high":
+            raise ValueError(
+                "teacher_input is 'high', expected 'low': what is to be super-resolved"
+            )
         if not isinstance(self.augment, bool):
             raise ValueError(f"augment is {shown(self.augment)}, expected True or False")
         for name, least, most in (
@@ -146,6 +160,18 @@ class Config:
 
 
 PHOTOGRAPHS = Config(large_epochs=12, epochs=20, learning_rate=0.01, versions=4)
+SUPER_RESOLUTION = Config(
+    task="super-resolve",
+    teacher_views="high",
+    large_epochs=12,
+    epochs=12,
+    versions=4,
+    large_learning_rate=2e-3,
+    learning_rate=1e-3,
+    labels_learning_rate=1e-3,
+    weight_decay=0.0,
+    clip_norm=50.0,
+)
 PRESETS = {
     "default": Config(),
     "document": Config(
@@ -168,9 +194,17 @@ PRESETS = {
 }
 
 
-def preset(name: str, dataset: Dataset) -> Config:
-    """The settings of a preset for a data set: the default one trains longer on photographs."""
-    return PHOTOGRAPHS if name == "default" and dataset.photographs else PRESETS[name]
+def preset(name: str, dataset: Dataset, task: str = "classify") -> Config:
+    """The settings of a preset for a data set and a task.
+
+    The default one trains longer on photographs, and to super-resolve at rates for a loss that sums
+    over all cells of an image.
+    """
+    if name != "default":
+        return replace(PRESETS[name], task=task)
+    if task == "super-resolve":
+        return SUPER_RESOLUTION
+    return PHOTOGRAPHS if dataset.photographs else PRESETS[name]
 
 
 class Diverged(ArithmeticError):
@@ -179,11 +213,11 @@ class Diverged(ArithmeticError):
 
 @dataclass(frozen=True)
 class Batch:
-    """Images x (B, C, H, W), their labels (B,), and the large net's outputs (B, C) or None."""
+    """Images x (B, C, H, W), what is true of them, and the large net's outputs or None."""
 
     epoch: int
     x: np.ndarray
-    labels: np.ndarray
+    truth: np.ndarray
     teacher: np.ndarray | None = None
 
 
@@ -217,13 +251,13 @@ class Training:
 
 @dataclass(frozen=True)
 class Epoch:
-    """A pass of one of the three nets is over: mean loss of the samples, accuracy in the test."""
+    """A pass of one of the three nets is over: mean loss of the samples, figures in the test."""
 
     net: str
     epoch: int
     epochs: int
     loss: float
-    accuracy: float
+    figures: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -246,8 +280,10 @@ class Finished:
     samples: dict[str, Any]
 
 
-View = Callable[[np.ndarray], np.ndarray]  # stored images (B, 3, 32, 32) → what a net is shown
 Event = Stage | Training | Epoch | Note | Finished
+
+
+Loss = Callable[[np.ndarray, Batch], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -272,7 +308,7 @@ def train(
     network: Network,
     batches: Iterable[Batch],
     *,
-    loss: Callable[[np.ndarray, Batch], tuple[np.ndarray, np.ndarray]],
+    loss: Loss,
     optimiser: optim.SGD,
     schedule: optim.Schedule,
     clip_norm: float = math.inf,
@@ -311,26 +347,21 @@ def train(
         yield Update(batch.epoch, step, float(value), len(batch.x), optimiser.lr)
 
 
-def from_labels(y: np.ndarray, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-    """The loss of step 1: cross-entropy with the labels."""
-    return losses.cross_entropy(y, batch.labels)
+def from_truth(hard: HardLoss) -> Loss:
+    """The loss of step 1: to what is true, the cross-entropy with labels or another."""
+    return lambda y, batch: hard(y, batch.truth)
 
 
-def from_teacher(label_weight: float) -> Callable[[np.ndarray, Batch], Any]:
-    """The loss of step 5: L2 to the large net's outputs, mixed with a share of the labels'."""
+def from_teacher(label_weight: float, hard: HardLoss = losses.cross_entropy) -> Loss:
+    """The loss of step 5: L2 to the large net's outputs, mixed with a share of one to the truth."""
 
     def loss(y: np.ndarray, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         assert batch.teacher is not None
         if label_weight == 0:
             return losses.l2(y, batch.teacher)
-        return losses.mix(y, batch.teacher, batch.labels, alpha=1 - label_weight)
+        return losses.mix(y, batch.teacher, batch.truth, alpha=1 - label_weight, hard=hard)
 
     return loss
-
-
-def brought_back(x_low: np.ndarray) -> np.ndarray:
-    """x_low at the large net's size, each cell repeated: (B, C, 16, 16) → (B, C, 32, 32)."""
-    return ops.upsample(x_low, 2)[0]
 
 
 # What random numbers are drawn for: each use has a seed of its own, [seed, use, epoch or version].
@@ -338,19 +369,19 @@ LARGE_IMAGES, LARGE_ORDER, SMALL_IMAGES, SMALL_ORDER = range(4)
 
 
 class Preparation:
-    """The images of a run as the nets see them: augmented, normalised, in high and low resolution.
+    """The batches of a run: images augmented, shuffled, and as the task shows them to the nets.
 
     Every version of the training images, and every order, can be made again from its seed.
     """
 
     def __init__(self, dataset: Dataset, config: Config):
         self.dataset, self.config = dataset, config
-        self.normalise = Normalisation.of(dataset.train_images)
+        self.task: Task = TASKS[config.task](dataset, config.teacher_input, config.teacher_views)
 
     def version(self, use: int, number: int) -> Augmented:
         """The training images as uint8 (N, 3, 32, 32), augmented with this use's seed."""
         rng = np.random.default_rng([self.config.seed, use, number])
-        return Augmented(self.dataset.train_images, self.dataset.augmentation, rng)
+        return Augmented(self.dataset.train_images, self.task.augmentation, rng)
 
     def small_version(self, epoch: int) -> Images:
         """The training images that the small nets see in this epoch."""
@@ -366,20 +397,6 @@ class Preparation:
         """The indices of one epoch's batches, shuffled with this use's seed."""
         rng = np.random.default_rng([self.config.seed, use, epoch])
         return batches(len(self.dataset.train_labels), self.config.batch_size, rng)
-
-    def x_low(self, images: np.ndarray) -> np.ndarray:
-        """uint8 images as the small nets see them; `normalise` gives x_high."""
-        return low_resolution(self.normalise(images))
-
-    def x_back(self, images: np.ndarray) -> np.ndarray:
-        """uint8 images in low resolution as the large net sees them."""
-        return brought_back(self.x_low(images))
-
-    def for_teacher(self, images: np.ndarray) -> np.ndarray:
-        """uint8 images as the large net sees them when it teaches."""
-        if self.config.teacher_input == "high":
-            return self.normalise(images)
-        return self.x_back(images)
 
     @property
     def batches_of_an_epoch(self) -> int:
@@ -398,24 +415,27 @@ class Preparation:
                 images = self.version(LARGE_IMAGES, epoch)
             step = epoch * self.batches_of_an_epoch + skipped
             for indices in islice(self.order(LARGE_ORDER, epoch), skipped, None):
-                x = self.normalise(images[indices])
-                if self.config.teacher_views == "both" and step % 2:
-                    x = brought_back(low_resolution(x))
-                yield Batch(epoch, x, self.dataset.train_labels[indices])
+                shown, labels = images[indices], self.dataset.train_labels[indices]
+                x, truth = self.task.x_training(shown, step), self.task.truth(shown, labels)
+                yield Batch(epoch, x, truth)
                 step += 1
             skipped = 0
 
-    def small_batches(self, teacher: list[np.ndarray], first: int = 0) -> Iterator[Batch]:
+    def small_batches(self, teacher: Sequence[Outputs] | None, first: int = 0) -> Iterator[Batch]:
         """Step 5: x_low with the large net's outputs for the same version of the same images.
 
-        first: the number of the batch to begin with.
+        teacher: its outputs by version, or None for batches without them. first: the number of
+        the batch to begin with.
         """
         begin, skipped = divmod(first, self.batches_of_an_epoch)
         for epoch in range(begin, self.config.epochs):
-            images, outputs = self.small_version(epoch), teacher[epoch % self.versions]
+            images = self.small_version(epoch)
+            outputs = teacher[epoch % self.versions] if teacher else None
             for indices in islice(self.order(SMALL_ORDER, epoch), skipped, None):
-                x_low = self.x_low(images[indices])
-                yield Batch(epoch, x_low, self.dataset.train_labels[indices], outputs[indices])
+                shown, labels = images[indices], self.dataset.train_labels[indices]
+                x, truth = self.task.x_low(shown), self.task.truth(shown, labels)
+                of_teacher = outputs[indices] if outputs else None
+                yield Batch(epoch, x, truth, of_teacher)
             skipped = 0
 
 
@@ -436,9 +456,9 @@ class Run:
     def __init__(self, dataset: Dataset, config: Config, state: State | None = None):
         self.dataset, self.config = dataset, config
         self.prepare = Preparation(dataset, config)
+        self.task = self.prepare.task
         large_rng, small_rng = np.random.default_rng(config.seed).spawn(2)
-        self.large = LargeCNN(large_rng, num_classes=dataset.num_classes)
-        self.small = SmallCNN(small_rng, num_classes=dataset.num_classes)
+        self.large, self.small = self.task.networks(large_rng, small_rng)
         self.small_from_labels = self.small.astype(self.small.dtype)  # a copy: the same start
         self.networks = {
             "large": self.large,
@@ -470,7 +490,7 @@ class Run:
             if type(updates) is not int or not least <= updates <= steps:
                 raise ValueError(f"{name} has had {updates} updates, expected {least} to {steps}")
             done, into_epoch = divmod(updates, per_epoch)
-            _require_history(name, state.history[name], done)
+            _require_history(name, state.history[name], done, self.task.figures)
             params = self.networks[name].params
             expected |= {f"{name}/{key}": theta for key, theta in params.items()}
             if self.config.momentum and updates < steps:
@@ -502,27 +522,23 @@ class Run:
 
     def steps(self) -> Iterator[Event]:
         """The six steps in order."""
-        config, prepare, large, small = self.config, self.prepare, self.large, self.small
-        images, labels = self.dataset.test_images, self.dataset.test_labels
+        config, prepare, task = self.config, self.prepare, self.task
+        large, small, images = self.large, self.small, self.dataset.test_images
+        of_truth, of_teacher = from_truth(task.loss), from_teacher(config.label_weight, task.loss)
 
-        yield Stage(1, STEPS[1])
-        yield from self.train(
-            "large",
-            config.large_epochs,
-            prepare.large_batches,
-            loss=from_labels,
-            rate="large_learning_rate",
-            view=prepare.normalise,
-        )
+        yield Stage(1, task.first_step)
+        yield from self.train("large", config.large_epochs, prepare.large_batches, of_truth)
         for theta in large.params.values():
             theta.setflags(write=False)  # from here on the teacher is frozen
 
         yield Stage(2, STEPS[2])
         clock = time.perf_counter()
         teacher = [self.teacher_outputs(version) for version in range(prepare.versions)]
-        large_low = _outputs(large, images, prepare.x_back)
-        large_high = _outputs(large, images, prepare.normalise)
-        target = large_low if config.teacher_input == "low" else large_high
+        outputs = {"large": Outputs(large, images, task.x_large)}
+        outputs["large_low"] = outputs["large"]
+        if task.takes_high:
+            outputs["large_low"] = Outputs(large, images, task.x_back)
+        target = outputs["large" if config.teacher_input == "high" else "large_low"]
         self.seconds["teacher_outputs"] = time.perf_counter() - clock
         count = len(self.dataset.train_labels)
         yield Note(
@@ -531,67 +547,42 @@ class Run:
         )
 
         yield Stage(3, STEPS[3])
-        truth = {
-            "cross_entropy": float(losses.cross_entropy(large_low, labels)[0]),
-            "cross_entropy_high": float(losses.cross_entropy(large_high, labels)[0]),
-            "accuracy": evaluate.accuracy(large_low, labels),
-            "accuracy_high": evaluate.accuracy(large_high, labels),
-        }
-        yield Note(
-            "cross-entropy {cross_entropy:.3f}, accuracy {accuracy:.2%} "
-            "(on high resolution {cross_entropy_high:.3f}, {accuracy_high:.2%})".format(**truth)
-        )
+        truth = self.against_truth(outputs["large_low"])
+        text = evaluate.in_words(truth)
+        if task.takes_high:
+            high = self.against_truth(outputs["large"])
+            text += f" (on high resolution {evaluate.in_words(high)})"
+            truth |= {f"{name}_high": value for name, value in high.items()}
+        yield Note(text)
 
         yield Stage(4, STEPS[4])
-        untrained = _outputs(small, images, prepare.x_low)
-        distance = float(losses.l2(untrained, target)[0])
+        untrained = _means(self.measured(Outputs(small, images, task.x_low), target))
+        distance = untrained["mse"] * math.prod(target[:1].shape[1:]) / 2
         yield Note(
-            f"untrained: ½‖y_large − y_small‖² = {distance:.3f}, "
-            f"accuracy {evaluate.accuracy(untrained, labels):.2%}"
+            f"untrained: ½‖y_large − y_small‖² = {distance:.3f}, {evaluate.in_words(untrained)}"
         )
 
         yield Stage(5, STEPS[5])
-        yield from self.train(
-            "small",
-            config.epochs,
-            partial(prepare.small_batches, teacher),
-            loss=from_teacher(config.label_weight),
-            rate="learning_rate",
-            view=prepare.x_low,
-        )
-        yield Note("for comparison, the same small net from the labels alone")
-        yield from self.train(
-            "small_from_labels",
-            config.epochs,
-            partial(prepare.small_batches, teacher),
-            loss=from_labels,
-            rate="labels_learning_rate",
-            view=prepare.x_low,
-        )
+        with_teacher = partial(prepare.small_batches, teacher)
+        yield from self.train("small", config.epochs, with_teacher, of_teacher)
+        yield Note(f"for comparison, the same small net from {task.truth_name} alone")
+        without = partial(prepare.small_batches, None)
+        yield from self.train("small_from_labels", config.epochs, without, of_truth)
 
         yield Stage(6, STEPS[6])
-        logits = {
-            "large": large_high,
-            "small": _outputs(small, images, prepare.x_low),
-            "small_from_labels": _outputs(self.small_from_labels, images, prepare.x_low),
-        }
+        for name in ("small", "small_from_labels"):
+            outputs[name] = Outputs(self.networks[name], images, task.x_low)
+        measured = {name: self.measured(y, target) for name, y in outputs.items()}
         networks = self.networks
-        models = {name: self.figures(name, networks[name], logits[name], target) for name in logits}
-        models["large"] |= {
-            "accuracy_low": truth["accuracy"],
-            "mse": evaluate.mse(target, target),
-            "agreement": evaluate.agreement(target, target),
-        }
-        _require_finite(
-            {
-                **models,
-                "the teacher against the truth": truth,
-                "the untrained net": {"l2": distance},
-            }
-        )
+        models = {name: self.figures(name, _means(measured[name])) for name in networks}
+        if task.takes_high:
+            low = _means(measured["large_low"])
+            models["large"] |= {f"{name}_low": low[name] for name in task.figures}
+        models["large"] |= {"mse": 0.0, **task.same}
+        _require_finite({**models, "the teacher": truth, "the untrained net": {"l2": distance}})
         report = {
             "task": config.task,
-            "data": {"name": self.dataset.name, "train": count, "test": len(labels)},
+            "data": {"name": self.dataset.name, "train": count, "test": len(images)},
             "seed": config.seed,
             "config": asdict(config),
             "versions": {
@@ -606,15 +597,11 @@ class Run:
             "compression": _compression(models["large"], models["small"]),
             "teacher_against_truth": truth,
             "untrained": {"l2": distance},
+            **task.more(images),
             "history": self.history,
             "seconds": self.seconds | {"total": time.perf_counter() - self.started},
         }
-        samples = {
-            "x_high": images,
-            "labels": labels,
-            "large_low": large_low,
-            **logits,
-        }
+        samples = task.samples(images, self.dataset.test_labels, outputs, measured)
         yield Finished(report, networks, samples)
 
     def train(
@@ -622,17 +609,15 @@ class Run:
         name: str,
         epochs: int,
         batches: Callable[[int], Iterator[Batch]],
-        *,
-        loss: Callable[[np.ndarray, Batch], Any],
-        rate: str,
-        view: View,
+        loss: Loss,
     ) -> Iterator[Event]:
         """Train one of the three nets, or go on with it; keep its history, and yield its events.
 
-        batches(first): those from the one with this number on. rate: the setting that holds the
-        learning rate. view: how the net sees test images.
+        batches(first): those from the one with this number on.
         """
         config, network, count = self.config, self.networks[name], len(self.dataset.train_labels)
+        view = self.task.x_large if name == "large" else self.task.x_low
+        rate = RATES[name]
         highest = getattr(config, rate)
         steps = epochs * self.prepare.batches_of_an_epoch
         optimiser = optim.SGD(highest, config.momentum, config.weight_decay)
@@ -663,17 +648,16 @@ class Run:
             epoch = None
             if self.samples == count:
                 mean = self.loss / self.samples
-                logits = _outputs(network, self.dataset.test_images, view)
-                if not np.isfinite(logits).all():
+                try:
+                    measured = self.measured(Outputs(network, self.dataset.test_images, view))
+                except Diverged as error:
                     raise Diverged(
-                        f"{name}: outputs are no longer finite after step {update.step + 1}, the "
-                        f"end of epoch {update.epoch + 1}; {advice}"
-                    )
-                accuracy = evaluate.accuracy(logits, self.dataset.test_labels)
-                self.history[name].append(
-                    {"epoch": update.epoch + 1, "loss": mean, "accuracy": accuracy}
-                )
-                epoch = Epoch(name, update.epoch, epochs, mean, accuracy)
+                        f"{name}: {error} after step {update.step + 1}, the end of epoch "
+                        f"{update.epoch + 1}; {advice}"
+                    ) from error
+                figures = _means(measured)
+                self.history[name].append({"epoch": update.epoch + 1, "loss": mean, **figures})
+                epoch = Epoch(name, update.epoch, epochs, mean, figures)
                 self.loss, self.samples = 0.0, 0
                 if update.step + 1 == steps:
                     self.velocity = {}
@@ -697,25 +681,59 @@ class Run:
             self.caught_up = True
         return done
 
-    def teacher_outputs(self, version: int) -> np.ndarray:
-        """The large net's outputs (N, C) for a version of the training images."""
-        return _outputs(self.large, self.prepare.small_version(version), self.prepare.for_teacher)
+    def teacher_outputs(self, version: int) -> Outputs:
+        """The large net's outputs for a version of the training images."""
+        return Outputs(self.large, self.prepare.small_version(version), self.task.x_teaching)
 
-    def figures(
-        self, name: str, network: Network, logits: np.ndarray, target: np.ndarray
-    ) -> dict[str, Any]:
-        """What report.json holds of one net. Training accuracy is on unaltered images."""
-        view = self.prepare.normalise if name == "large" else self.prepare.x_low
-        of_training = _outputs(network, self.dataset.train_images, view)
+    def measured(self, outputs: Outputs, teacher: Outputs | None = None) -> Figures:
+        """The task's figures of each test image, with a teacher also how near to it outputs are.
+
+        Raises Diverged if outputs are not finite.
+        """
+        return self._over(self.dataset.test_images, self.dataset.test_labels, outputs, teacher)
+
+    def _over(
+        self, images: Images, labels: np.ndarray, outputs: Outputs, teacher: Outputs | None = None
+    ) -> Figures:
+        parts = []
+        for part in evaluate.batches_of(len(images)):
+            y = outputs[part]
+            if not np.isfinite(y).all():
+                raise Diverged("outputs are no longer finite")
+            parts.append(self.task.measure(y, self.task.truth(images[part], labels[part])))
+            if teacher is not None:
+                parts[-1] |= self.task.compare(y, teacher[part])
+        return {name: np.concatenate([figures[name] for figures in parts]) for name in parts[0]}
+
+    def against_truth(self, outputs: Outputs) -> dict[str, float]:
+        """The mean loss to the truth over the test images, and the task's figures."""
+        images, labels, total = self.dataset.test_images, self.dataset.test_labels, 0.0
+        for part in evaluate.batches_of(len(images)):
+            loss, _ = self.task.loss(outputs[part], self.task.truth(images[part], labels[part]))
+            total += float(loss) * len(labels[part])
+        return {self.task.loss_name: total / len(images), **_means(self.measured(outputs))}
+
+    def figures(self, name: str, tested: dict[str, float]) -> dict[str, Any]:
+        """What report.json holds of one net. Training figures are those of unaltered images."""
+        view = self.task.x_large if name == "large" else self.task.x_low
+        images, labels, network = (
+            self.dataset.train_images,
+            self.dataset.train_labels,
+            self.networks[name],
+        )
+        trained = _means(self._over(images, labels, Outputs(network, images, view)))
         return {
             **evaluate.size(network),
-            "accuracy": evaluate.accuracy(logits, self.dataset.test_labels),
-            "train_accuracy": evaluate.accuracy(of_training, self.dataset.train_labels),
+            **tested,
+            **{f"train_{figure}": value for figure, value in trained.items()},
             "train_seconds": self.seconds[name],
-            "mse": evaluate.mse(logits, target),
-            "agreement": evaluate.agreement(logits, target),
             "latency_ms": {str(b): evaluate.latency_ms(network, b) for b in (1, 64)},
         }
+
+
+def _means(figures: Figures) -> dict[str, float]:
+    """Over the images."""
+    return {name: float(np.mean(values)) for name, values in figures.items()}
 
 
 def _require_finite(figures: dict[str, dict[str, Any]]) -> None:
@@ -726,11 +744,13 @@ def _require_finite(figures: dict[str, dict[str, Any]]) -> None:
                 raise Diverged(f"{name}: {key} is {value}; try lower learning rates")
 
 
-def _require_history(name: str, history: list[dict[str, float]], epochs: int) -> None:
+def _require_history(
+    name: str, history: list[dict[str, float]], epochs: int, figures: Sequence[str]
+) -> None:
     """Raise ValueError unless a net's history, read from a file, is one of so many epochs."""
     values = [list(map(as_float, entry.values())) for entry in history]
     if (
-        [list(entry) for entry in history] != [["epoch", "loss", "accuracy"]] * epochs
+        [list(entry) for entry in history] != [["epoch", "loss", *figures]] * epochs
         or [entry[0] for entry in values] != list(range(1, epochs + 1))
         or not np.isfinite(values).all()
     ):
@@ -758,11 +778,6 @@ def _advising(net: str, updates: Iterator[Update], advice: str) -> Iterator[Upda
         yield from updates
     except Diverged as error:
         raise Diverged(f"{net}: {error}; {advice}") from error
-
-
-def _outputs(network: Network, images: Images, view: View) -> np.ndarray:
-    """The network's outputs (N, C) for stored images, as it sees them."""
-    return evaluate.outputs(network, len(images), lambda part: view(images[part]))
 
 
 def _schedule(config: Config, rate: float, steps: int) -> optim.Schedule:

@@ -1,47 +1,69 @@
-"""Figures of networks: outputs, accuracy, agreement, distance, size, speed."""
+"""Figures of networks: outputs, predictions, size, speed."""
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from npkd.data import Images
 from npkd.layers import Network
 
 BATCH = 64
+FEW = 1024  # numbers that an output has at most if it is kept
 LATENCY_RUNS = 30
 
 
-def outputs(
-    network: Network, count: int, images: Callable[[slice], np.ndarray], batch_size: int = BATCH
-) -> np.ndarray:
-    """The network's outputs for `count` images, a batch at a time.
+class Outputs:
+    """A network's outputs for stored images, by slices and indices.
 
-    Shapes
-        images(part) gives the images (B, *image_shape) of a slice of 0 … count − 1
-        →  (count, …)
+    Few numbers, such as logits, are kept; images are made again whenever they are asked for, since
+    together they would take more memory than the data set.
+
+    view(images) is what the network is shown of stored images.
     """
-    batches = [slice(start, start + batch_size) for start in range(0, count, batch_size)]
-    return np.concatenate([network(images(part))[0] for part in batches])
+
+    def __init__(self, network: Network, images: Images, view: Callable[[np.ndarray], np.ndarray]):
+        self.network, self.images, self.view = network, images, view
+        self.kept: np.ndarray | None = None
+        if math.prod(self._made(slice(0, 1)).shape[1:]) <= FEW:
+            parts = [self._made(part) for part in batches_of(len(images))]
+            self.kept = np.concatenate(parts)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, part: slice | np.ndarray) -> np.ndarray:
+        return self._made(part) if self.kept is None else self.kept[part]
+
+    def _made(self, part: slice | np.ndarray) -> np.ndarray:
+        return self.network(self.view(self.images[part]))[0]
+
+
+def batches_of(count: int) -> Iterator[slice]:
+    """Slices of BATCH images that cover 0 … count − 1."""
+    return (slice(start, min(start + BATCH, count)) for start in range(0, count, BATCH))
+
+
+# How figures are called and written
+WORDS = {
+    "cross_entropy": ("cross-entropy", "{:.3f}"),
+    "l2": ("½‖y − x_high‖²", "{:.3f}"),
+    "accuracy": ("accuracy", "{:.2%}"),
+    "psnr": ("PSNR", "{:.2f} dB"),
+    "ssim": ("SSIM", "{:.4f}"),
+}
+
+
+def in_words(figures: Mapping[str, float]) -> str:
+    """Figures as text, those that have a name here: "accuracy 97.60%"."""
+    named = [(*WORDS[name], value) for name, value in figures.items() if name in WORDS]
+    return ", ".join(f"{name} {form.format(value)}" for name, form, value in named)
 
 
 def predictions(logits: np.ndarray) -> np.ndarray:
     """The class of the largest logit, the first of equal ones: (B, C) → (B,)."""
     return logits.argmax(axis=1)
-
-
-def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The share of samples whose predicted class is the label."""
-    return float(np.mean(predictions(logits) == labels))
-
-
-def agreement(logits: np.ndarray, others: np.ndarray) -> float:
-    """The share of samples for which both predict the same class."""
-    return float(np.mean(predictions(logits) == predictions(others)))
-
-
-def mse(outputs: np.ndarray, others: np.ndarray) -> float:
-    """The mean over samples and outputs of the squared difference."""
-    return float(np.mean((outputs.astype(np.float64) - others) ** 2))
 
 
 def size(network: Network) -> dict[str, int]:

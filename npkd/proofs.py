@@ -398,7 +398,7 @@ def _training_gradient(training: Training, case: Case, rng: np.random.Generator)
     def function(x: np.ndarray, params: dict[str, np.ndarray]) -> Any:
         assert batch.teacher is not None
         y, backward = with_params(network, params)(x)
-        value, dy = loss(y, Batch(0, x, batch.labels, batch.teacher.astype(y.dtype)))
+        value, dy = loss(y, Batch(0, x, batch.truth, batch.teacher.astype(y.dtype)))
         return value, backward(dy)
 
     args = {"x": batch.x, "params": network.params}
@@ -452,7 +452,7 @@ def _defined_gradient(
 
     def value(changed: dict[str, np.ndarray]) -> Any:
         y, _ = with_params(network, changed)(x)
-        return definitions.mix(y, teacher, batch.labels, alpha=1 - label_weight)
+        return definitions.mix(y, teacher, batch.truth, alpha=1 - label_weight)
 
     stepped = {name: theta.astype(complex) for name, theta in params.items()}
     grads = {name: np.empty_like(theta) for name, theta in params.items()}

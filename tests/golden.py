@@ -47,8 +47,10 @@ import numpy as np
 
 import npkd
 from npkd import SGD, LargeCNN, SmallCNN, ops, optim
-from npkd.distill import Batch, brought_back, from_labels, from_teacher, train
+from npkd.distill import Batch, from_teacher, from_truth, train
 from npkd.layers import Network, Params
+from npkd.losses import cross_entropy
+from npkd.tasks import brought_back
 
 FIGURES = Path(__file__).with_suffix(".json")
 P = 2**31 - 1
@@ -158,7 +160,7 @@ def trained(
 def train_large() -> tuple[dict[str, Any], np.ndarray]:
     """The large net's figures, and its outputs (11, 10) for x_low brought back to size."""
     network = untrained("large")
-    made = trained("large", network, batches(images()), from_labels)
+    made = trained("large", network, batches(images()), from_truth(cross_entropy))
     x_low, _ = ops.avg_pool2d(images(), 2)
     teacher, _ = network(brought_back(x_low))
     return made, teacher

@@ -19,9 +19,11 @@ import pytest
 import tiny
 
 import npkd
-from npkd import distill, proofs
+from npkd import distill, losses, proofs
 from npkd.cases import CASES, Case, Integers
+from npkd.data import low_resolution
 from npkd.proofs import PROOFS
+from npkd.tasks import brought_back
 
 KILLS = pytest.StashKey[list[tuple[str, str, str, int]]]()  # mutant, module, killed by, after cases
 
@@ -174,12 +176,12 @@ def _batches(module: ModuleType, case: Case, rng: np.random.Generator) -> None:
     for epoch in range(real.config.epochs):
         for indices in real.order(distill.SMALL_ORDER, epoch):
             batch = next(batches)
-            x_high = real.normalise(real.small_version(epoch)[indices])
-            x_low = distill.low_resolution(x_high)
-            shown = x_high if real.config.teacher_input == "high" else distill.brought_back(x_low)
+            x_high = real.task.normalise(real.small_version(epoch)[indices])
+            x_low = low_resolution(x_high)
+            shown = x_high if real.config.teacher_input == "high" else brought_back(x_low)
             expected = {"x": x_low, "teacher": run.large(shown)[0]}
             _require_same(expected, vars(batch), f"a batch of epoch {epoch}")
-            assert np.array_equal(batch.labels, DATASET.train_labels[indices])
+            assert np.array_equal(batch.truth, DATASET.train_labels[indices])
 
 
 def _nets(module: ModuleType, case: Case, rng: np.random.Generator) -> None:
@@ -203,7 +205,11 @@ def _nets(module: ModuleType, case: Case, rng: np.random.Generator) -> None:
     outputs = [run.teacher_outputs(version) for version in range(run.prepare.versions)]
     for network, loss, rate in (
         (run.small, distill.from_teacher(config.label_weight), config.learning_rate),
-        (run.small_from_labels, distill.from_labels, config.labels_learning_rate),
+        (
+            run.small_from_labels,
+            distill.from_truth(losses.cross_entropy),
+            config.labels_learning_rate,
+        ),
     ):
         batches = list(run.prepare.small_batches(outputs))
         again = network.astype(network.dtype)
@@ -1026,8 +1032,9 @@ MUTANTS = [
         "npkd.models",
         {
             "a ReLU left out": (
-                '"relu2": Function(ops.relu)',
-                '"relu2": Function(lambda x: (x.copy(), lambda dy: dy.copy()))',
+                '"relu2": Function(ops.relu),\n            "pool"',
+                '"relu2": Function(lambda x: (x.copy(), lambda dy: dy.copy())),\n'
+                '            "pool"',
             ),
             "a ReLU too many": (
                 '"fc2": Linear(self.hidden, num_classes),',
@@ -1239,25 +1246,16 @@ MUTANTS = [
                 "teacher[epoch // self.versions]",
             ),
             "teacher's outputs for other images": (
-                "outputs[indices])",
-                "outputs[: len(indices)])",
+                "outputs[indices] if",
+                "outputs[: len(indices)] if",
             ),
             "labels of other images": (
-                "yield Batch(epoch, x_low, self.dataset.train_labels[indices], outputs[indices])",
-                "yield Batch(epoch, x_low, self.dataset.train_labels[indices - 1], "
-                "outputs[indices])",
-            ),
-            "teacher_input ignored": (
-                'if self.config.teacher_input == "high":',
-                "if False:",
-            ),
-            "teacher_input exchanged": (
-                'if self.config.teacher_input == "high":',
-                'if self.config.teacher_input == "low":',
+                "yield Batch(epoch, x, truth, of_teacher)",
+                "yield Batch(epoch, x, truth[::-1], of_teacher)",
             ),
             "an untrained teacher": (
-                "return _outputs(self.large, self.prepare",
-                "return _outputs(LargeCNN(0, num_classes=4), self.prepare",
+                "return Outputs(self.large, self.prepare",
+                "return Outputs(self.task.networks(0, 0)[0], self.prepare",
             ),
             "one small net for both": (
                 "self.small_from_labels = self.small.astype(self.small.dtype)",
@@ -1265,7 +1263,7 @@ MUTANTS = [
             ),
             "small nets start apart": (
                 "self.small_from_labels = self.small.astype(self.small.dtype)",
-                "self.small_from_labels = SmallCNN(small_rng, num_classes=dataset.num_classes)",
+                "self.small_from_labels = self.task.networks(large_rng, small_rng)[1]",
             ),
             "teacher not frozen": (
                 "theta.setflags(write=False)",
@@ -1277,21 +1275,33 @@ MUTANTS = [
                 "        for theta in large.params.values():\n"
                 "            theta.setflags(write=True)\n"
                 "        batches = prepare.large_batches\n"
-                '        settings = {"rate": "large_learning_rate", "view": prepare.normalise}\n'
-                '        yield from self.train("large", 1, batches, loss=from_labels, '
-                "**settings)",
+                '        yield from self.train("large", 1, batches, of_truth)',
             ),
             "step 5 learns from labels": (
-                "loss=from_teacher(config.label_weight)",
-                "loss=from_labels",
+                'self.train("small", config.epochs, with_teacher, of_teacher)',
+                'self.train("small", config.epochs, with_teacher, of_truth)',
             ),
             "step 5 goes by the other net's rate": (
-                'rate="learning_rate"',
-                'rate="labels_learning_rate"',
+                '"small": "learning_rate"',
+                '"small": "labels_learning_rate"',
             ),
             "momentum and weight decay forgotten": (
                 "optim.SGD(highest, config.momentum, config.weight_decay)",
                 "optim.SGD(highest)",
+            ),
+        },
+    ),
+    *_mutants(
+        "run",
+        "npkd.tasks",
+        {
+            "teacher_input ignored": (
+                'if self.teacher_input == "high" else',
+                "if False else",
+            ),
+            "teacher_input exchanged": (
+                'if self.teacher_input == "high" else',
+                'if self.teacher_input == "low" else',
             ),
         },
     ),

@@ -6,6 +6,7 @@ import tiny
 
 from npkd import SGD, LargeCNN, SmallCNN, distill, evaluate, losses, ops
 from npkd.data import Augmentation, low_resolution
+from npkd.tasks import brought_back
 
 
 def outputs(seed=0, samples=6, classes=10):
@@ -69,13 +70,13 @@ def test_the_small_net_is_the_documents():
 def test_each_net_is_fed_images_of_its_own_size(teacher_input):
     data = tiny.dataset()
     prepare = distill.Preparation(data, tiny.config(teacher_input=teacher_input))
-    x_high = prepare.normalise(data.test_images)
+    x_high = prepare.task.normalise(data.test_images)
     x_low = low_resolution(x_high)
     np.testing.assert_allclose(
         x_low, x_high.reshape(-1, 3, 16, 2, 16, 2).mean(axis=(3, 5)), atol=1e-6
     )
     expected = x_high if teacher_input == "high" else x_low.repeat(2, axis=2).repeat(2, axis=3)
-    np.testing.assert_allclose(prepare.for_teacher(data.test_images), expected, atol=1e-6)
+    np.testing.assert_allclose(prepare.task.x_teaching(data.test_images), expected, atol=1e-6)
     with pytest.raises(ValueError, match="is this x_high"):
         SmallCNN(0)(x_high)
     with pytest.raises(ValueError, match="is this x_low"):
@@ -89,7 +90,7 @@ def test_step_1_trains_on_high_resolution_or_on_both(teacher_views, low):
     of_low_resolution = [
         step
         for step, batch in enumerate(prepare.large_batches())
-        if np.array_equal(batch.x, distill.brought_back(low_resolution(batch.x)))
+        if np.array_equal(batch.x, brought_back(low_resolution(batch.x)))
     ]
     assert of_low_resolution == low
 
@@ -117,10 +118,10 @@ def test_step_3_reports_the_large_net_against_the_truth_and_trains_nothing():
             seen[event.number] = {n: theta.tobytes() for n, theta in run.large.params.items()}
         if isinstance(event, distill.Finished):
             truth = event.report["teacher_against_truth"]
-            logits, labels = event.samples["large_low"], event.samples["labels"]
+            logits, labels = event.samples["logits/large_low"], event.samples["labels"]
     assert seen[3] == seen[4]
     assert truth["cross_entropy"] == pytest.approx(float(losses.cross_entropy(logits, labels)[0]))
-    assert truth["accuracy"] == evaluate.accuracy(logits, labels)
+    assert truth["accuracy"] == np.mean(evaluate.predictions(logits) == labels)
 
 
 def test_logits_are_no_labels():
@@ -156,7 +157,7 @@ def test_augmentation_is_seeded_and_switchable():
     assert (once != images).any()
     on, off = (distill.Preparation(tiny.dataset(), tiny.config(augment=a)) for a in (True, False))
     first_on, first_off = next(on.large_batches()), next(off.large_batches())
-    np.testing.assert_array_equal(first_on.labels, first_off.labels)
+    np.testing.assert_array_equal(first_on.truth, first_off.truth)
     assert (first_on.x != first_off.x).any()
 
 

@@ -8,6 +8,7 @@ import tiny
 
 from npkd import SGD, SmallCNN, distill, losses, ops, optim, threads
 from npkd.data import low_resolution
+from npkd.tasks import brought_back
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def test_train_stops_before_the_update_when_the_loss_is_not_finite():
     updates = distill.train(
         network,
         [batch(4, 0, 0), bad],
-        loss=distill.from_labels,
+        loss=distill.from_truth(losses.cross_entropy),
         optimiser=SGD(0.01),
         schedule=optim.constant(0.01),
     )
@@ -117,7 +118,7 @@ def test_a_run_whose_last_update_diverges_is_stopped_before_anything_builds_on_i
 def test_the_loss_of_step_5_is_l2_alone_or_mixed_with_labels():
     one = batch()
     y = SmallCNN(0)(one.x)[0]
-    l2, cross_entropy = losses.l2(y, one.teacher), losses.cross_entropy(y, one.labels)
+    l2, cross_entropy = losses.l2(y, one.teacher), losses.cross_entropy(y, one.truth)
     for share in (0.0, 0.3, 1.0):
         value, gradient = distill.from_teacher(share)(y, one)
         np.testing.assert_allclose(value, share * cross_entropy[0] + (1 - share) * l2[0], 1e-6)
@@ -203,21 +204,21 @@ def test_the_teachers_outputs_are_those_for_the_very_images_of_the_batch(teacher
     for one in batches:
         assert one.x.shape[1:] == (3, 16, 16)
         if teacher_input == "low":
-            expected = run.large(distill.brought_back(one.x))[0]
+            expected = run.large(brought_back(one.x))[0]
             np.testing.assert_allclose(one.teacher, expected, rtol=1e-4, atol=1e-5)
     versions = [run.prepare.small_version(number) for number in range(2)]
     assert versions[0] is run.dataset.train_images
     for number, images in enumerate(versions):
-        seen = run.prepare.for_teacher(images[:])
+        seen = run.task.x_teaching(images[:])
         expected = run.large(seen)[0]
-        np.testing.assert_allclose(teacher[number], expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(teacher[number][:], expected, rtol=1e-4, atol=1e-5)
     assert {one.epoch for one in batches} == {0, 1}
 
 
 def test_teacher_views_both_alternates_high_and_low_resolution():
     run = distill.Run(tiny.dataset(), tiny.config(teacher_views="both", augment=False))
     for step, one in enumerate(run.prepare.large_batches()):
-        repeated = np.array_equal(one.x, distill.brought_back(low_resolution(one.x)))
+        repeated = np.array_equal(one.x, brought_back(low_resolution(one.x)))
         assert repeated == (step % 2 == 1)
 
 
@@ -225,14 +226,14 @@ def test_without_augmentation_there_is_one_version_and_it_is_unaltered():
     prepare = distill.Preparation(tiny.dataset(), tiny.config(augment=False, teacher_views="high"))
     assert prepare.versions == 1
     images = np.concatenate([one.x for one in prepare.large_batches()])
-    unaltered = prepare.normalise(tiny.dataset().train_images)
+    unaltered = prepare.task.normalise(tiny.dataset().train_images)
     np.testing.assert_array_equal(np.sort(images.ravel()), np.sort(unaltered.ravel()))
 
 
 def test_brought_back_is_the_inverse_of_averaging_on_images_of_low_resolution():
     x_low = np.random.default_rng(0).standard_normal((2, 3, 16, 16))
-    assert distill.brought_back(x_low).shape == (2, 3, 32, 32)
-    np.testing.assert_array_equal(ops.avg_pool2d(distill.brought_back(x_low), 2)[0], x_low)
+    assert brought_back(x_low).shape == (2, 3, 32, 32)
+    np.testing.assert_array_equal(ops.avg_pool2d(brought_back(x_low), 2)[0], x_low)
 
 
 def test_the_report_holds_what_it_promises(finished):

@@ -15,7 +15,8 @@ import pytest
 
 import npkd
 from npkd import threads
-from npkd.distill import from_labels
+from npkd.distill import from_truth
+from npkd.losses import cross_entropy
 
 STORED = json.loads(golden.FIGURES.read_text(encoding="utf-8"))
 TOLERANCE = 1e-12
@@ -120,7 +121,9 @@ def test_a_weight_decay_one_thousandth_higher_is_seen_in_the_small_net(made):
 
 def test_a_weight_decay_one_thousandth_higher_is_seen_in_the_large_net_after_an_update(made):
     network, some = golden.untrained("large"), islice(golden.batches(golden.images()), 3)
-    changed = golden.trained("large", network, some, from_labels, weight_decay=1.001e-3)
+    changed = golden.trained(
+        "large", network, some, from_truth(cross_entropy), weight_decay=1.001e-3
+    )
     for t, (a, b) in enumerate(zip(changed["losses"], made[0]["losses"][:3], strict=True)):
         assert (abs(a - b) > TOLERANCE * b) == (t > 0)  # loss 0 is from before any update
 

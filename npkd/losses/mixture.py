@@ -1,4 +1,4 @@
-"""A loss against the teacher mixed with one against the labels."""
+"""A loss against the teacher mixed with one against the truth."""
 
 from collections.abc import Callable
 
@@ -18,6 +18,7 @@ def mix(
     *,
     alpha: float,
     soft: Loss = l2,
+    hard: Loss = cross_entropy,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Part labels, part teacher: (1 − α) · cross-entropy + α · soft loss.
 
@@ -25,7 +26,8 @@ def mix(
         student, teacher (B, C), labels (B,) integers  →  value (), gradient (B, C)
 
     Definition
-        value = (1 − α) cross_entropy(student, labels) + α soft(student, teacher)
+        value = (1 − α) hard(student, labels) + α soft(student, teacher), hard the cross-entropy
+        unless another loss is given, with the truth that it takes in the place of labels
 
     Gradient by the student
         the same sum of their gradients
@@ -41,7 +43,7 @@ def mix(
     if not 0 <= as_float(alpha) <= 1:
         raise ValueError(f"mix: alpha is {shown(alpha)}, expected a number from 0 to 1")
     alpha = float(alpha)  # a NumPy float64 would take float32 arrays with it
-    hard_value, hard_gradient = cross_entropy(student, labels)
+    hard_value, hard_gradient = hard(student, labels)
     soft_value, soft_gradient = soft(student, teacher)
     value = (1 - alpha) * hard_value + alpha * soft_value
     return value, (1 - alpha) * hard_gradient + alpha * soft_gradient
