@@ -15,7 +15,15 @@ import numpy as np
 
 from npkd.files import BadInput, is_there, npz_arrays, read_bytes, read_npz, write_atomically
 
-RUN_FILES = ("report.json", "report.png", "large.npz", "small.npz", "small_from_labels.npz")
+RUN_FILES = (
+    "report.html",
+    "report.json",
+    "report.png",
+    "large.npz",
+    "small.npz",
+    "small_from_labels.npz",
+    "samples.npz",
+)
 MOST_BYTES = 1 << 30  # of one file; the large net has 34 million
 KEPT = 2  # checkpoints: the newest, and the one before in case that it is damaged
 NAME = re.compile(r"checkpoint-\d{10,}\.npkd")

@@ -17,7 +17,19 @@ from typing import Any, NoReturn, TextIO
 
 import numpy as np
 
-from npkd import __version__, checkpoint, data, distill, proofs, report, threads
+from npkd import (
+    __version__,
+    checkpoint,
+    data,
+    distill,
+    drawings,
+    evaluate,
+    page,
+    proofs,
+    report,
+    tasks,
+    threads,
+)
 from npkd.files import BadInput, one_line
 
 try:
@@ -47,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"npkd {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_distill(commands)
+    _add_report(commands)
     _add_gradcheck(commands)
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # if closed
     for stream in (sys.stdout, sys.stderr):
@@ -87,13 +100,18 @@ def _add_distill(commands: Any) -> None:
         help="train a large CNN, distil it into a small one, and report",
         description="Train the large CNN from labels, distil it into the small one that sees the "
         "images at half the resolution, and compare both with a small CNN trained from labels "
-        "alone. Without arguments: on 5,000 bundled MNIST digits, in about a minute and a half. "
+        "alone; or the same with nets that make images of twice the resolution. Without "
+        "arguments: on 5,000 bundled MNIST digits, in about a minute and a half. "
         "A value in brackets is that of the default preset.",
     )
     tuned = distill.PRESETS["default"]
 
     def by_data(setting: str) -> str:
-        return f"{getattr(tuned, setting)}, on CIFAR-10 {getattr(distill.PHOTOGRAPHS, setting)}"
+        resolving = getattr(distill.SUPER_RESOLUTION, setting)
+        return (
+            f"{getattr(tuned, setting)}, on CIFAR-10 {getattr(distill.PHOTOGRAPHS, setting)}; "
+            f"to super-resolve {resolving}"
+        )
 
     say = parser.add_argument
     say(
@@ -101,9 +119,10 @@ def _add_distill(commands: Any) -> None:
         default="mnist5k",
         metavar="PATH",
         help="mnist5k (bundled; the default), a folder with CIFAR-10 (binary or python layout), "
-        "a folder of images by class, or an .npz file with images and labels",
+        "a folder of images by class, or images and labels in an .npz file or a folder of .npy "
+        "files",
     )
-    say("--task", choices=("classify",), help=f"what the nets learn ({tuned.task})")
+    say("--task", choices=tuple(tasks.TASKS), help=f"what the nets learn ({tuned.task})")
     say(
         "--preset",
         choices=tuple(distill.PRESETS),
@@ -124,10 +143,12 @@ def _add_distill(commands: Any) -> None:
     )
     say(
         "--label-weight",
+        "--blend",
         type=float,
         metavar="X",
-        help="share, 0 to 1, of cross-entropy on the labels in the distilled net's loss; the rest "
-        f"is L2 ({tuned.label_weight})",
+        help="share, 0 to 1, of the loss to the truth in that of the distilled net, cross-entropy "
+        "with the labels or, super-resolving, L2 to the true images; the rest is L2 to the large "
+        f"net's outputs ({tuned.label_weight})",
     )
     for option, what, value in (
         ("--large-epochs", "epochs of the large net", by_data("large_epochs")),
@@ -136,9 +157,9 @@ def _add_distill(commands: Any) -> None:
     ):
         say(option, type=int, metavar="N", help=f"{what} ({value})")
     for option, what, rate in (
-        ("--learning-rate", "the distilled small net", tuned.learning_rate),
-        ("--large-learning-rate", "the large net", tuned.large_learning_rate),
-        ("--labels-learning-rate", "the small net from labels", tuned.labels_learning_rate),
+        ("--learning-rate", "the distilled small net", by_data("learning_rate")),
+        ("--large-learning-rate", "the large net", by_data("large_learning_rate")),
+        ("--labels-learning-rate", "the other small net", by_data("labels_learning_rate")),
     ):
         say(option, type=float, metavar="X", help=f"highest learning rate of {what} ({rate})")
     say(
@@ -148,7 +169,11 @@ def _add_distill(commands: Any) -> None:
     )
     say("--threads", type=int, metavar="N", help="worker threads (one for each core)")
     say("--seed", type=int, metavar="N", help=f"of all randomness ({tuned.seed})")
-    say("--out", metavar="DIR", help="new folder for the results (runs/NAME-SEED)")
+    say(
+        "--out",
+        metavar="DIR",
+        help="new folder for the results (runs/NAME-SEED, or runs/NAME-super-resolve-SEED)",
+    )
     say(
         "--resume",
         action="store_true",
@@ -167,7 +192,7 @@ def _add_distill(commands: Any) -> None:
 def _distill(args: argparse.Namespace) -> int:
     """Check everything that can be known beforehand, run, and write the results."""
     dataset = data.load(args.data)
-    preset = distill.preset(args.preset, dataset)
+    preset = distill.preset(args.preset, dataset, args.task or "classify")
     given = {
         name: value
         for name, value in vars(args).items()
@@ -179,7 +204,8 @@ def _distill(args: argparse.Namespace) -> int:
         setting, problem = str(error).split(" ", 1)
         raise BadInput(f"--{setting.replace('_', '-')} {problem}") from error
     _set_threads(args.threads)
-    out = args.out or f"runs/{dataset.name}-{config.seed}"
+    of_task = "" if config.task == "classify" else f"{config.task}-"
+    out = args.out or f"runs/{dataset.name}-{of_task}{config.seed}"
     # A diverging net overflows before its loss is seen to: that one line is enough.
     with (
         checkpoint.run_folder(out, args.resume) as folder,
@@ -336,7 +362,7 @@ def _follow(run: distill.Run, dataset: data.Dataset, checkpoints: _Checkpoints) 
                 case distill.Note():
                     print(f"    {event.text}", flush=True)
                 case distill.Training():
-                    bar = bar or _Bar(event)
+                    bar = bar or _Bar(event, report.names_of(run.config.task)[event.net])
                     bar.update(event)
                 case distill.Epoch():
                     assert bar is not None
@@ -366,8 +392,8 @@ def _missing() -> list[str]:
 class _Bar:
     """Progress of one training: a bar on a terminal with tqdm, a line for each epoch elsewhere."""
 
-    def __init__(self, event: distill.Training):
-        self.title = report.NAMES[event.net]
+    def __init__(self, event: distill.Training, title: str):
+        self.title = title
         self.bar = None
         if tqdm is not None and sys.stderr.isatty():
             self.bar = tqdm(
@@ -388,7 +414,7 @@ class _Bar:
     def epoch(self, event: distill.Epoch) -> None:
         text = (
             f"    {self.title}, epoch {event.epoch + 1} of {event.epochs}: "
-            f"loss {event.loss:.4f}, test accuracy {event.accuracy:.2%}"
+            f"loss {event.loss:.4f}, test {evaluate.in_words(event.figures)}"
         )
         if self.bar is None:
             print(text, flush=True)
@@ -405,17 +431,10 @@ def _write(folder: Path, finished: distill.Finished) -> None:
     try:
         for name, network in finished.networks.items():
             checkpoint.save_weights(folder / f"{name}.npz", network.params)
+        checkpoint.save_weights(folder / "samples.npz", finished.samples)
         report.write_json(folder / "report.json", finished.report)
         print(f"\n{report.table(finished.report)}\n", flush=True)
-        logging.getLogger("matplotlib").setLevel(logging.ERROR)  # not of caches and settings files
-        try:
-            report.picture(folder / "report.png", finished.report, finished.samples)
-        except ImportError:
-            print("note: report.png needs matplotlib (pip install 'npkd[app]')")
-        except OSError:
-            raise
-        except Exception as error:  # whatever this matplotlib has been set to: a run is not lost
-            print(one_line(f"note: report.png cannot be drawn: {error}"))
+        _draw(folder, finished)
         checkpoint.remove(folder)
     except BrokenPipeError:
         raise
@@ -423,6 +442,52 @@ def _write(folder: Path, finished: distill.Finished) -> None:
         raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
     print(f"{finished.report['seconds']['total']:.0f} s in all; the files are in {folder}:")
     print("    " + ", ".join(name for name in checkpoint.RUN_FILES if (folder / name).exists()))
+
+
+def _draw(folder: Path, finished: distill.Finished) -> None:
+    """Write the picture and the page, if this installation can; a run is not lost for these."""
+    _quiet_matplotlib()
+    try:
+        drawings.picture(folder / "report.png", finished.report, finished.samples)
+        page.write(folder)
+    except ImportError:
+        print("note: report.png and report.html need matplotlib (pip install 'npkd[app]')")
+    except OSError:
+        raise
+    except Exception as error:  # whatever this matplotlib has been set to
+        print(one_line(f"note: the pictures cannot be drawn: {error}"))
+
+
+def _quiet_matplotlib() -> None:
+    """It would tell of caches that it cannot write, and of settings files that it cannot read."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+
+
+def _add_report(commands: Any) -> None:
+    parser = commands.add_parser(
+        "report",
+        help="make the page of a finished run again",
+        description="Make report.html, the story of a run on one page, again from the files of a "
+        "finished run: report.json, samples.npz and the weights. Needs matplotlib (the extra app).",
+    )
+    parser.add_argument("folder", metavar="DIR", help="the folder of a run: runs/NAME-SEED")
+    parser.set_defaults(run=_report)
+
+
+def _report(args: argparse.Namespace) -> int:
+    """Write the page, and say where it is."""
+    folder = Path(args.folder)
+    _quiet_matplotlib()
+    try:
+        page.write(folder)
+    except ImportError as error:
+        raise BadInput(
+            "report.html needs matplotlib; install it with pip install 'npkd[app]'"
+        ) from error
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
+    print(one_line(f"the page is {folder / 'report.html'}"))
+    return 0
 
 
 def _add_gradcheck(commands: Any) -> None:

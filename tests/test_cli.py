@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiny
 
-from npkd import checkpoint, cli, distill, ops, proofs, report
+from npkd import checkpoint, cli, distill, drawings, ops, proofs
 
 QUICK = ["--large-epochs", "1", "--epochs", "1", "--batch-size", "8", "--seed", "3"]
 
@@ -73,7 +73,7 @@ def test_without_matplotlib_all_but_the_picture_is_written(capsys, corners, tmp_
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     status, out, _ = run(capsys, "--data", corners, *QUICK, "--out", tmp_path / "run")
     assert status == 0
-    assert re.search("report.png needs matplotlib", out)
+    assert re.search("report.png and report.html need matplotlib", out)
     assert not (tmp_path / "run" / "report.png").exists()
     assert (tmp_path / "run" / "small.npz").exists()
 
@@ -204,10 +204,10 @@ def test_a_picture_that_cannot_be_drawn_does_not_lose_the_run(
     def broken(*_):
         raise RuntimeError("no such\nbackend")
 
-    monkeypatch.setattr(report, "picture", broken)
+    monkeypatch.setattr(drawings, "picture", broken)
     status, out, err = run(capsys, "--data", corners, *QUICK, "--out", tmp_path / "run")
     assert (status, err) == (0, "")
-    assert "note: report.png cannot be drawn: no such backend" in out
+    assert "note: the pictures cannot be drawn: no such backend" in out
 
 
 def test_interrupting_ends_with_status_130(capsys, corners, tmp_path, monkeypatch):

@@ -1,0 +1,129 @@
+"""report.html: one file that holds everything itself, made again from the files of a run."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import tiny
+
+from npkd import checkpoint, cli, distill, page, report
+
+pytest.importorskip("matplotlib")
+
+SETTINGS = {
+    "classify": {},
+    "super-resolve": {
+        "task": "super-resolve",
+        "clip_norm": 50.0,
+        **dict.fromkeys(distill.RATES.values(), 3e-4),
+    },
+}
+
+
+@pytest.fixture(scope="module", params=SETTINGS)
+def finished(request):
+    return tiny.finish(**SETTINGS[request.param])[1]
+
+
+def write(folder, finished):
+    """The files of a run that the page is made from."""
+    report.write_json(folder / "report.json", finished.report)
+    checkpoint.save_weights(folder / "samples.npz", finished.samples)
+    for name, network in finished.networks.items():
+        checkpoint.save_weights(folder / f"{name}.npz", network.params)
+
+
+class Checked(HTMLParser):
+    """Every tag is closed in its turn, and every address is inside of the page."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.images, self.text = [], 0, ""
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        if tag == "img":
+            self.images += 1
+            assert values["src"].startswith("data:image/png;base64,")
+            assert values["alt"]
+        elif tag != "meta":
+            self.open.append(tag)
+        assert "href" not in values
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def read(folder):
+    checked = Checked()
+    checked.feed((folder / "report.html").read_text())
+    assert checked.open == []
+    return checked
+
+
+def test_the_page_tells_the_story_by_itself(finished, tmp_path):
+    write(tmp_path, finished)
+    page.write(tmp_path)
+    shown = read(tmp_path)
+    assert shown.images >= 8
+    for words in ("step by step", "side by side", "What was compressed", "Settings", "Seed 3"):
+        assert words in shown.text
+    for cells in report.rows(finished.report):
+        assert all(cell in shown.text for cell in cells)
+    assert "://" not in re.sub(r"base64,[^\"]*", "", (tmp_path / "report.html").read_text())
+
+
+def test_the_page_is_made_again_from_the_files_alone(finished, tmp_path, capsys):
+    write(tmp_path, finished)
+    page.write(tmp_path)
+    first = (tmp_path / "report.html").read_text()
+    (tmp_path / "report.html").unlink()
+    assert cli.main(["report", str(tmp_path)]) == 0
+    assert "report.html" in capsys.readouterr().out
+    assert (tmp_path / "report.html").read_text() == first
+
+
+def test_names_cannot_alter_the_page(finished, tmp_path):
+    write(tmp_path, finished)
+    odd = finished.report | {
+        "data": finished.report["data"] | {"name": "<script>alert(1)</script>"},
+        "class_names": ["<b>", "&amp;", '"', "猫"],
+    }
+    report.write_json(tmp_path / "report.json", odd)
+    page.write(tmp_path)
+    assert "<script>alert(1)</script>" in read(tmp_path).text
+    assert "<script>" not in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("report.json", b"{"),
+        ("report.json", b"[]"),
+        ("report.json", b'{"task": "classify"}'),
+        ("report.json", None),
+        ("samples.npz", b""),
+        ("samples.npz", None),
+        ("small.npz", None),
+    ],
+)
+def test_files_that_are_not_of_a_run_are_one_line(finished, tmp_path, capsys, name, content):
+    write(tmp_path, finished)
+    (tmp_path / name).unlink()
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert cli.main(["report", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("npkd report: ")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_samples_of_another_run_are_refused(finished, tmp_path, capsys):
+    write(tmp_path, finished)
+    checkpoint.save_weights(tmp_path / "samples.npz", {"chosen": np.arange(3)})
+    assert cli.main(["report", str(tmp_path)]) == 2
+    assert "not of one run of this version" in capsys.readouterr().err
