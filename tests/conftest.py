@@ -1,13 +1,21 @@
-"""An option of the test run, and the tables at its end."""
+"""Options of the test run, what holds for all of it, and the tables at its end."""
 
 from collections import Counter
 
 import pytest
 from mutants import KILLS
 
+from npkd import evaluate
+
 FUZZED = pytest.StashKey[Counter[tuple[str, str, str]]]()  # what, kind, outcome
 KILLED = pytest.StashKey[Counter[str]]()  # runs by the step that they were killed in
 WORST = pytest.StashKey[list[tuple[str, str, int, float]]]()  # name, check, examples, error
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _latency_in_few_runs():
+    """Whole runs are many in these tests; how long a forward pass takes is not what they ask."""
+    evaluate.LATENCY_RUNS = 3
 
 
 def pytest_addoption(parser):
