@@ -24,7 +24,7 @@ import pytest
 import tiny
 from conftest import FUZZED
 
-from npkd import checkpoint, cli, distill, losses, ops, threads
+from npkd import checkpoint, cli, distill, losses, ops, tasks, threads
 from npkd.data import Augmentation, Dataset, Normalisation, batches, load, split
 from npkd.layers import Function, Linear, Network
 from npkd.models import SmallCNN
@@ -481,8 +481,8 @@ def junk_in(value: Any, rng: np.random.Generator) -> Any:
 def test_a_malformed_checkpoint_is_damaged_or_can_be_gone_on_from(
     attempt, inputs, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(distill, "LargeCNN", OneLayer)
-    monkeypatch.setattr(distill, "SmallCNN", OneLowLayer)
+    monkeypatch.setattr(tasks, "LargeCNN", OneLayer)
+    monkeypatch.setattr(tasks, "SmallCNN", OneLowLayer)
     rng = np.random.default_rng(0)
     canary, home = str(tmp_path / "it-ran"), tmp_path / "run"
     home.mkdir()
