@@ -36,6 +36,12 @@ def bits(networks):
     }
 
 
+@pytest.fixture(autouse=True)
+def _without_pictures(monkeypatch):
+    """They take longer than these small runs, and a run is the same without them."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+
 @pytest.fixture(scope="module")
 def finished():
     return tiny.finish(augment=True, versions=2)[1]
@@ -184,7 +190,9 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def uninterrupted(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("uninterrupted") / "run"
-    assert cli.main(["distill", "--data", data, *ARGUMENTS, "--out", str(folder)]) == 0
+    process = start(data, folder)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
     return result(folder)
 
 
@@ -195,10 +203,12 @@ def result(folder: Path):
     return names, weights, without_times(json.loads((folder / "report.json").read_text()))
 
 
-def start(data, folder, *more, python=("-m", "npkd")):
+def start(data, folder, *more, before=""):
+    """The command in a process of its own, which does this before it begins."""
+    code = WITHOUT_PICTURES + before + THE_COMMAND
     return subprocess.Popen(
         [
-            *(sys.executable, *python, "distill", "--data", data, *ARGUMENTS),
+            *(sys.executable, "-c", code, "distill", "--data", data, *ARGUMENTS),
             *("--out", str(folder), *more),
         ],
         stdout=subprocess.PIPE,
@@ -210,11 +220,11 @@ def start(data, folder, *more, python=("-m", "npkd")):
 # Up to so many seconds after a step has begun; a kill then falls into it, or soon after. Step 3 is
 # over in less time than it takes to hear of it, so there the process kills itself.
 DURATION = {1: 0.7, 2: 0.05, 3: 0.0, 4: 0.02, 5: 0.9, 6: 0.9}
+WITHOUT_PICTURES = "import os, sys; sys.modules['matplotlib'] = None; from npkd import cli; "
+THE_COMMAND = "sys.exit(cli.main(sys.argv[1:]))"
 KILLED_IN_STEP_3 = (
-    "import os, sys; from npkd import cli; "
     "cli.print = lambda *shown, **how: print(*shown, **how) or ("
     "str(shown[0]).startswith('step 3') and os.kill(os.getpid(), 9)); "
-    "sys.exit(cli.main(sys.argv[1:]))"
 )
 
 
@@ -226,8 +236,8 @@ def test_a_run_killed_in_any_step_ends_with_the_same_bits(
     kills = request.config.stash.setdefault(KILLED, Counter())
     for number in range(step, request.config.getoption("--kills") + 1, len(distill.STEPS)):
         folder = tmp_path / str(number)
-        python = ("-c", KILLED_IN_STEP_3) if step == 3 else ("-m", "npkd")
-        process = start(data, folder, "--checkpoint-every", "1", python=python)
+        before = KILLED_IN_STEP_3 if step == 3 else ""
+        process = start(data, folder, "--checkpoint-every", "1", before=before)
         reached = next(line for line in process.stdout if line.startswith(f"step {step}"))
         time.sleep(rng.uniform(0, DURATION[step]))
         process.kill()
@@ -370,12 +380,11 @@ def test_a_folder_turned_read_only_is_one_line_and_the_last_checkpoint_stays(
 ):
     """The system itself refuses, root too: the process lets go of root's power over files."""
     folder = tmp_path / "run"
-    code = (
-        "import ctypes, sys; from npkd import cli; "
+    letting_go = (
+        "import ctypes; "
         "ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522), (ctypes.c_uint32 * 6)()); "
-        "sys.exit(cli.main(sys.argv[1:]))"
     )
-    process = start(data, folder, "--checkpoint-every", "1", python=("-c", code))
+    process = start(data, folder, "--checkpoint-every", "1", before=letting_go)
     next(line for line in process.stdout if line.startswith("step 5"))
     folder.chmod(0o555)
     try:
