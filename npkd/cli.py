@@ -22,7 +22,6 @@ from npkd import (
     checkpoint,
     data,
     distill,
-    drawings,
     evaluate,
     page,
     proofs,
@@ -132,14 +131,14 @@ def _add_distill(commands: Any) -> None:
     say(
         "--teacher-input",
         choices=("low", "high"),
-        help="what the large net sees when it teaches: x_low brought back to its size, or x_high "
-        f"({tuned.teacher_input})",
+        help="to classify, what the large net sees when it teaches: x_low brought back to its "
+        f"size, or x_high ({tuned.teacher_input})",
     )
     say(
         "--teacher-views",
         choices=("high", "both"),
-        help="what the large net is trained on: x_high, or x_high and x_low brought back to its "
-        f"size in turn ({tuned.teacher_views})",
+        help="to classify, what the large net is trained on: x_high, or x_high and x_low brought "
+        f"back to its size in turn ({tuned.teacher_views})",
     )
     say(
         "--label-weight",
@@ -165,7 +164,8 @@ def _add_distill(commands: Any) -> None:
     say(
         "--augment",
         action=argparse.BooleanOptionalAction,
-        help="shift (and flip, where that makes sense) training images at random (yes)",
+        help="shift training images at random, and flip them where that makes sense; to "
+        "super-resolve, only flip (yes)",
     )
     say("--threads", type=int, metavar="N", help="worker threads (one for each core)")
     say("--seed", type=int, metavar="N", help=f"of all randomness ({tuned.seed})")
@@ -192,13 +192,16 @@ def _add_distill(commands: Any) -> None:
 def _distill(args: argparse.Namespace) -> int:
     """Check everything that can be known beforehand, run, and write the results."""
     dataset = data.load(args.data)
-    preset = distill.preset(args.preset, dataset, args.task or "classify")
-    given = {
-        name: value
-        for name, value in vars(args).items()
-        if hasattr(preset, name) and name != "preset" and value is not None
-    }
+    task = args.task or "classify"
+    if task == "super-resolve" and args.teacher_views:
+        raise BadInput("--teacher-views means nothing to nets that super-resolve: they take x_low")
     try:
+        preset = distill.preset(args.preset, dataset, task)
+        given = {
+            name: value
+            for name, value in vars(args).items()
+            if hasattr(preset, name) and name != "preset" and value is not None
+        }
         config = replace(preset, **given)
     except ValueError as error:
         setting, problem = str(error).split(" ", 1)
@@ -434,7 +437,7 @@ def _write(folder: Path, finished: distill.Finished) -> None:
         checkpoint.save_weights(folder / "samples.npz", finished.samples)
         report.write_json(folder / "report.json", finished.report)
         print(f"\n{report.table(finished.report)}\n", flush=True)
-        _draw(folder, finished)
+        _draw(folder)
         checkpoint.remove(folder)
     except BrokenPipeError:
         raise
@@ -444,18 +447,31 @@ def _write(folder: Path, finished: distill.Finished) -> None:
     print("    " + ", ".join(name for name in checkpoint.RUN_FILES if (folder / name).exists()))
 
 
-def _draw(folder: Path, finished: distill.Finished) -> None:
-    """Write the picture and the page, if this installation can; a run is not lost for these."""
+def _draw(folder: Path) -> None:
+    """Make the picture and the page, if this installation can; a run is not lost for these."""
+    try:
+        _make_pages(folder)
+    except (ImportError, BadInput) as error:
+        print(one_line(f"note: {error}; npkd report {folder} makes them"))
+
+
+def _make_pages(folder: Path) -> None:
+    """Make report.png and report.html from the files of a run.
+
+    Raises ImportError without matplotlib, and BadInput if the files or matplotlib's settings will
+    not do.
+    """
     _quiet_matplotlib()
     try:
-        drawings.picture(folder / "report.png", finished.report, finished.samples)
         page.write(folder)
-    except ImportError:
-        print("note: report.png and report.html need matplotlib (pip install 'npkd[app]')")
-    except OSError:
+    except ImportError as error:
+        raise ImportError(
+            "report.png and report.html need matplotlib (pip install 'npkd[app]')"
+        ) from error
+    except (BadInput, OSError):
         raise
     except Exception as error:  # whatever this matplotlib has been set to
-        print(one_line(f"note: the pictures cannot be drawn: {error}"))
+        raise BadInput(f"{folder}: the pictures cannot be drawn: {error}") from error
 
 
 def _quiet_matplotlib() -> None:
@@ -466,27 +482,25 @@ def _quiet_matplotlib() -> None:
 def _add_report(commands: Any) -> None:
     parser = commands.add_parser(
         "report",
-        help="make the page of a finished run again",
-        description="Make report.html, the story of a run on one page, again from the files of a "
-        "finished run: report.json, samples.npz and the weights. Needs matplotlib (the extra app).",
+        help="make the page and the picture of a finished run again",
+        description="Make report.html, the story of a run on one page, and report.png again from "
+        "the files of a finished run: report.json, samples.npz and the weights. Needs matplotlib "
+        "(the extra app).",
     )
     parser.add_argument("folder", metavar="DIR", help="the folder of a run: runs/NAME-SEED")
     parser.set_defaults(run=_report)
 
 
 def _report(args: argparse.Namespace) -> int:
-    """Write the page, and say where it is."""
+    """Make the picture and the page, and say where they are."""
     folder = Path(args.folder)
-    _quiet_matplotlib()
     try:
-        page.write(folder)
+        _make_pages(folder)
     except ImportError as error:
-        raise BadInput(
-            "report.html needs matplotlib; install it with pip install 'npkd[app]'"
-        ) from error
+        raise BadInput(str(error)) from error
     except OSError as error:
         raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
-    print(one_line(f"the page is {folder / 'report.html'}"))
+    print(one_line(f"made {folder / 'report.html'} and report.png"))
     return 0
 
 

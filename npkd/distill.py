@@ -17,7 +17,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -26,15 +26,15 @@ import numpy as np
 import scipy
 
 from npkd import __version__, evaluate, losses, optim, threads
-from npkd.data import Augmented, Dataset, Images, batches
+from npkd.data import Augmentation, Augmented, Dataset, Images, batches
 from npkd.evaluate import Outputs
 from npkd.layers import Network
 from npkd.losses.mixture import Loss as HardLoss
 from npkd.ops.contract import as_float, shown
-from npkd.tasks import TASKS, Figures, Task
+from npkd.tasks import TASKS, Classify, Figures, Task
 
 STEPS = {
-    1: "train the large net on high-resolution images, with their labels",
+    1: Classify.first_step,  # super-resolving, another
     2: "run the large net on low-resolution images",
     3: "compare its outputs with the truth",
     4: "run the small net on the low-resolution images",
@@ -67,8 +67,8 @@ class Config:
     large_epochs       passes over the training images in step 1
     epochs             passes of each small net
     versions           augmented versions of the training images that the small nets go through,
-                       pass after pass, the first one unaltered; the large net's outputs for each
-                       are computed once
+                       pass after pass, the first one unaltered; the large net's logits for each
+                       are computed once, its images again for each batch
     augment            whether images are augmented, as their data set has it by default
     batch_size         images for one update; the last batch of a pass may be smaller
     …_learning_rate    the highest rate of the large net, the distilled small net (learning_rate)
@@ -198,12 +198,17 @@ def preset(name: str, dataset: Dataset, task: str = "classify") -> Config:
     """The settings of a preset for a data set and a task.
 
     The default one trains longer on photographs, and to super-resolve at rates for a loss that sums
-    over all cells of an image.
+    over all cells of an image. Raises ValueError for another preset to super-resolve.
     """
-    if name != "default":
-        return replace(PRESETS[name], task=task)
     if task == "super-resolve":
+        if name != "default":
+            raise ValueError(
+                f"preset is {name}, expected default to super-resolve: the document's rate of 0.01 "
+                "diverges with a loss that sums over the cells of images"
+            )
         return SUPER_RESOLUTION
+    if name != "default":
+        return PRESETS[name]
     return PHOTOGRAPHS if dataset.photographs else PRESETS[name]
 
 
@@ -269,11 +274,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Finished:
-    """The end: all figures, as in report.json; the three nets; test images for the pictures.
-
-    samples: of all test images x_high (as stored, uint8), labels, and the logits of the nets: large
-    and large_low (on x_high and on x_low), small and small_from_labels (on x_low).
-    """
+    """The end: all figures, as in report.json; the nets; what the pictures show, `Task.samples`."""
 
     report: dict[str, Any]
     networks: dict[str, Network]
@@ -391,7 +392,9 @@ class Preparation:
     @property
     def versions(self) -> int:
         """How many versions of the training images the small nets go through."""
-        return min(self.config.versions, self.config.epochs) if self.config.augment else 1
+        if not self.config.augment or self.task.augmentation == Augmentation():
+            return 1
+        return min(self.config.versions, self.config.epochs)
 
     def order(self, use: int, epoch: int) -> Iterator[np.ndarray]:
         """The indices of one epoch's batches, shuffled with this use's seed."""
@@ -535,19 +538,19 @@ class Run:
         clock = time.perf_counter()
         teacher = [self.teacher_outputs(version) for version in range(prepare.versions)]
         outputs = {"large": Outputs(large, images, task.x_large)}
-        outputs["large_low"] = outputs["large"]
         if task.takes_high:
             outputs["large_low"] = Outputs(large, images, task.x_back)
-        target = outputs["large" if config.teacher_input == "high" else "large_low"]
+        low = outputs.get("large_low", outputs["large"])
+        target = outputs["large"] if config.teacher_input == "high" else low
         self.seconds["teacher_outputs"] = time.perf_counter() - clock
         count = len(self.dataset.train_labels)
-        yield Note(
-            f"{count:,} training images in {prepare.versions} version(s), "
-            f"{self.seconds['teacher_outputs']:.1f} s"
-        )
+        kept = f"{self.seconds['teacher_outputs']:.1f} s"
+        if teacher[0].kept is None:
+            kept = "made again for each batch, as they are images"
+        yield Note(f"{count:,} training images in {prepare.versions} version(s), {kept}")
 
         yield Stage(3, STEPS[3])
-        truth = self.against_truth(outputs["large_low"])
+        truth = self.against_truth(low)
         text = evaluate.in_words(truth)
         if task.takes_high:
             high = self.against_truth(outputs["large"])
@@ -576,8 +579,8 @@ class Run:
         networks = self.networks
         models = {name: self.figures(name, _means(measured[name])) for name in networks}
         if task.takes_high:
-            low = _means(measured["large_low"])
-            models["large"] |= {f"{name}_low": low[name] for name in task.figures}
+            of_low = _means(measured["large_low"])
+            models["large"] |= {f"{name}_low": of_low[name] for name in task.figures}
         models["large"] |= {"mse": 0.0, **task.same}
         _require_finite({**models, "the teacher": truth, "the untrained net": {"l2": distance}})
         report = {
@@ -593,6 +596,7 @@ class Run:
             },
             "threads": threads.get_num_threads(),
             "class_names": list(self.dataset.class_names),
+            "image_versions": prepare.versions,
             "models": models,
             "compression": _compression(models["large"], models["small"]),
             "teacher_against_truth": truth,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from npkd.data import low_resolution
-from npkd.files import write_atomically
+from npkd.files import one_line, write_atomically
 from npkd.report import headline, names_of, printable, ratios_of
 
 STYLES: dict[str, dict[str, Any]] = {
@@ -66,11 +66,13 @@ def png(draw: Draw, *, width: float, height: float, dpi: int = 100) -> bytes:
 
 @contextmanager
 def _plain_text() -> Iterator[None]:
-    """Names are drawn as they are: a $ is a $, and a letter that the font lacks is a box."""
-    from matplotlib import rc_context
+    """Matplotlib as it comes, whatever a user has set; a $ is a $, a letter it lacks a box."""
+    from matplotlib import rc_context, rcdefaults
 
-    with rc_context({"text.parse_math": False}), warnings.catch_warnings(action="ignore"):
-        yield
+    with rc_context(), warnings.catch_warnings(action="ignore"):
+        rcdefaults()
+        with rc_context({"text.parse_math": False}):
+            yield
 
 
 def loss(area: Any, report: Report) -> None:
@@ -128,19 +130,18 @@ def compression(area: Any, report: Report) -> None:
 def images(area: Any, report: Report, samples: Samples) -> None:
     """Some test images with what the nets make of them, as the task has it."""
     if report["task"] == "super-resolve":
-        resolved(area, samples, range(len(samples["chosen"])))
+        resolved(area, samples, range(len(samples["firsts"])))
         area.suptitle("test images, from those where the small net does worst to best", fontsize=11)
     else:
-        classes = len(np.unique(samples["labels"]))
-        places = range(len(samples["chosen"]))
-        differ = list(places[classes:][:2])
-        classified(area, report, samples, [*places[: min(classes, 12 - len(differ))], *differ])
+        firsts, places = len(samples["firsts"]), list(range(len(samples["chosen"])))
+        differ = places[firsts:][:2]
+        classified(area, report, samples, [*places[: min(firsts, 12 - len(differ))], *differ])
         area.suptitle("test images, truth, and predictions (✗: wrong)", fontsize=11)
 
 
 def classified(area: Any, report: Report, samples: Samples, places: list[int]) -> None:
     """Test images in both resolutions, with what the nets see in them: places in `chosen`."""
-    names = [printable(name) for name in report["class_names"]]
+    names = [short(name) for name in report["class_names"]]
     axes = area.subplots(2, len(places), squeeze=False)
     for column, place in enumerate(places):
         n = samples["chosen"][place]
@@ -167,30 +168,32 @@ def classified(area: Any, report: Report, samples: Samples, places: list[int]) -
 
 def resolved(area: Any, samples: Samples, places: range) -> None:
     """Test images in low resolution, and what is made of them: places in `chosen`."""
-    rows = ("x_low", "bicubic", "small", "large", "x_high")
+    rows = {"x_low": "shown", "bicubic": "bicubic", "small": "small", "large": "large"}
+    rows |= {"x_high": "truth"}
     axes = area.subplots(len(rows), len(places), squeeze=False)
     for column, place in enumerate(places):
         for row, name in enumerate(rows):
             of_row = samples["x_high"] if name == "x_high" else samples[f"images/{name}"]
             axes[row, column].imshow(of_row[place].transpose(1, 2, 0), interpolation="nearest")
             axes[row, column].set(xticks=[], yticks=[])
-    for row, name in enumerate(rows):
-        axes[row, 0].set_ylabel(name, fontsize=8)
+    for row, title in enumerate(rows.values()):
+        axes[row, 0].set_ylabel(title, fontsize=8)
 
 
 def confusion(area: Any, report: Report, samples: Samples, net: str) -> None:
     """How often a net takes each class for each, on test images in low resolution."""
-    names = [printable(name) for name in report["class_names"]]
+    names = [short(name) for name in report["class_names"]]
     logits = samples[f"logits/{'large_low' if net == 'large' else net}"]
     counts = confusion_matrix(samples["labels"], logits)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes = area.subplots()
     axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
-    if len(names) <= 10:
+    if len(names) <= 20:
         for truth, predicted in zip(*np.nonzero(counts), strict=True):
             shade = "w" if shares[truth, predicted] > 0.5 else "k"
             text = f"{counts[truth, predicted]}"
-            axes.text(predicted, truth, text, color=shade, ha="center", va="center", fontsize=8)
+            size = 8 if len(names) <= 10 else 5
+            axes.text(predicted, truth, text, color=shade, ha="center", va="center", fontsize=size)
         axes.set_xticks(range(len(names)), names, rotation=90)
         axes.set_yticks(range(len(names)), names)
     axes.set(title=names_of(report["task"])[net], xlabel="predicted", ylabel="true")
@@ -247,7 +250,8 @@ def _against(
         model = report["models"][name]
         marker = {"marker": STYLES[name]["marker"], "color": STYLES[name]["color"]}
         value = scale * model.get(f"{figure}_low", model[figure])
-        axes.plot(cost(model), value, label=label, linestyle="", markersize=9, **marker)
+        style = {"linestyle": "", "markersize": 10, "markeredgewidth": 2, "fillstyle": "none"}
+        axes.plot(cost(model), value, label=f"{label}: {value:.2f}", **style, **marker)
     ends = [cost(report["models"][name]) for name in ("large", "small")]
     axes.set(xlabel=title, ylabel=unit, xscale="log")
     axes.set_xticks(ends, [form.format(end) for end in ends])
@@ -270,6 +274,12 @@ def filters(area: Any, weights: Mapping[str, np.ndarray]) -> None:
             shown = (filter_ - low) / max(high - low, np.finfo(w.dtype).tiny)
             one.imshow(shown.transpose(1, 2, 0), interpolation="nearest")
         part.suptitle(title, fontsize=10)
+
+
+def short(name: str, most: int = 12) -> str:
+    """A name in one line, of so many letters at most."""
+    name = one_line(printable(name))
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _columns(weight: np.ndarray) -> int:

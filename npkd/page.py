@@ -37,19 +37,20 @@ code { font-size: .85rem; overflow-wrap: anywhere; } li { margin: .35rem 0; }
 
 
 def write(folder: Path) -> None:
-    """Make report.html in a run's folder from the files that are there.
+    """Make report.png and report.html in a run's folder from the files that are there.
 
     Raises BadInput if they are missing or not a run's, ImportError without matplotlib, and OSError
     if the page cannot be written.
     """
     report, samples, weights = _read(folder)
     try:
-        text = page(report, samples, weights)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        drawings.picture(folder / "report.png", report, samples)
+        text = page(report, samples, weights).encode()
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise BadInput(
             f"{folder}: report.json and samples.npz are not of one run of this version: {error!r}"
         ) from error
-    write_atomically(folder / "report.html", lambda file: file.write(text.encode()))
+    write_atomically(folder / "report.html", lambda file: file.write(text))
 
 
 def _read(
@@ -85,7 +86,8 @@ def page(
         _verdict(report),
         _figure(
             "How they learned: loss on the training images, and what counts on the test images, "
-            "after each pass.",
+            "after each pass. The distilled net’s loss is its distance to the large net, the "
+            "others’ that to the truth: these are not to be compared.",
             lambda area: drawings.loss(area, report),
             lambda area: drawings.quality(area, report),
         ),
@@ -94,7 +96,7 @@ def page(
         _figure(
             "How many times less the small net takes than the large one.",
             lambda area: drawings.compression(area, report),
-            size=(8, 2.8),
+            size=(6, 2.6),
         ),
         _figure(
             "What is paid for it: quality against size, and against the time for one image.",
@@ -106,7 +108,8 @@ def page(
         "<h2>What the first layers look for</h2>",
         _figure(
             "The filters of the first convolutions, as small colour images, each stretched to its "
-            "own full contrast. They are applied everywhere in an image.",
+            "own full contrast. They are applied everywhere in an image; a colour means how red, "
+            "green and blue count, and nothing where images are grey.",
             lambda area: drawings.filters(
                 area,
                 {
@@ -151,13 +154,16 @@ def _introduction(report: Mapping[str, Any]) -> str:
         "averaging 2×2 pixels to one. Cross-entropy is the loss to the labels: 0 if a net is sure "
         "and right, and the larger the surer it is of something wrong."
     )
+    share = report["config"]["label_weight"]
+    mixed = f", mixed with a share of {share:g} of the loss to {_truth(report)}" if share else ""
     return (
         "<p>Knowledge distillation trains a small network to give the outputs of a large one, so "
-        "that something cheap does the work of something expensive. "
-        f"{what} Here the loss is ½‖y<sub>large</sub> − y<sub>small</sub>‖², the squared distance "
-        "of the two nets’ outputs. Beside the distilled net stands one of the same size that "
-        f"learned from {_truth(report)} alone, from the same first weights, on the same images in "
-        "the same order: what distillation is worth is the difference between these two.</p>"
+        f"that something cheap does the work of something expensive. {what} Here the loss is "
+        "½‖y<sub>large</sub> − y<sub>small</sub>‖², the squared distance of the two nets’ outputs"
+        f"{mixed}. Beside the distilled net stands one of the same size that learned from "
+        f"{_truth(report)} alone, from the same first weights, on the same images in the same "
+        "order, each at the rate of its own in the settings below. The difference between these "
+        "two is what distillation was worth in this run.</p>"
     )
 
 
@@ -169,23 +175,25 @@ def _steps(report: Mapping[str, Any]) -> str:
     }
     on_high = f" (on high resolution {evaluate.in_words(high)})" if high else ""
     last = report["history"]["small"][-1]
-    versions = min(config["versions"], config["epochs"]) if config["augment"] else 1
+    versions = report["image_versions"]
     in_versions = f", in {versions} versions, unaltered and augmented" if versions > 1 else ""
+    shown = "in low resolution, as the small net would see them"
+    if config["teacher_input"] == "high":
+        shown = "in full resolution"
     share = config["label_weight"]
     mixed = f", mixed with a share of {share:g} of the loss to {_truth(report)}" if share else ""
     passes, small_passes = _passes(config["large_epochs"]), _passes(config["epochs"])
     texts = [
         f"The large net was trained on {data['train']:,} images, {passes}, in "
         f"{report['models']['large']['train_seconds']:.0f} s.",
-        "It was then frozen, and shown the training images as the small net would see them"
-        f"{in_versions}.",
+        f"It was then frozen, and shown the training images {shown}{in_versions}.",
         f"Against {_truth(report)}, on {data['test']:,} test images that it had never seen, it "
         f"reached {evaluate.in_words(truth)}{on_high}.",
         "The small net, not trained yet, was at a distance of "
         f"{report['untrained']['l2']:,.1f} from it (½‖y_large − y_small‖², mean over test images).",
         f"The small net was trained towards the large net’s outputs{mixed}, "
-        f"{small_passes}; the loss on the training images went down to "
-        f"{last['loss']:.3f}.",
+        f"{small_passes}; the loss on the training images was "
+        f"{last['loss']:.3f} in the last one.",
         f"On the test images it reached {evaluate.in_words(report['models']['small'])}.",
     ]
     return "<ol>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ol>"
@@ -211,16 +219,22 @@ def _verdict(report: Mapping[str, Any]) -> str:
     """Whether distillation helped in this run, in a sentence."""
     small, alone = report["models"]["small"], report["models"]["small_from_labels"]
     if _resolves(report):
-        gain, unit = small["psnr"] - alone["psnr"], "dB"
-        reached = f"<p>Upsampling without learning: {escape(upsampling(dict(report)))}.</p>"
+        gain, unit = round(small["psnr"] - alone["psnr"], 2), "dB"
+        reached = (
+            f"<p>Upsampling without learning: {escape(upsampling(dict(report)))}. The distilled "
+            "net’s training took the large net’s work too, which makes its images anew for each "
+            "batch.</p>"
+        )
     else:
-        gain, unit, reached = 100 * (small["accuracy"] - alone["accuracy"]), "points", ""
+        gain, unit, reached = round(100 * (small["accuracy"] - alone["accuracy"]), 2), "points", ""
     sign = "ahead of" if gain > 0 else "behind" if gain < 0 else "level with"
     by = f"{abs(gain):.2f} {unit} " if gain else ""
     return (
+        "<p>Multiply-adds are the multiplications, each with an addition, that one image takes; "
+        "latency is the time from images to outputs, for one image or for 64 at once.</p>"
         f"{reached}<p>In this run the distilled net is {by}{sign} the one that learned from "
-        f"{_truth(report)} alone. One run with one seed proves little: small differences change "
-        "their sign with the seed.</p>"
+        f"{_truth(report)} alone. One run with one seed proves little: with another seed the "
+        "difference is another.</p>"
     )
 
 
@@ -238,10 +252,11 @@ def _compressed(report: Mapping[str, Any]) -> str:
 
 def _of_classes(report: Mapping[str, Any], samples: drawings.Samples) -> list[str]:
     """What is mistaken for what, and where the nets disagree."""
-    classes = len(np.unique(samples["labels"]))
-    places = list(range(len(samples["chosen"])))
-    shown, differ = places[:classes][:12], places[classes:]
-    agreement = report["models"]["small"]["agreement"]
+    firsts, places = len(samples["firsts"]), list(range(len(samples["chosen"])))
+    shown, differ = places[:firsts], places[firsts:]
+    seen = {name: samples[f"logits/{name}"].argmax(axis=1) for name in ("large_low", "small")}
+    otherwise = np.mean(seen["large_low"] != seen["small"])
+    whose = "each class" if firsts == len(np.unique(samples["labels"])) else f"{firsts} classes"
     pieces = [
         "<h2>What is mistaken for what</h2>",
         _figure(
@@ -255,15 +270,15 @@ def _of_classes(report: Mapping[str, Any], samples: drawings.Samples) -> list[st
         ),
         "<h2>What the nets see</h2>",
         _figure(
-            "A test image of each class in both resolutions, with its class and what the nets take "
+            f"A test image of {whose} in both resolutions, with its class and what the nets take "
             "it for (✗: wrong).",
             lambda area: drawings.classified(area, report, samples, shown),
             size=GALLERY,
             wide=True,
         ),
         "<h2>Where large and small disagree</h2>",
-        f"<p>On {1 - agreement:.1%} of the test images the distilled net says another class than "
-        "the large one.</p>",
+        f"<p>On {otherwise:.1%} of the test images, in low resolution, the distilled net says "
+        "another class than the large one.</p>",
     ]
     if differ:
         pieces.append(
@@ -279,16 +294,30 @@ def _of_classes(report: Mapping[str, Any], samples: drawings.Samples) -> list[st
 
 def _of_images(report: Mapping[str, Any], samples: drawings.Samples) -> list[str]:
     """What the nets make of images, and where they differ."""
+    firsts = len(samples["firsts"])
+    differ = range(firsts, len(samples["chosen"]))
     return [
         "<h2>What the nets make of images</h2>",
         _figure(
             "Test images from those where the small net does worst (left) to best: what it is "
             "shown, bicubic upsampling, both nets, and the truth.",
-            lambda area: drawings.resolved(area, samples, range(len(samples["chosen"]))),
+            lambda area: drawings.resolved(area, samples, range(firsts)),
             size=(12, 5.4),
             wide=True,
         ),
         "<h2>Where large and small differ</h2>",
+        *(
+            [
+                _figure(
+                    "The test images on which the two nets differ most in PSNR.",
+                    lambda area: drawings.resolved(area, samples, differ),
+                    size=(12, 5.4),
+                    wide=True,
+                )
+            ]
+            if differ
+            else []
+        ),
         _figure(
             "First: each point is a test image; below the dotted line the large net does better. "
             "Second: how much distillation gains or loses on each image. PSNR is of the luma (Y), "
@@ -310,10 +339,10 @@ def _figure(
     A wide one scrolls on a phone.
     """
     pictures = "".join(
-        f'<img alt="{escape(caption)}" src="data:image/png;base64,'
+        f'<img alt="{escape(caption)} ({number} of {len(draws)})" src="data:image/png;base64,'
         + base64.b64encode(drawings.png(draw, width=size[0], height=size[1], dpi=130)).decode()
         + '">'
-        for draw in draws
+        for number, draw in enumerate(draws, 1)
     )
     kind = ' class="wide"' if wide else ""
     row = pictures if len(draws) == 1 else f'<div class="row">{pictures}</div>'

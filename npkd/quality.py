@@ -3,6 +3,7 @@
 Images are (N, 3, H, W) with values from 0 to 1, channels red, green, blue. What the figures are of
 is declared here once: the luma of the images, without a border of CROP cells, as is the custom of
 the super-resolution literature (a border as wide as the factor, since methods pad it differently).
+Values are held within 0 and 1, those of upsampled images too, and not rounded to 8 bits.
 """
 
 import numpy as np

@@ -24,7 +24,7 @@ def write_json(path: str | Path, report: dict[str, Any]) -> None:
 
 
 def names_of(task: str) -> dict[str, str]:
-    """What the three nets are called."""
+    """What the three nets are called; "small_from_labels" is the key of the second small one."""
     if task == "super-resolve":
         return NAMES | {"small_from_labels": "small, from true images"}
     return NAMES
@@ -56,7 +56,7 @@ def rows(report: dict[str, Any]) -> list[list[str]]:
         ("multiply-adds for one image", lambda m: f"{m['macs']:,}"),
         ("bytes", lambda m: f"{m['bytes']:,}"),
         *_quality(report),
-        ("mean squared error to its outputs", lambda m: f"{m['mse']:.4f}"),
+        ("squared error to the large net's outputs", lambda m: f"{m['mse']:.4f}"),
         ("latency of 1 image, ms", lambda m: f"{m['latency_ms']['1']:.2f}"),
         ("latency of 64 images, ms", lambda m: f"{m['latency_ms']['64']:.2f}"),
         ("training, s", lambda m: f"{m['train_seconds']:.1f}"),

@@ -101,9 +101,10 @@ class Task:
         outputs: Mapping[str, Outputs],
         measured: Mapping[str, Figures],
     ) -> dict[str, np.ndarray]:
-        """What the pictures are drawn from: of some test images, chosen, and figures of all.
+        """What the pictures are drawn from: some test images, and figures of all.
 
-        chosen: their indices (M,). x_high: as stored (M, 3, 32, 32). labels: of all (N,).
+        chosen: the indices (M,) of those images, first some of all kinds, then such on which large
+        and small net differ. firsts: of the former alone. x_high: as stored (M, 3, 32, 32).
         """
         raise NotImplementedError
 
@@ -173,18 +174,21 @@ class Classify(Task):
         outputs: Mapping[str, Outputs],
         measured: Mapping[str, Figures],
     ) -> dict[str, np.ndarray]:
-        """The first image of each class, and some on which large and small net disagree.
+        """An image of each class, or of some of many; some whose class both nets see otherwise.
 
-        By net, logits/NET: the logits of all test images (N, C).
+        Both nets are shown low resolution. labels, logits/NET: of all test images (N,), (N, C).
         """
         logits = {name: y[:] for name, y in outputs.items()}
-        firsts = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)]
-        differ = np.flatnonzero(measured["small"]["agreement"] == 0)
+        classes = np.unique(labels)
+        shown = classes[_spread(len(classes), MOST_SAMPLES)]
+        firsts = np.array([np.flatnonzero(labels == label)[0] for label in shown])
+        seen = {name: evaluate.predictions(logits[name]) for name in ("large_low", "small")}
+        differ = np.flatnonzero(seen["large_low"] != seen["small"])
         differ = differ[~np.isin(differ, firsts)]
-        some = _spread(len(differ), MOST_SAMPLES)
-        chosen = np.array([*firsts, *differ[some]])
+        chosen = np.concatenate([firsts, differ[_spread(len(differ), MOST_SAMPLES)]])
         return {
             "chosen": chosen,
+            "firsts": firsts,
             "x_high": images[chosen],
             "labels": labels,
             **{f"logits/{name}": y for name, y in logits.items()},
@@ -256,20 +260,24 @@ class SuperResolve(Task):
         outputs: Mapping[str, Outputs],
         measured: Mapping[str, Figures],
     ) -> dict[str, np.ndarray]:
-        """Images where the small net does worst, as it does mostly, and best, by PSNR.
+        """Images from the small net's worst to its best, and those where the nets differ most.
 
         images/NAME: what the nets make of the chosen images, and bicubic upsampling, (M, 3, 32, 32)
         as stored images are; images/x_low (M, 3, 16, 16). psnr/NET: of all test images (N,).
         """
         order = np.argsort(measured["small"]["psnr"], kind="stable")
-        chosen = order[_spread(len(order), MOST_SAMPLES)]
+        firsts = order[_spread(len(order), MOST_SAMPLES)]
+        by_how_much = np.abs(measured["large"]["psnr"] - measured["small"]["psnr"])
+        by_how_much[firsts] = 0
+        differ = np.argsort(-by_how_much, kind="stable")[: len(order) - len(firsts)][:MOST_SAMPLES]
+        chosen = np.concatenate([firsts, differ])
         x_low = self.x_low(images[chosen])
         made = {name: y[chosen] for name, y in outputs.items()}
         made |= {"x_low": x_low, "bicubic": quality.bicubic(x_low)}
         return {
             "chosen": chosen,
+            "firsts": firsts,
             "x_high": images[chosen],
-            "labels": labels,
             **{
                 f"images/{name}": (255 * self.pictures(y)).round().astype(np.uint8)
                 for name, y in made.items()

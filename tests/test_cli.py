@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiny
 
-from npkd import checkpoint, cli, distill, drawings, ops, proofs
+from npkd import checkpoint, cli, distill, ops, page, proofs
 
 QUICK = ["--large-epochs", "1", "--epochs", "1", "--batch-size", "8", "--seed", "3"]
 
@@ -102,6 +102,8 @@ def test_the_default_folder_is_named_after_data_and_seed(capsys, corners, tmp_pa
         (["--learning-rate", "nan"], ["--learning-rate is nan"]),
         (["--learning-rate", "fast"], ["--learning-rate", "fast"]),
         (["--epochs", "0"], ["--epochs is 0"]),
+        (["--task", "super-resolve", "--teacher-views", "both"], ["--teacher-views means nothing"]),
+        (["--task", "super-resolve", "--preset", "document"], ["--preset is document"]),
         (["--label-weight", "2"], ["--label-weight is 2.0"]),
         (["--threads", "0"], ["number of threads is 0", "an integer from 1"]),
         (["--preset", "best"], ["best", "document"]),
@@ -209,16 +211,14 @@ def test_more_than_memory_holds_is_one_line(capsys, corners, tmp_path, monkeypat
     assert_one_line(result, "not enough memory: Unable to allocate 9 TiB")
 
 
-def test_a_picture_that_cannot_be_drawn_does_not_lose_the_run(
-    capsys, corners, tmp_path, monkeypatch
-):
+def test_a_page_that_cannot_be_drawn_does_not_lose_the_run(capsys, corners, tmp_path, monkeypatch):
     def broken(*_):
         raise RuntimeError("no such\nbackend")
 
-    monkeypatch.setattr(drawings, "picture", broken)
+    monkeypatch.setattr(page, "write", broken)
     status, out, err = run(capsys, "--data", corners, *QUICK, "--out", tmp_path / "run")
     assert (status, err) == (0, "")
-    assert "note: the pictures cannot be drawn: no such backend" in out
+    assert "the pictures cannot be drawn: no such backend" in out
 
 
 def test_interrupting_ends_with_status_130(capsys, corners, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ pytest.importorskip("matplotlib")
 
 SETTINGS = {
     "classify": {},
+    "teacher sees high resolution": {"teacher_input": "high", "label_weight": 0.2},
     "super-resolve": {
         "task": "super-resolve",
         "clip_norm": 50.0,

@@ -48,9 +48,21 @@ def test_names_that_a_typesetter_would_choke_on_are_drawn(finished, tmp_path):
     assert (tmp_path / "report.png").exists()
 
 
+def test_long_and_many_names_are_drawn_short(finished, tmp_path):
+    pytest.importorskip("matplotlib")
+    assert drawings.short("a" * 50) == "a" * 11 + "…"
+    assert drawings.short("a\nb") == "a b"
+    odd = finished.report | {"class_names": ["a" * 200, "b\nc", "d", "e"]}
+
+    def draw(area):
+        drawings.confusion(area, odd, finished.samples, "small")
+
+    assert drawings.png(draw, width=4, height=4).startswith(b"\x89PNG")
+
+
 def test_the_images_chosen_show_every_class_and_disagreements(finished):
     samples = finished.samples
     chosen, labels = samples["chosen"], samples["labels"]
-    assert set(labels[chosen]) == set(labels)
-    for n in chosen[len(set(labels)) :]:
+    assert set(labels[samples["firsts"]]) == set(labels)
+    for n in chosen[len(samples["firsts"]) :]:
         assert samples["logits/large_low"][n].argmax() != samples["logits/small"][n].argmax()

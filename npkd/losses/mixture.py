@@ -20,14 +20,14 @@ def mix(
     soft: Loss = l2,
     hard: Loss = cross_entropy,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Part labels, part teacher: (1 − α) · cross-entropy + α · soft loss.
+    """Part truth, part teacher: (1 − α) · hard loss + α · soft loss.
 
     Shapes
         student, teacher (B, C), labels (B,) integers  →  value (), gradient (B, C)
 
     Definition
-        value = (1 − α) hard(student, labels) + α soft(student, teacher), hard the cross-entropy
-        unless another loss is given, with the truth that it takes in the place of labels
+        value = (1 − α) hard(student, labels) + α soft(student, teacher), with the cross-entropy
+        and L2, unless other losses are given; `labels` is what `hard` takes for the truth
 
     Gradient by the student
         the same sum of their gradients
