@@ -4,6 +4,7 @@ A task says which nets there are, how they see stored images, what the truth is,
 "Truth" is what somebody knew before any net did: an image's label, or the image itself.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -26,7 +27,7 @@ def brought_back(x_low: np.ndarray) -> np.ndarray:
     return ops.upsample(x_low, 2)[0]
 
 
-class Task:
+class Task(ABC):
     """What both tasks have in common: the views of stored images, uint8 (B, 3, 32, 32).
 
     figures     the names of what counts, the first one first; higher is better
@@ -58,9 +59,9 @@ class Task:
         """Images in half the resolution, (B, 3, 16, 16), as the small nets see them."""
         return low_resolution(self.normalise(images))
 
+    @abstractmethod
     def networks(self, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
         """A large and a small net, with their first weights."""
-        raise NotImplementedError
 
     def x_large(self, images: np.ndarray) -> np.ndarray:
         """What the large net is shown when it is tested as it was trained."""
@@ -78,22 +79,23 @@ class Task:
         """What the large net is shown when it teaches."""
         return self.x_back(images)
 
+    @abstractmethod
     def truth(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """What the nets' outputs should be."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, y: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The loss to the truth, and its gradient by y."""
-        raise NotImplementedError
 
+    @abstractmethod
     def measure(self, y: np.ndarray, truth: np.ndarray) -> Figures:
         """How good outputs are, image by image: `figures`."""
-        raise NotImplementedError
 
     def more(self, images: Images) -> dict[str, Any]:
         """What else belongs into the report."""
         return {}
 
+    @abstractmethod
     def samples(
         self,
         images: Images,
@@ -106,7 +108,6 @@ class Task:
         chosen: the indices (M,) of those images, first some of all kinds, then such on which large
         and small net differ. firsts: of the former alone. x_high: as stored (M, 3, 32, 32).
         """
-        raise NotImplementedError
 
     def compare(self, y: np.ndarray, teacher: np.ndarray) -> Figures:
         """How near outputs are to the teacher's, image by image: the mean squared error, …"""
