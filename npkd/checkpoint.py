@@ -153,8 +153,8 @@ def save(folder: Path, number: int, about: Mapping[str, Any], arrays: Mapping[st
     """Write the checkpoint of this number, and let go of all but it and the one before.
 
     number: grows from one checkpoint to the next; so one with a higher number is one that could not
-    be gone on from. about: anything that JSON can hold. arrays: by
-    name. Raises OSError if it cannot be written; then the older ones are as they were.
+    be gone on from. about: anything that JSON can hold. arrays: by name. Raises OSError if it
+    cannot be written; then the older ones are as they were.
     """
     content = io.BytesIO()
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)

@@ -461,7 +461,7 @@ def _make_pages(folder: Path) -> None:
     Raises ImportError without matplotlib, and BadInput if the files or matplotlib's settings will
     not do.
     """
-    _quiet_matplotlib()
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # not of caches and settings files
     try:
         page.write(folder)
     except ImportError as error:
@@ -472,11 +472,6 @@ def _make_pages(folder: Path) -> None:
         raise
     except Exception as error:  # whatever this matplotlib has been set to
         raise BadInput(f"{folder}: the pictures cannot be drawn: {error}") from error
-
-
-def _quiet_matplotlib() -> None:
-    """It would tell of caches that it cannot write, and of settings files that it cannot read."""
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def _add_report(commands: Any) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from npkd.data import low_resolution
+from npkd.evaluate import predictions
 from npkd.files import one_line, write_atomically
 from npkd.report import headline, names_of, printable, ratios_of
 
@@ -148,7 +149,7 @@ def classified(area: Any, report: Report, samples: Samples, places: list[int]) -
         truth = int(samples["labels"][n])
 
         def guess(net: str, name: str, n: int = n, truth: int = truth) -> str:
-            predicted = int(samples[f"logits/{name}"][n].argmax())
+            predicted = int(predictions(samples[f"logits/{name}"][n : n + 1])[0])
             return f"{net}: {names[predicted]}{'' if predicted == truth else ' ✗'}"
 
         image = samples["x_high"][place : place + 1]
@@ -203,7 +204,7 @@ def confusion_matrix(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """counts[k, l] of images of class k that are taken for l: (N,), (N, C) → (C, C)."""
     classes = logits.shape[1]
     counts = np.zeros((classes, classes), int)
-    np.add.at(counts, (labels, logits.argmax(axis=1)), 1)
+    np.add.at(counts, (labels, predictions(logits)), 1)
     return counts
 
 

@@ -141,6 +141,12 @@ def _truth(report: Mapping[str, Any]) -> str:
     return TASKS[report["task"]].truth_name
 
 
+def _mixed(report: Mapping[str, Any]) -> str:
+    """What the distilled net's loss was mixed with, if with anything."""
+    share = report["config"]["label_weight"]
+    return f", mixed with a share of {share:g} of the loss to {_truth(report)}" if share else ""
+
+
 def _introduction(report: Mapping[str, Any]) -> str:
     """What distillation is, and what the nets had to do."""
     what = (
@@ -154,13 +160,11 @@ def _introduction(report: Mapping[str, Any]) -> str:
         "averaging 2×2 pixels to one. Cross-entropy is the loss to the labels: 0 if a net is sure "
         "and right, and the larger the surer it is of something wrong."
     )
-    share = report["config"]["label_weight"]
-    mixed = f", mixed with a share of {share:g} of the loss to {_truth(report)}" if share else ""
     return (
         "<p>Knowledge distillation trains a small network to give the outputs of a large one, so "
         f"that something cheap does the work of something expensive. {what} Here the loss is "
         "½‖y<sub>large</sub> − y<sub>small</sub>‖², the squared distance of the two nets’ outputs"
-        f"{mixed}. Beside the distilled net stands one of the same size that learned from "
+        f"{_mixed(report)}. Beside the distilled net stands one of the same size that learned from "
         f"{_truth(report)} alone, from the same first weights, on the same images in the same "
         "order, each at the rate of its own in the settings below. The difference between these "
         "two is what distillation was worth in this run.</p>"
@@ -180,8 +184,6 @@ def _steps(report: Mapping[str, Any]) -> str:
     shown = "in low resolution, as the small net would see them"
     if config["teacher_input"] == "high":
         shown = "in full resolution"
-    share = config["label_weight"]
-    mixed = f", mixed with a share of {share:g} of the loss to {_truth(report)}" if share else ""
     passes, small_passes = _passes(config["large_epochs"]), _passes(config["epochs"])
     texts = [
         f"The large net was trained on {data['train']:,} images, {passes}, in "
@@ -191,7 +193,7 @@ def _steps(report: Mapping[str, Any]) -> str:
         f"reached {evaluate.in_words(truth)}{on_high}.",
         "The small net, not trained yet, was at a distance of "
         f"{report['untrained']['l2']:,.1f} from it (½‖y_large − y_small‖², mean over test images).",
-        f"The small net was trained towards the large net’s outputs{mixed}, "
+        f"The small net was trained towards the large net’s outputs{_mixed(report)}, "
         f"{small_passes}; the loss on the training images was "
         f"{last['loss']:.3f} in the last one.",
         f"On the test images it reached {evaluate.in_words(report['models']['small'])}.",
@@ -254,8 +256,10 @@ def _of_classes(report: Mapping[str, Any], samples: drawings.Samples) -> list[st
     """What is mistaken for what, and where the nets disagree."""
     firsts, places = len(samples["firsts"]), list(range(len(samples["chosen"])))
     shown, differ = places[:firsts], places[firsts:]
-    seen = {name: samples[f"logits/{name}"].argmax(axis=1) for name in ("large_low", "small")}
-    otherwise = np.mean(seen["large_low"] != seen["small"])
+    large, small = (
+        evaluate.predictions(samples[f"logits/{name}"]) for name in ("large_low", "small")
+    )
+    otherwise = np.mean(large != small)
     whose = "each class" if firsts == len(np.unique(samples["labels"])) else f"{firsts} classes"
     pieces = [
         "<h2>What is mistaken for what</h2>",
