@@ -1,15 +1,48 @@
-"""Losses: each returns its value and its gradient by the student's outputs.
+"""Losses: each returns its value and its gradient by the student's outputs or features.
 
     loss, dy = losses.l2(student, teacher)
+    loss, (dx, dw, db) = losses.hint(student, teacher, weight, bias)
 
-`reduction` says how the losses of single samples become one number: "batchmean", the default,
-divides their sum by the batch size and by nothing else, so that a learning rate does not depend on
-the batch; "sum" does not divide; "none" keeps the losses apart, and the gradient is that of their
-sum. Teacher and labels are data: there is no gradient by them.
+Where more than one array can be trained, gradients are a tuple, in the order of the arguments.
+Teacher and labels are data: there is no gradient by them.
+
+`reduction` says how the losses of single samples become one number: "batchmean" divides their sum
+by the batch size and by nothing else, so that a learning rate does not depend on the batch; "sum"
+does not divide; "elementmean" divides by the number of entries; "none" keeps the losses apart, and
+the gradient is that of their sum. What else differs between implementations is an argument too, see
+`npkd.losses.arguments`; `conventions()` says who has it how, and by which factor.
 """
 
-from npkd.losses.distance import l2
+from npkd.losses.correlation import dist
+from npkd.losses.decoupled import dkd
+from npkd.losses.features import attention, fsp, hint, nst, vid
 from npkd.losses.labels import cross_entropy
 from npkd.losses.mixture import mix
+from npkd.losses.regression import huber, l1, l2
+from npkd.losses.relations import cc, pkt, rkd_angle, rkd_distance, similarity
+from npkd.losses.soft_targets import kl, limit, soft_cross_entropy
+from npkd.losses.standardization import standardize
 
-__all__ = ["cross_entropy", "l2", "mix"]
+__all__ = [
+    "attention",
+    "cc",
+    "cross_entropy",
+    "dist",
+    "dkd",
+    "fsp",
+    "hint",
+    "huber",
+    "kl",
+    "l1",
+    "l2",
+    "limit",
+    "mix",
+    "nst",
+    "pkt",
+    "rkd_angle",
+    "rkd_distance",
+    "similarity",
+    "soft_cross_entropy",
+    "standardize",
+    "vid",
+]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from npkd.losses.reduction import divisor_of
+from npkd.losses.arguments import divisor_of, require_labels
 from npkd.ops import log_softmax
 from npkd.ops.contract import require_axes
 
@@ -33,17 +33,7 @@ def cross_entropy(
     """
     log_p, backward = log_softmax(logits)
     require_axes("cross_entropy", "logits", logits, "B C")
-    labels = np.asarray(labels)
-    if labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
-        raise ValueError(
-            f"cross_entropy: labels are {labels.dtype} {labels.shape}, expected integers "
-            f"({len(logits)},) as logits are {logits.shape}"
-        )
-    if labels.size and not 0 <= labels.min() <= labels.max() < logits.shape[1]:
-        raise ValueError(
-            f"cross_entropy: labels go from {labels.min()} to {labels.max()}, expected "
-            f"0 to {logits.shape[1] - 1}"
-        )
+    labels = require_labels("cross_entropy", logits, labels)
     divisor = divisor_of("cross_entropy", reduction, batchmean=len(logits), sum=1, none=1)
     of_label = np.zeros_like(logits)
     of_label[np.arange(len(labels)), labels] = 1

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from npkd.losses.distance import l2
 from npkd.losses.labels import cross_entropy
+from npkd.losses.regression import l2
 from npkd.ops.contract import as_float, shown
 
 Loss = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]

@@ -1,0 +1,379 @@
+"""Losses on feature maps: what the layers inside of both nets say of the same images."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from npkd import ops
+from npkd.losses.arguments import (
+    choice,
+    divisor_of,
+    not_negative,
+    positive,
+    require_maps,
+    require_one_batch,
+)
+from npkd.losses.geometry import flat, unit
+from npkd.losses.regression import l2
+from npkd.ops.contract import require_arrays
+
+Gradients = np.ndarray | tuple[np.ndarray, ...]
+
+
+def hint(
+    student: np.ndarray,
+    teacher: np.ndarray,
+    weight: np.ndarray | None = None,
+    bias: np.ndarray | None = None,
+    *,
+    half: bool = False,
+    reduction: str = "elementmean",
+) -> tuple[np.ndarray, Gradients]:
+    """FitNets' hint: L2 between the teacher's features and a regression on the student's.
+
+    Shapes
+        student (B, C, H, W), teacher (B, O, H, W), or rows (B, C) and (B, O);
+        weight (O, C), bias (O,), both or the bias or neither (then O = C)
+        →  value (), gradients by student, weight and bias, those that are given
+
+    Definition (r = weight · student + bias at every position, a 1×1 convolution)
+        Σ (r − teacher)² over all entries, divided by their number for "elementmean", by B for
+        "batchmean", by nothing for "sum"; half=True halves it
+
+    Gradients
+        dr = 2 (r − teacher), divided as the value is (half=True: without the 2), then
+        dstudent = weightᵀ dr,   dweight = Σ dr studentᵀ,   dbias = Σ dr over batch and positions
+
+    Conventions: without a weight the student's features are taken as they are, and the gradient is
+    one array. The regressor is linear; some put batch normalisation and a ReLU behind it.
+
+    Elsewhere: the paper's equation has the ½ and no mean (half=True, reduction="sum"); frameworks
+    take the mean over all entries.
+
+    Raises ValueError for shapes that do not go together and what `l2` raises.
+
+    Source: Romero et al. 2015, "FitNets: Hints for Thin Deep Nets", equation 3.
+    """
+    choice("hint", "reduction", reduction, "elementmean", "batchmean", "sum")
+    r, backward = _regressed("hint", student, weight, bias)
+    if r.shape != teacher.shape:
+        raise ValueError(
+            f"hint: the student's features give {r.shape} and the teacher's are {teacher.shape}, "
+            "expected the same; a weight (O, C) brings C channels to O"
+        )
+    value, dr = l2(r, teacher, half=half, reduction=reduction)
+    return value, backward(dr)
+
+
+def attention(
+    student: np.ndarray,
+    teacher: np.ndarray,
+    *,
+    power: float = 2.0,
+    reduction: str = "elementmean",
+    variant: str = "squared",
+    epsilon: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Attention transfer: where in the image features are large.
+
+    Shapes
+        student (B, C, H, W), teacher (B, D, H, W)  →  value (), or (B,) for "none"; gradient as
+        the student
+
+    Definition (Q[b] the map Σ_c |student[b,c]|^power / C, flattened to H·W, divided by its length
+    plus ε; R likewise of the teacher)
+        "squared"   loss_b = ‖Q[b] − R[b]‖²      Σ_b loss_b, divided by B·H·W for "elementmean", the
+                                                 default, by B for "batchmean", by nothing for "sum"
+        "norm"      loss_b = ‖Q[b] − R[b]‖, the paper's; "batchmean" and "sum"
+
+    Gradient by the student (a the map before it is divided, n = ‖a‖; ε = 0)
+        dQ = 2 (Q − R), or (Q − R)/‖Q − R‖ for "norm", divided as the value is
+        da = (dQ − Q Σ(dQ Q)) / n
+        dstudent[b,c,i] = da[b,i] · power |student|^(power − 1) sign(student) / C
+
+    Conventions: where nothing is active, a = 0, the map counts as 0 and passes no gradient; nor
+    does "norm" where Q = R. The mean over C may be a sum: the length divides it out.
+
+    Elsewhere: the authors' code is "squared" with the elementmean, not the paper's norm: 136 times
+    apart on random 8×8 maps. torch.nn.functional.normalize has the larger of n and 1e-12 for n + ε.
+
+    Raises ValueError for shapes that do not go together, a power below 1, an unknown reduction or
+    variant, and an empty batch under a mean.
+
+    Source: Zagoruyko and Komodakis 2017, "Paying More Attention to Attention", equation 2.
+    """
+    require_maps("attention", False, student=student, teacher=teacher)
+    choice("attention", "variant", variant, "squared", "norm")
+    power = positive("attention", "power", power)
+    if power < 1:
+        raise ValueError(f"attention: power is {power}, expected 1 or more")
+    epsilon = not_negative("attention", "epsilon", epsilon)
+    batch, positions = len(student), student.shape[2] * student.shape[3]
+    divisors = {"batchmean": batch, "sum": 1, "none": 1}
+    if variant == "squared":
+        divisors["elementmean"] = batch * positions
+    divisor = divisor_of("attention", reduction, **divisors)
+    a, to_student = _activity(student, power)
+    (q, backward), (r, _) = unit(a, epsilon), unit(_activity(teacher, power)[0], epsilon)
+    delta = q - r
+    if variant == "norm":
+        dq, _ = unit(delta)
+        value = (dq * delta).sum(axis=1)
+    else:
+        dq = 2 * delta
+        value = (delta * delta).sum(axis=1)
+    if reduction != "none":
+        value = value.sum() / divisor
+    return value, to_student(backward(dq / divisor))
+
+
+def nst(
+    student: np.ndarray,
+    teacher: np.ndarray,
+    *,
+    reduction: str = "batchmean",
+    epsilon: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Neuron selectivity transfer: the channels of both nets as two samples of one distribution.
+
+    Shapes
+        student (B, C, H, W), teacher (B, D, H, W)  →  value (), or (B,) for "none"; gradient as
+        the student
+
+    Definition (s[b,c] the channel's H·W values divided by their length plus ε, t[b,d] likewise;
+    k(x, y) = (Σ x y)², the polynomial kernel of degree 2)
+        loss_b = Σ_{c,c'} k(s_c, s_c') / C² + Σ_{d,d'} k(t_d, t_d') / D²
+                 − 2 Σ_{c,d} k(s_c, t_d) / CD
+        "none": loss_b   "sum": Σ_b loss_b   "batchmean": Σ_b loss_b / B
+    the squared maximum mean discrepancy of the two.
+
+    Gradient by the student
+        ∂k(x, y)/∂x = 2 (Σ x y) y, and s_c stands on both sides of the first sum:
+        ds_c = 4 Σ_c' (s_c·s_c') s_c' / C² − 4 Σ_d (s_c·t_d) t_d / CD, divided as the value is;
+        then ds → dstudent through the length, as in `attention`
+
+    Conventions: the middle sum does not depend on the student; with it the loss is 0 at equality. A
+    channel of zeros stays 0.
+
+    Elsewhere: RepDistiller, mdistiller and KD-Zoo agree; the first two average the larger map over
+    cells until sizes are the same.
+
+    Raises ValueError for shapes that do not go together, and an empty batch under a mean.
+
+    Source: Huang and Wang 2017, "Like What You Like: Knowledge Distill via Neuron Selectivity
+    Transfer", equations 5 and 7.
+    """
+    require_maps("nst", False, student=student, teacher=teacher)
+    epsilon = not_negative("nst", "epsilon", epsilon)
+    divisor = divisor_of("nst", reduction, batchmean=len(student), sum=1, none=1)
+    (s, backward), (t, _) = (unit(f.reshape(*f.shape[:2], -1), epsilon) for f in (student, teacher))
+    own, cross = s @ np.swapaxes(s, 1, 2), s @ np.swapaxes(t, 1, 2)  # (B, C, C), (B, C, D)
+    c, d = s.shape[1], t.shape[1]
+    of_teacher = t @ np.swapaxes(t, 1, 2)  # (B, D, D)
+    value = (
+        (own * own).sum(axis=(1, 2)) / c**2
+        + (of_teacher * of_teacher).sum(axis=(1, 2)) / d**2
+        - 2 * (cross * cross).sum(axis=(1, 2)) / (c * d)
+    )
+    if reduction != "none":
+        value = value.sum() / divisor
+    ds = 4 * (own @ s / c**2 - cross @ t / (c * d)) / divisor
+    return value, backward(ds).reshape(student.shape)
+
+
+def fsp(
+    first: np.ndarray,
+    second: np.ndarray,
+    teacher_first: np.ndarray,
+    teacher_second: np.ndarray,
+    weight_first: np.ndarray | None = None,
+    weight_second: np.ndarray | None = None,
+    *,
+    reduction: str = "elementmean",
+    variant: str = "squared",
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """The flow of solution procedure: how two layers of a net go together.
+
+    Shapes
+        first (B, C, H, W), second (B, D, H, W) of the student; teacher_first (B, C', H', W'),
+        teacher_second (B, D', H', W'); weight_first (C', C), weight_second (D', D), or None each
+        where channels are as many  →  value (), gradients by first, second, and the weights given
+
+    Definition (f, g the student's two layers, if weights are given weight_first f, weight_second g)
+        G[b,c,d] = Σ_i f[b,c,i] g[b,d,i] / (H W), over the positions i; G' likewise of the teacher
+        "squared"  Σ (G − G')² over all entries, divided by their number B·C'·D' for "elementmean",
+                   by B for "batchmean", by nothing for "sum"
+        "norms"    Σ_b Σ_d √Σ_c (G − G')²[b,c,d], divided by B·D', by B, or by nothing
+
+    Gradients
+        dG = 2 (G − G'), or (G − G') / √Σ_c (G − G')², divided as the value is;
+        df[b,c,i] = Σ_d dG[b,c,d] g[b,d,i] / (H W),    dg[b,d,i] = Σ_c dG[b,c,d] f[b,c,i] / (H W)
+        and through the weights as in `hint`
+
+    Conventions: the two layers of one net are of one height and width; the nets' may differ. The
+    paper's nets have as many channels as each other; weights, trained with the net, serve others.
+
+    Elsewhere: layers of two sizes are brought to the smaller one, by the paper and torchdistill by
+    the maximum of the cells that become one, by RepDistiller and KD-Zoo by their average.
+    torchdistill is "norms" with the batchmean.
+
+    Raises ValueError for shapes that do not go together, and an empty batch under a mean.
+
+    Source: Yim, Joo, Bae and Kim 2017, "A Gift from Knowledge Distillation", equations 1 and 2.
+    """
+    require_maps("fsp", False, first=first, second=second)
+    require_maps("fsp", False, teacher_first=teacher_first, teacher_second=teacher_second)
+    require_one_batch("fsp", first=first, teacher_first=teacher_first)
+    choice("fsp", "reduction", reduction, "elementmean", "batchmean", "sum")
+    choice("fsp", "variant", variant, "squared", "norms")
+    (f, of_first), (g, of_second) = (
+        _regressed("fsp", first, weight_first),
+        _regressed("fsp", second, weight_second),
+    )
+    f, g = _channels(f), _channels(g)  # (B, C', HW), (B, D', HW)
+    gram = f @ np.swapaxes(g, 1, 2) / f.shape[2]
+    tf, tg = _channels(teacher_first), _channels(teacher_second)
+    of_teacher = tf @ np.swapaxes(tg, 1, 2) / tf.shape[2]
+    if gram.shape != of_teacher.shape:
+        raise ValueError(
+            f"fsp: the student's layers give {gram.shape} and the teacher's {of_teacher.shape}, "
+            "expected the same; weights (C', C) and (D', D) bring channels to the teacher's number"
+        )
+    if variant == "squared":
+        value, by_gram = l2(gram, of_teacher, half=False, reduction=reduction)
+    else:
+        columns = np.swapaxes(gram - of_teacher, 1, 2)  # (B, D', C')
+        divisor = divisor_of(
+            "fsp",
+            reduction,
+            elementmean=len(columns) * columns.shape[1],
+            batchmean=len(columns),
+            sum=1,
+        )
+        direction, _ = unit(columns)
+        value = (direction * columns).sum() / divisor
+        by_gram = np.swapaxes(direction, 1, 2) / divisor
+    by_gram = by_gram / f.shape[2]
+    df = (by_gram @ g).reshape(-1, f.shape[1], *first.shape[2:])
+    dg = (np.swapaxes(by_gram, 1, 2) @ f).reshape(-1, g.shape[1], *second.shape[2:])
+    gradients = [of_first(df), of_second(dg)]
+    by_feature = [d[0] if isinstance(d, tuple) else d for d in gradients]
+    by_weight = [d[1] for d in gradients if isinstance(d, tuple)]
+    return value, (*by_feature, *by_weight)
+
+
+def vid(
+    student: np.ndarray,
+    teacher: np.ndarray,
+    scale: np.ndarray,
+    weight: np.ndarray | None = None,
+    bias: np.ndarray | None = None,
+    *,
+    epsilon: float = 1e-5,
+    reduction: str = "elementmean",
+    variant: str = "paper",
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """Variational information distillation: the teacher's features as normal about a regression.
+
+    Shapes
+        student (B, C, H, W), teacher (B, O, H, W), or rows (B, C) and (B, O); scale (O,);
+        weight (O, C), bias (O,), both or the bias or neither (then O = C)
+        →  value (), gradients by student, scale, weight and bias, those that are given
+
+    Definition (μ = weight · student + bias, as in `hint`; σ²[o] = log(1 + e^scale[o]) + ε)
+        Σ ½ ((μ − teacher)² / σ² + log σ²) over all entries, divided by their number for
+        "elementmean", by B for "batchmean", by nothing for "sum": the negative log-likelihood but
+        for ½ log 2π
+
+    Gradients (e = μ − teacher; divided as the value is)
+        dμ = e / σ²,  and on to student, weight and bias as in `hint`
+        ∂/∂σ²[o] = Σ ½ (1/σ² − e²/σ⁴) over batch and positions, and ∂σ²/∂scale = 1/(1 + e^−scale)
+
+    Conventions: variant="fixed" takes σ² as a constant: dscale is 0. The value may be negative,
+    and at equality it is ½ log σ².
+
+    Elsewhere: mdistiller leaves `scale` out of its optimiser, which makes it "fixed". The authors'
+    μ is three 1×1 convolutions with batch normalisation and ReLU; here it is one.
+
+    Raises ValueError for shapes that do not go together, and an empty batch under a mean.
+
+    Source: Ahn, Hu, Damianou, Lawrence and Dai 2019, "Variational Information Distillation for
+    Knowledge Transfer", equation 5.
+    """
+    require_arrays("vid", student=student, scale=scale)
+    choice("vid", "variant", variant, "paper", "fixed")
+    epsilon = not_negative("vid", "epsilon", epsilon)
+    mean, backward = _regressed("vid", student, weight, bias)
+    require_one_batch("vid", student=student, teacher=teacher)
+    if mean.shape != teacher.shape or scale.shape != teacher.shape[1:2]:
+        raise ValueError(
+            f"vid: the student's features give {mean.shape}, the teacher's are {teacher.shape}, "
+            f"scale is {scale.shape}; expected the same, and one scale for each channel"
+        )
+    divisor = divisor_of("vid", reduction, elementmean=teacher.size, batchmean=len(teacher), sum=1)
+    by_channel = (1, -1) + (1,) * (teacher.ndim - 2)
+    sign = np.sign(scale.real).astype(scale.dtype)
+    decay = np.exp(-sign * scale)  # e^−|scale|, which does not overflow
+    raised = scale.real > 0
+    variance = np.where(raised, scale, 0) + np.log1p(decay) + epsilon  # (O,)
+    slope = np.where(raised, 1, decay) / (1 + decay)  # ∂σ²/∂scale
+    error = mean - teacher
+    precise = error / variance.reshape(by_channel)
+    value = 0.5 * (error * precise + np.log(variance).reshape(by_channel)).sum() / divisor
+    over = tuple(k for k in range(teacher.ndim) if k != 1)
+    entries = teacher.size // max(1, teacher.shape[1])
+    by_variance = 0.5 * (entries - (error * precise).sum(axis=over)) / variance / divisor
+    dscale = by_variance * slope if variant == "paper" else np.zeros_like(scale)
+    gradients = backward(precise / divisor)
+    dstudent, *others = gradients if isinstance(gradients, tuple) else (gradients,)
+    return value, (dstudent, dscale, *others)
+
+
+def _regressed(
+    loss: str, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None = None
+) -> tuple[np.ndarray, Callable[[np.ndarray], Gradients]]:
+    """Features (B, C, …) with C channels brought to O at every position, or as they are.
+
+    The backward pass gives the gradients by features, weight and bias, those that are given.
+    """
+    if weight is None:
+        if bias is not None:
+            raise ValueError(f"{loss}: a bias is given, but no weight")
+        require_arrays(loss, student=x)
+        return x, lambda dy: dy
+    require_arrays(loss, student=x, weight=weight)
+    if weight.ndim != 2 or x.ndim not in (2, 4) or x.shape[1] != weight.shape[1]:
+        raise ValueError(
+            f"{loss}: features are {x.shape} and the weight {weight.shape}, expected (B, C, H, W) "
+            "or (B, C), and (O, C)"
+        )
+    if x.ndim == 2:
+        y, backward = ops.linear(x, weight, bias)
+    else:
+        y, backward = ops.conv2d(x, weight[:, :, np.newaxis, np.newaxis], bias)
+
+    def by_each(dy: np.ndarray) -> tuple[np.ndarray, ...]:
+        dx, dw, db = backward(dy)
+        return (dx, dw.reshape(weight.shape)) + ((db,) if bias is not None else ())
+
+    return y, by_each
+
+
+def _activity(
+    features: np.ndarray, power: float
+) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Σ_c |f[b,c]|^power / C, (B, H·W), and its backward pass."""
+    sign = np.sign(features.real).astype(features.dtype)
+    size = sign * features
+    a = flat((size**power).mean(axis=1)) if features.shape[1] else flat(features.sum(axis=1))
+
+    def backward(da: np.ndarray) -> np.ndarray:
+        slope = power / features.shape[1] * sign * size ** (power - 1)
+        return da.reshape(len(features), 1, *features.shape[2:]) * slope
+
+    return a, backward
+
+
+def _channels(features: np.ndarray) -> np.ndarray:
+    """(B, C, H, W) as (B, C, H·W)."""
+    return features.reshape(*features.shape[:2], features.shape[2] * features.shape[3])

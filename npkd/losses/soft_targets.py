@@ -1,0 +1,159 @@
+"""Losses that measure how far the student's class probabilities are from the teacher's."""
+
+import numpy as np
+
+from npkd.losses.arguments import choice, divisor_of, require_logits, temperatures
+from npkd.ops import log_softmax
+
+
+def kl(
+    student: np.ndarray,
+    teacher: np.ndarray,
+    *,
+    temperature: float = 4.0,
+    temperature_squared: bool = True,
+    reduction: str = "batchmean",
+    variant: str = "paper",
+) -> tuple[np.ndarray, np.ndarray]:
+    """The Kullback-Leibler divergence of softened probabilities, Hinton's distillation loss.
+
+    Shapes
+        student, teacher logits (B, C)  →  value (), or (B,) for "none"; gradient (B, C)
+
+    Definition (p = softmax(teacher / T), q = softmax(student / T), along the classes)
+        loss_b = T² Σ_c p[b,c] (log p[b,c] − log q[b,c])
+        "none": loss_b   "sum": Σ_b loss_b   "batchmean": Σ_b loss_b / B   "elementmean": … / (B·C)
+
+    computed as T² Σ_c p φ(log q − log p) with φ(u) = e^u − 1 − u, which is the same, since p and q
+    both sum to 1: no term is negative, and none cancels at a high temperature.
+
+    Gradient by the student
+        ∂ log q[c] / ∂z[j] = ([c = j] − q[j]) / T, and Σ p = 1, so
+        ∂loss_b/∂z[j] = −T² Σ_c p[c] ([c = j] − q[j]) / T = T (q[j] − p[j]), divided as the value is
+
+    Conventions
+        T² keeps the gradient of a size when T grows; temperature_squared=False leaves it out.
+        variant="reversed" exchanges the two: Σ q (log q − log p), with gradient
+        T q[j] (r[j] − Σ_c q[c] r[c]), r = log q − log p. variant="unlogged" is what comes of
+        probabilities given as if they were their logarithms, Σ p (log p − q), and "reversed
+        unlogged" of both, Σ q (log q − p), r = log q − p: mistakes, offered to be recognised.
+
+    Elsewhere
+        KLDivLoss by default averages over all entries: "elementmean", C times too small. Without
+        T² the loss is T² times too small. See `conventions`.
+
+    Raises ValueError for shapes, dtypes, T ≤ 0, another reduction or variant, and for an empty
+    batch under a mean.
+
+    Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", 2.
+    """
+    require_logits("kl", student, teacher)
+    t, factor = temperatures("kl", temperature, temperature_squared)
+    choice("kl", "variant", variant, "paper", "reversed", "unlogged", "reversed unlogged")
+    divisor = divisor_of(
+        "kl", reduction, batchmean=len(student), sum=1, elementmean=student.size, none=1
+    )
+    log_p, log_q = log_softmax(teacher / t)[0], log_softmax(student / t)[0]
+    p, q = np.exp(log_p), np.exp(log_q)
+    if variant in ("reversed", "reversed unlogged"):
+        r = log_q - (log_p if variant == "reversed" else p)
+        value = divergence(log_q, log_p) if variant == "reversed" else (q * r).sum(axis=1)
+        gradient = q * (r - (q * r).sum(axis=1, keepdims=True))
+    elif variant == "unlogged":
+        value = (p * (log_p - q)).sum(axis=1)
+        gradient = -q * (p - (q * p).sum(axis=1, keepdims=True))
+    else:
+        value = divergence(log_p, log_q)
+        gradient = q - p
+    value = factor * value
+    if reduction != "none":
+        value = value.sum() / divisor
+    return value, (factor / t / divisor) * gradient
+
+
+def soft_cross_entropy(
+    student: np.ndarray,
+    teacher: np.ndarray,
+    *,
+    temperature: float = 4.0,
+    temperature_squared: bool = True,
+    reduction: str = "batchmean",
+) -> tuple[np.ndarray, np.ndarray]:
+    """The cross-entropy with the teacher's softened probabilities for labels.
+
+    Shapes
+        student, teacher logits (B, C)  →  value (), or (B,) for "none"; gradient (B, C)
+
+    Definition (p = softmax(teacher / T), q = softmax(student / T), along the classes)
+        loss_b = −T² Σ_c p[b,c] log q[b,c];   reduced as in `kl`
+
+    Gradient by the student
+        that of `kl`, T (q − p): the two losses differ by T² Σ p log p, the teacher's entropy, which
+        does not depend on the student. So this loss is not 0 where student and teacher are equal.
+
+    Elsewhere: written as Σ p (log p − log q) from probabilities, it is NaN where a p underflows to
+    0; here the logarithm comes first. TextBrewer's kd_ce_loss has no T².
+
+    Raises ValueError as `kl` does.
+
+    Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", 2.
+    """
+    require_logits("soft_cross_entropy", student, teacher)
+    t, factor = temperatures("soft_cross_entropy", temperature, temperature_squared)
+    divisor = divisor_of(
+        "soft_cross_entropy",
+        reduction,
+        batchmean=len(student),
+        sum=1,
+        elementmean=student.size,
+        none=1,
+    )
+    p, log_q = np.exp(log_softmax(teacher / t)[0]), log_softmax(student / t)[0]
+    value = -factor * (p * log_q).sum(axis=1)
+    if reduction != "none":
+        value = value.sum() / divisor
+    return value, (factor / t / divisor) * (np.exp(log_q) - p)
+
+
+def limit(
+    student: np.ndarray, teacher: np.ndarray, *, reduction: str = "batchmean"
+) -> tuple[np.ndarray, np.ndarray]:
+    """What T² · KL becomes as the temperature grows: L2 between logits less their mean.
+
+    Shapes
+        student, teacher logits (B, C)  →  value (), or (B,) for "none"; gradient (B, C)
+
+    Definition (Δ = student − teacher, m[b] = Σ_c Δ[b,c] / C)
+        loss_b = (‖Δ_b‖² − (Σ_c Δ[b,c])² / C) / 2C = Σ_c (Δ[b,c] − m[b])² / 2C;   reduced as in `kl`
+
+    Derivation
+        For T → ∞, q[c] = (1 + (z[c] − mean z) / T) / C + O(1/T²) and p likewise, so the gradient of
+        T² KL, T (q − p), tends to (Δ − m) / C, and with it the loss, which is 0 where Δ − m is.
+
+    Gradient by the student
+        (Δ[b,c] − m[b]) / C, divided as the value is; its rows sum to 0
+
+    Raises ValueError as `kl` does.
+
+    Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", 2.1,
+    there for logits of mean 0.
+    """
+    require_logits("limit", student, teacher)
+    divisor = divisor_of(
+        "limit", reduction, batchmean=len(student), sum=1, elementmean=student.size, none=1
+    )
+    classes = student.shape[1]
+    delta = student - teacher
+    delta -= delta.mean(axis=1, keepdims=True)
+    value = (delta * delta).sum(axis=1) / (2 * classes)
+    if reduction != "none":
+        value = value.sum() / divisor
+    return value, delta / (classes * divisor)
+
+
+def divergence(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
+    """Σ p (log p − log q) along the last axis, as Σ p φ(u): see `kl`."""
+    u = log_q - log_p
+    p, near = np.exp(log_p), ~(u.real > 1)
+    small = np.expm1(np.where(near, u, 0)) - u  # φ(u), where e^u cannot overflow
+    return np.where(near, p * small, np.exp(log_q) - p - p * u).sum(axis=-1)
