@@ -100,7 +100,7 @@ def require_labels(loss: str, logits: np.ndarray, labels: np.ndarray) -> np.ndar
 
 def require_one_batch(loss: str, **features: np.ndarray) -> int:
     """The number B of samples; ValueError unless all are arrays (B, …), two axes or more."""
-    require_arrays(loss, **features)
+    require_arrays(loss, "", **features)
     shapes = {name: array.shape for name, array in features.items()}
     if len({shape[:1] for shape in shapes.values()}) > 1 or any(
         len(shape) < 2 for shape in shapes.values()
@@ -110,13 +110,11 @@ def require_one_batch(loss: str, **features: np.ndarray) -> int:
     return len(next(iter(features.values())))
 
 
-def require_maps(loss: str, channels_too: bool, **maps: np.ndarray) -> None:
-    """Raise ValueError unless all are maps (B, C, H, W) of one B, H and W, perhaps of one C."""
+def require_maps(loss: str, **maps: np.ndarray) -> None:
+    """Raise ValueError unless all are maps (B, C, H, W) of one B, H and W."""
     require_one_batch(loss, **maps)
     for name, array in maps.items():
         require_axes(loss, name, array, "B C H W")
-    alike = {array.shape[1:] if channels_too else array.shape[2:] for array in maps.values()}
-    if len(alike) > 1:
+    if len({array.shape[2:] for array in maps.values()}) > 1:
         found = ", ".join(f"{name} is {array.shape}" for name, array in maps.items())
-        expected = "C, H and W" if channels_too else "H and W"
-        raise ValueError(f"{loss}: {found}; expected the same {expected}")
+        raise ValueError(f"{loss}: {found}; expected the same H and W")

@@ -55,6 +55,7 @@ def hint(
     Source: Romero et al. 2015, "FitNets: Hints for Thin Deep Nets", equation 3.
     """
     choice("hint", "reduction", reduction, "elementmean", "batchmean", "sum")
+    require_one_batch("hint", student=student, teacher=teacher)
     r, backward = _regressed("hint", student, weight, bias)
     if r.shape != teacher.shape:
         raise ValueError(
@@ -102,7 +103,7 @@ def attention(
 
     Source: Zagoruyko and Komodakis 2017, "Paying More Attention to Attention", equation 2.
     """
-    require_maps("attention", False, student=student, teacher=teacher)
+    require_maps("attention", student=student, teacher=teacher)
     choice("attention", "variant", variant, "squared", "norm")
     power = positive("attention", "power", power)
     if power < 1:
@@ -163,7 +164,7 @@ def nst(
     Source: Huang and Wang 2017, "Like What You Like: Knowledge Distill via Neuron Selectivity
     Transfer", equations 5 and 7.
     """
-    require_maps("nst", False, student=student, teacher=teacher)
+    require_maps("nst", student=student, teacher=teacher)
     epsilon = not_negative("nst", "epsilon", epsilon)
     divisor = divisor_of("nst", reduction, batchmean=len(student), sum=1, none=1)
     (s, backward), (t, _) = (unit(f.reshape(*f.shape[:2], -1), epsilon) for f in (student, teacher))
@@ -221,8 +222,8 @@ def fsp(
 
     Source: Yim, Joo, Bae and Kim 2017, "A Gift from Knowledge Distillation", equations 1 and 2.
     """
-    require_maps("fsp", False, first=first, second=second)
-    require_maps("fsp", False, teacher_first=teacher_first, teacher_second=teacher_second)
+    require_maps("fsp", first=first, second=second)
+    require_maps("fsp", teacher_first=teacher_first, teacher_second=teacher_second)
     require_one_batch("fsp", first=first, teacher_first=teacher_first)
     choice("fsp", "reduction", reduction, "elementmean", "batchmean", "sum")
     choice("fsp", "variant", variant, "squared", "norms")

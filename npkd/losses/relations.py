@@ -99,7 +99,7 @@ def rkd_distance(
     psi, mean, apart = _by_mean(d)
     value, g = huber_of(psi - _by_mean(of_teacher)[0], far)
     g = g / divisor
-    through_mean = (g * psi).sum() / max(1, np.count_nonzero(apart))
+    through_mean = (g * psi).sum() / max(1, int(np.count_nonzero(apart)))
     dd = np.where(apart, (g - through_mean) / mean, 0)
     return value.sum() / divisor, to_features(dd).reshape(student.shape)
 
@@ -299,7 +299,7 @@ def _consecutive(
 def _by_mean(d: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Distances in units of the mean of those above 0; that mean; which are above 0."""
     apart = d.real > 0
-    many = np.count_nonzero(apart)
+    many = int(np.count_nonzero(apart))
     mean = d[apart].sum() / many if many else np.ones((), d.dtype)
     return d / mean, mean, apart
 
