@@ -1,7 +1,9 @@
 """The command `npkd`: the only place that parses arguments, prints, and draws progress."""
 
 import argparse
+import inspect
 import io
+import json
 import logging
 import math
 import os
@@ -10,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -23,6 +25,8 @@ from npkd import (
     data,
     distill,
     evaluate,
+    losses,
+    objectives,
     page,
     proofs,
     report,
@@ -60,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_distill(commands)
     _add_report(commands)
     _add_gradcheck(commands)
+    _add_losses(commands)
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # if closed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -146,8 +151,23 @@ def _add_distill(commands: Any) -> None:
         type=float,
         metavar="X",
         help="share, 0 to 1, of the loss to the truth in that of the distilled net, cross-entropy "
-        "with the labels or, super-resolving, L2 to the true images; the rest is L2 to the large "
-        f"net's outputs ({tuned.label_weight})",
+        "with the labels or, super-resolving, L2 to the true images; the rest are the losses to "
+        f"the large net ({tuned.label_weight})",
+    )
+    say(
+        "--loss",
+        action=_AddLoss,
+        metavar="NAME",
+        help="a loss of the distilled net to the large one; give several, and their sum counts: "
+        f"{', '.join(objectives.KINDS)} (l2). See npkd losses",
+    )
+    say(
+        "--loss-option",
+        action=_AddLossOption,
+        metavar="KEY=VALUE",
+        help="an argument of the --loss before it, such as temperature=2; or weight=X, what it is "
+        "multiplied by, student=LAYER and teacher=LAYER, what it is on (LAYER,LAYER for two), "
+        "standardized=yes, logits brought to mean 0 and deviation 1 first",
     )
     for option, what, value in (
         ("--large-epochs", "epochs of the large net", by_data("large_epochs")),
@@ -189,6 +209,57 @@ def _add_distill(commands: Any) -> None:
     parser.set_defaults(run=_distill)
 
 
+class _AddLoss(argparse.Action):
+    """Begin another loss, without options yet."""
+
+    def __call__(self, parser: Any, namespace: Any, value: Any, option: str | None = None) -> None:
+        namespace.loss = [*(namespace.loss or []), (str(value), [])]
+
+
+class _AddLossOption(argparse.Action):
+    """Give the loss before it an option."""
+
+    def __call__(self, parser: Any, namespace: Any, value: Any, option: str | None = None) -> None:
+        if not namespace.loss:
+            parser.error(f"{option} {value}: there is no --loss NAME before it")
+        namespace.loss[-1][1].append(str(value))
+
+
+def _term(name: str, pairs: Sequence[str]) -> objectives.Term:
+    """The loss of this name with options KEY=VALUE.
+
+    Raises ValueError for what is no such pair, or does not suit the loss.
+    """
+    objectives.Term(name)  # that there is one
+    of_loss = objectives.options_of(name)
+    fields: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not key or not equals or key in options | fields:
+            raise ValueError(f"loss-option is {pair!r}, expected KEY=VALUE, each KEY once")
+        if key in ("student", "teacher"):
+            fields[key] = tuple(text.split(","))
+        elif key in ("weight", "standardized"):
+            fields[key] = _value(text)
+        elif key in of_loss:
+            options[key] = _value(text)
+        else:
+            offered = ", ".join([*of_loss, "weight", "student", "teacher", "standardized"])
+            raise ValueError(f"loss-option is {pair!r}, but {name} takes {offered}")
+    return objectives.Term(name, **fields, options=options)
+
+
+def _value(text: str) -> Any:
+    """yes or no, a whole number, a number, or a name."""
+    if text in ("yes", "no", "true", "false"):
+        return text in ("yes", "true")
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
+
+
 def _distill(args: argparse.Namespace) -> int:
     """Check everything that can be known beforehand, run, and write the results."""
     dataset = data.load(args.data)
@@ -200,12 +271,18 @@ def _distill(args: argparse.Namespace) -> int:
         given = {
             name: value
             for name, value in vars(args).items()
-            if hasattr(preset, name) and name != "preset" and value is not None
+            if hasattr(preset, name) and name not in ("preset", "loss") and value is not None
         }
+        if args.loss:
+            given["loss"] = tuple(_term(name, pairs) for name, pairs in args.loss)
         config = replace(preset, **given)
     except ValueError as error:
         setting, problem = str(error).split(" ", 1)
         raise BadInput(f"--{setting.replace('_', '-')} {problem}") from error
+    try:
+        distill.require_losses(dataset, config)
+    except ValueError as error:
+        raise BadInput(f"--{error}") from error
     _set_threads(args.threads)
     of_task = "" if config.task == "classify" else f"{config.task}-"
     out = args.out or f"runs/{dataset.name}-{of_task}{config.seed}"
@@ -243,7 +320,7 @@ class _Checkpoints:
         self.every = args.checkpoint_every
         self.command = shlex.join(["npkd", *args.given, *["--resume"] * (not args.resume)])
         self.about: dict[str, Any] = {
-            "config": asdict(config),
+            "config": json.loads(json.dumps(asdict(config))),  # as a checkpoint gives it back
             "name": dataset.name,
             "data": dataset.digest(),
         }
@@ -555,3 +632,38 @@ def _gradcheck(args: argparse.Namespace) -> int:
                 print("\n".join(f"    {line}" for line in row.failures[0].splitlines()))
     print("\nall checks passed" if not failed else f"\nfailed: {', '.join(failed)}")
     return 1 if failed else 0
+
+
+def _add_losses(commands: Any) -> None:
+    parser = commands.add_parser(
+        "losses",
+        help="how other implementations have a distillation loss, and by which factor they differ",
+        description="Print who has which loss how: by which factor their value and gradient differ "
+        "from npkd's default at the same temperature T, and the arguments with which npkd gives "
+        "theirs. B is the batch size, C the number of classes, N the number of entries that are "
+        "compared; – is another loss, which no factor leads to. With names, also what each loss "
+        "is: its formula, and the derivation of its gradient.",
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"which: {', '.join(_LOSSES)} (all of them)"
+    )
+    parser.set_defaults(run=_losses)
+
+
+_LOSSES = [name for name in losses.__all__ if name != "conventions"]
+
+
+def _losses(args: argparse.Namespace) -> int:
+    """Print the table, or the losses named in full."""
+    unknown = [name for name in args.names if name not in _LOSSES]
+    if unknown:
+        raise BadInput(f"NAME is {unknown[0]!r}, expected some of {', '.join(_LOSSES)}")
+    for name in args.names:
+        print(f"losses.{name}\n\n{inspect.getdoc(getattr(losses, name))}\n")
+    for entry in losses.conventions():
+        if entry.loss in (args.names or _LOSSES):
+            print(f"{entry.loss:19}{entry.factor or '–':12}{entry.where}")
+            details = [part for part in (str(entry), entry.note) if part]
+            if details:
+                print(" " * 31 + "; ".join(details))
+    return 0

@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 import scipy
 
-from npkd import __version__, evaluate, losses, optim, threads
+from npkd import __version__, evaluate, objectives, optim, threads
 from npkd.data import Augmentation, Augmented, Dataset, Images, batches
-from npkd.evaluate import Outputs
+from npkd.evaluate import Features, Outputs
 from npkd.layers import Network
-from npkd.losses.mixture import Loss as HardLoss
+from npkd.objectives import Batch, Objective, Term, from_teacher, from_truth
 from npkd.ops.contract import as_float, shown
 from npkd.tasks import TASKS, Classify, Figures, Task
 
@@ -62,8 +62,9 @@ class Config:
                        size, or "high", x_high. A net that super-resolves takes x_low as it is
     teacher_views      what it is trained on in step 1: "high", x_high, or "both", batches of x_high
                        and of x_low brought back to its size in turn. Super-resolving, always x_low
+    loss               the losses to the large net in step 5, a tuple of `objectives.Term`
     label_weight       share of the loss to the truth, labels or true images, in step 5, 0 to 1; the
-                       rest is L2 to the large net's outputs
+                       rest are the losses to the large net
     large_epochs       passes over the training images in step 1
     epochs             passes of each small net
     versions           augmented versions of the training images that the small nets go through,
@@ -83,6 +84,7 @@ class Config:
     task: str = "classify"
     teacher_input: str = "low"
     teacher_views: str = "both"
+    loss: tuple[Term, ...] = (Term(),)
     label_weight: float = 0.0
     large_epochs: int = 5
     epochs: int = 8
@@ -114,6 +116,12 @@ class Config:
             raise ValueError(
                 "teacher_input is 'high', expected 'low': what is to be super-resolved"
             )
+        if (
+            not isinstance(self.loss, tuple)
+            or not self.loss
+            or not all(isinstance(term, Term) for term in self.loss)
+        ):
+            raise ValueError(f"loss is {shown(self.loss)}, expected a tuple of objectives.Term")
         if not isinstance(self.augment, bool):
             raise ValueError(f"augment is {shown(self.augment)}, expected True or False")
         for name, least, most in (
@@ -217,16 +225,6 @@ class Diverged(ArithmeticError):
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Images x (B, C, H, W), what is true of them, and the large net's outputs or None."""
-
-    epoch: int
-    x: np.ndarray
-    truth: np.ndarray
-    teacher: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
 class Update:
     """One update was made: of epoch and step (both from 0), on so many samples, at this rate."""
 
@@ -284,9 +282,6 @@ class Finished:
 Event = Stage | Training | Epoch | Note | Finished
 
 
-Loss = Callable[[np.ndarray, Batch], tuple[np.ndarray, np.ndarray]]
-
-
 @dataclass(frozen=True)
 class State:
     """Where a run stands between two updates.
@@ -294,7 +289,8 @@ class State:
     updates: how many each net has had. Images, their order and the schedule follow from the
     settings' seed and these numbers. loss, samples: their sum in the epoch that is under way.
     history, seconds: of the report. arrays: "NET/PARAMETER" of each net that has had an update, and
-    "velocity/PARAMETER" of the net that is being trained; the arrays themselves, not copies.
+    "velocity/PARAMETER" of the net that is being trained; "loss/PARAMETER" of what the distilled
+    net's losses train, while it is being trained. The arrays themselves, not copies.
     """
 
     updates: dict[str, int]
@@ -309,7 +305,7 @@ def train(
     network: Network,
     batches: Iterable[Batch],
     *,
-    loss: Loss,
+    loss: Objective,
     optimiser: optim.SGD,
     schedule: optim.Schedule,
     clip_norm: float = math.inf,
@@ -317,52 +313,38 @@ def train(
 ) -> Iterator[Update]:
     """The one training loop: an update of `network` for each batch, an event for each update.
 
-    loss(y, batch) gives the value and its gradient by the network's outputs y. clip_norm bounds
-    the norm of all gradients together (`optim.clipped`). first_step is the number of the first
-    batch, above 0 where a training goes on.
+    loss: taps the outputs of the layers that it names, and its gradients by them go into the
+    backward pass where these layers stand; what it trains itself gets the same update. clip_norm
+    bounds the norm of all gradients together (`optim.clipped`). first_step is the number of the
+    first batch, above 0 where a training goes on.
 
     Raises Diverged, before the update, when the loss or a gradient is not finite.
     """
+    params = network.params | loss.params
 
     def diverged(what: str, step: int, epoch: int) -> Diverged:
-        largest = max(network.params, key=lambda name: float(np.abs(network.params[name]).max()))
+        largest = max(params, key=lambda name: float(np.abs(params[name]).max()))
         return Diverged(
             f"{type(network).__name__}: {what} at step {step + 1}, in epoch {epoch + 1}, at a "
             f"learning rate of {optimiser.lr:.3g}; the largest weight is "
-            f"{np.abs(network.params[largest]).max():.3g}, in {largest}"
+            f"{np.abs(params[largest]).max():.3g}, in {largest}"
         )
 
     for step, batch in enumerate(batches, first_step):
         optimiser.lr = schedule(step)
-        y, backward = network(batch.x)
-        value, dy = loss(y, batch)
+        outputs, backward = network.features(batch.x, loss.layers)
+        value, gradients, of_loss = loss(outputs, batch)
         if not np.isfinite(value):
             raise diverged(f"the loss became {value}", step, batch.epoch)
-        _, grads = backward(dy, need_dx=False)
+        _, grads = backward(gradients, need_dx=False)
+        grads |= of_loss
         for name, g in grads.items():
             if not np.isfinite(g.sum()) and not np.isfinite(g).all():  # the sum is the quicker one
                 raise diverged(f"the gradient by {name} is no longer finite", step, batch.epoch)
         if clip_norm < math.inf:
             grads = optim.clipped(grads, clip_norm)
-        optimiser.step(network.params, grads)
+        optimiser.step(params, grads)
         yield Update(batch.epoch, step, float(value), len(batch.x), optimiser.lr)
-
-
-def from_truth(hard: HardLoss) -> Loss:
-    """The loss of step 1: to what is true, the cross-entropy with labels or another."""
-    return lambda y, batch: hard(y, batch.truth)
-
-
-def from_teacher(label_weight: float, hard: HardLoss = losses.cross_entropy) -> Loss:
-    """The loss of step 5: L2 to the large net's outputs, mixed with a share of one to the truth."""
-
-    def loss(y: np.ndarray, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-        assert batch.teacher is not None
-        if label_weight == 0:
-            return losses.l2(y, batch.teacher)
-        return losses.mix(y, batch.teacher, batch.truth, alpha=1 - label_weight, hard=hard)
-
-    return loss
 
 
 # What random numbers are drawn for: each use has a seed of its own, [seed, use, epoch or version].
@@ -424,22 +406,34 @@ class Preparation:
                 step += 1
             skipped = 0
 
-    def small_batches(self, teacher: Sequence[Outputs] | None, first: int = 0) -> Iterator[Batch]:
+    def small_batches(self, teacher: Sequence[Features] | None, first: int = 0) -> Iterator[Batch]:
         """Step 5: x_low with the large net's outputs for the same version of the same images.
 
         teacher: its outputs by version, or None for batches without them. first: the number of
-        the batch to begin with.
+        the batch to begin with. Raises ValueError if kept outputs are of other images, or if the
+        large net has changed since.
         """
         begin, skipped = divmod(first, self.batches_of_an_epoch)
         for epoch in range(begin, self.config.epochs):
             images = self.small_version(epoch)
             outputs = teacher[epoch % self.versions] if teacher else None
+            if outputs:
+                outputs.require(images)
             for indices in islice(self.order(SMALL_ORDER, epoch), skipped, None):
                 shown, labels = images[indices], self.dataset.train_labels[indices]
                 x, truth = self.task.x_low(shown), self.task.truth(shown, labels)
                 of_teacher = outputs[indices] if outputs else None
                 yield Batch(epoch, x, truth, of_teacher)
             skipped = 0
+
+
+def require_losses(dataset: Dataset, config: Config) -> None:
+    """Raise ValueError, in one line that begins with "loss", unless the losses fit the nets."""
+    try:
+        Run(dataset, config)
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if text.startswith("loss") else f"loss: {text}") from error
 
 
 def run(dataset: Dataset, config: Config) -> Iterator[Event]:
@@ -460,8 +454,18 @@ class Run:
         self.dataset, self.config = dataset, config
         self.prepare = Preparation(dataset, config)
         self.task = self.prepare.task
-        large_rng, small_rng = np.random.default_rng(config.seed).spawn(2)
+        large_rng, small_rng, loss_rng = np.random.default_rng(config.seed).spawn(3)
         self.large, self.small = self.task.networks(large_rng, small_rng)
+        terms = [self.task.with_layers(term) for term in config.loss]
+        self.objective = from_teacher(
+            config.label_weight,
+            self.task.loss,
+            terms,
+            self.task.output,
+            objectives.trained(terms, self.small, self.large, loss_rng),
+        )
+        two = self.task.truth(dataset.train_images[:2], dataset.train_labels[:2])
+        self.objective.require_fitting(self.small, self.large, two)
         self.small_from_labels = self.small.astype(self.small.dtype)  # a copy: the same start
         self.networks = {
             "large": self.large,
@@ -496,8 +500,12 @@ class Run:
             _require_history(name, state.history[name], done, self.task.figures)
             params = self.networks[name].params
             expected |= {f"{name}/{key}": theta for key, theta in params.items()}
-            if self.config.momentum and updates < steps:
-                expected |= {f"velocity/{key}": theta for key, theta in params.items()}
+            if updates < steps:
+                of_loss = self.objective.params if name == "small" else {}
+                expected |= {f"loss/{key}": theta for key, theta in of_loss.items()}
+                if self.config.momentum:
+                    moving = params | of_loss
+                    expected |= {f"velocity/{key}": theta for key, theta in moving.items()}
         samples = into_epoch * self.config.batch_size
         if type(state.samples) is not int or state.samples != samples:
             raise ValueError(f"its epoch has had {state.samples} samples, expected {samples}")
@@ -520,6 +528,8 @@ class Run:
             for key, theta in self.networks[name].params.items()
         }
         arrays |= {f"velocity/{key}": v for key, v in self.velocity.items()}
+        if 0 < self.updates.get("small", 0) < self.config.epochs * self.prepare.batches_of_an_epoch:
+            arrays |= {f"loss/{key}": theta for key, theta in self.objective.params.items()}
         seconds = self.seconds | {"total": time.perf_counter() - self.started}
         return State(self.updates, self.loss, self.samples, self.history, seconds, arrays)
 
@@ -527,7 +537,7 @@ class Run:
         """The six steps in order."""
         config, prepare, task = self.config, self.prepare, self.task
         large, small, images = self.large, self.small, self.dataset.test_images
-        of_truth, of_teacher = from_truth(task.loss), from_teacher(config.label_weight, task.loss)
+        of_truth = from_truth(task.loss, task.output)
 
         yield Stage(1, task.first_step)
         yield from self.train("large", config.large_epochs, prepare.large_batches, of_truth)
@@ -546,7 +556,7 @@ class Run:
         count = len(self.dataset.train_labels)
         kept = f"{self.seconds['teacher_outputs']:.1f} s"
         if teacher[0].kept is None:
-            kept = "made again for each batch, as they are images"
+            kept = "outputs made again for each batch, as they are large"
         yield Note(f"{count:,} training images in {prepare.versions} version(s), {kept}")
 
         yield Stage(3, STEPS[3])
@@ -567,7 +577,9 @@ class Run:
 
         yield Stage(5, STEPS[5])
         with_teacher = partial(prepare.small_batches, teacher)
-        yield from self.train("small", config.epochs, with_teacher, of_teacher)
+        if config.loss != Config.loss or config.label_weight:
+            yield Note(f"loss: {self.objective}")
+        yield from self.train("small", config.epochs, with_teacher, self.objective)
         yield Note(f"for comparison, the same small net from {task.truth_name} alone")
         without = partial(prepare.small_batches, None)
         yield from self.train("small_from_labels", config.epochs, without, of_truth)
@@ -588,6 +600,7 @@ class Run:
             "data": {"name": self.dataset.name, "train": count, "test": len(images)},
             "seed": config.seed,
             "config": asdict(config),
+            "loss": str(self.objective),
             "versions": {
                 "python": platform.python_version(),
                 "numpy": np.__version__,
@@ -613,7 +626,7 @@ class Run:
         name: str,
         epochs: int,
         batches: Callable[[int], Iterator[Batch]],
-        loss: Loss,
+        loss: Objective,
     ) -> Iterator[Event]:
         """Train one of the three nets, or go on with it; keep its history, and yield its events.
 
@@ -680,14 +693,17 @@ class Run:
         done = self.resumed.updates.get(name, 0)
         if done:
             self.networks[name].load(arrays(f"{name}/"))
+            if name == "small":
+                self.objective.params |= arrays("loss/")
         if done and name == list(self.resumed.updates)[-1]:
             optimiser.velocity = {key: v.copy() for key, v in arrays("velocity/").items()}
             self.caught_up = True
         return done
 
-    def teacher_outputs(self, version: int) -> Outputs:
-        """The large net's outputs for a version of the training images."""
-        return Outputs(self.large, self.prepare.small_version(version), self.task.x_teaching)
+    def teacher_outputs(self, version: int) -> Features:
+        """What the large net's layers that teach make of a version of the training images."""
+        images, layers = self.prepare.small_version(version), self.objective.teacher_layers
+        return Features(self.large, images, self.task.x_teaching, layers or [self.task.output])
 
     def measured(self, outputs: Outputs, teacher: Outputs | None = None) -> Figures:
         """The task's figures of each test image, with a teacher also how near to it outputs are.

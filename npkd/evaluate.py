@@ -1,12 +1,13 @@
 """Figures of networks: outputs, predictions, size, speed."""
 
+import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from npkd.data import Images
+from npkd.data import Images, digest
 from npkd.layers import Network
 
 BATCH = 64
@@ -14,30 +15,79 @@ FEW = 1024  # numbers that an output has at most if it is kept
 LATENCY_RUNS = 30
 
 
-class Outputs:
-    """A network's outputs for stored images, by slices and indices.
+class Features:
+    """The outputs of some of a network's layers for stored images, by slices and indices.
 
-    Few numbers, such as logits, are kept; images are made again whenever they are asked for, since
-    together they would take more memory than the data set.
+    Few numbers, such as logits, are kept by the image's index; maps and images are made again
+    whenever they are asked for, since together they would take more memory than the data set.
 
-    view(images) is what the network is shown of stored images.
+    view(images) is what the network is shown of stored images. layers: the names of the layers.
     """
 
-    def __init__(self, network: Network, images: Images, view: Callable[[np.ndarray], np.ndarray]):
-        self.network, self.images, self.view = network, images, view
-        self.kept: np.ndarray | None = None
-        if math.prod(self._made(slice(0, 1)).shape[1:]) <= FEW:
+    def __init__(
+        self,
+        network: Network,
+        images: Images,
+        view: Callable[[np.ndarray], np.ndarray],
+        layers: Sequence[str],
+    ):
+        self.network, self.images, self.view, self.layers = network, images, view, list(layers)
+        self.kept: dict[str, np.ndarray] | None = None
+        one = self._made(slice(0, 1))
+        if sum(math.prod(y.shape[1:]) for y in one.values()) <= FEW:
             parts = [self._made(part) for part in batches_of(len(images))]
-            self.kept = np.concatenate(parts)
+            self.kept = {name: np.concatenate([part[name] for part in parts]) for name in one}
+            self.of = _digest(network), digest(images)
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, part: slice | np.ndarray) -> np.ndarray:
-        return self._made(part) if self.kept is None else self.kept[part]
+    def __getitem__(self, part: slice | np.ndarray) -> dict[str, np.ndarray]:
+        if self.kept is None:
+            return self._made(part)
+        return {name: y[part] for name, y in self.kept.items()}
 
-    def _made(self, part: slice | np.ndarray) -> np.ndarray:
-        return self.network(self.view(self.images[part]))[0]
+    def require(self, images: Images) -> None:
+        """Raise ValueError if outputs are kept that are not the network's for these very images.
+
+        So it is where the images are of another data set, or augmented otherwise, for instance
+        anew in each epoch, and where the network's weights have changed.
+        """
+        if self.kept is None:
+            return
+        if self.of[1] != digest(images):
+            raise ValueError(
+                "the teacher's outputs are kept for other images, of another data set or augmented "
+                "otherwise; images that are augmented anew need outputs that are made anew"
+            )
+        if self.of[0] != _digest(self.network):
+            raise ValueError("the teacher has changed since its outputs were kept")
+
+    def _made(self, part: slice | np.ndarray) -> dict[str, np.ndarray]:
+        return self.network.features(self.view(self.images[part]), self.layers)[0]
+
+
+def _digest(network: Network) -> str:
+    """SHA-256 of a network's weights."""
+    found = hashlib.sha256()
+    for name, theta in network.params.items():
+        found.update(f"{name} {theta.dtype.str} {theta.shape}".encode())
+        found.update(np.ascontiguousarray(theta).data)
+    return found.hexdigest()
+
+
+class Outputs:
+    """`Features` of a network's last layer, as arrays."""
+
+    def __init__(self, network: Network, images: Images, view: Callable[[np.ndarray], np.ndarray]):
+        self.last = list(network.layers)[-1]
+        self.features = Features(network, images, view, [self.last])
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, part: slice | np.ndarray) -> np.ndarray:
+        return self.features[part][self.last]
 
 
 def batches_of(count: int) -> Iterator[slice]:

@@ -7,6 +7,7 @@ the files of a run: report.json, samples.npz and the weights; so it can be made 
 import base64
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 from npkd import checkpoint, drawings, evaluate
 from npkd.files import BadInput, read_bytes, write_atomically
+from npkd.objectives import Term
 from npkd.report import headline, names_of, printable, ratios_of, rows, upsampling
 from npkd.tasks import TASKS
 
@@ -147,6 +149,16 @@ def _mixed(report: Mapping[str, Any]) -> str:
     return f", mixed with a share of {share:g} of the loss to {_truth(report)}" if share else ""
 
 
+def _loss(report: Mapping[str, Any]) -> str:
+    """What the distilled net's loss was."""
+    if report["config"].get("loss", [asdict(Term())]) != [asdict(Term())]:
+        return f"<code>{escape(report['loss'])}</code>, in the names of <code>npkd losses</code>"
+    return (
+        "½‖y<sub>large</sub> − y<sub>small</sub>‖², the squared distance of the two nets’ outputs"
+        + _mixed(report)
+    )
+
+
 def _introduction(report: Mapping[str, Any]) -> str:
     """What distillation is, and what the nets had to do."""
     what = (
@@ -163,8 +175,7 @@ def _introduction(report: Mapping[str, Any]) -> str:
     return (
         "<p>Knowledge distillation trains a small network to give the outputs of a large one, so "
         f"that something cheap does the work of something expensive. {what} Here the loss is "
-        "½‖y<sub>large</sub> − y<sub>small</sub>‖², the squared distance of the two nets’ outputs"
-        f"{_mixed(report)}. Beside the distilled net stands one of the same size that learned from "
+        f"{_loss(report)}. Beside the distilled net stands one of the same size that learned from "
         f"{_truth(report)} alone, from the same first weights, on the same images in the same "
         "order, each at the rate of its own in the settings below. The difference between these "
         "two is what distillation was worth in this run.</p>"
@@ -357,7 +368,7 @@ def _settings(report: Mapping[str, Any]) -> str:
     """Everything that it takes to do this again."""
     config = "".join(
         f"<tr><td>{escape(name.replace('_', ' '))}</td><td>{escape(str(value))}</td></tr>"
-        for name, value in report["config"].items()
+        for name, value in (report["config"] | {"loss": report.get("loss", "l2")}).items()
     )
     versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     return (

@@ -17,8 +17,10 @@ from npkd.data import Dataset, Images, Normalisation, low_resolution
 from npkd.evaluate import Outputs
 from npkd.layers import Network
 from npkd.models import LargeCNN, LargeSuperResolver, SmallCNN, SmallSuperResolver
+from npkd.objectives import Term
 
 Figures = dict[str, np.ndarray]  # by name, of each image
+Layers = tuple[tuple[str, ...], tuple[str, ...]]  # of the small net, and of the large one
 MOST_SAMPLES = 12  # of a kind, for pictures
 
 
@@ -31,6 +33,9 @@ class Task(ABC):
     """What both tasks have in common: the views of stored images, uint8 (B, 3, 32, 32).
 
     figures     the names of what counts, the first one first; higher is better
+    output      the name of both nets' last layer
+    layers      which layers of the small and of the large net a kind of loss is on, by
+                `objectives.Kind.layers`; maps that are compared are of one height and width
     loss_name   of the loss to the truth
     truth_name  what the truth is called
     first_step  the title of step 1
@@ -39,6 +44,8 @@ class Task(ABC):
     """
 
     figures: tuple[str, ...]
+    output: str
+    layers: Mapping[str, Layers]
     loss_name: str
     takes_high: bool
     truth_name: str
@@ -58,6 +65,11 @@ class Task(ABC):
     def x_low(self, images: np.ndarray) -> np.ndarray:
         """Images in half the resolution, (B, 3, 16, 16), as the small nets see them."""
         return low_resolution(self.normalise(images))
+
+    def with_layers(self, term: Term) -> Term:
+        """The term with its layers named, by default this task's for its kind of loss."""
+        student, teacher = self.layers[term.kind.layers]
+        return replace(term, student=term.student or student, teacher=term.teacher or teacher)
 
     @abstractmethod
     def networks(self, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
@@ -123,6 +135,15 @@ class Classify(Task):
     """
 
     figures = ("accuracy",)
+    output = "fc2"
+    layers = MappingProxyType(
+        {
+            "output": (("fc2",), ("fc2",)),
+            "map": (("relu2",), ("pool",)),  # both 16×16
+            "maps": (("relu1", "relu2"), ("relu1", "relu2")),
+            "vector": (("relu3",), ("relu3",)),
+        }
+    )
     loss_name = "cross_entropy"
     takes_high = True
     truth_name = "the labels"
@@ -206,6 +227,15 @@ class SuperResolve(Task):
     """
 
     figures = ("psnr", "ssim")
+    output = "shuffle"
+    layers = MappingProxyType(
+        {
+            "output": (("shuffle",), ("shuffle",)),
+            "map": (("relu2",), ("relu2",)),
+            "maps": (("relu1", "relu2"), ("relu1", "relu2")),
+            "vector": (("relu2",), ("relu2",)),
+        }
+    )
     loss_name = "l2"
     takes_high = False
     truth_name = "the true images"

@@ -39,7 +39,7 @@ inner product with its vector.
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,10 @@ import numpy as np
 
 import npkd
 from npkd import SGD, LargeCNN, SmallCNN, ops, optim
-from npkd.distill import Batch, from_teacher, from_truth, train
+from npkd.distill import train
 from npkd.layers import Network, Params
 from npkd.losses import cross_entropy
+from npkd.objectives import Batch, Objective, from_teacher, from_truth
 from npkd.tasks import brought_back
 
 FIGURES = Path(__file__).with_suffix(".json")
@@ -115,7 +116,7 @@ def batches(x: np.ndarray, teacher: np.ndarray | None = None) -> Iterator[Batch]
     truth = labels()
     for step in range(STEPS):
         some = batch(step)
-        outputs = None if teacher is None else teacher[some]
+        outputs = None if teacher is None else {"fc2": teacher[some]}
         yield Batch(step // 3, x[some], truth[some], outputs)
 
 
@@ -135,7 +136,7 @@ def trained(
     name: str,
     network: Network,
     batches: Iterator[Batch],
-    loss: Callable[[np.ndarray, Batch], Any],
+    loss: Objective,
     *,
     weight_decay: float = WEIGHT_DECAY,
 ) -> dict[str, Any]:

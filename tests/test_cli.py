@@ -5,12 +5,13 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 import tiny
 
-from npkd import checkpoint, cli, distill, ops, page, proofs
+from npkd import checkpoint, cli, distill, losses, objectives, ops, page, proofs
 
 QUICK = ["--large-epochs", "1", "--epochs", "1", "--batch-size", "8", "--seed", "3"]
 
@@ -69,7 +70,8 @@ def test_settings_reach_the_run_and_the_rest_is_the_presets(capsys, corners, tmp
     status, _, _ = run(capsys, "--data", corners, *QUICK, *options, "--out", tmp_path / "run")
     assert status == 0
     config = json.loads((tmp_path / "run" / "report.json").read_text())["config"]
-    expected = vars(distill.PRESETS["document"]) | {
+    expected = asdict(distill.PRESETS["document"]) | {
+        "loss": [{**asdict(objectives.Term()), "student": [], "teacher": []}],
         "teacher_input": "high",
         "label_weight": 0.5,
         "large_epochs": 1,
@@ -78,6 +80,37 @@ def test_settings_reach_the_run_and_the_rest_is_the_presets(capsys, corners, tmp
         "seed": 3,
     }
     assert config == expected
+
+
+def test_losses_and_their_options_reach_the_run(capsys, corners, tmp_path):
+    options = ["--loss", "kl", "--loss-option", "temperature=2"]
+    options += ["--loss-option", "standardized=yes", "--label-weight", "0.5"]
+    options += ["--loss", "attention", "--loss-option", "weight=10"]
+    options += ["--loss-option", "student=relu2", "--loss-option", "teacher=pool"]
+    status, out, _ = run(capsys, "--data", corners, *QUICK, *options, "--out", tmp_path / "run")
+    assert status == 0
+    words = "0.5·truth + 0.5·(kl(temperature=2, standardized) + 10·attention)"
+    assert f"    loss: {words}\n" in out
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["loss"] == words
+    kl, attention = report["config"]["loss"]
+    assert (kl["options"], kl["standardized"]) == ({"temperature": 2}, True)
+    assert (attention["student"], attention["teacher"]) == (["relu2"], ["pool"])
+
+
+def test_losses_prints_who_has_which_loss_how(capsys):
+    assert cli.main(["losses"]) == 0
+    out = capsys.readouterr().out
+    for entry in losses.conventions():
+        assert entry.where in out
+        assert str(entry) in out
+    assert cli.main(["losses", "dkd"]) == 0
+    out = capsys.readouterr().out
+    assert "TCKD = KL between" in out
+    assert "mdistiller DKD" in out
+    assert "KD-Zoo" not in out
+    assert cli.main(["losses", "l3"]) == 2
+    assert capsys.readouterr().err.startswith("npkd losses: NAME is 'l3', expected some of att")
 
 
 def test_without_matplotlib_all_but_the_picture_is_written(capsys, corners, tmp_path, monkeypatch):
@@ -105,6 +138,13 @@ def test_the_default_folder_is_named_after_data_and_seed(capsys, corners, tmp_pa
         (["--task", "super-resolve", "--teacher-views", "both"], ["--teacher-views means nothing"]),
         (["--task", "super-resolve", "--preset", "document"], ["--preset is document"]),
         (["--label-weight", "2"], ["--label-weight is 2.0"]),
+        (["--loss", "l3"], ["--loss is 'l3'", "expected one of l2, l1"]),
+        (["--loss", "hint"], ["--loss: 100·hint alone leave the layers", "label_weight"]),
+        (["--loss", "kl", "--loss-option", "heat=2"], ["--loss-option is 'heat=2', but kl takes"]),
+        (["--loss", "kl", "--loss-option", "temperature"], ["'temperature', expected KEY=VALUE"]),
+        (["--loss", "kl", "--loss-option", "temperature=0"], ["--loss: kl: temperature is 0"]),
+        (["--loss", "l2", "--loss", "nst", "--loss-option", "student=no"], ["SmallCNN", "'no'"]),
+        (["--loss-option", "temperature=2"], ["there is no --loss NAME before it"]),
         (["--threads", "0"], ["number of threads is 0", "an integer from 1"]),
         (["--preset", "best"], ["best", "document"]),
         (["--data", "no/such/place"], ["no/such/place", "mnist5k"]),

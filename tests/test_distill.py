@@ -8,6 +8,7 @@ import tiny
 
 from npkd import SGD, SmallCNN, distill, losses, ops, optim, threads
 from npkd.data import low_resolution
+from npkd.objectives import Batch, from_teacher, from_truth
 from npkd.tasks import brought_back
 
 
@@ -19,7 +20,8 @@ def finished():
 def batch(count=4, epoch=0, seed=0):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((count, 3, 16, 16), dtype=np.float32)
-    return distill.Batch(epoch, x, rng.integers(0, 10, count), rng.random((count, 10), np.float32))
+    teacher = {"fc2": rng.random((count, 10), np.float32)}
+    return Batch(epoch, x, rng.integers(0, 10, count), teacher)
 
 
 # The loop
@@ -33,7 +35,7 @@ def test_train_does_one_sgd_step_on_every_batch():
         distill.train(
             network,
             batches,
-            loss=distill.from_teacher(0),
+            loss=from_teacher(0),
             optimiser=SGD(1.0, momentum=0.9, weight_decay=0.01),
             schedule=schedule,
         )
@@ -41,7 +43,7 @@ def test_train_does_one_sgd_step_on_every_batch():
     optimiser = SGD(1.0, momentum=0.9, weight_decay=0.01)
     for step, one in enumerate(batches):
         y, backward = by_hand(one.x)
-        value, dy = losses.l2(y, one.teacher)
+        value, dy = losses.l2(y, one.teacher["fc2"])
         optimiser.lr = schedule(step)
         optimiser.step(by_hand.params, backward(dy)[1])
         assert updates[step] == distill.Update(
@@ -58,7 +60,7 @@ def test_train_stops_before_the_update_when_the_loss_is_not_finite():
     updates = distill.train(
         network,
         [batch(4, 0, 0), bad],
-        loss=distill.from_truth(losses.cross_entropy),
+        loss=from_truth(losses.cross_entropy),
         optimiser=SGD(0.01),
         schedule=optim.constant(0.01),
     )
@@ -77,7 +79,7 @@ def test_train_stops_before_the_update_when_a_gradient_is_not_finite():
     updates = distill.train(
         network,
         [batch(4, 2)],
-        loss=lambda y, _: (1.0, np.full_like(y, np.inf)),
+        loss=from_truth(lambda y, _: (1.0, np.full_like(y, np.inf))),
         optimiser=SGD(0.01),
         schedule=optim.constant(0.01),
         first_step=10,
@@ -118,12 +120,12 @@ def test_a_run_whose_last_update_diverges_is_stopped_before_anything_builds_on_i
 def test_the_loss_of_step_5_is_l2_alone_or_mixed_with_labels():
     one = batch()
     y = SmallCNN(0)(one.x)[0]
-    l2, cross_entropy = losses.l2(y, one.teacher), losses.cross_entropy(y, one.truth)
+    l2, cross_entropy = losses.l2(y, one.teacher["fc2"]), losses.cross_entropy(y, one.truth)
     for share in (0.0, 0.3, 1.0):
-        value, gradient = distill.from_teacher(share)(y, one)
+        value, gradients, _ = from_teacher(share)({"fc2": y}, one)
         np.testing.assert_allclose(value, share * cross_entropy[0] + (1 - share) * l2[0], 1e-6)
         np.testing.assert_allclose(
-            gradient, share * cross_entropy[1] + (1 - share) * l2[1], atol=1e-6
+            gradients["fc2"], share * cross_entropy[1] + (1 - share) * l2[1], atol=1e-6
         )
 
 
@@ -205,13 +207,13 @@ def test_the_teachers_outputs_are_those_for_the_very_images_of_the_batch(teacher
         assert one.x.shape[1:] == (3, 16, 16)
         if teacher_input == "low":
             expected = run.large(brought_back(one.x))[0]
-            np.testing.assert_allclose(one.teacher, expected, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(one.teacher["fc2"], expected, rtol=1e-4, atol=1e-5)
     versions = [run.prepare.small_version(number) for number in range(2)]
     assert versions[0] is run.dataset.train_images
     for number, images in enumerate(versions):
         seen = run.task.x_teaching(images[:])
         expected = run.large(seen)[0]
-        np.testing.assert_allclose(teacher[number][:], expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(teacher[number][:]["fc2"], expected, rtol=1e-4, atol=1e-5)
     assert {one.epoch for one in batches} == {0, 1}
 
 

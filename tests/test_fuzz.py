@@ -362,6 +362,7 @@ def test_any_value_on_the_command_line_is_refused_in_one_line(attempt, inputs, c
         *("--task", "--preset", "--teacher-input", "--teacher-views", "--label-weight"),
         *("--large-epochs", "--epochs", "--batch-size", "--learning-rate", "--seed", "--threads"),
         *("--large-learning-rate", "--labels-learning-rate", "--checkpoint-every", "--augment"),
+        *("--loss", "--loss-option", "--loss kl --loss-option"),
         *("--resume", "--no-augment", "--data", "--out", "--nothing", "-x", "", "distill"),
     ]
     of_gradcheck = ["--examples", "--seed", "--threads", "--nothing", "", "relu"]
@@ -372,7 +373,8 @@ def test_any_value_on_the_command_line_is_refused_in_one_line(attempt, inputs, c
             text = malformed.TEXTS[rng.integers(len(malformed.TEXTS))]
             offered = of_gradcheck if gradcheck else options
             option = offered[rng.integers(len(offered))]
-            arguments += [f"{option}={text}"] if rng.integers(2) else [option, text]
+            *before, option = option.split(" ")
+            arguments += before + ([f"{option}={text}"] if rng.integers(2) else [option, text])
         arguments += [] if gradcheck else ["--out", str(command.folder)]
         attempt("the command", "values", lambda arguments=arguments: command.run(*arguments))
 

@@ -15,8 +15,8 @@ import pytest
 
 import npkd
 from npkd import threads
-from npkd.distill import from_truth
 from npkd.losses import cross_entropy
+from npkd.objectives import from_truth
 
 STORED = json.loads(golden.FIGURES.read_text(encoding="utf-8"))
 TOLERANCE = 1e-12

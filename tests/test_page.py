@@ -8,12 +8,14 @@ import pytest
 import tiny
 
 from npkd import checkpoint, cli, distill, page, report
+from npkd.objectives import Term
 
 pytest.importorskip("matplotlib")
 
 SETTINGS = {
     "classify": {},
     "teacher sees high resolution": {"teacher_input": "high", "label_weight": 0.2},
+    "other losses": {"loss": (Term("kl"), Term("hint")), "label_weight": 0.5},
     "super-resolve": {
         "task": "super-resolve",
         "clip_norm": 50.0,

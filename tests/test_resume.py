@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -308,7 +309,7 @@ def test_going_on_otherwise_than_it_began_is_refused(data, tmp_path, capsys, cha
     folder.mkdir()
     config = tiny.config()
     about = {
-        "config": vars(config) | {"large_epochs": 1, "epochs": 2, "batch_size": 8, "seed": 3},
+        "config": asdict(config) | {"large_epochs": 1, "epochs": 2, "batch_size": 8, "seed": 3},
         "name": "corners",
         "data": "of other images",
         "state": {"updates": {}, "loss": 0.0, "samples": 0, "history": {}, "seconds": {}},

@@ -9,6 +9,7 @@ import tiny
 from npkd import distill, evaluate, losses, quality
 from npkd.data import low_resolution
 from npkd.models import LargeSuperResolver, SmallSuperResolver
+from npkd.objectives import from_teacher
 from npkd.tasks import TASKS, UPSAMPLINGS, brought_back
 
 RESOLVE = {"task": "super-resolve", "teacher_views": "high", "versions": 2, "clip_norm": 50.0}
@@ -91,15 +92,17 @@ def test_the_distilled_net_learns_from_the_large_nets_images_and_the_other_from_
     teacher = [run.teacher_outputs(version) for version in range(run.prepare.versions)]
     for batch in run.prepare.small_batches(teacher):
         np.testing.assert_array_equal(batch.x, low_resolution(batch.truth))
-        np.testing.assert_allclose(batch.teacher, run.large(batch.x)[0], rtol=1e-4, atol=1e-4)
+        of_teacher = batch.teacher["shuffle"]
+        np.testing.assert_allclose(of_teacher, run.large(batch.x)[0], rtol=1e-4, atol=1e-4)
     y, _ = run.small(batch.x)
     for share, expected in (
-        (0.0, losses.l2(y, batch.teacher)),
+        (0.0, losses.l2(y, of_teacher)),
         (1.0, losses.l2(y, batch.truth)),
     ):
-        value, gradient = distill.from_teacher(share, run.task.loss)(y, batch)
+        loss = from_teacher(share, run.task.loss, output="shuffle")
+        value, gradients, _ = loss({"shuffle": y}, batch)
         np.testing.assert_allclose(value, expected[0], rtol=1e-6)
-        np.testing.assert_allclose(gradient, expected[1], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(gradients["shuffle"], expected[1], rtol=1e-5, atol=1e-6)
 
 
 def test_what_is_super_resolved_cannot_be_shown_in_full_resolution():
@@ -137,7 +140,7 @@ def test_outputs_are_kept_where_they_are_few_numbers_and_else_made_again():
         of = task(name)
         network, _ = of.networks(0, 1)
         outputs = evaluate.Outputs(network, data.test_images, of.x_back)
-        assert (outputs.kept is not None) == kept
+        assert (outputs.features.kept is not None) == kept
         assert len(outputs) == len(data.test_labels)
         everything, _ = network(of.x_back(data.test_images))
         some = np.array([3, 0, 7])

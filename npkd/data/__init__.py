@@ -12,7 +12,7 @@ One batch on its way to the nets:
 
 from npkd.data.augmentation import Augmentation, Augmented
 from npkd.data.dataset import Dataset, split
-from npkd.data.images import Images
+from npkd.data.images import Images, digest
 from npkd.data.preparation import Normalisation, batches, low_resolution
 from npkd.data.sources import load
 
@@ -23,6 +23,7 @@ __all__ = [
     "Images",
     "Normalisation",
     "batches",
+    "digest",
     "load",
     "low_resolution",
     "split",

@@ -1,11 +1,12 @@
 """Data augmentation: each time an image is shown, a slightly different version of it."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from npkd.data.images import Images, require_images
+from npkd.data.images import Images, digest, require_images
 from npkd.ops.contract import is_integer, shown
 
 
@@ -62,6 +63,13 @@ class Augmented:
         self.flipped = np.zeros(len(images), bool)
         if augmentation.flip:
             self.flipped = rng.random(len(images)) < 0.5
+
+    def digest(self) -> str:
+        """SHA-256 of the images and of what is done to each."""
+        found = hashlib.sha256(f"{digest(self.images)} {self.shift}".encode())
+        for drawn in (self.rows, self.columns, self.flipped):
+            found.update(drawn.data)
+        return found.hexdigest()
 
     def __len__(self) -> int:
         return len(self.images)

@@ -1,5 +1,6 @@
 """Images in standard form, (N, 3, 32, 32) uint8: in memory, or left in their files."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -93,6 +94,16 @@ class StoredImages:
 def subset(images: Images, indices: np.ndarray) -> Images:
     """The images at these indices, in memory if `images` are."""
     return images.subset(indices) if isinstance(images, StoredImages) else images[indices]
+
+
+def digest(images: Images) -> str:
+    """SHA-256 of images: the same for the same ones only, in memory, in files, or augmented."""
+    if hasattr(images, "digest"):
+        return str(images.digest())
+    found = hashlib.sha256(f"{images.dtype.str} {images.shape}".encode())
+    for part in parts_of(images):
+        found.update(np.ascontiguousarray(part).data)
+    return found.hexdigest()
 
 
 def parts_of(images: Images) -> Iterator[np.ndarray]:

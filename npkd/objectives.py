@@ -1,0 +1,322 @@
+"""What a net is trained to minimise: a loss to the truth, losses to the teacher, or both.
+
+    objective = objectives.from_teacher(0.5, terms=[Term("kl", options={"temperature": 2.0})])
+    value, gradients, grads = objective(outputs, batch)
+
+`outputs` are those of the student's layers that `objective.layers` names, `gradients` the gradients
+by them, which the network's backward pass takes as they are, and `grads` those by what the losses
+train themselves, `objective.params`: a regressor, say.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from npkd import losses
+from npkd.layers import Network, Params
+from npkd.losses.mixture import Loss as HardLoss
+from npkd.ops.contract import as_float, is_integer, shown
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a loss of npkd.losses is used in a training.
+
+    layers   what it is on, a key of `Task.layers`: the nets' outputs, a map, two maps, a vector
+    weight   by default; those of inner layers are what RepDistiller's scripts have
+    trained  the names of its arguments that are trained along
+    labels   whether it takes labels
+    """
+
+    layers: str = "output"
+    weight: float = 1.0
+    trained: tuple[str, ...] = ()
+    labels: bool = False
+
+
+KINDS = {
+    "l2": Kind(),
+    "l1": Kind(),
+    "huber": Kind(),
+    "kl": Kind(),
+    "soft_cross_entropy": Kind(),
+    "limit": Kind(),
+    "dkd": Kind(labels=True),
+    "dist": Kind(),
+    "hint": Kind("map", 100.0, trained=("weight", "bias")),
+    "attention": Kind("map", 1000.0),
+    "nst": Kind("map", 50.0),
+    "fsp": Kind("maps", 50.0, trained=("weight_first", "weight_second")),
+    "vid": Kind("map", 1.0, trained=("scale", "weight", "bias")),
+    "similarity": Kind("vector", 3000.0),
+    "rkd_distance": Kind("vector", 25.0),
+    "rkd_angle": Kind("vector", 50.0),
+    "pkt": Kind("vector", 30000.0),
+    "cc": Kind("vector", 100.0),
+}
+
+
+@dataclass(frozen=True)
+class Term:
+    """One loss to the teacher, as part of an objective.
+
+    loss          its name in npkd.losses, a key of KINDS
+    weight        what it is multiplied by; None: the kind's
+    student       the names of the student's layers that it is on; none: the task's for this kind,
+    teacher       or the output; and likewise of the teacher's
+    standardized  whether both nets' logits go through `losses.standardize` first
+    options       its other arguments, by name
+
+    Raises ValueError for an unknown loss or option, and for values of another type.
+    """
+
+    loss: str = "l2"
+    weight: float | None = None
+    student: tuple[str, ...] = ()
+    teacher: tuple[str, ...] = ()
+    standardized: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.loss, str) or self.loss not in KINDS:
+            raise ValueError(f"loss is {shown(self.loss)}, expected one of {', '.join(KINDS)}")
+        weight = self.kind.weight if self.weight is None else as_float(self.weight)
+        if not 0 < weight < math.inf:
+            raise ValueError(
+                f"loss {self.loss}: weight is {shown(self.weight)}, expected a number above 0"
+            )
+        object.__setattr__(self, "weight", weight)  # frozen, but not yet out of its making
+        for name in ("student", "teacher"):
+            layers = getattr(self, name)
+            if not isinstance(layers, tuple) or not all(isinstance(one, str) for one in layers):
+                raise ValueError(
+                    f"loss {self.loss}: {name} is {shown(layers)}, expected names of layers"
+                )
+        if not isinstance(self.standardized, bool) or (
+            self.standardized and self.kind.layers != "output"
+        ):
+            raise ValueError(
+                f"loss {self.loss}: standardized is {shown(self.standardized)}, expected True or "
+                "False, and True for losses on logits only"
+            )
+        defaults = options_of(self.loss)
+        for name, value in self.options.items():
+            if name not in defaults:
+                raise ValueError(
+                    f"loss {self.loss} has no option {shown(name)}, expected one of "
+                    f"{', '.join(defaults)}"
+                )
+            if not _of_type(value, defaults[name]):
+                raise ValueError(
+                    f"loss {self.loss}: {name} is {shown(value)}, expected a "
+                    f"{type(defaults[name]).__name__} such as {defaults[name]}"
+                )
+
+    @property
+    def kind(self) -> Kind:
+        """How this loss is used."""
+        return KINDS[self.loss]
+
+    def __str__(self) -> str:
+        options = [f"{name}={value}" for name, value in self.options.items()]
+        options += ["standardized"] * self.standardized
+        text = f"{self.loss}({', '.join(options)})" if options else self.loss
+        return text if self.weight == 1 else f"{self.weight:g}·{text}"
+
+
+def options_of(loss: str) -> dict[str, Any]:
+    """The keyword arguments of a loss, and their defaults."""
+    parameters = inspect.signature(getattr(losses, loss)).parameters.values()
+    return {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
+
+
+def _of_type(value: object, default: object) -> bool:
+    if isinstance(default, bool | str):
+        return type(value) is type(default)
+    return is_integer(value) if is_integer(default) else math.isfinite(as_float(value))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images x (B, C, H, W), what is true of them, and the teacher's outputs by layer, or None."""
+
+    epoch: int
+    x: np.ndarray
+    truth: np.ndarray
+    teacher: Mapping[str, np.ndarray] | None = None
+
+
+class Objective:
+    """The loss of a training: (a share of) one to the truth, and (the rest) losses to the teacher.
+
+    Definition (w the share, label_weight)
+        value = w · hard(y, truth) + (1 − w) · Σ_k weight_k · loss_k(student's layers, teacher's)
+
+    Gradients: the same sum of theirs, by each layer that has any. A part whose share is 0 is not
+    computed; the value is continuous there, for what is left out is 0 times a finite number.
+
+    hard: the loss to the truth. terms: with all their layers named, or on the outputs. output: the
+    name of the last layer of both nets. params: what the terms train, by the names of
+    `trained_names`.
+    """
+
+    def __init__(
+        self,
+        hard: HardLoss,
+        label_weight: float,
+        terms: Iterable[Term] = (),
+        output: str = "fc2",
+        params: Params | None = None,
+    ):
+        self.hard, self.label_weight, self.output = hard, label_weight, output
+        self.terms = list(terms) if label_weight < 1 else []
+        self.params: Params = params or {}
+        self.names = trained_names(self.terms)
+
+    def __str__(self) -> str:
+        of_teacher = " + ".join(map(str, self.terms))
+        if not 0 < self.label_weight < 1:
+            return of_teacher or "truth"
+        bracketed = f"({of_teacher})" if len(self.terms) > 1 else of_teacher
+        return f"{self.label_weight:g}·truth + {1 - self.label_weight:g}·{bracketed}"
+
+    @property
+    def layers(self) -> list[str]:
+        """Those of the student whose outputs count, each once."""
+        of_truth = [self.output] * (self.label_weight > 0)
+        return list(dict.fromkeys([*of_truth, *self._all("student")]))
+
+    @property
+    def teacher_layers(self) -> list[str]:
+        """Those of the teacher."""
+        return list(dict.fromkeys(self._all("teacher")))
+
+    def _all(self, net: str) -> list[str]:
+        return [layer for term in self.terms for layer in getattr(term, net) or (self.output,)]
+
+    def __call__(
+        self, outputs: Mapping[str, np.ndarray], batch: Batch
+    ) -> tuple[np.ndarray, dict[str, np.ndarray], Params]:
+        """The value, the gradients by the layers' outputs, and those by `params`."""
+        value: Any = 0.0
+        gradients: dict[str, np.ndarray] = {}
+        grads: Params = {}
+        if self.label_weight > 0:
+            hard, gradient = self.hard(outputs[self.output], batch.truth)
+            value = self.label_weight * hard
+            gradients[self.output] = self.label_weight * gradient
+        for term, names in zip(self.terms, self.names, strict=True):
+            share = (1 - self.label_weight) * float(term.weight or 0)
+            layers = term.student or (self.output,)
+            soft, by_layer, by_param = self._of_teacher(term, names, layers, outputs, batch)
+            value = value + share * soft
+            for layer, gradient in zip(layers, by_layer, strict=True):
+                part = share * gradient
+                gradients[layer] = gradients[layer] + part if layer in gradients else part
+            grads |= {name: share * g for name, g in zip(names, by_param, strict=True)}
+        return value, gradients, grads
+
+    def _of_teacher(
+        self,
+        term: Term,
+        names: list[str],
+        layers: Sequence[str],
+        outputs: Mapping[str, np.ndarray],
+        batch: Batch,
+    ) -> tuple[np.ndarray, Sequence[np.ndarray], Sequence[np.ndarray]]:
+        """The value of one term, its gradients by the layers, and by what it trains."""
+        assert batch.teacher is not None
+        student = [outputs[layer] for layer in layers]
+        teacher = [batch.teacher[layer] for layer in term.teacher or (self.output,)]
+        labels = [batch.truth] if term.kind.labels else []
+        trained = [self.params[name] for name in names]
+        backward: Callable[[np.ndarray], np.ndarray] | None = None
+        if term.standardized:
+            student[0], backward = losses.standardize(student[0])
+            teacher[0], _ = losses.standardize(teacher[0])
+        function = getattr(losses, term.loss)
+        value, found = function(*student, *teacher, *labels, *trained, **term.options)
+        gradients = found if isinstance(found, tuple) else (found,)
+        by_layer = list(gradients[: len(layers)])
+        if backward is not None:
+            by_layer = [backward(by_layer[0])]
+        return value, by_layer, gradients[len(layers) :]
+
+    def require_fitting(self, small: Network, large: Network, truth: np.ndarray) -> None:
+        """Raise ValueError unless this can train `small` from `large`: it is tried on two images.
+
+        truth: of two images.
+        """
+        if self.output not in self.layers:
+            raise ValueError(
+                f"loss: {', '.join(map(str, self.terms))} alone leave the layers behind them as "
+                "they are; add a label_weight above 0, or a loss on the outputs such as l2"
+            )
+        x, x_large = (np.zeros((2, *net.image_shape), net.dtype) for net in (small, large))
+        student, _ = small.features(x, self.layers)
+        teacher = large.features(x_large, self.teacher_layers)[0] if self.terms else {}
+        value, _, _ = self(student, Batch(0, x, truth, teacher))
+        if np.ndim(value):
+            raise ValueError("loss: reduction is 'none', expected one that gives one number")
+
+
+def from_truth(hard: HardLoss, output: str = "fc2") -> Objective:
+    """The objective of step 1: the loss to what is true, cross-entropy with labels or another."""
+    return Objective(hard, 1.0, output=output)
+
+
+def from_teacher(
+    label_weight: float,
+    hard: HardLoss = losses.cross_entropy,
+    terms: Iterable[Term] = (Term(),),
+    output: str = "fc2",
+    params: Params | None = None,
+) -> Objective:
+    """The objective of step 5: losses to the teacher, by default L2, and a share of the truth's."""
+    return Objective(hard, label_weight, terms, output, params)
+
+
+def trained_names(terms: Iterable[Term]) -> list[list[str]]:
+    """What each term trains, by name: "hint.weight", and where there are several "hint2.weight"."""
+    names, seen = [], dict.fromkeys(KINDS, 0)
+    for term in terms:
+        seen[term.loss] += 1
+        number = seen[term.loss] if seen[term.loss] > 1 else ""
+        names.append([f"{term.loss}{number}.{one}" for one in term.kind.trained])
+    return names
+
+
+def trained(
+    terms: Sequence[Term], small: Network, large: Network, rng: np.random.Generator
+) -> Params:
+    """The arrays that these terms train, as they start, for layers of these nets.
+
+    Weights (O, C) and biases start uniform on (−1/√C, 1/√C), as a layer's; the scale of
+    `losses.vid` where the variance is 5. Raises ValueError for a layer that a net has not.
+    """
+    params: Params = {}
+    for term, names in zip(terms, trained_names(terms), strict=True):
+        if not names:
+            continue
+        inputs, outputs = _channels(small, term.student), _channels(large, term.teacher)
+        for name, argument in zip(names, term.kind.trained, strict=True):
+            k = 1 if argument.endswith("second") else 0
+            bound = 1 / math.sqrt(inputs[k])
+            if argument == "scale":
+                values = np.full(outputs[k], math.log(math.expm1(5 - 1e-5)))
+            else:
+                shape = (outputs[k],) if argument == "bias" else (outputs[k], inputs[k])
+                values = rng.uniform(-bound, bound, shape)
+            params[name] = values.astype(small.dtype)
+    return params
+
+
+def _channels(network: Network, layers: Sequence[str]) -> list[int]:
+    """How many channels, or features, layers have."""
+    x = np.zeros((1, *network.image_shape), network.dtype)
+    outputs, _ = network.features(x, layers)
+    return [outputs[layer].shape[1] for layer in layers]
