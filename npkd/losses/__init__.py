@@ -13,6 +13,7 @@ the gradient is that of their sum. What else differs between implementations is 
 `npkd.losses.arguments`; `conventions()` says who has it how, and by which factor.
 """
 
+from npkd.losses.conventions import conventions
 from npkd.losses.correlation import dist
 from npkd.losses.decoupled import dkd
 from npkd.losses.features import attention, fsp, hint, nst, vid
@@ -26,6 +27,7 @@ from npkd.losses.standardization import standardize
 __all__ = [
     "attention",
     "cc",
+    "conventions",
     "cross_entropy",
     "dist",
     "dkd",
