@@ -19,6 +19,7 @@ import numpy as np
 import scipy.stats
 
 from npkd import data, distill, threads
+from npkd.evaluate import Features
 from npkd.objectives import KINDS, Term
 
 RATES = (0.01, 0.03)
@@ -36,6 +37,19 @@ def cells() -> Iterator[tuple[str, tuple[Term, ...], float]]:
         yield f"{name} + labels", (term,), 0.5
 
 
+class Run(distill.Run):
+    """A run that takes the teacher's outputs from `kept`, by version and layers, if it has them."""
+
+    kept: dict[tuple[int, tuple[str, ...]], Features]
+
+    def teacher_outputs(self, version: int) -> Features:
+        """Kept ones, which are refused if they are not of these images, or made now."""
+        key = version, tuple(self.objective.teacher_layers)
+        if key not in self.kept or self.kept[key].kept is None:
+            self.kept[key] = super().teacher_outputs(version)
+        return self.kept[key]
+
+
 def teacher(dataset: data.Dataset, config: distill.Config) -> distill.State:
     """A run that stands where the large net has been trained."""
     run = distill.Run(dataset, config)
@@ -45,10 +59,10 @@ def teacher(dataset: data.Dataset, config: distill.Config) -> distill.State:
     return run.state()
 
 
-def student(dataset: data.Dataset, config: distill.Config, state: distill.State) -> float:
+def student(run: distill.Run) -> float:
     """The accuracy of the distilled net on the test images; 0 if it diverges."""
     try:
-        for event in distill.Run(dataset, config, state).steps():
+        for event in run.steps():
             if isinstance(event, distill.Epoch) and event.net == "small":
                 accuracy = event.figures["accuracy"]
                 if event.epoch + 1 == event.epochs:
@@ -63,11 +77,11 @@ def measured(
 ) -> Iterator[tuple[str, float]]:
     """The accuracy under each loss, at the rate of each."""
     config = replace(config, seed=seed)
-    state = teacher(dataset, config)
+    state, Run.kept = teacher(dataset, config), {}
     for name, loss, share in cells():
         if name in rates:
             settings = replace(config, loss=loss, label_weight=share, learning_rate=rates[name])
-            yield name, student(dataset, settings, state)
+            yield name, student(Run(dataset, settings, state))
 
 
 def chosen_rates(dataset: data.Dataset, config: distill.Config) -> dict[str, float]:
