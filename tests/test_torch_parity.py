@@ -1,4 +1,4 @@
-"""Operations, losses, the document's nets and their training against PyTorch, in float64."""
+"""Operations, the document's nets and their training against PyTorch, in float64."""
 
 from collections import OrderedDict
 
@@ -17,7 +17,6 @@ torch = pytest.importorskip("torch")
 functional = torch.nn.functional
 
 random_examples = settings(max_examples=25, deadline=None)
-SHAPES = st.tuples(st.integers(2, 5), st.integers(2, 6))  # (B, C)
 NETS = [LargeCNN, SmallCNN]
 
 
@@ -47,53 +46,6 @@ def test_value_and_gradients_of_an_op_are_those_of_pytorch(op, data, seed):
     gradients = gradients if isinstance(gradients, tuple) else (gradients,)
     for gradient, tensor in zip(gradients, tensors, strict=False):  # db is None where b is not
         assert_close(gradient, tensor.grad)
-
-
-# Losses
-
-
-@pytest.mark.parametrize("reduction", ["sum", "batchmean", "elementmean"])
-@random_examples
-@given(shape=SHAPES, seed=SEEDS)
-def test_l2_is_half_the_mse_loss_times_what_the_reduction_leaves_undivided(reduction, shape, seed):
-    student, teacher = np.random.default_rng(seed).standard_normal((2, *shape))
-    factor = {"sum": shape[0] * shape[1], "batchmean": shape[1], "elementmean": 1}[reduction] / 2
-    tensor = with_gradient(student)
-    expected = factor * functional.mse_loss(tensor, torch.from_numpy(teacher))
-    expected.backward()
-    value, gradient = losses.l2(student, teacher, reduction=reduction)
-    assert_close(value, expected.detach())
-    assert_close(gradient, tensor.grad)
-
-
-@pytest.mark.parametrize(("ours", "theirs"), [("sum", "sum"), ("batchmean", "mean")])
-@random_examples
-@given(shape=SHAPES, seed=SEEDS)
-def test_cross_entropy_is_that_of_pytorch(ours, theirs, shape, seed):
-    rng = np.random.default_rng(seed)
-    logits, labels = rng.standard_normal(shape), rng.integers(shape[1], size=shape[0])
-    tensor = with_gradient(logits)
-    expected = functional.cross_entropy(tensor, torch.from_numpy(labels), reduction=theirs)
-    expected.backward()
-    value, gradient = losses.cross_entropy(logits, labels, reduction=ours)
-    assert_close(value, expected.detach())
-    assert_close(gradient, tensor.grad)
-
-
-@random_examples
-@given(shape=SHAPES, seed=SEEDS, alpha=st.floats(0, 1))
-def test_mix_is_the_sum_of_pytorchs_losses(shape, seed, alpha):
-    rng = np.random.default_rng(seed)
-    student, teacher = rng.standard_normal((2, *shape))
-    labels = rng.integers(shape[1], size=shape[0])
-    tensor = with_gradient(student)
-    hard = functional.cross_entropy(tensor, torch.from_numpy(labels))
-    soft = shape[1] / 2 * functional.mse_loss(tensor, torch.from_numpy(teacher))
-    expected = (1 - alpha) * hard + alpha * soft
-    expected.backward()
-    value, gradient = losses.mix(student, teacher, labels, alpha=alpha)
-    assert_close(value, expected.detach())
-    assert_close(gradient, tensor.grad)
 
 
 # The document's nets

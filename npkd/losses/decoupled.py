@@ -77,7 +77,7 @@ def dkd(
 def _taken_apart(z: np.ndarray, is_label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """log softmax(z[l], o) (B, 2) and log softmax of the rest (B, C − 1)."""
     of_label = z[is_label]  # (B,)
-    rest = z[~is_label].reshape(len(z), -1)  # (B, C − 1)
+    rest = z[~is_label].reshape(len(z), z.shape[1] - 1)  # (B, C − 1)
     log_r, _ = log_softmax(rest)
     o = rest[:, 0] - log_r[:, 0]  # log Σ exp
     log_two, _ = log_softmax(np.stack([of_label, o], axis=1))

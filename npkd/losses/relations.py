@@ -43,9 +43,11 @@ def similarity(
         df = (dP + dPᵀ) f
 
     Conventions: variant="l1" divides rows by the sum of their absolute values. A sample of zero
-    features has a row of zeros, which passes no gradient. In a batch of one, G is 1 and the loss 0.
+    features has a row of zeros, which stays so and passes no gradient (the other rows, which hold
+    its products too, do). In a batch of one, G is 1 and the loss 0.
 
-    Elsewhere: torchdistill is "l1": about 31 times smaller, by no constant factor.
+    Elsewhere: torchdistill is "l1", smaller by no constant factor: nearly B times, 28 at B = 32,
+    for features behind a ReLU, 2 to 6 times for normal ones.
 
     Raises ValueError for features of different batches, an unknown variant or reduction, and an
     empty batch under a mean.
@@ -169,9 +171,9 @@ def pkt(
         ds[i,j] = (dq[i,j] − Σ_k dq[i,k] q[i,k]) / Σ_k s[i,k],   du = ½ (ds + dsᵀ) u
         df from du through the length, as in `attention`
 
-    Conventions: ε keeps the logarithm finite where two samples are opposite, s = 0. It also leaves
-    a gradient of the size of ε where both nets are equal. A sample of zero features is like all
-    others, s = ½, and passes no gradient.
+    Conventions: ε keeps the logarithm finite where two samples are opposite, s = 0; without it the
+    loss is then infinite or NaN. It also leaves a gradient of the size of ε where both nets are
+    equal. A sample of zero features is like all others, s = ½, and passes no gradient.
 
     Elsewhere: the sum of all pairs is B² times, the mean of rows B times as large; ε is 1e-7 in the
     authors' code and 1e-6 in some others.
@@ -187,11 +189,17 @@ def pkt(
     divisor = _pairs("pkt", reduction, count)
     u, to_features = unit(flat(student), epsilon)
     cosine, to_directions = products(u)
-    q, to_cosine = shares((cosine + 1) / 2)
-    p, _ = shares((products(unit(flat(teacher), epsilon)[0])[0] + 1) / 2)
+    q, to_cosine = shares(_likeness(cosine))
+    p, _ = shares(_likeness(products(unit(flat(teacher), epsilon)[0])[0]))
     value = (p * np.log((p + epsilon) / (q + epsilon))).sum() / divisor
     ds = to_cosine(-p / (q + epsilon) / divisor)
     return value, to_features(to_directions(ds / 2)).reshape(student.shape)
+
+
+def _likeness(cosine: np.ndarray) -> np.ndarray:
+    """A cosine scaled to [0, 1]; rounding may have it below −1, and its logarithm would be NaN."""
+    s = (cosine + 1) / 2
+    return np.where(s.real < 0, 0, s)
 
 
 def cc(
