@@ -270,27 +270,86 @@ def pixel_shuffle(integers: Integers) -> Case:
 # Losses
 
 
-def _outputs(integers: Integers) -> tuple[int, int]:
+BATCH_MEANS = ("batchmean", "sum", "none")
+EVERY_REDUCTION = (*BATCH_MEANS, "elementmean")
+OF_PAIRS = ("elementmean", "batchmean", "sum")
+
+
+def _one_of(integers: Integers, *offered: Any) -> Any:
+    return offered[integers(0, len(offered) - 1)]
+
+
+def _outputs(integers: Integers, least: int = 1) -> tuple[int, int]:
     """Outputs (B, C) of a net for a batch."""
-    return integers(2, 4), integers(1, 6)
+    return integers(2, 4), integers(least, 6)
 
 
 def _labels(integers: Integers, count: int, classes: int) -> np.ndarray:
     return np.array([integers(0, classes - 1) for _ in range(count)])
 
 
+def _divergent(integers: Integers) -> tuple[int, int]:
+    """Outputs whose distributions are not by chance so close that Σ p (log p − log q) cancels."""
+    return integers(3, 4), integers(2, 6)
+
+
+def _temperature(integers: Integers, most: int = 6) -> dict[str, Any]:
+    """A temperature from ½ to `most`, its square in the loss or not."""
+    return {"temperature": integers(1, 2 * most) / 2, "temperature_squared": _boolean(integers)}
+
+
+def _epsilon(integers: Integers, least: float = 0.0, most: float = 0.1) -> dict[str, float]:
+    """An ε of `least`, or a large one that no gradient may forget."""
+    return {"epsilon": _one_of(integers, least, most)}
+
+
+def _entries(integers: Integers) -> tuple[int, ...]:
+    """Outputs (B, C), or features of any axes."""
+    return _outputs(integers) if _boolean(integers) else _rows_or_images(integers)
+
+
 def l2(integers: Integers) -> Case:
+    """Every reduction and variant; outputs (B, C), or features of any axes.
+
+    A softmax of one class is 1, and all that is left of it rounding: there are two or more.
+    """
+    shape = _entries(integers)
+    variant = _one_of(integers, "paper", "probabilities", "log-probabilities")
+    if variant != "paper":
+        shape = (*shape[:-1], shape[-1] + 1)
+    options = {
+        "reduction": _one_of(integers, *EVERY_REDUCTION),
+        "half": _boolean(integers),
+        "variant": variant,
+    }
+    return Case("l2", {"student": shape, "teacher": shape}, options | _temperature(integers))
+
+
+def l1(integers: Integers) -> Case:
     """Every reduction; outputs (B, C), or features of any axes."""
-    shape = _outputs(integers) if _boolean(integers) else _rows_or_images(integers)
-    reduction = ("batchmean", "sum", "elementmean", "none")[integers(0, 3)]
-    return Case("l2", {"student": shape, "teacher": shape}, {"reduction": reduction})
+    shape = _entries(integers)
+    options = {"reduction": _one_of(integers, *EVERY_REDUCTION)}
+    return Case("l1", {"student": shape, "teacher": shape}, options)
+
+
+def huber(integers: Integers) -> Case:
+    """Every reduction and variant, with differences on both sides of δ."""
+    shape = _entries(integers)
+    options = {
+        "reduction": _one_of(integers, *EVERY_REDUCTION),
+        "variant": _one_of(integers, "paper", "smooth"),
+        "delta": integers(1, 8) / 4,
+    }
+    return Case("huber", {"student": shape, "teacher": shape}, options)
 
 
 def cross_entropy(integers: Integers) -> Case:
     """Every reduction."""
     shape = _outputs(integers)
-    reduction = ("batchmean", "sum", "none")[integers(0, 2)]
-    options = {"labels": _labels(integers, *shape), "reduction": reduction}
+    options = {
+        "labels": _labels(integers, *shape),
+        "reduction": _one_of(integers, *BATCH_MEANS),
+    }
     return Case("cross_entropy", {"logits": shape}, options)
 
 
@@ -299,6 +358,227 @@ def mix(integers: Integers) -> Case:
     shape = _outputs(integers)
     options = {"labels": _labels(integers, *shape), "alpha": integers(0, 8) / 8}
     return Case("mix", {"student": shape, "teacher": shape}, options)
+
+
+def kl(integers: Integers) -> Case:
+    """Every reduction, variant and temperature; two classes or more, as for `l2`."""
+    shape = _divergent(integers)
+    options = {
+        "reduction": _one_of(integers, *EVERY_REDUCTION),
+        "variant": _one_of(integers, "paper", "reversed", "unlogged", "reversed unlogged"),
+    }
+    options |= _temperature(integers, most=3)
+    return Case("kl", {"student": shape, "teacher": shape}, options)
+
+
+def soft_cross_entropy(integers: Integers) -> Case:
+    """Every reduction and temperature; two classes or more, as for `l2`."""
+    shape = _outputs(integers, least=2)
+    options = {"reduction": _one_of(integers, *EVERY_REDUCTION)} | _temperature(integers)
+    return Case("soft_cross_entropy", {"student": shape, "teacher": shape}, options)
+
+
+def limit(integers: Integers) -> Case:
+    """Every reduction."""
+    shape = _outputs(integers)
+    options = {"reduction": _one_of(integers, *EVERY_REDUCTION)}
+    return Case("limit", {"student": shape, "teacher": shape}, options)
+
+
+def dkd(integers: Integers) -> Case:
+    """Every reduction and temperature, the parts in any shares; of two classes one part is 0."""
+    shape = _divergent(integers)
+    alpha, beta = _one_of(integers, (1, 8), (2, 0.5), (0.5, 2))
+    options = {
+        "labels": _labels(integers, *shape),
+        "alpha": alpha,
+        "beta": beta,
+        "reduction": _one_of(integers, *BATCH_MEANS),
+    }
+    options |= _temperature(integers, most=3)
+    return Case("dkd", {"student": shape, "teacher": shape}, options)
+
+
+def dist(integers: Integers) -> Case:
+    """Samples and classes enough that no probabilities are nearly constant: ρ would be 0 / 0.
+
+    Of two numbers each, they always correlate, or always do not.
+    """
+    shape = integers(4, 5), integers(4, 6)
+    options: dict[str, Any] = {"beta": integers(1, 4) / 2, "gamma": integers(1, 4) / 2}
+    options |= _temperature(integers, most=3) | _epsilon(integers)
+    return Case("dist", {"student": shape, "teacher": shape}, options)
+
+
+def standardize(integers: Integers) -> Case:
+    """Three or more classes: of two, one becomes 1 and the other −1, whatever they are."""
+    shape = integers(2, 4), integers(3, 6)
+    return Case("standardize", {"logits": shape}, {"ddof": integers(0, 1)} | _epsilon(integers))
+
+
+def _map(integers: Integers) -> tuple[int, int]:
+    """A height and width of four cells or more."""
+    return integers(2, 3), integers(2, 4)
+
+
+def _regression(integers: Integers) -> dict[str, tuple[int, ...]]:
+    """Student and teacher, rows or maps, with weight and bias, a weight alone, or neither."""
+    batch, inputs = integers(2, 4), integers(1, 4)
+    positions = () if _boolean(integers) else (integers(1, 3), integers(1, 3))
+    arrays_given = integers(0, 2)
+    outputs = _other(integers, inputs, 4) if arrays_given else inputs
+    shapes: dict[str, tuple[int, ...]] = {
+        "student": (batch, inputs, *positions),
+        "teacher": (batch, outputs, *positions),
+    }
+    if arrays_given:
+        shapes["weight"] = (outputs, inputs)
+    if arrays_given == 2:
+        shapes["bias"] = (outputs,)
+    return shapes
+
+
+def hint(integers: Integers) -> Case:
+    """Rows or maps, with every regressor and reduction."""
+    shapes = _regression(integers)
+    options = {"half": _boolean(integers), "reduction": _one_of(integers, *OF_PAIRS)}
+    return Case("hint", shapes, options)
+
+
+def attention(integers: Integers) -> Case:
+    """Every reduction and variant, student and teacher of any numbers of channels."""
+    batch, channels, sides = integers(2, 3), integers(1, 4), _map(integers)
+    variant = _one_of(integers, "squared", "norm")
+    reductions = EVERY_REDUCTION if variant == "squared" else BATCH_MEANS
+    options = {
+        "power": integers(2, 6) / 2,
+        "variant": variant,
+        "reduction": _one_of(integers, *reductions),
+    }
+    shapes: dict[str, tuple[int, ...]] = {
+        "student": (batch, channels, *sides),
+        "teacher": (batch, _other(integers, channels, 4), *sides),
+    }
+    return Case("attention", shapes, options | _epsilon(integers))
+
+
+def nst(integers: Integers) -> Case:
+    """Every reduction, student and teacher of any numbers of channels."""
+    batch, channels, sides = integers(2, 3), integers(1, 4), _map(integers)
+    shapes: dict[str, tuple[int, ...]] = {
+        "student": (batch, channels, *sides),
+        "teacher": (batch, _other(integers, channels, 4), *sides),
+    }
+    options = {"reduction": _one_of(integers, *BATCH_MEANS)} | _epsilon(integers)
+    return Case("nst", shapes, options)
+
+
+def fsp(integers: Integers) -> Case:
+    """Every reduction and variant, with two weights, one or none, maps of any two sizes."""
+    batch, weights = integers(2, 3), integers(0, 2)
+    first = integers(1, 3)
+    second = _other(integers, first, 3)
+    of_teacher = [
+        _other(integers, first, 3) if weights > 0 else first,
+        _other(integers, second, 3) if weights > 1 else second,
+    ]
+    sides, other_sides = ((integers(1, 3), integers(1, 3)) for _ in range(2))
+    shapes: dict[str, tuple[int, ...]] = {
+        "first": (batch, first, *sides),
+        "second": (batch, second, *sides),
+        "teacher_first": (batch, of_teacher[0], *other_sides),
+        "teacher_second": (batch, of_teacher[1], *other_sides),
+    }
+    if weights > 0:
+        shapes["weight_first"] = (of_teacher[0], first)
+    if weights > 1:
+        shapes["weight_second"] = (of_teacher[1], second)
+    options = {
+        "reduction": _one_of(integers, *OF_PAIRS),
+        "variant": _one_of(integers, "squared", "norms"),
+    }
+    return Case("fsp", shapes, options)
+
+
+def vid(integers: Integers) -> Case:
+    """Rows or maps, with every regressor, reduction and variant."""
+    of_regression = _regression(integers)
+    student, teacher = of_regression.pop("student"), of_regression.pop("teacher")
+    shapes = {"student": student, "teacher": teacher, "scale": teacher[1:2]} | of_regression
+    options = {
+        "reduction": _one_of(integers, *OF_PAIRS),
+        "variant": _one_of(integers, "paper", "fixed"),
+    }
+    return Case("vid", shapes, options | _epsilon(integers, least=1e-5))
+
+
+def _relation(integers: Integers, batch: int = 3, channels: int = 1) -> dict[str, tuple[int, ...]]:
+    """So many samples or one more, as rows or maps, the teacher's of another size.
+
+    Of two samples there is one relation, and most losses divide by it. Four numbers or more to a
+    channel: lengths are seldom near 0 then.
+    """
+    batch = integers(batch, batch + 1)
+    of_student, of_teacher = (
+        (integers(4 * channels, 4 * channels + 4),)
+        if _boolean(integers)
+        else (integers(channels, channels + 1), *_map(integers))
+        for _ in range(2)
+    )
+    return {"student": (batch, *of_student), "teacher": (batch, *of_teacher)}
+
+
+def similarity(integers: Integers) -> Case:
+    """Every reduction and variant."""
+    shapes = _relation(integers)
+    options = {
+        "reduction": _one_of(integers, *OF_PAIRS),
+        "variant": _one_of(integers, "paper", "l1"),
+    }
+    return Case("similarity", shapes, options)
+
+
+def _by_huber(integers: Integers, op: str) -> Case:
+    """Every reduction, with differences on both sides of δ."""
+    shapes = _relation(integers)
+    options = {"delta": integers(1, 8) / 8, "reduction": _one_of(integers, *OF_PAIRS)}
+    return Case(op, shapes, options)
+
+
+def rkd_distance(integers: Integers) -> Case:
+    """Every reduction, with differences on both sides of δ."""
+    return _by_huber(integers, "rkd_distance")
+
+
+def rkd_angle(integers: Integers) -> Case:
+    """Every reduction, with differences on both sides of δ."""
+    return _by_huber(integers, "rkd_angle")
+
+
+def pkt(integers: Integers) -> Case:
+    """Every reduction.
+
+    Four samples or more, and an ε far below their chances: as for `kl`, the sum is not to cancel.
+    Eight numbers or more: two samples are seldom nearly opposite, and chances near 0, then.
+    """
+    shapes = _relation(integers, batch=4, channels=2)
+    options = {"reduction": _one_of(integers, *OF_PAIRS)} | _epsilon(integers, 1e-7, 1e-3)
+    return Case("pkt", shapes, options)
+
+
+def cc(integers: Integers) -> Case:
+    """Every reduction and variant, orders from 1 to 4."""
+    shapes = _relation(integers)
+    variant = _one_of(integers, "paper", "bilinear", "norm", "consecutive")
+    if variant == "consecutive":
+        shapes["teacher"] = shapes["student"]
+    options = {
+        "gamma": integers(1, 8) / 8,
+        "order": integers(1, 4),
+        "reduction": _one_of(integers, *OF_PAIRS),
+        "variant": variant,
+    }
+    return Case("cc", shapes, options)
 
 
 # Networks and trainings
@@ -351,10 +631,14 @@ def sgd(integers: Integers) -> Case:
 
 
 def training(integers: Integers) -> Case:
-    """Three updates of a `cnn`, the last batch a ragged one, by labels and teacher in any share."""
+    """Three updates of a `cnn`, the last batch a ragged one, by labels and teacher in any share.
+
+    The loss to the teacher is L2, with a hint on an inner layer or without.
+    """
     net = cnn(integers)
     options = {
         "label_weight": integers(0, 2) / 2,
+        "hint": _boolean(integers),
         "lrs": [integers(1, 10) / 20 for _ in range(3)],
         "momentum": integers(0, 1) * 0.9,
         "weight_decay": integers(0, 1) * 0.1,
@@ -377,7 +661,29 @@ OPS: Cases = {
     "upsample": upsample,
     "pixel_shuffle": pixel_shuffle,
 }
-LOSSES: Cases = {"l2": l2, "cross_entropy": cross_entropy, "mix": mix}
+LOSSES: Cases = {
+    "l2": l2,
+    "l1": l1,
+    "huber": huber,
+    "cross_entropy": cross_entropy,
+    "mix": mix,
+    "kl": kl,
+    "soft_cross_entropy": soft_cross_entropy,
+    "limit": limit,
+    "dkd": dkd,
+    "dist": dist,
+    "standardize": standardize,
+    "hint": hint,
+    "attention": attention,
+    "nst": nst,
+    "fsp": fsp,
+    "vid": vid,
+    "similarity": similarity,
+    "rkd_distance": rkd_distance,
+    "rkd_angle": rkd_angle,
+    "pkt": pkt,
+    "cc": cc,
+}
 NETWORKS: Cases = {"cnn": cnn, "SmallCNN": small_cnn, "LargeCNN": large_cnn}
 TRAININGS: Cases = {"SGD": sgd, "training": training}
 CASES: Cases = OPS | LOSSES | NETWORKS | TRAININGS

@@ -619,13 +619,14 @@ def _gradcheck(args: argparse.Namespace) -> int:
             )
     _set_threads(args.threads)
     print(f"npkd {__version__}: seed {args.seed}, relative errors\n")
-    print(f"{'':14}checks  examples     value  gradient  where the gradient is worst")
+    width = max(map(len, proofs.PROOFS)) + 2
+    print(f"{'':{width}}checks  examples     value  gradient  where the gradient is worst")
     failed = []
     with threads.one_blas_thread():
         for row in proofs.prove(args.names or list(proofs.PROOFS), args.examples, args.seed):
             verdict = f"FAILED {len(row.failures)} times" if row.failures else row.gradient.where
             errors = f"{row.value.relative:10.1e}{row.gradient.relative:10.1e}"
-            line = f"{row.name:14}{row.checks:6}{row.examples:10}{errors}  {verdict}"
+            line = f"{row.name:{width}}{row.checks:6}{row.examples:10}{errors}  {verdict}"
             print(line.rstrip(), flush=True)
             if row.failures:
                 failed.append(row.name)

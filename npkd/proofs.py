@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from npkd import definitions, distill, gradcheck, layers, losses, models, ops, optim
+from npkd import definitions, distill, gradcheck, layers, losses, models, objectives, ops, optim
 from npkd.cases import CASES, LOSSES, OPS, Case, arrays
-from npkd.distill import Batch
 from npkd.layers import Network
+from npkd.objectives import Batch, Objective, Term
 
 VALUE = 1e-12  # max|a − b| ≤ VALUE · max|b|
 
@@ -181,32 +181,120 @@ def _op_contract(op: Callable[..., Any], case: Case, rng: np.random.Generator) -
 # Losses
 
 
-def _by_student(
+def _by_trained(
     loss: Callable[..., Any], case: Case, rng: np.random.Generator
-) -> tuple[Callable[..., Any], np.ndarray]:
-    """The loss as a function of its first argument, and that."""
-    student, *data = arrays(case, rng).values()
-    return (
-        lambda y: loss(y, *(array.astype(y.dtype) for array in data), **case.options),
-        student,
-    )
+) -> tuple[Callable[..., Any], dict[str, np.ndarray]]:
+    """The loss as a function of the arrays that are trained, all but the teacher's, and those.
+
+    What the variant "fixed" takes as a constant is given to it without the imaginary part, by which
+    the complex step would differentiate.
+    """
+    values = arrays(case, rng)
+    trained = {name: x for name, x in values.items() if not name.startswith("teacher")}
+
+    def function(*given: np.ndarray) -> Any:
+        dtype = given[0].dtype
+        named = {name: array.astype(dtype) for name, array in values.items()}
+        named |= dict(zip(trained, given, strict=True))
+        if case.options.get("variant") == "fixed":
+            named["scale"] = named["scale"].real.astype(dtype)
+        return loss(*named.values(), **case.options)
+
+    return function, trained
 
 
 def _of_loss(
     loss: Callable[..., Any], case: Case, rng: np.random.Generator, **options: Any
 ) -> Finding:
-    function, student = _by_student(loss, case, rng)
-    conditioning = 0.0  # l2 subtracts its arguments, and nothing else
-    if "labels" in case.options:  # softmax less one-hot, divided by B for a mean
-        mean = case.options.get("reduction", "batchmean") == "batchmean"
-        conditioning = 1 / len(student) if mean else 1.0
-    args = {"student": student}
-    return _gradients(function, args, rng, conditioning=conditioning, **options)
+    function, trained = _by_trained(loss, case, rng)
+    return _gradients(function, trained, rng, conditioning=_conditioning(case), **options)
+
+
+# The size of the numbers of which a loss's gradient is the difference, before it is divided as the
+# value is: what stands before the difference in the docstring's gradient. Arrays are normal, so
+# features and their lengths count as 1. Arguments: the options, and the shapes.
+_CONDITIONING: dict[str, Callable[[dict[str, Any], dict[str, tuple[int, ...]]], float]] = {
+    # the inputs' difference, which is exact to its own rounding; through a softmax, as for kl
+    "l2": lambda of, _: 0.0 if of["variant"] == "paper" else (1 if of["half"] else 2) * _by_t(of),
+    "l1": lambda of, _: 0.0,
+    "huber": lambda of, _: 0.0,
+    # softmax − one-hot
+    "cross_entropy": lambda of, _: 1.0,
+    "mix": lambda of, _: 1.0,
+    # q − p, q (r − Σ q r), r_s − r_t, with T²/T before it
+    "kl": lambda of, _: _by_t(of),
+    "soft_cross_entropy": lambda of, _: _by_t(of),
+    "dkd": lambda of, _: (of["alpha"] + of["beta"]) * _by_t(of),
+    # (Δ − m) / C
+    "limit": lambda of, of_array: 1 / of_array["student"][1],
+    # (v − ρ u) / ‖x̃‖, averaged over samples and over classes, then through a softmax, as for kl;
+    # x̃ = x − mean x is 1/T of x, so u is T times as uncertain as x, and 1/‖x̃‖ is T times as large
+    "dist": lambda of, of_array: (
+        max(1, of["temperature"]) ** 2
+        * _by_t(of)
+        * (of["beta"] / of_array["student"][0] + of["gamma"] / of_array["student"][1])
+    ),
+    # (dy − mean dy − …) / s, s near 1
+    "standardize": lambda of, _: 1.0,
+    # 2 (r − teacher)
+    "hint": lambda of, _: 1.0 if of["half"] else 2.0,
+    # 2 (Q − R), or (Q − R) / ‖Q − R‖, times power / C
+    "attention": lambda of, of_array: (
+        (2 if of["variant"] == "squared" else 1) * of["power"] / of_array["student"][1]
+    ),
+    # 4 (Σ (s·s') s' / C² − Σ (s·t) t / CD)
+    "nst": lambda of, of_array: 4 / of_array["student"][1],
+    # 2 (G − G'), or (G − G') / √Σ (G − G')², divided by H W
+    "fsp": lambda of, of_array: (
+        (2 if of["variant"] == "squared" else 1) / np.prod(of_array["first"][2:], initial=1)
+    ),
+    # e / σ², and for a scale Σ ½ (1 − e²/σ²) over all entries of its channel
+    "vid": lambda of, of_array: float(np.prod(of_array["teacher"]) / of_array["teacher"][1]),
+    # 2 (G − G'), 2 (K − K'); "norm" has (K − K') / ‖K − K'‖, and "consecutive" no difference
+    "similarity": lambda of, _: 2.0,
+    "cc": lambda of, _: {"norm": 1.0, "consecutive": 0.0}.get(of["variant"], 2.0),
+    # h', at most δ, twice as each pair counts twice; for each of the other samples in an angle
+    "rkd_distance": lambda of, _: 2 * of["delta"],
+    "rkd_angle": lambda of, of_array: 2 * of["delta"] * of_array["student"][0],
+    # p / q − Σ p
+    "pkt": lambda of, _: 1.0,
+}
+
+
+def _by_t(options: dict[str, Any]) -> float:
+    """T² / T, or 1 / T where the loss has no T²."""
+    t: float = options["temperature"]
+    return t if options["temperature_squared"] else 1 / t
+
+
+def _conditioning(case: Case) -> float:
+    """What `gradcheck.check` is to be told of a loss: `_CONDITIONING`, divided as the value is."""
+    shapes, options = case.shapes, case.options
+    batch = next(iter(shapes.values()))[0]
+    of = {name: int(np.prod(shape)) for name, shape in shapes.items()}
+    reduction = options.get("reduction", "batchmean" if "labels" in options else "sum")
+    divisor = {"batchmean": batch, "sum": 1, "none": 1}.get(reduction)
+    if divisor is None:  # "elementmean": the number of entries, positions, channels or pairs
+        if case.op in ("hint", "vid"):
+            divisor = of["teacher"]
+        elif case.op == "attention":
+            divisor = of["student"] // shapes["student"][1]
+        elif case.op == "fsp":
+            rows, columns = shapes["teacher_first"][1], shapes["teacher_second"][1]
+            divisor = batch * columns * (rows if options["variant"] == "squared" else 1)
+        elif case.op in ("similarity", "rkd_distance", "pkt", "cc"):
+            divisor = batch**2
+        elif case.op == "rkd_angle":
+            divisor = batch**3
+        else:
+            divisor = of["student"]
+    return _CONDITIONING[case.op](options, shapes) / divisor
 
 
 def _loss_contract(loss: Callable[..., Any], case: Case, rng: np.random.Generator) -> Finding:
-    function, student = _by_student(loss, case, rng)
-    gradcheck.check_contract(function, student, rng=rng)
+    function, trained = _by_trained(loss, case, rng)
+    batched = [0] if case.op == "standardize" else []  # that is no mean over the batch
+    gradcheck.check_contract(function, *trained.values(), rng=rng, batched=batched)
     return Finding()
 
 
@@ -373,35 +461,63 @@ class Training:
 
     train: Callable[..., Any] = distill.train
     sgd: type[optim.SGD] = optim.SGD
-    from_teacher: Callable[..., Any] = distill.from_teacher
+    from_teacher: Callable[..., Any] = objectives.from_teacher
 
 
 def _batches(case: Case, rng: np.random.Generator) -> list[Batch]:
     count, *image = case.shapes["x"]
     outputs = case.options["outputs"]
+    _, *of_map = (
+        cnn(layers, case, rng).features(np.zeros(case.shapes["x"]), ["pool"])[0]["pool"].shape
+    )
+    of_map[0] += 1  # the teacher has a channel more
     return [
         Batch(
             0,
             rng.standard_normal((size, *image)),
             rng.integers(outputs, size=size),
-            rng.standard_normal((size, outputs)),
+            {
+                "fc2": rng.standard_normal((size, outputs)),
+                "pool": rng.standard_normal((size, *of_map)),
+            },
         )
         for size in (count, count, count - 1)
     ]
 
 
+def _objective(training: Training, case: Case, rng: np.random.Generator) -> Objective:
+    """L2 and a share of the labels, and with "hint" half of a hint, its regressor trained along."""
+    terms, params = [Term()], {}
+    if case.options["hint"] and case.options["label_weight"] < 1:
+        terms.append(Term("hint", 0.5, ("pool",), ("pool",)))
+        channels = case.options["channels"]
+        params = {
+            "hint.weight": rng.standard_normal((channels + 1, channels)),
+            "hint.bias": rng.standard_normal(channels + 1),
+        }
+    objective: Objective = training.from_teacher(
+        case.options["label_weight"], terms=terms, params=params
+    )
+    return objective
+
+
 def _training_gradient(training: Training, case: Case, rng: np.random.Generator) -> Finding:
     """From images and parameters through network and loss to one number."""
     network, batch = cnn(layers, case, rng), _batches(case, rng)[0]
-    loss = training.from_teacher(case.options["label_weight"])
+    loss = _objective(training, case, rng)
+    args = {"x": batch.x, "params": network.params | loss.params}
 
     def function(x: np.ndarray, params: dict[str, np.ndarray]) -> Any:
         assert batch.teacher is not None
-        y, backward = with_params(network, params)(x)
-        value, dy = loss(y, Batch(0, x, batch.truth, batch.teacher.astype(y.dtype)))
-        return value, backward(dy)
+        loss.params = {name: params[name] for name in loss.params}
+        outputs, backward = with_params(
+            network, {name: params[name] for name in network.params}
+        ).features(x, loss.layers)
+        teacher = {name: y.astype(x.dtype) for name, y in batch.teacher.items()}
+        value, gradients, of_loss = loss(outputs, Batch(0, x, batch.truth, teacher))
+        dx, grads = backward(gradients)
+        return value, (dx, grads | of_loss)
 
-    args = {"x": batch.x, "params": network.params}
     return _gradients(function, args, rng, conditioning=1 / len(batch.x))
 
 
@@ -411,13 +527,14 @@ def _training_steps(training: Training, case: Case, rng: np.random.Generator) ->
     No backward pass, no loss, no optimiser of npkd takes part in what is expected.
     """
     network, batches, options = cnn(layers, case, rng), _batches(case, rng), case.options
-    params = {name: theta.copy() for name, theta in network.params.items()}
+    loss = _objective(training, case, rng)
+    params = {name: theta.copy() for name, theta in (network.params | loss.params).items()}
     velocity = {name: np.zeros_like(theta) for name, theta in params.items()}
     optimiser = training.sgd(1.0, options["momentum"], options["weight_decay"])
     updates = training.train(
         network,
         batches,
-        loss=training.from_teacher(options["label_weight"]),
+        loss=loss,
         optimiser=optimiser,
         schedule=lambda step: options["lrs"][step],
         clip_norm=options["clip_norm"],
@@ -436,9 +553,9 @@ def _training_steps(training: Training, case: Case, rng: np.random.Generator) ->
             weight_decay=options["weight_decay"],
         )
         findings.append(_close(update.loss, value, f"the loss of step {step}"))
+        found = network.params | loss.params
         findings += [
-            _close(network.params[name], params[name], f"{name} after step {step}")
-            for name in params
+            _close(found[name], params[name], f"{name} after step {step}") for name in params
         ]
     return _worst(findings)
 
@@ -448,11 +565,17 @@ def _defined_gradient(
 ) -> tuple[float, dict[str, np.ndarray]]:
     """The loss and its derivative by every parameter, by the complex step, forward only."""
     assert batch.teacher is not None
-    x, teacher = batch.x.astype(complex), batch.teacher.astype(complex)
+    x = batch.x.astype(complex)
+    teacher = {name: y.astype(complex) for name, y in batch.teacher.items()}
 
     def value(changed: dict[str, np.ndarray]) -> Any:
-        y, _ = with_params(network, changed)(x)
-        return definitions.mix(y, teacher, batch.truth, alpha=1 - label_weight)
+        y, _ = with_params(network, changed).features(x, ["pool", "fc2"])
+        total = definitions.mix(y["fc2"], teacher["fc2"], batch.truth, alpha=1 - label_weight)
+        if "hint.weight" in changed:
+            regressor = changed["hint.weight"], changed["hint.bias"]
+            hint = definitions.hint(y["pool"], teacher["pool"], *regressor)
+            total += (1 - label_weight) * 0.5 * hint
+        return total
 
     stepped = {name: theta.astype(complex) for name, theta in params.items()}
     grads = {name: np.empty_like(theta) for name, theta in params.items()}

@@ -3,7 +3,7 @@
 import numpy as np
 
 from npkd.losses.arguments import not_negative, number, require_logits, temperatures
-from npkd.losses.geometry import unit
+from npkd.losses.geometry import centred, unit
 from npkd.ops import softmax
 
 
@@ -68,7 +68,8 @@ def _one_less_correlation(
     ρ = Σ u v · κ with κ = ‖x̃‖‖ỹ‖ / (‖x̃‖‖ỹ‖ + ε), which depends on x too:
     ∂κ/∂x̃ = u ‖ỹ‖ ε / (‖x̃‖‖ỹ‖ + ε)².
     """
-    (of_x, x_norm), (of_y, y_norm) = _centred(x), _centred(y)
+    (of_x, _), (of_y, _) = centred(x), centred(y)
+    x_norm, y_norm = (np.sqrt((of * of).sum(axis=1, keepdims=True)) for of in (of_x, of_y))
     (u, backward), (v, _) = unit(of_x), unit(of_y)
     cosine = (u * v).sum(axis=1, keepdims=True)
     both = x_norm * y_norm
@@ -77,12 +78,3 @@ def _one_less_correlation(
     dx = backward(kappa * v) + cosine * u * y_norm * epsilon / (by * by)
     dx -= dx.mean(axis=1, keepdims=True)
     return 1 - (cosine * kappa).sum() / len(x), dx / -len(x)
-
-
-def _centred(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows less their means, and their lengths; 0 for rows that vary by rounding alone."""
-    centred = x - x.mean(axis=1, keepdims=True)
-    rounding = x.shape[1] * np.finfo(x.dtype).eps * np.abs(x.real).max(axis=1, keepdims=True)
-    constant = np.abs(centred.real).max(axis=1, keepdims=True) <= rounding
-    centred = np.where(constant, 0, centred)
-    return centred, np.sqrt((centred * centred).sum(axis=1, keepdims=True))

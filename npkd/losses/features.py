@@ -33,7 +33,7 @@ def hint(
 
     Shapes
         student (B, C, H, W), teacher (B, O, H, W), or rows (B, C) and (B, O);
-        weight (O, C), bias (O,), both or the bias or neither (then O = C)
+        weight (O, C), bias (O,), both, the weight alone, or neither (then O = C)
         →  value (), gradients by student, weight and bias, those that are given
 
     Definition (r = weight · student + bias at every position, a 1×1 convolution)
@@ -279,7 +279,7 @@ def vid(
 
     Shapes
         student (B, C, H, W), teacher (B, O, H, W), or rows (B, C) and (B, O); scale (O,);
-        weight (O, C), bias (O,), both or the bias or neither (then O = C)
+        weight (O, C), bias (O,), both, the weight alone, or neither (then O = C)
         →  value (), gradients by student, scale, weight and bias, those that are given
 
     Definition (μ = weight · student + bias, as in `hint`; σ²[o] = log(1 + e^scale[o]) + ε)

@@ -107,6 +107,17 @@ def distances(x: np.ndarray) -> Step:
     return y, backward
 
 
+def centred(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (N, D) less their means, and which rows are constant (N, 1).
+
+    Constant is what varies by no more than rounding does, D ε max|x|; such rows become 0.
+    """
+    y = x - x.mean(axis=1, keepdims=True)
+    varies, largest = (np.abs(of.real).max(axis=1, keepdims=True, initial=0) for of in (y, x))
+    constant = varies <= x.shape[1] * np.finfo(x.dtype).eps * largest
+    return np.where(constant, 0, y), constant
+
+
 def flat(features: np.ndarray) -> np.ndarray:
     """Features (B, …) as rows (B, D), their size given even where there are none."""
     return features.reshape(len(features), int(np.prod(features.shape[1:])))

@@ -35,8 +35,8 @@ def l2(
 
     Conventions
         half=False leaves the ½ out: value and gradient are doubled. temperature: Δ is divided by T
-        (the gradient once more, by the chain rule), and with temperature_squared all is multiplied
-        by T², which undoes it. variant="probabilities": Δ = softmax(student / T) −
+        (the gradient once more, by the chain rule); with temperature_squared all is multiplied by
+        T², which undoes it for "paper". variant="probabilities": Δ = softmax(student / T) −
         softmax(teacher / T) along the last axis, the gradient through the softmax;
         "log-probabilities": the same with their logarithms.
 

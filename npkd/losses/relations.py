@@ -233,8 +233,8 @@ def cc(
         variant="norm": the series with features as they are, and ‖K − K'‖ for its square; gradient
         dK = (K − K') / ‖K − K'‖, divided as the value is, and 0 at equality.
         variant="consecutive" is another loss under the same name: with a[i] = |f[i] − f'[i]|,
-        Σ_{i<B} Σ_d a[i,d] a[i+1,d], divided by B − 1 for "elementmean" and "batchmean"; it depends
-        on the order of the samples, and in a batch of one it is 0. Gradient
+        Σ a[i,d] a[i+1,d] over neighbours and d, divided by B − 1 for "elementmean" and "batchmean";
+        it depends on the order of the samples, and in a batch of one it is 0. Gradient
         sign(f − f')[i] (a[i−1] + a[i+1]), divided as the value is.
         A sample of zero features has u = 0.
 

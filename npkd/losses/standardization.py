@@ -3,6 +3,7 @@
 import numpy as np
 
 from npkd.losses.arguments import not_negative
+from npkd.losses.geometry import centred
 from npkd.ops.contract import Op, is_integer, require_arrays, require_axes, require_gradient, shown
 
 
@@ -38,17 +39,13 @@ def standardize(logits: np.ndarray, *, ddof: int = 0, epsilon: float = 1e-7) -> 
     require_axes("standardize", "logits", logits, "B C")
     if not is_integer(ddof) or not 0 <= ddof < max(1, logits.shape[1]):
         raise ValueError(
-            f"standardize: ddof is {shown(ddof)}, expected 0 or 1, and below the number of classes "
+            f"standardize: ddof is {shown(ddof)}, expected 0 or more, and fewer than the classes "
             f"in {logits.shape}"
         )
     epsilon = not_negative("standardize", "epsilon", epsilon)
     count = logits.shape[1] - int(ddof)
-    c = logits - logits.mean(axis=1, keepdims=True)
+    c, constant = centred(logits)
     largest = np.abs(c.real).max(axis=1, keepdims=True, initial=0)
-    constant = largest <= count * np.finfo(c.dtype).eps * np.abs(logits.real).max(
-        axis=1, keepdims=True, initial=0
-    )
-    c = np.where(constant, 0, c)
     largest = np.where(constant, 1, largest)
     s = np.sqrt(((c / largest) ** 2).sum(axis=1, keepdims=True) / count) * largest
     by = epsilon + s
