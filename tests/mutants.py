@@ -22,6 +22,7 @@ import npkd
 from npkd import distill, losses, proofs
 from npkd.cases import CASES, Case, Integers
 from npkd.data import low_resolution
+from npkd.objectives import from_teacher, from_truth
 from npkd.proofs import PROOFS
 from npkd.tasks import brought_back
 
@@ -131,7 +132,8 @@ def build(subject: str, mutant: Mutant | None = None, finely: bool = False) -> A
         return module("npkd.optim").SGD
     if subject == "training":
         steps = module("npkd.distill")
-        return proofs.Training(steps.train, module("npkd.optim").SGD, steps.from_teacher)
+        objectives = module("npkd.objectives")
+        return proofs.Training(steps.train, module("npkd.optim").SGD, objectives.from_teacher)
     large = module("npkd.models").LargeCNN
     large.channels, large.hidden = (2, 3), 4  # quick to train
     return module("npkd.distill")
@@ -179,8 +181,9 @@ def _batches(module: ModuleType, case: Case, rng: np.random.Generator) -> None:
             x_high = real.task.normalise(real.small_version(epoch)[indices])
             x_low = low_resolution(x_high)
             shown = x_high if real.config.teacher_input == "high" else brought_back(x_low)
-            expected = {"x": x_low, "teacher": run.large(shown)[0]}
-            _require_same(expected, vars(batch), f"a batch of epoch {epoch}")
+            expected = {"x": x_low, "fc2": run.large(shown)[0]}
+            found = {"x": batch.x, **batch.teacher}
+            _require_same(expected, found, f"a batch of epoch {epoch}")
             assert np.array_equal(batch.truth, DATASET.train_labels[indices])
 
 
@@ -204,10 +207,10 @@ def _nets(module: ModuleType, case: Case, rng: np.random.Generator) -> None:
     config = run.config
     outputs = [run.teacher_outputs(version) for version in range(run.prepare.versions)]
     for network, loss, rate in (
-        (run.small, distill.from_teacher(config.label_weight), config.learning_rate),
+        (run.small, from_teacher(config.label_weight), config.learning_rate),
         (
             run.small_from_labels,
-            distill.from_truth(losses.cross_entropy),
+            from_truth(losses.cross_entropy),
             config.labels_learning_rate,
         ),
     ):
@@ -835,7 +838,7 @@ MUTANTS = [
     ),
     *_mutants(
         "l2",
-        "npkd.losses.distance",
+        "npkd.losses.regression",
         {
             "value without the ½": (
                 "value = 0.5 * delta * delta",
@@ -850,44 +853,178 @@ MUTANTS = [
                 "value = np.float64(0.5) * delta * delta",
             ),
             "gradient by the teacher": (
-                "return value, delta / divisor",
-                "return value, (teacher - student) / divisor",
+                "gradient = delta / divisor",
+                "gradient = -delta / divisor",
             ),
             "gradient averaged twice": (
-                "return value, delta / divisor",
-                "return value, delta / divisor**2",
+                "gradient = delta / divisor",
+                "gradient = delta / divisor**2",
             ),
             "gradient doubled": (
-                "return value, delta / divisor",
-                "return value, 2 * delta / divisor",
+                "gradient = delta / divisor",
+                "gradient = 2 * delta / divisor",
             ),
             "one entry of the gradient off by 1e-12": (
-                "return value, delta / divisor",
-                "gradient = delta / divisor\n"
-                "    gradient.flat[:1] *= 1 + 1e-12\n"
-                "    return value, gradient",
+                "gradient = delta / divisor",
+                "gradient = delta / divisor\n    gradient.flat[:1] *= 1 + 1e-12",
             ),
             "batchmean over all entries": (
-                "batchmean=len(student)",
-                "batchmean=student.size",
+                '"l2", reduction, batchmean=len(student)',
+                '"l2", reduction, batchmean=student.size',
             ),
             "elementmean over the batch": (
-                "elementmean=student.size",
-                "elementmean=len(student)",
+                '"l2", reduction, batchmean=len(student), sum=1, elementmean=student.size',
+                '"l2", reduction, batchmean=len(student), sum=1, elementmean=len(student)',
             ),
             "gradient averaged where losses are kept apart": (
-                "none=1",
-                "none=len(student)",
+                "none=1\n    )\n    if variant in",
+                "none=len(student)\n    )\n    if variant in",
+            ),
+            "half=False forgotten": (
+                "factor *= 2",
+                "pass",
+            ),
+            "T² in the gradient alone": (
+                "value = factor * value",
+                "value = (2 - half) * value",
+            ),
+            "T² in the value alone": (
+                "gradient if factor == t else (factor / t) * gradient",
+                "((2 - half) / t) * gradient",
+            ),
+            "gradient not divided by T": (
+                "gradient if factor == t else (factor / t) * gradient",
+                "factor * gradient",
+            ),
+            "difference not divided by T": (
+                "(student - teacher) / t if t != 1 else student - teacher",
+                "student - teacher",
+            ),
+            "teacher's logits not divided by T": (
+                "transform(teacher / t)",
+                "transform(teacher)",
+            ),
+            "gradient not through the softmax": (
+                "gradient = backward(gradient)",
+                "pass",
+            ),
+            "softmax over the batch": (
+                "transform(student / t), transform(teacher / t)",
+                "transform(student / t, 0), transform(teacher / t, 0)",
+            ),
+            "probabilities and their logarithms exchanged": (
+                '{"probabilities": softmax, "log-probabilities": log_softmax}',
+                '{"probabilities": log_softmax, "log-probabilities": softmax}',
             ),
         },
     ),
     *_mutants(
         "l2",
-        "npkd.losses.reduction",
+        "npkd.losses.arguments",
         {
             "no reduction divides": (
                 "return divisors[reduction]",
                 "return 1",
+            ),
+        },
+    ),
+    *_mutants(
+        "l1",
+        "npkd.losses.regression",
+        {
+            "value of differences with their signs": (
+                "value = sign * delta",
+                "value = delta.copy()",
+            ),
+            "value squared": (
+                "value = sign * delta",
+                "value = delta * delta",
+            ),
+            "gradient by the teacher": (
+                "return value, sign / divisor",
+                "return value, -sign / divisor",
+            ),
+            "gradient of L2": (
+                "return value, sign / divisor",
+                "return value, delta / divisor",
+            ),
+            "gradient not averaged": (
+                "return value, sign / divisor",
+                "return value, sign",
+            ),
+            "sign of the student's outputs": (
+                "sign = np.sign(delta.real).astype(delta.dtype)",
+                "sign = np.sign(student.real).astype(delta.dtype)",
+            ),
+            "sign in double precision": (
+                "sign = np.sign(delta.real).astype(delta.dtype)",
+                "sign = np.sign(delta.real).astype(np.result_type(delta.dtype, np.float64))",
+            ),
+            "batchmean over all entries": (
+                '"l1", reduction, batchmean=len(student)',
+                '"l1", reduction, batchmean=student.size',
+            ),
+            "one entry of the gradient off by 1e-12": (
+                "return value, sign / divisor",
+                "gradient = sign / divisor\n"
+                "    gradient.flat[:1] *= 1 + 1e-12\n"
+                "    return value, gradient",
+            ),
+        },
+    ),
+    *_mutants(
+        "huber",
+        "npkd.losses.regression",
+        {
+            "squares far out too": (
+                "near = ~(np.abs(difference.real) > delta)",
+                "near = np.ones(difference.shape, bool)",
+            ),
+            "over to absolute values at 1 whatever δ": (
+                "near = ~(np.abs(difference.real) > delta)",
+                "near = ~(np.abs(difference.real) > 1)",
+            ),
+            "squares far out, absolute values near": (
+                "near = ~(np.abs(difference.real) > delta)",
+                "near = np.abs(difference.real) > delta",
+            ),
+            "value near 0 without the ½": (
+                "0.5 * difference * difference",
+                "difference * difference",
+            ),
+            "value far out without the −½ δ": (
+                "delta * (sign * difference - 0.5 * delta)",
+                "delta * (sign * difference)",
+            ),
+            "value far out without the δ": (
+                "delta * (sign * difference - 0.5 * delta)",
+                "sign * difference - 0.5 * delta",
+            ),
+            "gradient far out without the δ": (
+                "np.where(near, difference, delta * sign)",
+                "np.where(near, difference, sign)",
+            ),
+            "gradient far out without the sign": (
+                "np.where(near, difference, delta * sign)",
+                "np.where(near, difference, delta)",
+            ),
+            "gradient of the smooth one not divided by δ": (
+                "value, gradient = value / far, gradient / far",
+                "value = value / far",
+            ),
+            "the two variants exchanged": (
+                'if variant == "smooth":',
+                'if variant != "smooth":',
+            ),
+            "elementmean over the batch": (
+                '"huber", reduction, batchmean=len(student), sum=1, elementmean=student.size',
+                '"huber", reduction, batchmean=len(student), sum=1, elementmean=len(student)',
+            ),
+            "one entry of the gradient off by 1e-12": (
+                "return value, gradient / divisor",
+                "gradient = gradient / divisor\n"
+                "    gradient.flat[:1] *= 1 + 1e-12\n"
+                "    return value, gradient",
             ),
         },
     ),
@@ -911,9 +1048,17 @@ MUTANTS = [
                 "backward(-of_label / divisor)",
                 "backward(-of_label)",
             ),
-            "labels in another order": (
-                "labels = np.asarray(labels)",
-                "labels = np.sort(labels)",
+            "averaged over classes too": (
+                "batchmean=len(logits)",
+                "batchmean=logits.size",
+            ),
+            "softmax over the batch": (
+                "log_softmax(logits)",
+                "log_softmax(logits, 0)",
+            ),
+            "softmax of a softmax": (
+                "log_softmax(logits)",
+                "log_softmax(np.exp(log_softmax(logits)[0]))",
             ),
             "losses kept apart are added": (
                 'if reduction != "none":',
@@ -924,6 +1069,16 @@ MUTANTS = [
                 "gradient = backward(-of_label / divisor)\n"
                 "    gradient[0, 0] *= 1 + 1e-12\n"
                 "    return value, gradient",
+            ),
+        },
+    ),
+    *_mutants(
+        "cross_entropy",
+        "npkd.losses.arguments",
+        {
+            "labels in another order": (
+                "labels = np.asarray(labels)",
+                "labels = np.sort(labels)",
             ),
         },
     ),
@@ -957,15 +1112,1054 @@ MUTANTS = [
                 "return value, (1 - alpha) * hard_gradient + alpha * soft_gradient",
                 "return value, soft_gradient if alpha else hard_gradient",
             ),
+            "student and teacher exchanged": (
+                "soft_gradient = soft(student, teacher)",
+                "soft_gradient = soft(teacher, student)",
+            ),
+            "labels set against the teacher": (
+                "hard_gradient = hard(student, labels)",
+                "hard_gradient = hard(teacher, labels)",
+            ),
+            "one entry of the gradient off by 1e-12": (
+                "return value, (1 - alpha) * hard_gradient + alpha * soft_gradient",
+                "gradient = (1 - alpha) * hard_gradient + alpha * soft_gradient\n"
+                "    gradient.flat[:1] *= 1 + 1e-12\n"
+                "    return value, gradient",
+            ),
         },
     ),
     *_mutants(
         "mix",
-        "npkd.losses.distance",
+        "npkd.losses.regression",
         {
             "l2 halves its gradient too": (
+                "gradient = delta / divisor",
+                "gradient = 0.5 * delta / divisor",
+            ),
+        },
+    ),
+    *_mutants(
+        "kl",
+        "npkd.losses.soft_targets",
+        {
+            "T² missing in the value": (
+                "value = factor * value",
+                "value = value.copy()",
+            ),
+            "T² missing in the gradient": (
+                "return value, (factor / t / divisor) * gradient",
+                "return value, (1 / t / divisor) * gradient",
+            ),
+            "gradient not divided by T": (
+                "return value, (factor / t / divisor) * gradient",
+                "return value, (factor / divisor) * gradient",
+            ),
+            "gradient not averaged": (
+                "return value, (factor / t / divisor) * gradient",
+                "return value, (factor / t) * gradient",
+            ),
+            "one entry of the gradient off by 1e-12": (
+                "return value, (factor / t / divisor) * gradient",
+                "gradient[0, 0] *= 1 + 1e-12\n    return value, (factor / t / divisor) * gradient",
+            ),
+            "student and teacher exchanged": (
+                "log_p, log_q = log_softmax(teacher / t)[0], log_softmax(student / t)[0]",
+                "log_q, log_p = log_softmax(teacher / t)[0], log_softmax(student / t)[0]",
+            ),
+            "teacher not softened": (
+                "log_p, log_q = log_softmax(teacher / t)[0]",
+                "log_p, log_q = log_softmax(teacher)[0]",
+            ),
+            "softmax over the batch": (
+                "log_p, log_q = log_softmax(teacher / t)[0], log_softmax(student / t)[0]",
+                "log_p, log_q = log_softmax(teacher / t, 0)[0], log_softmax(student / t, 0)[0]",
+            ),
+            "p and q exchanged in the gradient": (
+                "gradient = q - p",
+                "gradient = p - q",
+            ),
+            "batchmean over all entries": (
+                '"kl", reduction, batchmean=len(student)',
+                '"kl", reduction, batchmean=student.size',
+            ),
+            "elementmean over the batch": (
+                '"kl", reduction, batchmean=len(student), sum=1, elementmean=student.size',
+                '"kl", reduction, batchmean=len(student), sum=1, elementmean=len(student)',
+            ),
+            "the reversed one not reversed": (
+                "divergence(log_q, log_p) if",
+                "divergence(log_p, log_q) if",
+            ),
+            "reversed gradient without the softmax's mean": (
+                "q * (r - (q * r).sum(axis=1, keepdims=True))",
+                "q * r",
+            ),
+            "unlogged gradient without the softmax's mean": (
+                "-q * (p - (q * p).sum(axis=1, keepdims=True))",
+                "-q * p",
+            ),
+            "logarithms where probabilities were given for them": (
+                "(p * (log_p - q)).sum(axis=1)",
+                "(p * (log_p - log_q)).sum(axis=1)",
+            ),
+            "e^u for e^u − 1": (
+                "np.expm1(np.where(near, u, 0)) - u",
+                "np.exp(np.where(near, u, 0)) - u",
+            ),
+            "a term missing where the student is far surer": (
+                "np.exp(log_q) - p - p * u",
+                "np.exp(log_q) - p * u",
+            ),
+        },
+    ),
+    *_mutants(
+        "soft_cross_entropy",
+        "npkd.losses.soft_targets",
+        {
+            "T² missing in the value": (
+                "value = -factor * (p * log_q).sum(axis=1)",
+                "value = -(p * log_q).sum(axis=1)",
+            ),
+            "value with its sign flipped": (
+                "value = -factor * (p * log_q).sum(axis=1)",
+                "value = factor * (p * log_q).sum(axis=1)",
+            ),
+            "the teacher's entropy subtracted": (
+                "value = -factor * (p * log_q).sum(axis=1)",
+                "value = -factor * (p * (log_q - np.log(p))).sum(axis=1)",
+            ),
+            "the student's own entropy": (
+                "value = -factor * (p * log_q).sum(axis=1)",
+                "value = -factor * (np.exp(log_q) * log_q).sum(axis=1)",
+            ),
+            "T² missing in the gradient": (
+                "(factor / t / divisor) * (np.exp(log_q) - p)",
+                "(1 / t / divisor) * (np.exp(log_q) - p)",
+            ),
+            "p and q exchanged in the gradient": (
+                "(factor / t / divisor) * (np.exp(log_q) - p)",
+                "(factor / t / divisor) * (p - np.exp(log_q))",
+            ),
+            "gradient not through the softmax": (
+                "(factor / t / divisor) * (np.exp(log_q) - p)",
+                "(factor / t / divisor) * -p",
+            ),
+            "student not softened": (
+                "p, log_q = np.exp(log_softmax(teacher / t)[0]), log_softmax(student / t)[0]",
+                "p, log_q = np.exp(log_softmax(teacher / t)[0]), log_softmax(student)[0]",
+            ),
+            "batchmean over all entries": (
+                "batchmean=len(student),\n        sum=1,",
+                "batchmean=student.size,\n        sum=1,",
+            ),
+            "one entry of the gradient off by 1e-12": (
+                "return value, (factor / t / divisor) * (np.exp(log_q) - p)",
+                "gradient = (factor / t / divisor) * (np.exp(log_q) - p)\n"
+                "    gradient.flat[:1] *= 1 + 1e-12\n"
+                "    return value, gradient",
+            ),
+        },
+    ),
+    *_mutants(
+        "soft_cross_entropy",
+        "npkd.losses.arguments",
+        {
+            "T for T²": (
+                "t * t if squared else 1.0",
+                "t if squared else 1.0",
+            ),
+        },
+    ),
+    *_mutants(
+        "limit",
+        "npkd.losses.soft_targets",
+        {
+            "mean not subtracted": (
+                "delta -= delta.mean(axis=1, keepdims=True)",
+                "pass",
+            ),
+            "mean over the batch subtracted": (
+                "delta -= delta.mean(axis=1, keepdims=True)",
+                "delta -= delta.mean(axis=0, keepdims=True)",
+            ),
+            "mean of the student's logits subtracted": (
+                "delta -= delta.mean(axis=1, keepdims=True)",
+                "delta -= student.mean(axis=1, keepdims=True)",
+            ),
+            "mean not subtracted in the gradient": (
+                "return value, delta / (classes * divisor)",
+                "return value, (student - teacher) / (classes * divisor)",
+            ),
+            "value without the ½": (
+                "/ (2 * classes)",
+                "/ classes",
+            ),
+            "value not divided by C": (
+                "/ (2 * classes)",
+                "/ 2",
+            ),
+            "gradient not divided by C": (
+                "return value, delta / (classes * divisor)",
                 "return value, delta / divisor",
-                "return value, 0.5 * delta / divisor",
+            ),
+            "gradient doubled": (
+                "return value, delta / (classes * divisor)",
+                "return value, 2 * delta / (classes * divisor)",
+            ),
+            "the student's logits changed": (
+                "delta = student - teacher",
+                "delta = np.subtract(student, teacher, out=student)",
+            ),
+            "one entry of the gradient off by 1e-12": (
+                "return value, delta / (classes * divisor)",
+                "gradient = delta / (classes * divisor)\n"
+                "    gradient.flat[:1] *= 1 + 1e-12\n"
+                "    return value, gradient",
+            ),
+        },
+    ),
+    *_mutants(
+        "dkd",
+        "npkd.losses.decoupled",
+        {
+            "the label's class among the rest": (
+                "o = rest[:, 0] - log_r[:, 0]",
+                "o = z[:, 0] - log_softmax(z)[0][:, 0]",
+            ),
+            "the rest's mean logit for log Σ exp": (
+                "o = rest[:, 0] - log_r[:, 0]",
+                "o = rest.mean(axis=1)",
+            ),
+            "labels of other samples": (
+                "labels[:, np.newaxis]",
+                "labels[::-1, np.newaxis]",
+            ),
+            "α and β exchanged in the value": (
+                "alpha * divergence(two_t, two_s) + beta * divergence(rest_t, rest_s)",
+                "beta * divergence(two_t, two_s) + alpha * divergence(rest_t, rest_s)",
+            ),
+            "α for β in the gradient": (
+                "beta * (r_s - r_t)",
+                "alpha * (r_s - r_t)",
+            ),
+            "student and teacher exchanged between label and rest": (
+                "divergence(two_t, two_s)",
+                "divergence(two_s, two_t)",
+            ),
+            "student and teacher exchanged within the rest": (
+                "divergence(rest_t, rest_s)",
+                "divergence(rest_s, rest_t)",
+            ),
+            "the rest weighted by its probability, as in KL": (
+                "beta * divergence(rest_t, rest_s)",
+                "beta * np.exp(two_t[:, 1]) * divergence(rest_t, rest_s)",
+            ),
+            "no gradient between label and rest at the rest": (
+                "(by_two[:, 1:] * r_s + beta * (r_s - r_t))",
+                "(beta * (r_s - r_t))",
+            ),
+            "gradient shared out as the teacher has it": (
+                "by_two[:, 1:] * r_s",
+                "by_two[:, 1:] * r_t",
+            ),
+            "the rest's gradient at the label": (
+                "gradient[is_label] = by_two[:, 0]",
+                "gradient[is_label] = by_two[:, 1]",
+            ),
+            "T² missing in the value": (
+                "value = factor * value",
+                "value = value.copy()",
+            ),
+            "T² missing in the gradient": (
+                "(factor / t / divisor) * gradient",
+                "(1 / t / divisor) * gradient",
+            ),
+            "one entry of the gradient off by 1e-12": (
+                "return value, (factor / t / divisor) * gradient",
+                "gradient = (factor / t / divisor) * gradient\n"
+                "    gradient.flat[:1] *= 1 + 1e-12\n"
+                "    return value, gradient",
+            ),
+        },
+    ),
+    *_mutants(
+        "dist",
+        "npkd.losses.correlation",
+        {
+            "inter and intra exchanged in the value": (
+                "beta * inter + gamma * intra",
+                "gamma * inter + beta * intra",
+            ),
+            "inter and intra exchanged in the gradient": (
+                "beta * by_inter + gamma * by_intra.T",
+                "gamma * by_inter + beta * by_intra.T",
+            ),
+            "no gradient by the correlation within classes": (
+                "beta * by_inter + gamma * by_intra.T",
+                "beta * by_inter",
+            ),
+            "gradient not through the softmax": (
+                "backward(beta * by_inter + gamma * by_intra.T)",
+                "(beta * by_inter + gamma * by_intra.T)",
+            ),
+            "T² missing in the value": (
+                "value = factor * (beta",
+                "value = (beta",
+            ),
+            "gradient not divided by T": (
+                "(factor / t) * backward",
+                "factor * backward",
+            ),
+            "teacher not softened": (
+                "softmax(teacher / t)\n",
+                "softmax(teacher)\n",
+            ),
+            "softmax over the batch": (
+                "softmax(student / t), softmax(teacher / t)\n",
+                "softmax(student / t, 0), softmax(teacher / t, 0)\n",
+            ),
+            "cosines, means not subtracted": (
+                "centred = x - x.mean(axis=1, keepdims=True)",
+                "centred = x.copy()",
+            ),
+            "correlations added, not averaged": (
+                "1 - (cosine * kappa).sum() / len(x)",
+                "1 - (cosine * kappa).sum()",
+            ),
+            "gradient with its sign flipped": (
+                "dx / -len(x)",
+                "dx / len(x)",
+            ),
+            "length taken as a constant": (
+                "backward(kappa * v)",
+                "kappa * v / np.where(x_norm == 0, 1, x_norm)",
+            ),
+            "ε left out of the gradient": (
+                "backward(kappa * v) + cosine * u * y_norm * epsilon / (by * by)",
+                "backward(kappa * v)",
+            ),
+            "ε added to each length": (
+                "both + epsilon)",
+                "(x_norm + epsilon) * (y_norm + epsilon))",
+            ),
+            "one entry of the gradient off by 1e-12": (
+                "return value, (factor / t) * backward(beta * by_inter + gamma * by_intra.T)",
+                "gradient = (factor / t) * backward(beta * by_inter + gamma * by_intra.T)\n"
+                "    gradient.flat[:1] *= 1 + 1e-12\n"
+                "    return value, gradient",
+            ),
+        },
+    ),
+    *_mutants(
+        "dist",
+        "npkd.losses.arguments",
+        {
+            "weights and temperature in double precision": (
+                "found = as_float(value)",
+                "found = np.float64(as_float(value))",
+            ),
+        },
+    ),
+    *_mutants(
+        "standardize",
+        "npkd.losses.standardization",
+        {
+            "divided by C whatever ddof": (
+                "count = logits.shape[1] - int(ddof)",
+                "count = logits.shape[1]",
+            ),
+            "divided by C − 1 whatever ddof": (
+                "count = logits.shape[1] - int(ddof)",
+                "count = logits.shape[1] - 1",
+            ),
+            "divided by C in the gradient": (
+                "along = (dy * (c / by)).sum(axis=1, keepdims=True) / count",
+                "along = (dy * (c / by)).mean(axis=1, keepdims=True)",
+            ),
+            "mean over the batch": (
+                "c = logits - logits.mean(axis=1, keepdims=True)",
+                "c = logits - logits.mean(axis=0, keepdims=True)",
+            ),
+            "variance for deviation": (
+                "by = epsilon + s",
+                "by = epsilon + s * s",
+            ),
+            "ε inside the root": (
+                "by = epsilon + s",
+                "by = np.sqrt(epsilon + s * s)",
+            ),
+            "mean taken as a constant": (
+                "return dc - dc.mean(axis=1, keepdims=True)",
+                "return dc",
+            ),
+            "deviation taken as a constant": (
+                "(dy - c / s * along) / by",
+                "dy / by",
+            ),
+            "ε in the deviation's slope": (
+                "(dy - c / s * along) / by",
+                "(dy - c / by * along) / by",
+            ),
+            "one entry of the gradient off by 1e-12": (
+                "return dc - dc.mean(axis=1, keepdims=True)",
+                "gradient = dc - dc.mean(axis=1, keepdims=True)\n"
+                "        gradient.flat[:1] *= 1 + 1e-12\n"
+                "        return gradient",
+            ),
+        },
+    ),
+    *_mutants(
+        "hint",
+        "npkd.losses.features",
+        {
+            "halved always": (
+                "l2(r, teacher, half=half, reduction=reduction)",
+                "l2(r, teacher, half=True, reduction=reduction)",
+            ),
+            "elementmean over the batch": (
+                "l2(r, teacher, half=half, reduction=reduction)",
+                'l2(r, teacher, half=half, reduction=reduction.replace("element", "batch"))',
+            ),
+            "student and teacher exchanged": (
+                "l2(r, teacher, half=half, reduction=reduction)",
+                "l2(teacher, r, half=half, reduction=reduction)",
+            ),
+            "dweight transposed": (
+                "dw.reshape(weight.shape))",
+                "dw.reshape(weight.shape[::-1]).T)",
+            ),
+            "dweight averaged over the batch again": (
+                "dw.reshape(weight.shape))",
+                "dw.reshape(weight.shape) / len(dy))",
+            ),
+            "weight not trained": (
+                "dw.reshape(weight.shape))",
+                "np.zeros_like(weight))",
+            ),
+            "dbias averaged over the batch again": (
+                "((db,) if bias is not None else ())",
+                "((db / len(dy),) if bias is not None else ())",
+            ),
+            "weight's gradient before the student's": (
+                "(dx, dw.reshape(weight.shape)) +",
+                "(dw.reshape(weight.shape), dx) +",
+            ),
+            "one entry of each gradient off by 1e-12": (
+                "value, dr = l2(r, teacher, half=half, reduction=reduction)",
+                "value, dr = l2(r, teacher, half=half, reduction=reduction)\n"
+                "    dr.flat[:1] *= 1 + 1e-12",
+            ),
+        },
+    ),
+    *_mutants(
+        "attention",
+        "npkd.losses.features",
+        {
+            "squares whatever the power": (
+                "flat((size**power).mean(axis=1))",
+                "flat((size**2).mean(axis=1))",
+            ),
+            "power of the sum": (
+                "flat((size**power).mean(axis=1))",
+                "flat(size.mean(axis=1) ** power)",
+            ),
+            "channels added in the value, averaged in the gradient": (
+                "flat((size**power).mean(axis=1))",
+                "flat((size**power).sum(axis=1))",
+            ),
+            "gradient without the sign": (
+                "* sign * size ** (power - 1)",
+                "* size ** (power - 1)",
+            ),
+            "gradient without the power before it": (
+                "slope = power / features.shape[1] * sign",
+                "slope = 1 / features.shape[1] * sign",
+            ),
+            "gradient with the power itself": (
+                "size ** (power - 1)",
+                "size**power",
+            ),
+            "maps divided by their sum": (
+                "from npkd.losses.geometry import flat, unit\n",
+                "from npkd.losses.geometry import flat, shares\n\n\n"
+                "def unit(x, epsilon=0.0):\n    return shares(x)\n\n\n",
+            ),
+            "the student's map divided by no length": (
+                "(q, backward), (r, _) = unit(a, epsilon),",
+                "(q, backward), (r, _) = (a, lambda dq: dq),",
+            ),
+            "gradient not through the length": (
+                "to_student(backward(dq / divisor))",
+                "to_student(dq / divisor)",
+            ),
+            "no ε for the teacher": (
+                "unit(_activity(teacher, power)[0], epsilon)",
+                "unit(_activity(teacher, power)[0])",
+            ),
+            "the square for the norm": (
+                "dq, _ = unit(delta)",
+                "dq = delta",
+            ),
+            "gradient without the 2": (
+                "dq = 2 * delta",
+                "dq = delta",
+            ),
+            "elementmean over the batch": (
+                'divisors["elementmean"] = batch * positions',
+                'divisors["elementmean"] = batch',
+            ),
+            "one entry of the gradient off by 1e-11": (
+                "return value, to_student(backward(dq / divisor))",
+                "gradient = to_student(backward(dq / divisor))\n"
+                "    gradient[0, 0, 0, 0] *= 1 + 1e-11\n"
+                "    return value, gradient",
+            ),
+        },
+    ),
+    *_mutants(
+        "attention",
+        "npkd.losses.geometry",
+        {
+            "ε forgotten in the length's slope": (
+                "(dy - y * along * (by / n)) / by",
+                "(dy - y * along) / by",
+            ),
+        },
+    ),
+    *_mutants(
+        "nst",
+        "npkd.losses.features",
+        {
+            "kernel of degree 1 in the student": (
+                "(own * own).sum(axis=(1, 2))",
+                "own.sum(axis=(1, 2))",
+            ),
+            "student against teacher counted once": (
+                "- 2 * (cross * cross)",
+                "- (cross * cross)",
+            ),
+            "the teacher's own term missing": (
+                "        + (of_teacher * of_teacher).sum(axis=(1, 2)) / d**2\n",
+                "",
+            ),
+            "the teacher's channels divided by the student's number": (
+                "(of_teacher * of_teacher).sum(axis=(1, 2)) / d**2",
+                "(of_teacher * of_teacher).sum(axis=(1, 2)) / c**2",
+            ),
+            "gradient by one side of the kernel only": (
+                "ds = 4 * (",
+                "ds = 2 * (",
+            ),
+            "gradient towards the teacher with its sign flipped": (
+                "own @ s / c**2 - cross @ t",
+                "own @ s / c**2 + cross @ t",
+            ),
+            "gradient of the kernel of degree 1": (
+                "own @ s / c**2 -",
+                "np.ones_like(own) @ s / c**2 -",
+            ),
+            "channels divided by no length": (
+                "unit(_channels(f), epsilon) for f in",
+                "(_channels(f), lambda dy: dy) for f in",
+            ),
+            "gradient not through the length": (
+                "backward(ds).reshape(student.shape)",
+                "ds.reshape(student.shape)",
+            ),
+            "gradient not averaged": (
+                "cross @ t / (c * d)) / divisor",
+                "cross @ t / (c * d))",
+            ),
+            "one entry of the gradient off by 1e-11": (
+                "return value, backward(ds).reshape(student.shape)",
+                "gradient = backward(ds).reshape(student.shape)\n"
+                "    gradient.flat[:1] *= 1 + 1e-11\n"
+                "    return value, gradient",
+            ),
+        },
+    ),
+    *_mutants(
+        "nst",
+        "npkd.losses.geometry",
+        {
+            "ε inside the root": (
+                "by = n + epsilon",
+                "by = np.sqrt(n * n + epsilon)",
+            ),
+        },
+    ),
+    *_mutants(
+        "fsp",
+        "npkd.losses.features",
+        {
+            "positions added, not averaged": (
+                "np.swapaxes(g, 1, 2) / f.shape[2]",
+                "np.swapaxes(g, 1, 2)",
+            ),
+            "the teacher's positions averaged as the student's": (
+                "np.swapaxes(tg, 1, 2) / tf.shape[2]",
+                "np.swapaxes(tg, 1, 2) / f.shape[2]",
+            ),
+            "gradient not divided by the positions": (
+                "by_gram = by_gram / f.shape[2]",
+                "by_gram = by_gram.copy()",
+            ),
+            "the second layer taken as a constant": (
+                "dg = (np.swapaxes(by_gram, 1, 2) @ f)",
+                "dg = (0 * np.swapaxes(by_gram, 1, 2) @ f)",
+            ),
+            "halved": (
+                "l2(gram, of_teacher, half=False, reduction=reduction)",
+                "l2(gram, of_teacher, reduction=reduction)",
+            ),
+            "elementmean over the batch": (
+                "l2(gram, of_teacher, half=False, reduction=reduction)",
+                'l2(gram, of_teacher, half=False, reduction=reduction.replace("element", "batch"))',
+            ),
+            "one norm for all columns": (
+                "direction, _ = unit(columns)",
+                "direction = unit(columns.reshape(len(columns), -1))[0].reshape(columns.shape)",
+            ),
+            "the square for the norm": (
+                "direction, _ = unit(columns)",
+                "direction = columns",
+            ),
+            "norms averaged over all entries": (
+                "elementmean=len(columns) * columns.shape[1]",
+                "elementmean=columns.size",
+            ),
+            "gradients of the weights exchanged": (
+                "by_weight = [d[1] for d in gradients if",
+                "by_weight = [d[1] for d in gradients[::-1] if",
+            ),
+            "one entry of the gradient off by 1e-12": (
+                "return value, (*by_feature, *by_weight)",
+                "by_feature[0].flat[0] *= 1 + 1e-12\n    return value, (*by_feature, *by_weight)",
+            ),
+        },
+    ),
+    *_mutants(
+        "vid",
+        "npkd.losses.features",
+        {
+            "logarithm of the variance missing": (
+                "(error * precise + np.log(variance).reshape(by_channel)).sum()",
+                "(error * precise).sum()",
+            ),
+            "log σ for log σ²": (
+                "(error * precise + np.log(variance).reshape(by_channel)).sum()",
+                "(error * precise + np.log(variance).reshape(by_channel) / 2).sum()",
+            ),
+            "value without the ½": (
+                "value = 0.5 * (error * precise",
+                "value = (error * precise",
+            ),
+            "variance by exp": (
+                "variance = np.where(raised, scale, 0) + np.log1p(decay) + epsilon",
+                "variance = np.exp(scale) + epsilon",
+            ),
+            "ε missing": (
+                "np.log1p(decay) + epsilon",
+                "np.log1p(decay)",
+            ),
+            "softplus's slope left out": (
+                "slope = np.where(raised, 1, decay) / (1 + decay)",
+                "slope = np.ones_like(decay)",
+            ),
+            "softplus's slope that of the other sign": (
+                "slope = np.where(raised, 1, decay) / (1 + decay)",
+                "slope = np.where(raised, decay, 1) / (1 + decay)",
+            ),
+            "the variance divides the error but once in dscale": (
+                "(error * precise).sum(axis=over)) / variance / divisor",
+                "(error * error).sum(axis=over)) / variance / divisor",
+            ),
+            "dscale with its sign flipped": (
+                "0.5 * (entries - (error * precise).sum(axis=over))",
+                "0.5 * ((error * precise).sum(axis=over) - entries)",
+            ),
+            "dscale without the logarithm's part": (
+                "0.5 * (entries - (error * precise).sum(axis=over))",
+                "0.5 * (-(error * precise).sum(axis=over))",
+            ),
+            "logarithms of all channels in dscale": (
+                "entries = teacher.size // max(1, teacher.shape[1])",
+                "entries = teacher.size",
+            ),
+            "gradient not divided by the variance": (
+                "gradients = backward(precise / divisor)",
+                "gradients = backward(error / divisor)",
+            ),
+            "gradient not averaged": (
+                "gradients = backward(precise / divisor)",
+                "gradients = backward(precise)",
+            ),
+            "a fixed variance trained": (
+                'dscale = by_variance * slope if variant == "paper" else',
+                "dscale = by_variance * slope if True else",
+            ),
+            "one entry of dscale off by 1e-12": (
+                "gradients = backward(precise / divisor)",
+                "dscale[:1] *= 1 + 1e-12\n    gradients = backward(precise / divisor)",
+            ),
+            "one entry of dstudent off by 1e-12": (
+                "return value, (dstudent, dscale, *others)",
+                "dstudent.flat[:1] *= 1 + 1e-12\n    return value, (dstudent, dscale, *others)",
+            ),
+        },
+    ),
+    *_mutants(
+        "similarity",
+        "npkd.losses.relations",
+        {
+            "the two divisions of rows exchanged": (
+                '{"paper": unit, "l1": shares}',
+                '{"paper": shares, "l1": unit}',
+            ),
+            "the teacher's columns for its rows": (
+                "delta = g - of_teacher\n",
+                "delta = g - of_teacher.T\n",
+            ),
+            "the teacher's rows not divided": (
+                "divide(p), divide(products(flat(teacher))[0])",
+                "divide(p), products(flat(teacher))",
+            ),
+            "gradient not through the rows' length": (
+                "backward(2 * delta / divisor)",
+                "2 * delta / divisor",
+            ),
+            "gradient without the 2": (
+                "backward(2 * delta / divisor)",
+                "backward(delta / divisor)",
+            ),
+            "gradient with its sign flipped": (
+                "backward(2 * delta / divisor)",
+                "backward(-2 * delta / divisor)",
+            ),
+            "samples divided by their length first": (
+                "p, to_features = products(flat(student))",
+                "p, to_features = products(unit(flat(student))[0])",
+            ),
+            "batchmean over all pairs": (
+                "elementmean=count**2, batchmean=count,",
+                "elementmean=count**2, batchmean=count**2,",
+            ),
+            "one entry of the gradient off by 1e-12": (
+                "return (delta * delta).sum() / divisor, gradient.reshape(student.shape)",
+                "gradient = gradient.reshape(student.shape)\n"
+                "    gradient.flat[:1] *= 1 + 1e-12\n"
+                "    return (delta * delta).sum() / divisor, gradient",
+            ),
+        },
+    ),
+    *_mutants(
+        "similarity",
+        "npkd.losses.geometry",
+        {
+            "products by their first factor alone": (
+                "(dy + np.swapaxes(dy, -1, -2)) @ x",
+                "dy @ x",
+            ),
+            "products as if they were symmetric in the loss": (
+                "(dy + np.swapaxes(dy, -1, -2)) @ x",
+                "2 * dy @ x",
+            ),
+            "products with complex numbers conjugated": (
+                "y = x @ np.swapaxes(x, -1, -2)",
+                "y = x @ np.swapaxes(x, -1, -2).conj()",
+            ),
+            "shares of the sum, signs and all": (
+                "s = (sign * x).sum(axis=-1, keepdims=True)",
+                "s = x.sum(axis=-1, keepdims=True)",
+            ),
+            "the shares' sum taken as a constant": (
+                "(dy - sign * (dy * y).sum(axis=-1, keepdims=True)) / s",
+                "dy / s",
+            ),
+            "signs forgotten in the slope of the shares' sum": (
+                "(dy - sign * (dy * y).sum(axis=-1, keepdims=True)) / s",
+                "(dy - (dy * y).sum(axis=-1, keepdims=True)) / s",
+            ),
+        },
+    ),
+    *_mutants(
+        "rkd_distance",
+        "npkd.losses.relations",
+        {
+            "the mean distance taken as a constant": (
+                "through_mean = (g * psi).sum() / max(1, int(np.count_nonzero(apart)))",
+                "through_mean = 0",
+            ),
+            "the mean's gradient spread over all pairs": (
+                "max(1, int(np.count_nonzero(apart)))",
+                "psi.size",
+            ),
+            "gradient not divided by the mean": (
+                "np.where(apart, (g - through_mean) / mean, 0)",
+                "np.where(apart, g - through_mean, 0)",
+            ),
+            "distances of 0 in the mean": (
+                "d[apart].sum() / many if many",
+                "d.mean() if many",
+            ),
+            "distances in units of their sum": (
+                "d[apart].sum() / many if many",
+                "d[apart].sum() if many",
+            ),
+            "the teacher's distances in the student's unit": (
+                "_by_mean(of_teacher)[0], far)",
+                "of_teacher / mean, far)",
+            ),
+            "over to absolute values at 1 whatever δ": (
+                "_by_mean(of_teacher)[0], far)",
+                "_by_mean(of_teacher)[0], 1.0)",
+            ),
+            "each pair counted once": (
+                "return value.sum() / divisor, to_features(dd)",
+                "return np.triu(value).sum() / divisor, to_features(dd)",
+            ),
+            "mean over pairs of two samples": (
+                "elementmean=count**2,",
+                "elementmean=count * (count - 1),",
+            ),
+            "one entry of the gradient off by 1e-12": (
+                "return value.sum() / divisor, to_features(dd).reshape(student.shape)",
+                "gradient = to_features(dd).reshape(student.shape)\n"
+                "    gradient.flat[:1] *= 1 + 1e-12\n"
+                "    return value.sum() / divisor, gradient",
+            ),
+        },
+    ),
+    *_mutants(
+        "rkd_distance",
+        "npkd.losses.geometry",
+        {
+            "squares of distances": (
+                "np.sqrt((difference * difference).sum(axis=1))",
+                "(difference * difference).sum(axis=1)",
+            ),
+            "distances by absolute values": (
+                "np.sqrt((difference * difference).sum(axis=1))",
+                "np.abs(difference).sum(axis=1)",
+            ),
+            "gradient of distances not divided by them": (
+                "(dy + dy.T) / np.where(none, 1, y)",
+                "dy + dy.T",
+            ),
+            "gradient of distances at one end alone": (
+                "(dy + dy.T) / np.where(none, 1, y)",
+                "dy / np.where(none, 1, y)",
+            ),
+            "gradient of distances towards the other sample": (
+                "dx[i] = weight[i] @ (row - x)",
+                "dx[i] = weight[i] @ (x - row)",
+            ),
+        },
+    ),
+    *_mutants(
+        "rkd_angle",
+        "npkd.losses.relations",
+        {
+            "mean over pairs": (
+                "elementmean=count**3",
+                "elementmean=count**2",
+            ),
+            "batchmean over pairs": (
+                "count**3, batchmean=count,",
+                "count**3, batchmean=count**2,",
+            ),
+            "differences divided by no length": (
+                "e, to_differences = unit(f - f[:, np.newaxis])",
+                "e, to_differences = f - f[:, np.newaxis], lambda dy: dy",
+            ),
+            "the teacher's differences divided by no length": (
+                "products(unit(t - t[:, np.newaxis])[0])",
+                "products(t - t[:, np.newaxis])",
+            ),
+            "no gradient by the sample that is seen from": (
+                "dv.sum(axis=0) - dv.sum(axis=1)",
+                "dv.sum(axis=0)",
+            ),
+            "gradient with its sign flipped": (
+                "dv.sum(axis=0) - dv.sum(axis=1)",
+                "dv.sum(axis=1) - dv.sum(axis=0)",
+            ),
+            "gradient not through the length": (
+                "to_differences(to_directions(g / divisor))",
+                "to_directions(g / divisor)",
+            ),
+            "student and teacher exchanged": (
+                "huber_of(psi - of_teacher, far)",
+                "huber_of(of_teacher - psi, far)",
+            ),
+            "over to absolute values at 1 whatever δ": (
+                "huber_of(psi - of_teacher, far)",
+                "huber_of(psi - of_teacher, 1.0)",
+            ),
+            "one entry of the gradient off by 1e-12": (
+                "gradient = dv.sum(axis=0) - dv.sum(axis=1)",
+                "gradient = dv.sum(axis=0) - dv.sum(axis=1)\n    gradient.flat[:1] *= 1 + 1e-12",
+            ),
+        },
+    ),
+    *_mutants(
+        "rkd_angle",
+        "npkd.losses.geometry",
+        {
+            "length taken as a constant": (
+                "(dy - y * along * (by / n)) / by",
+                "dy / by",
+            ),
+        },
+    ),
+    *_mutants(
+        "pkt",
+        "npkd.losses.relations",
+        {
+            "student and teacher exchanged": (
+                "(p * np.log((p + epsilon) / (q + epsilon)))",
+                "(q * np.log((q + epsilon) / (p + epsilon)))",
+            ),
+            "no ε above the line": (
+                "(p * np.log((p + epsilon) / (q + epsilon)))",
+                "(p * np.log(p / (q + epsilon)))",
+            ),
+            "ε added to the ratio": (
+                "(p * np.log((p + epsilon) / (q + epsilon)))",
+                "(p * np.log(p / q + epsilon))",
+            ),
+            "ε above the line in the gradient too": (
+                "ds = to_cosine(-p / (q + epsilon) / divisor)",
+                "ds = to_cosine(-(p + epsilon) / (q + epsilon) / divisor)",
+            ),
+            "gradient with its sign flipped": (
+                "ds = to_cosine(-p / (q + epsilon) / divisor)",
+                "ds = to_cosine(p / (q + epsilon) / divisor)",
+            ),
+            "gradient not averaged": (
+                "ds = to_cosine(-p / (q + epsilon) / divisor)",
+                "ds = to_cosine(-p / (q + epsilon))",
+            ),
+            "the sum of a row taken as a constant": (
+                "ds = to_cosine(-p / (q + epsilon) / divisor)",
+                "ds = -p / (q + epsilon) / divisor\n"
+                "    ds = ds / _likeness(cosine).sum(axis=1, keepdims=True)",
+            ),
+            "gradient of the cosine doubled": (
+                "to_directions(ds / 2)",
+                "to_directions(ds)",
+            ),
+            "gradient not through the length": (
+                "to_features(to_directions(ds / 2))",
+                "to_directions(ds / 2)",
+            ),
+            "cosines not shifted": (
+                "s = (cosine + 1) / 2",
+                "s = cosine / 2",
+            ),
+            "the student's columns for its rows": (
+                "q, to_cosine = shares(_likeness(cosine))",
+                "q, to_cosine = shares(_likeness(cosine))\n    q = q.T",
+            ),
+            "no ε in the student's length": (
+                "u, to_features = unit(flat(student), epsilon)",
+                "u, to_features = unit(flat(student))",
+            ),
+            "one entry of the gradient off by 1e-11": (
+                "return value, to_features(to_directions(ds / 2)).reshape(student.shape)",
+                "gradient = to_features(to_directions(ds / 2)).reshape(student.shape)\n"
+                "    gradient.flat[:1] *= 1 + 1e-11\n"
+                "    return value, gradient",
+            ),
+        },
+    ),
+    *_mutants(
+        "cc",
+        "npkd.losses.relations",
+        {
+            "the highest power missing": (
+                "for p in range(order + 1)",
+                "for p in range(order)] + [0.0",
+            ),
+            "powers not divided by p!": (
+                "(2 * gamma) ** p / factorial(p)",
+                "(2 * gamma) ** p",
+            ),
+            "γ for 2γ": (
+                "(2 * gamma) ** p / factorial(p)",
+                "gamma**p / factorial(p)",
+            ),
+            "e^−γ for e^−2γ": (
+                "np.exp(-2 * gamma)",
+                "np.exp(-gamma)",
+            ),
+            "weights in double precision": (
+                "float(np.exp(-2 * gamma))",
+                "np.exp(-2 * gamma)",
+            ),
+            "the kernel's slope left out": (
+                "to_directions(dk * slope)",
+                "to_directions(dk)",
+            ),
+            "the kernel's slope by the kernel after it": (
+                "slope = k + c * slope\n        k = weights[p] + c * k",
+                "k = weights[p] + c * k\n        slope = k + c * slope",
+            ),
+            "gradient without the 2": (
+                "/ divisor, 2 * delta / divisor",
+                "/ divisor, delta / divisor",
+            ),
+            "the square for the norm": (
+                "value, dk = (direction * delta).sum() / divisor",
+                "value, dk = (delta * delta).sum() / divisor",
+            ),
+            "gradient of the norm as long as the difference": (
+                ", direction / divisor",
+                ", delta / divisor",
+            ),
+            "the teacher's products for its kernel": (
+                "of_teacher, _ = _gaussian(of_teacher, gamma, order)",
+                "of_teacher = of_teacher.copy()",
+            ),
+            "samples divided by their length in all variants": (
+                'unit(rows) if variant == "paper" else',
+                "unit(rows) if True else",
+            ),
+            "gradient not through the length": (
+                "to_features(to_directions(dk * slope))",
+                "to_directions(dk * slope)",
+            ),
+            "consecutive samples from the first to the last again": (
+                "value = (a[:-1] * a[1:]).sum() / divisor",
+                "value = (a * np.roll(a, 1, axis=0)).sum() / divisor",
+            ),
+            "consecutive: no gradient by the sample before": (
+                "neighbours[1:] += a[:-1]\n",
+                "pass\n",
+            ),
+            "consecutive: gradient without the sign": (
+                "(sign * neighbours / divisor)",
+                "(neighbours / divisor)",
+            ),
+            "consecutive: mean over samples, not their pairs": (
+                "max(1, len(student) - 1)",
+                "max(1, len(student))",
+            ),
+            "one entry of the gradient off by 1e-12": (
+                "return value, to_features(to_directions(dk * slope)).reshape(student.shape)",
+                "gradient = to_features(to_directions(dk * slope)).reshape(student.shape)\n"
+                "    gradient.flat[:1] *= 1 + 1e-12\n"
+                "    return value, gradient",
+            ),
+        },
+    ),
+    *_mutants(
+        "cc",
+        "npkd.losses.geometry",
+        {
+            "directions by the square of the length": (
+                "y = np.where(none, 0, x / by)",
+                "y = np.where(none, 0, x / (by * by))",
             ),
         },
     ),
@@ -1166,30 +2360,32 @@ MUTANTS = [
         "npkd.distill",
         {
             "no update on the first batch": (
-                "optimiser.step(network.params, grads)",
-                "if step:\n            optimiser.step(network.params, grads)",
+                "optimiser.step(params, grads)",
+                "if step:\n            optimiser.step(params, grads)",
             ),
             "no update on the last batch": (
-                "optimiser.step(network.params, grads)",
-                "if batch is not batches[-1]:\n            optimiser.step(network.params, grads)",
+                "optimiser.step(params, grads)",
+                "if batch is not batches[-1]:\n            optimiser.step(params, grads)",
             ),
             "two updates for a batch": (
-                "optimiser.step(network.params, grads)",
-                "optimiser.step(network.params, grads)\n"
-                "        optimiser.step(network.params, grads)",
+                "optimiser.step(params, grads)",
+                "optimiser.step(params, grads)\n        optimiser.step(params, grads)",
             ),
             "a copy updated": (
-                "optimiser.step(network.params, grads)",
-                "optimiser.step({name: p.copy() for name, p in network.params.items()}, grads)",
+                "optimiser.step(params, grads)",
+                "optimiser.step({name: p.copy() for name, p in params.items()}, grads)",
             ),
             "gradient of the batch before": (
-                "optimiser.step(network.params, grads)",
+                "optimiser.step(params, grads)",
                 'grads, optimiser.last = getattr(optimiser, "last", grads), grads\n'
-                "        optimiser.step(network.params, grads)",
+                "        optimiser.step(params, grads)",
             ),
             "gradient averaged over the batch again": (
-                "backward(dy, need_dx=False)",
-                "backward(dy / len(batch.x), need_dx=False)",
+                "backward(gradients, need_dx=False)",
+                "backward(\n"
+                "            {name: g / len(batch.x) for name, g in gradients.items()},\n"
+                "            need_dx=False,\n"
+                "        )",
             ),
             "rate of the step before": (
                 "optimiser.lr = schedule(step)",
@@ -1206,30 +2402,68 @@ MUTANTS = [
             "clipped after the update": (
                 "if clip_norm < math.inf:\n"
                 "            grads = optim.clipped(grads, clip_norm)\n"
-                "        optimiser.step(network.params, grads)",
-                "optimiser.step(network.params, grads)\n"
+                "        optimiser.step(params, grads)",
+                "optimiser.step(params, grads)\n"
                 "        if clip_norm < math.inf:\n"
                 "            grads = optim.clipped(grads, clip_norm)",
             ),
             "loss reported after the update": (
                 "float(value), len(batch.x)",
-                "float(loss(network(batch.x)[0], batch)[0]), len(batch.x)",
+                "float(loss(network.features(batch.x, loss.layers)[0], batch)[0]), len(batch.x)",
             ),
             "loss reported for the whole batch": (
                 "float(value), len(batch.x)",
                 "float(value) * len(batch.x), len(batch.x)",
             ),
-            "label_weight is the teacher's share": (
-                "alpha=1 - label_weight",
-                "alpha=label_weight",
+            "what the losses train is not updated": (
+                "params = network.params | loss.params",
+                "params = network.params",
+            ),
+        },
+    ),
+    *_mutants(
+        "training",
+        "npkd.objectives",
+        {
+            "label_weight is the teacher's share in the value": (
+                "value = self.label_weight * hard",
+                "value = (1 - self.label_weight) * hard",
+            ),
+            "label_weight is the teacher's share in the gradient": (
+                "gradients[self.output] = self.label_weight * gradient",
+                "gradients[self.output] = (1 - self.label_weight) * gradient",
             ),
             "labels ignored": (
-                "if label_weight == 0:",
-                "if label_weight < 1:",
+                "if self.label_weight > 0:",
+                "if self.label_weight == 1:",
+            ),
+            "the teacher ignored where there are labels": (
+                "list(terms) if label_weight < 1 else []",
+                "list(terms) if label_weight == 0 else []",
+            ),
+            "losses to the teacher not weighted": (
+                "share = (1 - self.label_weight) * float(term.weight or 0)",
+                "share = 1 - self.label_weight",
             ),
             "student and teacher exchanged": (
-                "return losses.l2(y, batch.teacher)",
-                "return losses.l2(batch.teacher, y)",
+                "function(*student, *teacher, *labels, *trained, **term.options)",
+                "function(*teacher, *student, *labels, *trained, **term.options)",
+            ),
+            "the second loss of a layer takes the place of the first": (
+                "gradients[layer] + part if layer in gradients else part",
+                "part",
+            ),
+            "gradients of what is trained not weighted": (
+                "grads |= {name: share * g for name, g in zip(names, by_param, strict=True)}",
+                "grads |= dict(zip(names, by_param, strict=True))",
+            ),
+            "gradients of what is trained in another order": (
+                "gradients[len(layers) :]",
+                "gradients[: len(layers) - 1 : -1]",
+            ),
+            "a hint's gradient at the output": (
+                "for layer, gradient in zip(layers, by_layer, strict=True):",
+                "for layer, gradient in zip([self.output], by_layer, strict=False):",
             ),
         },
     ),
@@ -1254,8 +2488,8 @@ MUTANTS = [
                 "yield Batch(epoch, x, truth[::-1], of_teacher)",
             ),
             "an untrained teacher": (
-                "return Outputs(self.large, self.prepare",
-                "return Outputs(self.task.networks(0, 0)[0], self.prepare",
+                "return Features(self.large, images",
+                "return Features(self.task.networks(0, 0)[0], images",
             ),
             "one small net for both": (
                 "self.small_from_labels = self.small.astype(self.small.dtype)",
@@ -1278,7 +2512,7 @@ MUTANTS = [
                 '        yield from self.train("large", 1, batches, of_truth)',
             ),
             "step 5 learns from labels": (
-                'self.train("small", config.epochs, with_teacher, of_teacher)',
+                'self.train("small", config.epochs, with_teacher, self.objective)',
                 'self.train("small", config.epochs, with_teacher, of_truth)',
             ),
             "step 5 goes by the other net's rate": (
