@@ -2,11 +2,11 @@
 
     python -m benchmarks.accuracy --json FILE
 
-The large net is trained once for each seed; from it the small net learns by each loss, from the
-same first weights, on the same images in the same order, for as many epochs. Losses on outputs are
-measured alone and mixed in halves with the labels, those on inner layers only mixed. Each is given
-the better of two learning rates, judged by held-out training images of the digits; test images are
-looked at for the table only.
+The large net is trained once for each seed, or given; from it the small net learns by each loss,
+from the same first weights, on the same images in the same order, for as many epochs. Losses on
+outputs are measured alone and mixed in halves with the labels, those on inner layers only mixed.
+Each has the better of two learning rates, judged by held-out training images (--rates: by those of
+another data set); test images are looked at for the table only.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import scipy.stats
 
-from npkd import data, distill, threads
+from npkd import checkpoint, data, distill, threads
 from npkd.evaluate import Features
 from npkd.objectives import KINDS, Term
 
@@ -50,9 +50,17 @@ class Run(distill.Run):
         return self.kept[key]
 
 
-def teacher(dataset: data.Dataset, config: distill.Config) -> distill.State:
-    """A run that stands where the large net has been trained."""
+def teacher(dataset: data.Dataset, config: distill.Config, weights: Path | None) -> distill.State:
+    """A run that stands where the large net has been trained, or given its weights."""
     run = distill.Run(dataset, config)
+    if weights:
+        params = checkpoint.load_weights(weights)
+        run.large.load(params)
+        figures = {"loss": 0.0} | dict.fromkeys(run.task.figures, 0.0)
+        epochs = [{"epoch": epoch + 1} | figures for epoch in range(config.large_epochs)]
+        updates = config.large_epochs * run.prepare.batches_of_an_epoch
+        arrays = {f"large/{name}": theta for name, theta in run.large.params.items()}
+        return distill.State({"large": updates}, 0.0, 0, {"large": epochs}, {"large": 0.0}, arrays)
     for event in run.steps():
         if isinstance(event, distill.Stage) and event.number == 2:
             break
@@ -73,11 +81,15 @@ def student(run: distill.Run) -> float:
 
 
 def measured(
-    dataset: data.Dataset, config: distill.Config, seed: int, rates: dict[str, float]
+    dataset: data.Dataset,
+    config: distill.Config,
+    seed: int,
+    rates: dict[str, float],
+    weights: Path | None = None,
 ) -> Iterator[tuple[str, float]]:
     """The accuracy under each loss, at the rate of each."""
     config = replace(config, seed=seed)
-    state, Run.kept = teacher(dataset, config), {}
+    state, Run.kept = teacher(dataset, config, weights), {}
     for name, loss, share in cells():
         if name in rates:
             settings = replace(config, loss=loss, label_weight=share, learning_rate=rates[name])
@@ -125,6 +137,12 @@ def main() -> None:
     say("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="(0 1 2)")
     say("--epochs", type=int, metavar="N", help="of the small net (the preset's)")
     say("--versions", type=int, metavar="N", help="of the images (the preset's)")
+    say(
+        "--teacher",
+        type=Path,
+        metavar="FILE",
+        help="weights of a large net that teaches at all seeds, from a run of npkd distill",
+    )
     say("--rates", type=Path, metavar="FILE", help="take the rates from an earlier --json FILE")
     say("--json", type=Path, required=True, metavar="FILE", help="where figures go, one by one")
     arguments = parser.parse_args()
@@ -140,7 +158,7 @@ def main() -> None:
             rates = chosen_rates(dataset, config)
         results: Results = {name: {} for name in rates}
         for seed in arguments.seeds:
-            for name, accuracy in measured(dataset, config, seed, rates):
+            for name, accuracy in measured(dataset, config, seed, rates, arguments.teacher):
                 results[name][str(seed)] = accuracy
                 print(f"seed {seed}, {name}: {accuracy:.2%}", flush=True)
                 text = json.dumps({"rates": rates, "results": results}, indent=2)

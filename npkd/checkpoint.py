@@ -58,7 +58,7 @@ def run_folder(path: str | Path, resume: bool = False) -> Iterator[Path]:
             )
         if folder.exists() and not folder.is_dir():
             raise BadInput(f"{folder}: is not a folder; give another --out")
-        is_new = not folder.exists()
+        new = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
         lock = _locked(folder)
@@ -70,8 +70,8 @@ def run_folder(path: str | Path, resume: bool = False) -> Iterator[Path]:
         if lock is not None:
             os.close(lock)
         with suppress(OSError):  # gone, or no longer ours to take away
-            if is_new and not any(folder.iterdir()):
-                folder.rmdir()
+            for path in new:  # from the innermost on, as long as they are empty
+                path.rmdir()
 
 
 def results(folder: Path) -> list[str]:

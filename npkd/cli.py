@@ -279,10 +279,6 @@ def _distill(args: argparse.Namespace) -> int:
     except ValueError as error:
         setting, problem = str(error).split(" ", 1)
         raise BadInput(f"--{setting.replace('_', '-')} {problem}") from error
-    try:
-        distill.require_losses(dataset, config)
-    except ValueError as error:
-        raise BadInput(f"--{error}") from error
     _set_threads(args.threads)
     of_task = "" if config.task == "classify" else f"{config.task}-"
     out = args.out or f"runs/{dataset.name}-{of_task}{config.seed}"
@@ -339,7 +335,10 @@ class _Checkpoints:
                     "give another --out"
                 )
             print(one_line(f"note: no checkpoint in {self.folder}: starting anew"), flush=True)
-        return distill.Run(self.dataset, self.config)
+        try:
+            return distill.Run(self.dataset, self.config)
+        except ValueError as error:
+            raise BadInput(f"--{error}") from error
 
     def _resumed(self, path: Path) -> distill.Run:
         about, arrays = checkpoint.load(path)

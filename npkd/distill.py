@@ -427,15 +427,6 @@ class Preparation:
             skipped = 0
 
 
-def require_losses(dataset: Dataset, config: Config) -> None:
-    """Raise ValueError, in one line that begins with "loss", unless the losses fit the nets."""
-    try:
-        Run(dataset, config)
-    except ValueError as error:
-        text = str(error)
-        raise ValueError(text if text.startswith("loss") else f"loss: {text}") from error
-
-
 def run(dataset: Dataset, config: Config) -> Iterator[Event]:
     """The six steps, from a data set to a `Finished` event.
 
@@ -456,16 +447,7 @@ class Run:
         self.task = self.prepare.task
         large_rng, small_rng, loss_rng = np.random.default_rng(config.seed).spawn(3)
         self.large, self.small = self.task.networks(large_rng, small_rng)
-        terms = [self.task.with_layers(term) for term in config.loss]
-        self.objective = from_teacher(
-            config.label_weight,
-            self.task.loss,
-            terms,
-            self.task.output,
-            objectives.trained(terms, self.small, self.large, loss_rng),
-        )
-        two = self.task.truth(dataset.train_images[:2], dataset.train_labels[:2])
-        self.objective.require_fitting(self.small, self.large, two)
+        self.objective = self._objective(loss_rng)
         self.small_from_labels = self.small.astype(self.small.dtype)  # a copy: the same start
         self.networks = {
             "large": self.large,
@@ -481,6 +463,25 @@ class Run:
         self.loss, self.samples = self.resumed.loss, self.resumed.samples
         self.velocity: dict[str, np.ndarray] = {}
         self.started = time.perf_counter() - self.seconds.pop("total", 0.0)
+
+    def _objective(self, rng: np.random.Generator) -> Objective:
+        """That of step 5, with what its losses train. Raises ValueError if these do not fit."""
+        images, labels = self.dataset.train_images[:2], self.dataset.train_labels[:2]
+        terms = [self.task.with_layers(term) for term in self.config.loss]
+        try:
+            objective = from_teacher(
+                self.config.label_weight,
+                self.task.loss,
+                terms,
+                self.small.last,
+                self.large.last,
+                objectives.trained(terms, self.small, self.large, rng),
+            )
+            truth = self.task.truth(images, labels)
+            objective.require_fitting(self.small, self.large, truth)
+        except ValueError as error:
+            raise ValueError(f"loss does not fit: {error}") from error
+        return objective
 
     def _require_fitting(self, state: State) -> None:
         """Raise ValueError, or what comes of a wrong type, unless this run can go on from it."""
@@ -537,7 +538,7 @@ class Run:
         """The six steps in order."""
         config, prepare, task = self.config, self.prepare, self.task
         large, small, images = self.large, self.small, self.dataset.test_images
-        of_truth = from_truth(task.loss, task.output)
+        of_truth, of_labels = from_truth(task.loss, large.last), from_truth(task.loss, small.last)
 
         yield Stage(1, task.first_step)
         yield from self.train("large", config.large_epochs, prepare.large_batches, of_truth)
@@ -582,7 +583,7 @@ class Run:
         yield from self.train("small", config.epochs, with_teacher, self.objective)
         yield Note(f"for comparison, the same small net from {task.truth_name} alone")
         without = partial(prepare.small_batches, None)
-        yield from self.train("small_from_labels", config.epochs, without, of_truth)
+        yield from self.train("small_from_labels", config.epochs, without, of_labels)
 
         yield Stage(6, STEPS[6])
         for name in ("small", "small_from_labels"):
@@ -703,7 +704,7 @@ class Run:
     def teacher_outputs(self, version: int) -> Features:
         """What the large net's layers that teach make of a version of the training images."""
         images, layers = self.prepare.small_version(version), self.objective.teacher_layers
-        return Features(self.large, images, self.task.x_teaching, layers or [self.task.output])
+        return Features(self.large, images, self.task.x_teaching, layers or [self.large.last])
 
     def measured(self, outputs: Outputs, teacher: Outputs | None = None) -> Figures:
         """The task's figures of each test image, with a teacher also how near to it outputs are.

@@ -80,7 +80,7 @@ class Outputs:
     """`Features` of a network's last layer, as arrays."""
 
     def __init__(self, network: Network, images: Images, view: Callable[[np.ndarray], np.ndarray]):
-        self.last = list(network.layers)[-1]
+        self.last = network.last
         self.features = Features(network, images, view, [self.last])
 
     def __len__(self) -> int:

@@ -129,6 +129,11 @@ class Network:
         """The dtype of the parameters, and so of the images that the network takes."""
         return next(iter(self.params.values())).dtype
 
+    @property
+    def last(self) -> str:
+        """The name of the last layer."""
+        return next(reversed(self.layers))
+
     def __call__(self, x: np.ndarray) -> tuple[np.ndarray, Callable[..., Any]]:
         """The output of the last layer, and its backward pass.
 
@@ -138,7 +143,7 @@ class Network:
         `backward(dy, need_dx=True)` returns the gradient by x, or None if not needed, and `grads`,
         the gradients by the parameters, keyed like `params`.
         """
-        last = list(self.layers)[-1]
+        last = self.last
         outputs, features_backward = self.features(x, [last])
 
         def backward(dy: np.ndarray, need_dx: bool = True) -> tuple[np.ndarray | None, Params]:

@@ -159,9 +159,9 @@ class Objective:
     Gradients: the same sum of theirs, by each layer that has any. A part whose share is 0 is not
     computed; the value is continuous there, for what is left out is 0 times a finite number.
 
-    hard: the loss to the truth. terms: with all their layers named, or on the outputs. output: the
-    name of the last layer of both nets. params: what the terms train, by the names of
-    `trained_names`.
+    hard: the loss to the truth. terms: those that name no layers are on the outputs. output,
+    teacher_output: the names of the nets' last layers. params: what the terms train, by the names
+    of `trained_names`.
     """
 
     def __init__(
@@ -170,9 +170,11 @@ class Objective:
         label_weight: float,
         terms: Iterable[Term] = (),
         output: str = "fc2",
+        teacher_output: str = "fc2",
         params: Params | None = None,
     ):
-        self.hard, self.label_weight, self.output = hard, label_weight, output
+        self.hard, self.label_weight = hard, label_weight
+        self.output, self.teacher_output = output, teacher_output
         self.terms = list(terms) if label_weight < 1 else []
         self.params: Params = params or {}
         self.names = trained_names(self.terms)
@@ -188,15 +190,14 @@ class Objective:
     def layers(self) -> list[str]:
         """Those of the student whose outputs count, each once."""
         of_truth = [self.output] * (self.label_weight > 0)
-        return list(dict.fromkeys([*of_truth, *self._all("student")]))
+        layers = [layer for term in self.terms for layer in term.student or (self.output,)]
+        return list(dict.fromkeys([*of_truth, *layers]))
 
     @property
     def teacher_layers(self) -> list[str]:
         """Those of the teacher."""
-        return list(dict.fromkeys(self._all("teacher")))
-
-    def _all(self, net: str) -> list[str]:
-        return [layer for term in self.terms for layer in getattr(term, net) or (self.output,)]
+        layers = [layer for term in self.terms for layer in term.teacher or (self.teacher_output,)]
+        return list(dict.fromkeys(layers))
 
     def __call__(
         self, outputs: Mapping[str, np.ndarray], batch: Batch
@@ -231,7 +232,7 @@ class Objective:
         """The value of one term, its gradients by the layers, and by what it trains."""
         assert batch.teacher is not None
         student = [outputs[layer] for layer in layers]
-        teacher = [batch.teacher[layer] for layer in term.teacher or (self.output,)]
+        teacher = [batch.teacher[layer] for layer in term.teacher or (self.teacher_output,)]
         labels = [batch.truth] if term.kind.labels else []
         trained = [self.params[name] for name in names]
         backward: Callable[[np.ndarray], np.ndarray] | None = None
@@ -253,7 +254,7 @@ class Objective:
         """
         if self.output not in self.layers:
             raise ValueError(
-                f"loss: {', '.join(map(str, self.terms))} alone leave the layers behind them as "
+                f"{', '.join(map(str, self.terms))} alone leave the layers behind them as "
                 "they are; add a label_weight above 0, or a loss on the outputs such as l2"
             )
         x, x_large = (np.zeros((2, *net.image_shape), net.dtype) for net in (small, large))
@@ -261,7 +262,7 @@ class Objective:
         teacher = large.features(x_large, self.teacher_layers)[0] if self.terms else {}
         value, _, _ = self(student, Batch(0, x, truth, teacher))
         if np.ndim(value):
-            raise ValueError("loss: reduction is 'none', expected one that gives one number")
+            raise ValueError("reduction is 'none', expected one that gives one number")
 
 
 def from_truth(hard: HardLoss, output: str = "fc2") -> Objective:
@@ -274,10 +275,11 @@ def from_teacher(
     hard: HardLoss = losses.cross_entropy,
     terms: Iterable[Term] = (Term(),),
     output: str = "fc2",
+    teacher_output: str = "fc2",
     params: Params | None = None,
 ) -> Objective:
     """The objective of step 5: losses to the teacher, by default L2, and a share of the truth's."""
-    return Objective(hard, label_weight, terms, output, params)
+    return Objective(hard, label_weight, terms, output, teacher_output, params)
 
 
 def trained_names(terms: Iterable[Term]) -> list[list[str]]:

@@ -33,9 +33,9 @@ class Task(ABC):
     """What both tasks have in common: the views of stored images, uint8 (B, 3, 32, 32).
 
     figures     the names of what counts, the first one first; higher is better
-    output      the name of both nets' last layer
     layers      which layers of the small and of the large net a kind of loss is on, by
-                `objectives.Kind.layers`; maps that are compared are of one height and width
+                `objectives.Kind.layers`, beside the outputs; maps that are compared are of one
+                height and width
     loss_name   of the loss to the truth
     truth_name  what the truth is called
     first_step  the title of step 1
@@ -44,7 +44,6 @@ class Task(ABC):
     """
 
     figures: tuple[str, ...]
-    output: str
     layers: Mapping[str, Layers]
     loss_name: str
     takes_high: bool
@@ -67,8 +66,11 @@ class Task(ABC):
         return low_resolution(self.normalise(images))
 
     def with_layers(self, term: Term) -> Term:
-        """The term with its layers named, by default this task's for its kind of loss."""
-        student, teacher = self.layers[term.kind.layers]
+        """The term with its layers named, by default this task's for its kind of loss.
+
+        None are named for the outputs.
+        """
+        student, teacher = self.layers.get(term.kind.layers, ((), ()))
         return replace(term, student=term.student or student, teacher=term.teacher or teacher)
 
     @abstractmethod
@@ -135,10 +137,8 @@ class Classify(Task):
     """
 
     figures = ("accuracy",)
-    output = "fc2"
     layers = MappingProxyType(
         {
-            "output": (("fc2",), ("fc2",)),
             "map": (("relu2",), ("pool",)),  # both 16×16
             "maps": (("relu1", "relu2"), ("relu1", "relu2")),
             "vector": (("relu3",), ("relu3",)),
@@ -227,10 +227,8 @@ class SuperResolve(Task):
     """
 
     figures = ("psnr", "ssim")
-    output = "shuffle"
     layers = MappingProxyType(
         {
-            "output": (("shuffle",), ("shuffle",)),
             "map": (("relu2",), ("relu2",)),
             "maps": (("relu1", "relu2"), ("relu1", "relu2")),
             "vector": (("relu2",), ("relu2",)),

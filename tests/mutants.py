@@ -1384,6 +1384,16 @@ MUTANTS = [
     ),
     *_mutants(
         "dist",
+        "npkd.losses.geometry",
+        {
+            "cosines, means not subtracted": (
+                "y = x - x.mean(axis=1, keepdims=True)",
+                "y = x.copy()",
+            ),
+        },
+    ),
+    *_mutants(
+        "dist",
         "npkd.losses.correlation",
         {
             "inter and intra exchanged in the value": (
@@ -1417,10 +1427,6 @@ MUTANTS = [
             "softmax over the batch": (
                 "softmax(student / t), softmax(teacher / t)\n",
                 "softmax(student / t, 0), softmax(teacher / t, 0)\n",
-            ),
-            "cosines, means not subtracted": (
-                "centred = x - x.mean(axis=1, keepdims=True)",
-                "centred = x.copy()",
             ),
             "correlations added, not averaged": (
                 "1 - (cosine * kappa).sum() / len(x)",
@@ -1462,6 +1468,16 @@ MUTANTS = [
     ),
     *_mutants(
         "standardize",
+        "npkd.losses.geometry",
+        {
+            "mean over the batch": (
+                "y = x - x.mean(axis=1, keepdims=True)",
+                "y = x - x.mean(axis=0, keepdims=True)",
+            ),
+        },
+    ),
+    *_mutants(
+        "standardize",
         "npkd.losses.standardization",
         {
             "divided by C whatever ddof": (
@@ -1475,10 +1491,6 @@ MUTANTS = [
             "divided by C in the gradient": (
                 "along = (dy * (c / by)).sum(axis=1, keepdims=True) / count",
                 "along = (dy * (c / by)).mean(axis=1, keepdims=True)",
-            ),
-            "mean over the batch": (
-                "c = logits - logits.mean(axis=1, keepdims=True)",
-                "c = logits - logits.mean(axis=0, keepdims=True)",
             ),
             "variance for deviation": (
                 "by = epsilon + s",
@@ -2513,7 +2525,7 @@ MUTANTS = [
             ),
             "step 5 learns from labels": (
                 'self.train("small", config.epochs, with_teacher, self.objective)',
-                'self.train("small", config.epochs, with_teacher, of_truth)',
+                'self.train("small", config.epochs, with_teacher, of_labels)',
             ),
             "step 5 goes by the other net's rate": (
                 '"small": "learning_rate"',

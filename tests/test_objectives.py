@@ -278,29 +278,38 @@ def test_a_loss_or_an_option_that_there_is_not_is_refused_in_one_line(make, mess
 @pytest.mark.parametrize(
     ("terms", "message"),
     [
-        ((Term("hint"),), "loss: 100·hint alone leave the layers behind them as they are"),
+        (
+            (Term("hint"),),
+            "loss does not fit: 100·hint alone leave the layers",
+        ),
         ((Term("kl", options={"reduction": "none"}),), "reduction is 'none'"),
-        ((Term("l2", options={"reduction": "mean"}),), "loss: l2: reduction is 'mean'"),
-        ((Term(), Term("attention", student=("pool",))), "loss: attention: .* the same H and W"),
-        ((Term(), Term("hint", student=("conv9",))), r"loss: SmallCNN: layers .* \['conv9'\]"),
-        ((Term("l2", teacher=("relu3",)),), "loss: l2: student is .* teacher"),
+        ((Term("l2", options={"reduction": "mean"}),), "not fit: l2: reduction is 'mean'"),
+        (
+            (Term(), Term("attention", student=("pool",))),
+            "not fit: attention: .* the same H and W",
+        ),
+        (
+            (Term(), Term("hint", student=("conv9",))),
+            r"not fit: SmallCNN: layers .* \['conv9'\]",
+        ),
+        ((Term("l2", teacher=("relu3",)),), "not fit: l2: student is .* teacher"),
     ],
 )
 def test_losses_that_do_not_fit_the_nets_are_refused_before_anything_is_trained(terms, message):
     with pytest.raises(ValueError, match=message):
-        distill.require_losses(tiny.dataset(), tiny.config(loss=terms))
+        distill.Run(tiny.dataset(), tiny.config(loss=terms))
 
 
 @pytest.mark.parametrize("name", INNER)
 def test_losses_on_inner_layers_also_serve_super_resolution(name):
     config = tiny.config(task="super-resolve", teacher_views="high", loss=(Term(), Term(name)))
-    distill.require_losses(tiny.dataset(), config)
+    distill.Run(tiny.dataset(), config)
 
 
 def test_losses_on_logits_are_not_for_images():
     config = tiny.config(task="super-resolve", teacher_views="high", loss=(Term("kl"),))
-    with pytest.raises(ValueError, match=r"loss: kl: student has shape .*, expected \(B, C\)"):
-        distill.require_losses(tiny.dataset(), config)
+    with pytest.raises(ValueError, match=r"not fit: kl: student has shape .*, expected \(B, C\)"):
+        distill.Run(tiny.dataset(), config)
 
 
 def test_a_term_says_all_of_itself_in_json_and_in_words():
