@@ -1741,12 +1741,12 @@ MUTANTS = [
                 "elementmean=columns.size",
             ),
             "gradients of the weights exchanged": (
-                "by_weight = [d[1] for d in gradients if",
-                "by_weight = [d[1] for d in gradients[::-1] if",
+                "*by_weight_first, *by_weight_second)\n",
+                "*by_weight_second, *by_weight_first)\n",
             ),
             "one entry of the gradient off by 1e-12": (
-                "return value, (*by_feature, *by_weight)",
-                "by_feature[0].flat[0] *= 1 + 1e-12\n    return value, (*by_feature, *by_weight)",
+                "return value, (by_first, by_second,",
+                "by_first.flat[:1] *= 1 + 1e-12\n    return value, (by_first, by_second,",
             ),
         },
     ),
@@ -1799,20 +1799,20 @@ MUTANTS = [
                 "entries = teacher.size",
             ),
             "gradient not divided by the variance": (
-                "gradients = backward(precise / divisor)",
-                "gradients = backward(error / divisor)",
+                "dstudent, *others = backward(precise / divisor)",
+                "dstudent, *others = backward(error / divisor)",
             ),
             "gradient not averaged": (
-                "gradients = backward(precise / divisor)",
-                "gradients = backward(precise)",
+                "dstudent, *others = backward(precise / divisor)",
+                "dstudent, *others = backward(precise)",
             ),
             "a fixed variance trained": (
                 'dscale = by_variance * slope if variant == "paper" else',
                 "dscale = by_variance * slope if True else",
             ),
             "one entry of dscale off by 1e-12": (
-                "gradients = backward(precise / divisor)",
-                "dscale[:1] *= 1 + 1e-12\n    gradients = backward(precise / divisor)",
+                "dstudent, *others = backward(precise / divisor)",
+                "dscale[:1] *= 1 + 1e-12\n    dstudent, *others = backward(precise / divisor)",
             ),
             "one entry of dstudent off by 1e-12": (
                 "return value, (dstudent, dscale, *others)",

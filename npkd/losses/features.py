@@ -17,8 +17,6 @@ from npkd.losses.geometry import flat, unit
 from npkd.losses.regression import l2
 from npkd.ops.contract import require_arrays
 
-Gradients = np.ndarray | tuple[np.ndarray, ...]
-
 
 def hint(
     student: np.ndarray,
@@ -28,7 +26,7 @@ def hint(
     *,
     half: bool = False,
     reduction: str = "elementmean",
-) -> tuple[np.ndarray, Gradients]:
+) -> tuple[np.ndarray, np.ndarray | tuple[np.ndarray, ...]]:
     """FitNets' hint: L2 between the teacher's features and a regression on the student's.
 
     Shapes
@@ -63,7 +61,8 @@ def hint(
             "expected the same; a weight (O, C) brings C channels to O"
         )
     value, dr = l2(r, teacher, half=half, reduction=reduction)
-    return value, backward(dr)
+    gradients = backward(dr)
+    return value, gradients if weight is not None else gradients[0]
 
 
 def attention(
@@ -258,10 +257,8 @@ def fsp(
     by_gram = by_gram / f.shape[2]
     df = (by_gram @ g).reshape(-1, f.shape[1], *first.shape[2:])
     dg = (np.swapaxes(by_gram, 1, 2) @ f).reshape(-1, g.shape[1], *second.shape[2:])
-    gradients = [of_first(df), of_second(dg)]
-    by_feature = [d[0] if isinstance(d, tuple) else d for d in gradients]
-    by_weight = [d[1] for d in gradients if isinstance(d, tuple)]
-    return value, (*by_feature, *by_weight)
+    (by_first, *by_weight_first), (by_second, *by_weight_second) = of_first(df), of_second(dg)
+    return value, (by_first, by_second, *by_weight_first, *by_weight_second)
 
 
 def vid(
@@ -326,14 +323,13 @@ def vid(
     entries = teacher.size // max(1, teacher.shape[1])
     by_variance = 0.5 * (entries - (error * precise).sum(axis=over)) / variance / divisor
     dscale = by_variance * slope if variant == "paper" else np.zeros_like(scale)
-    gradients = backward(precise / divisor)
-    dstudent, *others = gradients if isinstance(gradients, tuple) else (gradients,)
+    dstudent, *others = backward(precise / divisor)
     return value, (dstudent, dscale, *others)
 
 
 def _regressed(
     loss: str, x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None = None
-) -> tuple[np.ndarray, Callable[[np.ndarray], Gradients]]:
+) -> tuple[np.ndarray, Callable[[np.ndarray], tuple[np.ndarray, ...]]]:
     """Features (B, C, …) with C channels brought to O at every position, or as they are.
 
     The backward pass gives the gradients by features, weight and bias, those that are given.
@@ -342,7 +338,7 @@ def _regressed(
         if bias is not None:
             raise ValueError(f"{loss}: a bias is given, but no weight")
         require_arrays(loss, student=x)
-        return x, lambda dy: dy
+        return x, lambda dy: (dy,)
     require_arrays(loss, student=x, weight=weight)
     if weight.ndim != 2 or x.ndim not in (2, 4) or x.shape[1] != weight.shape[1]:
         raise ValueError(
