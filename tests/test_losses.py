@@ -180,6 +180,14 @@ def test_l2_batchmean_is_half_the_outputs_times_the_mean_squared_error(shape, se
     assert_close(value, shape[1] / 2 * np.mean((student - teacher) ** 2))
 
 
+@property_of("l2 batchmean")
+def test_l2_by_a_temperature_is_l2_of_outputs_divided_by_it(name, y, t, k, rng):
+    for temperature in (0.5, 1, 2, rng.uniform(0.1, 10)):
+        value, gradient = l2(y, t, temperature=temperature)
+        expected, by_divided = l2(y / temperature, t / temperature)
+        assert_same((value, gradient), (expected, by_divided / temperature))
+
+
 # Cross-entropy
 
 
@@ -201,6 +209,12 @@ def test_cross_entropy_does_not_overflow_at_large_logits_in_float32():
     value, gradient = cross_entropy(logits, np.array([1, 2]), reduction="none")
     np.testing.assert_allclose(value, [2e4, np.log(2)], rtol=1e-6)
     np.testing.assert_allclose(gradient, [[1, -1, 0], [0, 0.5, -0.5]], rtol=1e-6)
+
+
+def test_labels_may_be_a_list():
+    y, t, labels = batch((4, 3), 0)
+    assert_same(cross_entropy(y, labels.tolist()), cross_entropy(y, labels))
+    assert_same(dkd(y, t, labels.tolist()), dkd(y, t, labels))
 
 
 # The mixture
@@ -364,8 +378,9 @@ def test_kl_is_scipys(name, y, t, k, rng):
 def test_kl_is_never_negative_and_near_its_limit_when_the_temperature_is_high(dtype, temperature):
     y, t, _ = batch((200, 10), 0, dtype)
     for student in (y, np.nextafter(t, y), t + dtype(1e-3) * y):
-        value, _ = kl(student, t, temperature=temperature, reduction="none")
-        assert np.all(value >= 0)
+        for variant in ("paper", "reversed"):
+            options = {"temperature": temperature, "variant": variant, "reduction": "none"}
+            assert np.all(kl(student, t, **options)[0] >= 0)
     value, gradient = kl(y, t, temperature=temperature)
     if temperature == 1e4:
         expected, of_limit = losses.limit(y, t)
@@ -442,6 +457,24 @@ def test_consecutive_cc_depends_on_the_order_of_samples():
     assert values == [(0 * 1 + 1 * 2) / 2, 0]
 
 
+def test_consecutive_cc_of_two_samples_is_the_product_of_their_differences():
+    y, t, k = batch((2, 3), 0)
+    value, gradient = LOSSES["cc consecutive"](y, t, k)
+    assert_near(value, np.prod(np.abs(y - t), axis=0).sum())
+    assert_near(gradient, np.sign(y - t) * np.abs(y - t)[::-1])
+
+
+@property_of("cc")
+def test_cc_of_a_high_order_has_the_gaussian_kernel(name, y, t, k, rng):
+    kernels = []
+    for f in (y, t):
+        rows = f.reshape(len(f), -1)
+        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        kernels.append(np.exp(-0.7 * scipy.spatial.distance.cdist(rows, rows, "sqeuclidean")))
+    value, _ = LOSSES[name](y, t, k, gamma=0.7, order=100)
+    assert_near(value, np.mean((kernels[0] - kernels[1]) ** 2))
+
+
 # Invariances of losses on features
 
 WITHOUT_SCALE = [
@@ -454,10 +487,10 @@ BY_SAMPLE = ["attention", "attention norm", "attention power 1", "nst", "pkt eps
 @property_of(*WITHOUT_SCALE)
 def test_the_scale_of_the_students_features_counts_nothing(name, y, t, k, rng):
     """So the gradient is orthogonal to them, and falls as they grow."""
-    scale = rng.uniform(0.1, 10)
     value, gradient = LOSSES[name](y, t, k)
     assert_near((gradient * y).sum(), 0)
-    assert_same(LOSSES[name](scale * y, t, k), (value, gradient / scale))
+    for scale in (rng.uniform(0.1, 10), 2.0**300, 2.0**-300):
+        assert_same(LOSSES[name](scale * y, t, k), (value, gradient / scale))
 
 
 @property_of(*BY_SAMPLE)
@@ -508,6 +541,14 @@ def test_standardize_is_scipys_zscore(name, y, t, k, rng):
     for ddof in (0, 1):
         z, _ = losses.standardize(y, ddof=ddof, epsilon=0)
         assert_near(z, scipy.stats.zscore(y, axis=1, ddof=ddof))
+
+
+@property_of("standardized kl")
+def test_the_scale_of_logits_counts_nothing_once_they_are_standardized(name, y, t, k, rng):
+    z, backward = losses.standardize(y, epsilon=0)
+    scale = np.resize([2.0**600, 2.0**-600], (len(y), 1))
+    scaled, backward_of_scaled = losses.standardize(scale * y, epsilon=0)
+    assert_same((scaled, scale * backward_of_scaled(t)), (z, backward(t)))
 
 
 def test_standardize_by_either_ddof_is_5_percent_apart_at_ten_classes():
@@ -663,6 +704,27 @@ def test_a_sample_of_zeros_passes_no_gradient(name):
     assert gradient[0].any()
 
 
+@pytest.mark.parametrize("name", ["similarity", "similarity l1"])
+def test_the_row_of_a_sample_of_zeros_stays_zero_and_passes_no_gradient(name):
+    """The others' rows, which hold its products too, do: see the formula of the docstring."""
+    y, t, k = batch((4, 5), 0)
+    y[1] = 0
+    p, of_teacher = y @ y.T, t @ t.T
+    by_length, sign = name == "similarity", np.sign(p)
+    n, m = (
+        np.sqrt((a * a).sum(axis=1)) if by_length else np.abs(a).sum(axis=1)
+        for a in (p, of_teacher)
+    )
+    n[1] = np.inf
+    g = p / n[:, np.newaxis]
+    delta = g - of_teacher / m[:, np.newaxis]
+    dg = 2 * delta / 16
+    along = (dg * g).sum(axis=1, keepdims=True)
+    dp = (dg - (g if by_length else sign) * along) / n[:, np.newaxis]
+    assert not dp[1].any()
+    assert_same(LOSSES[name](y, t, k), ((delta**2).mean(), (dp + dp.T) @ y))
+
+
 def test_equal_samples_are_at_no_distance_and_all_of_them_equal_have_no_relations():
     y, t, k = batch((4, 3), 0)
     for name in ("rkd_distance", "rkd_angle"):
@@ -678,6 +740,23 @@ def test_standardize_gives_zeros_for_a_row_of_equal_logits(dtype):
     dy = np.arange(20, dtype=dtype).reshape(2, 10)
     np.testing.assert_allclose(backward(dy), (dy - dy.mean(axis=1, keepdims=True)) / 0.5)
     assert not losses.standardize(np.ones((2, 3), dtype), epsilon=0)[1](dy[:, :3]).any()
+
+
+@pytest.mark.parametrize(("dtype", "number"), [(np.float32, 2.7), (np.float64, 1.7)])
+def test_equal_logits_are_standardized_to_zero_though_their_mean_is_rounded(dtype, number):
+    row = np.full((1, 100), number, dtype)
+    assert abs(row.mean() - row[0, 0]) > 2 * np.finfo(dtype).eps * row[0, 0]
+    for scale in (1, -1, 2.0**40, 2.0**-40):
+        for epsilon in (0, 0.5):
+            z, _ = losses.standardize(dtype(scale) * row, epsilon=epsilon)
+            np.testing.assert_array_equal(z, np.zeros_like(row))
+
+
+def test_standardizes_backward_takes_a_gradient_of_its_shape_and_dtype_alone():
+    _, backward = losses.standardize(batch((4, 3), 0)[0])
+    for dy in (Y[:1], Y.astype(np.float32), Y.tolist()):
+        with pytest.raises(ValueError, match="backward of standardize: dy is"):
+            backward(dy)
 
 
 # Kinks
@@ -721,7 +800,7 @@ def test_reductions_are_of_the_losses_kept_apart(name):
     arguments = batch(some_shape(name), 0)
     loss = PER_SAMPLE[name]
     apart, gradient = loss(*arguments, reduction="none")
-    assert len(apart) == 4
+    assert apart.shape == ((4, 3) if name in ("l1", "l2", "huber") else (4,))
     for reduction, divisor in (("sum", 1), ("batchmean", 4)):
         value, reduced = loss(*arguments, reduction=reduction)
         assert_close(value, apart.sum() / divisor)
@@ -778,6 +857,59 @@ def test_dtype_is_kept_and_arguments_are_unchanged(name, dtype):
         np.testing.assert_array_equal(a, b)
 
 
+DEFAULTS = {
+    "huber": {"delta": 1},
+    "kl": {"temperature": 4, "temperature_squared": True},
+    "soft_cross_entropy": {"temperature": 4, "temperature_squared": True},
+    "dkd": {"alpha": 1, "beta": 8, "temperature": 4, "temperature_squared": True},
+    "dist": {"beta": 1, "gamma": 1, "temperature": 1, "epsilon": 0},
+    "attention": {"power": 2, "epsilon": 0},
+    "nst": {"epsilon": 0},
+    "vid": {"epsilon": 1e-5},
+    "rkd_distance": {"delta": 1},
+    "rkd_angle": {"delta": 1},
+    "pkt": {"epsilon": 1e-7},
+    "cc": {"gamma": 0.4, "order": 2},
+}
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_defaults_are_the_numbers_of_the_papers(name):
+    """One sample lies far out, so that every number counts."""
+    y, t, k = batch((6, 1, 1, 2) if name in ON_MAPS else (6, 3), 0)
+    y[0] *= 20
+    given, by_default = LOSSES[name](y, t, k, **DEFAULTS[name]), LOSSES[name](y, t, k)
+    for found, expected in zip(by_default, given, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_standardize_divides_by_all_classes_and_adds_1e_7():
+    y, _, _ = batch((4, 3), 0)
+    by_default, given = losses.standardize(y)[0], losses.standardize(y, ddof=0, epsilon=1e-7)[0]
+    np.testing.assert_array_equal(by_default, given)
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "mix"])
+def test_complex_numbers_stay_complex(name, dtype):
+    value, gradient = LOSSES[name](*batch(some_shape(name), 0, dtype))
+    assert value.dtype == gradient.dtype == dtype
+
+
+@pytest.mark.parametrize("given", [(), ("weight",), ("weight", "bias")])
+def test_there_is_a_gradient_for_every_array_that_is_given_and_no_other(given):
+    y, t, _ = batch((4, 3, 2, 5), 0)
+    trained = {name: {"weight": np.eye(3), "bias": np.ones(3)}[name] for name in given}
+    expected = [y.shape, *(a.shape for a in trained.values())]
+    _, gradients = losses.hint(y, t, **trained)
+    assert [g.shape for g in (gradients if given else [gradients])] == expected
+    _, gradients = losses.vid(y, t, np.ones(3), **trained)
+    assert [g.shape for g in gradients] == [y.shape, (3,), *expected[1:]]
+    for weights in ({"weight_first": np.eye(3)}, {"weight_second": np.eye(3)}):
+        _, gradients = losses.fsp(y, y, t, t, **weights)
+        assert [g.shape for g in gradients] == [y.shape, y.shape, (3, 3)]
+
+
 def regressions(dtype=np.float64):
     """Losses that train arrays of their own, and those."""
     y, t, _ = batch((4, 3, 2, 5), 0, dtype)
@@ -818,6 +950,7 @@ def test_nan_in_the_students_outputs_reaches_value_and_gradient(name):
 Y = np.zeros((4, 3))
 LABELS = np.array([0, 1, 2, 0])
 MAPS = np.zeros((4, 3, 2, 5))
+HALF_AS_WIDE = MAPS.astype(np.float32)
 KINDS = ["l2", "l1", "huber", "kl", "soft_cross_entropy", "limit"]
 ON_FEATURES = ["similarity", "rkd_distance", "rkd_angle", "pkt", "cc"]
 
@@ -863,7 +996,9 @@ MISTAKES = [
         for t in (0, -1, np.nan, np.inf, True)
     ],
     mistake("dkd: temperature is '4', expected", "dkd", Y, Y, LABELS, temperature="4"),
+    mistake("kl: temperature is 1000", "kl", Y, Y, temperature=10**400),  # overflows a float
     mistake("dkd: alpha is nan, expected a finite", "dkd", Y, Y, LABELS, alpha=np.nan),
+    mistake("dist: beta is nan, expected a finite", "dist", Y, Y, beta=np.nan),
     mistake("dkd: beta is inf, expected a finite number", "dkd", Y, Y, LABELS, beta=np.inf),
     mistake("dist: gamma is None, expected a finite number", "dist", Y, Y, gamma=None),
     *[
@@ -871,7 +1006,8 @@ MISTAKES = [
         for name in ("huber", "rkd_distance", "rkd_angle")
     ],
     *[
-        mistake(f"{name}: epsilon is -1, expected a number of 0 or more", name, *arrays, epsilon=-1)
+        mistake(f"{name}: epsilon is {e}, expected a number of 0 or more", name, *arrays, epsilon=e)
+        for e in (-1, np.inf)
         for name, arrays in {
             "dist": (Y, Y),
             "standardize": (Y,),
@@ -884,9 +1020,15 @@ MISTAKES = [
     mistake("attention: power is 0.5, expected 1 or more", "attention", MAPS, MAPS, power=0.5),
     mistake("attention: power is nan, expected", "attention", MAPS, MAPS, power=np.nan),
     mistake("cc: gamma is 0, expected a number above 0", "cc", Y, Y, gamma=0),
-    *[mistake(f"cc: order is {n}, expected a whole", "cc", Y, Y, order=n) for n in (0, 1.5, True)],
+    *[
+        mistake(f"cc: order is {n}, expected a whole", "cc", Y, Y, order=n)
+        for n in (0, 1.5, True, 101)
+    ],
     *[mistake(f"standardize: ddof is {n}", "standardize", Y, ddof=n) for n in (-1, 3, 0.5)],
+    mistake("standardize: ddof is 1", "standardize", Y[:, :1], ddof=1),
     # Variants and reductions
+    mistake("kl: reduction is array", "kl", Y, Y, reduction=np.array(["sum"])),
+    mistake("cc: reduction is 'x'", "cc", Y, Y, reduction="x", variant="consecutive"),
     *[
         mistake(f"{name}: variant is 'x', expected one of \"", name, *arrays, variant="x")
         for name, arrays in {
@@ -920,6 +1062,9 @@ MISTAKES = [
         mistake(rf"{name}: student is \(4, 3\) and teacher \(4, 2\)", name, Y, Y[:, :2])
         for name in [*KINDS, "dist"]
     ],
+    mistake(r"dkd: student is \(4, 3\) and teacher \(4, 2\)", "dkd", Y, Y[:, :2], LABELS),
+    mistake(r"kl: logits are \(4, 0\), expected 1 classes", "kl", Y[:, :0], Y[:, :0]),
+    mistake(r"cross_entropy: labels are int64 \(3,\)", "cross_entropy", Y, LABELS[:3]),
     *[
         mistake(rf"{name}: student has shape .* expected \(B, C\)", name, MAPS, MAPS)
         for name in ("kl", "soft_cross_entropy", "limit", "dist")
@@ -929,7 +1074,16 @@ MISTAKES = [
         for name in ON_FEATURES
     ],
     *[mistake(rf"{name}: student is \(3,\)", name, Y[0], Y[0]) for name in ON_FEATURES],
-    *[mistake(rf"{name}: student has shape \(4, 3\)", name, Y, Y) for name in ("attention", "nst")],
+    mistake(r"cc: student is \(4,\), teacher is \(4, 3\)", "cc", Y[:, 0], Y),
+    *[
+        mistake(rf"{name}: student {message}", name, *arrays)
+        for name in ("attention", "nst")
+        for message, arrays in {
+            r"has shape \(4, 3\), expected \(B, C, H, W\)": (Y, Y),
+            r"is \(4, 3, 2, 5\), teacher is \(3, 3, 2, 5\)": (MAPS, MAPS[:3]),
+            "is a list": (MAPS.tolist(), MAPS),
+        }.items()
+    ],
     *[
         mistake(f"{name}: .*; expected the same H and W", name, MAPS, MAPS[:, :, :1])
         for name in ("attention", "nst")
@@ -940,21 +1094,51 @@ MISTAKES = [
     mistake(r"dkd: logits are \(4, 1\), expected 2 classes", "dkd", *[Y[:, :1]] * 2, LABELS),
     mistake("dkd: labels go from 1 to 3, expected 0 to 2", "dkd", Y, Y, LABELS + 1),
     mistake(r"dkd: labels are int64 \(3,\)", "dkd", Y, Y, LABELS[:3]),
-    mistake(r"standardize: logits has shape \(3,\)", "standardize", Y[0]),
+    mistake(r"standardize: logits has shape \(3,\), expected \(B, C\)", "standardize", Y[0]),
+    mistake("standardize: logits is a list", "standardize", Y.tolist()),
     # Weights
     mistake(r"hint: .* a weight \(O, C\) brings C channels to O", "hint", MAPS, MAPS[:, :2]),
     mistake(r"hint: features are .* \(O, C\)", "hint", MAPS, MAPS, np.eye(2)),
+    *[
+        mistake(f"{name}: features are .* and the weight", name, *arrays)
+        for name, *arrays in (
+            ("hint", MAPS, MAPS, np.ones(3)),
+            ("hint", MAPS[:, 0], MAPS[:, 0], np.eye(2)),
+            ("fsp", *(MAPS,) * 4, np.eye(2)),
+            ("fsp", *(MAPS,) * 4, None, np.eye(2)),
+        )
+    ],
+    mistake("hint: weight is a list", "hint", MAPS, MAPS, [[1.0]]),
+    mistake("hint: student is float64, weight is float32", "hint", MAPS, MAPS, HALF_AS_WIDE[0, 0]),
     mistake("hint: a bias is given, but no weight", "hint", MAPS, MAPS, None, np.zeros(3)),
     mistake("vid: a bias is given", "vid", Y, Y, np.zeros(3), None, np.zeros(3)),
     mistake(r"vid: .* scale is \(2,\)", "vid", MAPS, MAPS, np.zeros(2)),
     mistake(r"fsp: .* weights \(C', C\)", "fsp", MAPS, MAPS, MAPS[:, :2], MAPS),
+    mistake(r"vid: .* the teacher's are \(4, 3, 1, 5\)", "vid", MAPS, MAPS[:, :, :1], np.zeros(3)),
     mistake("fsp: .*; expected the same H and W", "fsp", MAPS, MAPS[..., :1], MAPS, MAPS),
+    mistake("fsp: .*; expected the same H and W", "fsp", MAPS, MAPS, MAPS, MAPS[..., :1]),
+    mistake("fsp: first is .*, teacher_first is .* one batch", "fsp", MAPS, MAPS, *(MAPS[:3],) * 2),
     # Kinds of arrays
     *[
         mistake(f"{name}: .*float32; expected one dtype", name, Y, Y.astype(np.float32))
         for name in [*KINDS[3:], "dist", "hint", *ON_FEATURES]
     ],
+    mistake("fsp: .*float32; expected one dtype", "fsp", MAPS, MAPS, *(HALF_AS_WIDE,) * 2),
+    *[
+        mistake(f"vid: {message}", "vid", MAPS, *arrays)
+        for message, arrays in {
+            "scale is a list": (MAPS, [0.0] * 3),
+            "student is float64, scale is float32": (MAPS, np.zeros(3, np.float32)),
+            "teacher is a list": (MAPS.tolist(), np.zeros(3)),
+            "student is float64, teacher is float32": (HALF_AS_WIDE, np.zeros(3)),
+        }.items()
+    ],
     # Empty batches
+    *[
+        mistake(f"{name}: an empty batch has no mean", name, *arrays, reduction="batchmean")
+        for name, arrays in {"hint": (Y[:0],) * 2, "fsp": (MAPS[:0],) * 4}.items()
+    ],
+    mistake("cc: an empty batch has no mean", "cc", Y[:0], Y[:0], variant="consecutive"),
     *[
         mistake(f"{name}: an empty batch has no mean", name, *arrays)
         for name, arrays in {
@@ -980,6 +1164,13 @@ SUMMED = {
     **{"cross_entropy": against_labels(cross_entropy), "dkd": against_both(dkd), "vid": vid},
     **{"fsp": two_layers("squared"), "fsp norms": two_layers("norms")},
 }
+
+
+def test_vid_of_no_channels_has_a_sum():
+    none = MAPS[:, :0]
+    value, (dstudent, dscale) = losses.vid(none, none, np.zeros(0), reduction="sum")
+    assert value == 0
+    assert (dstudent.shape, dscale.shape) == (none.shape, (0,))
 
 
 @pytest.mark.parametrize("name", SUMMED)
