@@ -1955,12 +1955,12 @@ MUTANTS = [
                 "np.abs(difference).sum(axis=1)",
             ),
             "gradient of distances not divided by them": (
-                "(dy + dy.T) / np.where(none, 1, y)",
+                "(dy + dy.T) / np.where(y == 0, 1, y)",
                 "dy + dy.T",
             ),
             "gradient of distances at one end alone": (
-                "(dy + dy.T) / np.where(none, 1, y)",
-                "dy / np.where(none, 1, y)",
+                "(dy + dy.T) / np.where(y == 0, 1, y)",
+                "dy / np.where(y == 0, 1, y)",
             ),
             "gradient of distances towards the other sample": (
                 "dx[i] = weight[i] @ (row - x)",
@@ -2170,8 +2170,8 @@ MUTANTS = [
         "npkd.losses.geometry",
         {
             "directions by the square of the length": (
-                "y = np.where(none, 0, x / by)",
-                "y = np.where(none, 0, x / (by * by))",
+                "y = x / by",
+                "y = x / (by * by)",
             ),
         },
     ),

@@ -111,10 +111,12 @@ def require_one_batch(loss: str, **features: np.ndarray) -> int:
 
 
 def require_maps(loss: str, **maps: np.ndarray) -> None:
-    """Raise ValueError unless all are maps (B, C, H, W) of one B, H and W."""
+    """Raise ValueError unless all are maps (B, C, H, W) of one B, H and W, C at least 1."""
     require_one_batch(loss, **maps)
     for name, array in maps.items():
         require_axes(loss, name, array, "B C H W")
+        if not array.shape[1]:
+            raise ValueError(f"{loss}: {name} is {array.shape}, expected a channel or more")
     if len({array.shape[2:] for array in maps.values()}) > 1:
         found = ", ".join(f"{name} is {array.shape}" for name, array in maps.items())
         raise ValueError(f"{loss}: {found}; expected the same H and W")

@@ -76,5 +76,4 @@ def _one_less_correlation(
     by = np.where(both == 0, 1, both + epsilon)
     kappa = both / by
     dx = backward(kappa * v) + cosine * u * y_norm * epsilon / (by * by)
-    dx -= dx.mean(axis=1, keepdims=True)
     return 1 - (cosine * kappa).sum() / len(x), dx / -len(x)

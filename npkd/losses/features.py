@@ -9,7 +9,7 @@ from npkd.losses.arguments import (
     choice,
     divisor_of,
     not_negative,
-    positive,
+    number,
     require_maps,
     require_one_batch,
 )
@@ -105,7 +105,7 @@ def attention(
     """
     require_maps("attention", student=student, teacher=teacher)
     choice("attention", "variant", variant, "squared", "norm")
-    power = positive("attention", "power", power)
+    power = number("attention", "power", power)
     if power < 1:
         raise ValueError(f"attention: power is {power}, expected 1 or more")
     epsilon = not_negative("attention", "epsilon", epsilon)
@@ -311,7 +311,7 @@ def vid(
         )
     divisor = divisor_of("vid", reduction, elementmean=teacher.size, batchmean=len(teacher), sum=1)
     by_channel = (1, -1) + (1,) * (teacher.ndim - 2)
-    sign = np.sign(scale.real).astype(scale.dtype)
+    sign = np.sign(scale.real)
     decay = np.exp(-sign * scale)  # e^−|scale|, which does not overflow
     raised = scale.real > 0
     variance = np.where(raised, scale, 0) + np.log1p(decay) + epsilon  # (O,)
@@ -337,7 +337,6 @@ def _regressed(
     if weight is None:
         if bias is not None:
             raise ValueError(f"{loss}: a bias is given, but no weight")
-        require_arrays(loss, student=x)
         return x, lambda dy: (dy,)
     require_arrays(loss, student=x, weight=weight)
     if weight.ndim != 2 or x.ndim not in (2, 4) or x.shape[1] != weight.shape[1]:
@@ -361,9 +360,9 @@ def _activity(
     features: np.ndarray, power: float
 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     """Σ_c |f[b,c]|^power / C, (B, H·W), and its backward pass."""
-    sign = np.sign(features.real).astype(features.dtype)
+    sign = np.sign(features.real)
     size = sign * features
-    a = flat((size**power).mean(axis=1)) if features.shape[1] else flat(features.sum(axis=1))
+    a = flat((size**power).mean(axis=1))
 
     def backward(da: np.ndarray) -> np.ndarray:
         slope = power / features.shape[1] * sign * size ** (power - 1)

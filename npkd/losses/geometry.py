@@ -32,7 +32,7 @@ def unit(x: np.ndarray, epsilon: float = 0.0) -> Step:
     length[none] = 1
     n = length * largest
     by = n + epsilon
-    y = np.where(none, 0, x / by)
+    y = x / by
 
     def backward(dy: np.ndarray) -> np.ndarray:
         along = (dy * y).sum(axis=-1, keepdims=True)
@@ -50,11 +50,11 @@ def shares(x: np.ndarray) -> Step:
     Backward, given dy
         ∂s/∂x = sign(x), so dx = (dy − sign(x) Σ(dy y)) / s
     """
-    sign = np.sign(x.real).astype(x.dtype)
+    sign = np.sign(x.real)
     s = (sign * x).sum(axis=-1, keepdims=True)
     none = s.real < np.finfo(x.dtype).tiny
     s = np.where(none, 1, s)
-    y = np.where(none, 0, x / s)
+    y = x / s
 
     def backward(dy: np.ndarray) -> np.ndarray:
         return np.where(none, 0, (dy - sign * (dy * y).sum(axis=-1, keepdims=True)) / s)
@@ -97,8 +97,7 @@ def distances(x: np.ndarray) -> Step:
         y[i] = np.sqrt((difference * difference).sum(axis=1))
 
     def backward(dy: np.ndarray) -> np.ndarray:
-        none = y == 0
-        weight = np.where(none, 0, (dy + dy.T) / np.where(none, 1, y))  # (N, N)
+        weight = (dy + dy.T) / np.where(y == 0, 1, y)  # (N, N); 0 apart, any does: x − x is 0
         dx = np.empty_like(x)
         for i, row in enumerate(x):
             dx[i] = weight[i] @ (row - x)

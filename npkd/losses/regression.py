@@ -157,7 +157,7 @@ def huber(
 
 def huber_of(difference: np.ndarray, delta: float) -> tuple[np.ndarray, np.ndarray]:
     """h(Δ) and h'(Δ) of `huber`, entry by entry. Decides by the real part."""
-    sign = np.sign(difference.real).astype(difference.dtype)
+    sign = np.sign(difference.real)
     near = ~(np.abs(difference.real) > delta)  # NaN is near, and so goes through
     value = np.where(near, 0.5 * difference * difference, delta * (sign * difference - 0.5 * delta))
     return value, np.where(near, difference, delta * sign)

@@ -295,7 +295,7 @@ def _consecutive(
     between = max(1, len(student) - 1) if len(student) else 0
     divisor = divisor_of("cc", reduction, elementmean=between, batchmean=between, sum=1)
     difference = flat(student) - flat(teacher)
-    sign = np.sign(difference.real).astype(difference.dtype)
+    sign = np.sign(difference.real)
     a = sign * difference
     neighbours = np.zeros_like(a)
     neighbours[1:] += a[:-1]

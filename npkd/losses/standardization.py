@@ -37,7 +37,7 @@ def standardize(logits: np.ndarray, *, ddof: int = 0, epsilon: float = 1e-7) -> 
     """
     require_arrays("standardize", logits=logits)
     require_axes("standardize", "logits", logits, "B C")
-    if not is_integer(ddof) or not 0 <= ddof < max(1, logits.shape[1]):
+    if not is_integer(ddof) or not 0 <= ddof < logits.shape[1]:
         raise ValueError(
             f"standardize: ddof is {shown(ddof)}, expected 0 or more, and fewer than the classes "
             f"in {logits.shape}"
@@ -45,7 +45,7 @@ def standardize(logits: np.ndarray, *, ddof: int = 0, epsilon: float = 1e-7) -> 
     epsilon = not_negative("standardize", "epsilon", epsilon)
     count = logits.shape[1] - int(ddof)
     c, constant = centred(logits)
-    largest = np.abs(c.real).max(axis=1, keepdims=True, initial=0)
+    largest = np.abs(c.real).max(axis=1, keepdims=True)
     largest = np.where(constant, 1, largest)
     s = np.sqrt(((c / largest) ** 2).sum(axis=1, keepdims=True) / count) * largest
     by = epsilon + s
