@@ -66,7 +66,7 @@ def test_what_fails_is_told_with_its_case_and_the_rest_goes_on(monkeypatch):
 
 
 @given(name=st.sampled_from(list(CASES)), seed=seeds)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_examples_depend_on_nothing_but_the_seed(name, seed):
     (row,), (again,) = (proofs.prove([name], examples=1, seed=seed) for _ in range(2))
     assert row == again
