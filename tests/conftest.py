@@ -56,8 +56,8 @@ def pytest_terminal_summary(terminalreporter, config):
         for name in dict.fromkeys(name for name, *_ in worst):
             rows = [row for row in worst if row[0] == name]
             errors = ", ".join(f"{check} {error:.1e}" for _, check, _, error in rows if error)
-            write(f"{name:<14}{sum(row[2] for row in rows):>7} examples: {errors or 'exact'}")
-        write(f"{'all':<14}{sum(row[2] for row in worst):>7} examples")
+            write(f"{name:<20}{sum(row[2] for row in rows):>7} examples: {errors or 'exact'}")
+        write(f"{'all':<20}{sum(row[2] for row in worst):>7} examples")
     killed = config.stash.get(KILLED, Counter())
     if killed:
         terminalreporter.section("runs killed and gone on with, by test_resume.py")
