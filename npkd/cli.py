@@ -150,15 +150,15 @@ def _add_distill(commands: Any) -> None:
         "--blend",
         type=float,
         metavar="X",
-        help="share, 0 to 1, of the loss to the truth in that of the distilled net, cross-entropy "
-        "with the labels or, super-resolving, L2 to the true images; the rest are the losses to "
-        f"the large net ({tuned.label_weight})",
+        help="from 0 to 1; the distilled net's loss is X times the one to the truth (cross-entropy "
+        "with the labels or, super-resolving, L2 to the true images), and 1 − X times those to the "
+        f"large net ({tuned.label_weight})",
     )
     say(
         "--loss",
         action=_AddLoss,
         metavar="NAME",
-        help="a loss of the distilled net to the large one; give several, and their sum counts: "
+        help="a loss to the large net; may be repeated, the losses are then added: "
         f"{', '.join(objectives.KINDS)} (l2). See npkd losses",
     )
     say(
@@ -660,6 +660,7 @@ def _losses(args: argparse.Namespace) -> int:
         raise BadInput(f"NAME is {unknown[0]!r}, expected some of {', '.join(_LOSSES)}")
     for name in args.names:
         print(f"losses.{name}\n\n{inspect.getdoc(getattr(losses, name))}\n")
+    print(f"{'loss':19}{'factor':12}who has it so; below, the arguments that give it, and a note")
     for entry in losses.conventions():
         if entry.loss in (args.names or _LOSSES):
             print(f"{entry.loss:19}{entry.factor or '–':12}{entry.where}")

@@ -29,7 +29,7 @@ from npkd import __version__, evaluate, objectives, optim, threads
 from npkd.data import Augmentation, Augmented, Dataset, Images, batches
 from npkd.evaluate import Features, Outputs
 from npkd.layers import Network
-from npkd.objectives import Batch, Objective, Term, from_teacher, from_truth
+from npkd.objectives import Batch, Objective, Term, from_truth
 from npkd.ops.contract import as_float, shown
 from npkd.tasks import TASKS, Classify, Figures, Task
 
@@ -469,7 +469,7 @@ class Run:
         images, labels = self.dataset.train_images[:2], self.dataset.train_labels[:2]
         terms = [self.task.with_layers(term) for term in self.config.loss]
         try:
-            objective = from_teacher(
+            objective = Objective(
                 self.config.label_weight,
                 self.task.loss,
                 terms,

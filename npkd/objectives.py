@@ -1,6 +1,6 @@
 """What a net is trained to minimise: a loss to the truth, losses to the teacher, or both.
 
-    objective = objectives.from_teacher(0.5, terms=[Term("kl", options={"temperature": 2.0})])
+    objective = Objective(0.5, terms=[Term("kl", options={"temperature": 2.0})])
     value, gradients, grads = objective(outputs, batch)
 
 `outputs` are those of the student's layers that `objective.layers` names, `gradients` the gradients
@@ -66,8 +66,9 @@ class Term:
 
     loss          its name in npkd.losses, a key of KINDS
     weight        what it is multiplied by; None: the kind's
-    student       the names of the student's layers that it is on; none: the task's for this kind,
-    teacher       or the output; and likewise of the teacher's
+    student       the names of the student's layers that it is on; none: the outputs (in a run what
+                  `Task.with_layers` names for this kind)
+    teacher       those of the teacher's
     standardized  whether both nets' logits go through `losses.standardize` first
     options       its other arguments, by name
 
@@ -84,17 +85,21 @@ class Term:
     def __post_init__(self) -> None:
         if not isinstance(self.loss, str) or self.loss not in KINDS:
             raise ValueError(f"loss is {shown(self.loss)}, expected one of {', '.join(KINDS)}")
-        weight = self.kind.weight if self.weight is None else as_float(self.weight)
-        if not 0 < weight < math.inf:
+        if self.weight is not None and not 0 < as_float(self.weight) < math.inf:
             raise ValueError(
                 f"loss {self.loss}: weight is {shown(self.weight)}, expected a number above 0"
             )
-        object.__setattr__(self, "weight", weight)  # frozen, but not yet out of its making
+        count = 2 if self.kind.layers == "maps" else 1
         for name in ("student", "teacher"):
             layers = getattr(self, name)
-            if not isinstance(layers, tuple) or not all(isinstance(one, str) for one in layers):
+            if (
+                not isinstance(layers, tuple)
+                or len(layers) not in (0, count)
+                or not all(isinstance(one, str) for one in layers)
+            ):
                 raise ValueError(
-                    f"loss {self.loss}: {name} is {shown(layers)}, expected names of layers"
+                    f"loss {self.loss}: {name} is {shown(layers)}, expected a tuple of the names "
+                    f"of {count} layer(s)"
                 )
         if not isinstance(self.standardized, bool) or (
             self.standardized and self.kind.layers != "output"
@@ -121,11 +126,16 @@ class Term:
         """How this loss is used."""
         return KINDS[self.loss]
 
+    @property
+    def factor(self) -> float:
+        """What the loss is multiplied by."""
+        return self.kind.weight if self.weight is None else float(self.weight)
+
     def __str__(self) -> str:
         options = [f"{name}={value}" for name, value in self.options.items()]
         options += ["standardized"] * self.standardized
         text = f"{self.loss}({', '.join(options)})" if options else self.loss
-        return text if self.weight == 1 else f"{self.weight:g}·{text}"
+        return text if self.factor == 1 else f"{self.factor:g}·{text}"
 
 
 def options_of(loss: str) -> dict[str, Any]:
@@ -159,25 +169,32 @@ class Objective:
     Gradients: the same sum of theirs, by each layer that has any. A part whose share is 0 is not
     computed; the value is continuous there, for what is left out is 0 times a finite number.
 
-    hard: the loss to the truth. terms: those that name no layers are on the outputs. output,
-    teacher_output: the names of the nets' last layers. params: what the terms train, by the names
-    of `trained_names`.
+    label_weight: the share w. hard: the loss to the truth. terms: those that name no layers are on
+    the outputs. output, teacher_output: the names of the nets' last layers. params: what the terms
+    train, by the names of `trained_names`, as `trained` makes it.
     """
 
     def __init__(
         self,
-        hard: HardLoss,
         label_weight: float,
-        terms: Iterable[Term] = (),
+        hard: HardLoss = losses.cross_entropy,
+        terms: Iterable[Term] = (Term(),),
         output: str = "fc2",
         teacher_output: str = "fc2",
         params: Params | None = None,
     ):
-        self.hard, self.label_weight = hard, label_weight
+        if not 0 <= as_float(label_weight) <= 1:
+            raise ValueError(
+                f"label_weight is {shown(label_weight)}, expected a number from 0 to 1"
+            )
+        self.hard, self.label_weight = hard, float(label_weight)
         self.output, self.teacher_output = output, teacher_output
         self.terms = list(terms) if label_weight < 1 else []
         self.params: Params = params or {}
         self.names = trained_names(self.terms)
+        lacking = {name for names in self.names for name in names} - self.params.keys()
+        if lacking:
+            raise ValueError(f"params lack {sorted(lacking)}; objectives.trained makes them")
 
     def __str__(self) -> str:
         of_teacher = " + ".join(map(str, self.terms))
@@ -211,7 +228,7 @@ class Objective:
             value = self.label_weight * hard
             gradients[self.output] = self.label_weight * gradient
         for term, names in zip(self.terms, self.names, strict=True):
-            share = (1 - self.label_weight) * float(term.weight or 0)
+            share = (1 - self.label_weight) * term.factor
             layers = term.student or (self.output,)
             soft, by_layer, by_param = self._of_teacher(term, names, layers, outputs, batch)
             value = value + share * soft
@@ -230,7 +247,8 @@ class Objective:
         batch: Batch,
     ) -> tuple[np.ndarray, Sequence[np.ndarray], Sequence[np.ndarray]]:
         """The value of one term, its gradients by the layers, and by what it trains."""
-        assert batch.teacher is not None
+        if batch.teacher is None:
+            raise ValueError(f"the batch has no outputs of the teacher, which {term.loss} needs")
         student = [outputs[layer] for layer in layers]
         teacher = [batch.teacher[layer] for layer in term.teacher or (self.teacher_output,)]
         labels = [batch.truth] if term.kind.labels else []
@@ -254,8 +272,8 @@ class Objective:
         """
         if self.output not in self.layers:
             raise ValueError(
-                f"{', '.join(map(str, self.terms))} alone leave the layers behind them as "
-                "they are; add a label_weight above 0, or a loss on the outputs such as l2"
+                f"{', '.join(map(str, self.terms)) or 'no losses'} alone leave the layers behind "
+                "them as they are; add a label_weight above 0, or a loss on the outputs such as l2"
             )
         x, x_large = (np.zeros((2, *net.image_shape), net.dtype) for net in (small, large))
         student, _ = small.features(x, self.layers)
@@ -267,19 +285,7 @@ class Objective:
 
 def from_truth(hard: HardLoss, output: str = "fc2") -> Objective:
     """The objective of step 1: the loss to what is true, cross-entropy with labels or another."""
-    return Objective(hard, 1.0, output=output)
-
-
-def from_teacher(
-    label_weight: float,
-    hard: HardLoss = losses.cross_entropy,
-    terms: Iterable[Term] = (Term(),),
-    output: str = "fc2",
-    teacher_output: str = "fc2",
-    params: Params | None = None,
-) -> Objective:
-    """The objective of step 5: losses to the teacher, by default L2, and a share of the truth's."""
-    return Objective(hard, label_weight, terms, output, teacher_output, params)
+    return Objective(1.0, hard, (), output)
 
 
 def trained_names(terms: Iterable[Term]) -> list[list[str]]:

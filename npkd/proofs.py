@@ -461,7 +461,7 @@ class Training:
 
     train: Callable[..., Any] = distill.train
     sgd: type[optim.SGD] = optim.SGD
-    from_teacher: Callable[..., Any] = objectives.from_teacher
+    objective: Callable[..., Any] = objectives.Objective
 
 
 def _batches(case: Case, rng: np.random.Generator) -> list[Batch]:
@@ -495,7 +495,7 @@ def _objective(training: Training, case: Case, rng: np.random.Generator) -> Obje
             "hint.weight": rng.standard_normal((channels + 1, channels)),
             "hint.bias": rng.standard_normal(channels + 1),
         }
-    objective: Objective = training.from_teacher(
+    objective: Objective = training.objective(
         case.options["label_weight"], terms=terms, params=params
     )
     return objective

@@ -50,7 +50,7 @@ from npkd import SGD, LargeCNN, SmallCNN, ops, optim
 from npkd.distill import train
 from npkd.layers import Network, Params
 from npkd.losses import cross_entropy
-from npkd.objectives import Batch, Objective, from_teacher, from_truth
+from npkd.objectives import Batch, Objective, from_truth
 from npkd.tasks import brought_back
 
 FIGURES = Path(__file__).with_suffix(".json")
@@ -173,7 +173,7 @@ def train_small(
     """The small net's figures; of another start or another weight decay, where given."""
     network = network or untrained("small")
     x_low, _ = ops.avg_pool2d(images(), 2)
-    learn = from_teacher(label_weight=0)
+    learn = Objective(label_weight=0)
     return trained("small", network, batches(x_low, teacher), learn, weight_decay=weight_decay)
 
 

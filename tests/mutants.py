@@ -22,7 +22,7 @@ import npkd
 from npkd import distill, losses, proofs
 from npkd.cases import CASES, Case, Integers
 from npkd.data import low_resolution
-from npkd.objectives import from_teacher, from_truth
+from npkd.objectives import Objective, from_truth
 from npkd.proofs import PROOFS
 from npkd.tasks import brought_back
 
@@ -133,7 +133,7 @@ def build(subject: str, mutant: Mutant | None = None, finely: bool = False) -> A
     if subject == "training":
         steps = module("npkd.distill")
         objectives = module("npkd.objectives")
-        return proofs.Training(steps.train, module("npkd.optim").SGD, objectives.from_teacher)
+        return proofs.Training(steps.train, module("npkd.optim").SGD, objectives.Objective)
     large = module("npkd.models").LargeCNN
     large.channels, large.hidden = (2, 3), 4  # quick to train
     return module("npkd.distill")
@@ -207,7 +207,7 @@ def _nets(module: ModuleType, case: Case, rng: np.random.Generator) -> None:
     config = run.config
     outputs = [run.teacher_outputs(version) for version in range(run.prepare.versions)]
     for network, loss, rate in (
-        (run.small, from_teacher(config.label_weight), config.learning_rate),
+        (run.small, Objective(config.label_weight), config.learning_rate),
         (
             run.small_from_labels,
             from_truth(losses.cross_entropy),
@@ -1720,25 +1720,29 @@ MUTANTS = [
                 "dg = (np.swapaxes(by_gram, 1, 2) @ f)",
                 "dg = (0 * np.swapaxes(by_gram, 1, 2) @ f)",
             ),
-            "halved": (
-                "l2(gram, of_teacher, half=False, reduction=reduction)",
-                "l2(gram, of_teacher, reduction=reduction)",
+            "gradient halved": (
+                "slope = 2 * columns if",
+                "slope = columns if",
+            ),
+            "value halved": (
+                "((columns if variant",
+                "((columns / 2 if variant",
             ),
             "elementmean over the batch": (
-                "l2(gram, of_teacher, half=False, reduction=reduction)",
-                'l2(gram, of_teacher, half=False, reduction=reduction.replace("element", "batch"))',
+                "entries = columns.size if",
+                "entries = len(columns) if",
             ),
             "one norm for all columns": (
-                "direction, _ = unit(columns)",
-                "direction = unit(columns.reshape(len(columns), -1))[0].reshape(columns.shape)",
+                "else unit(columns)[0]",
+                "else unit(columns.reshape(len(columns), -1))[0].reshape(columns.shape)",
             ),
             "the square for the norm": (
-                "direction, _ = unit(columns)",
-                "direction = columns",
+                "else unit(columns)[0]",
+                "else columns",
             ),
             "norms averaged over all entries": (
-                "elementmean=len(columns) * columns.shape[1]",
-                "elementmean=columns.size",
+                "else len(columns) * columns.shape[1]",
+                "else columns.size",
             ),
             "gradients of the weights exchanged": (
                 "*by_weight_first, *by_weight_second)\n",
@@ -2454,7 +2458,7 @@ MUTANTS = [
                 "list(terms) if label_weight == 0 else []",
             ),
             "losses to the teacher not weighted": (
-                "share = (1 - self.label_weight) * float(term.weight or 0)",
+                "share = (1 - self.label_weight) * term.factor",
                 "share = 1 - self.label_weight",
             ),
             "student and teacher exchanged": (

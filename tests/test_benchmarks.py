@@ -1,13 +1,17 @@
-"""The pure parts of the benchmark: what is counted, and how figures become tables and a picture."""
+"""The benchmarks but for their times: what is counted, tables, a picture, accuracy by loss."""
 
 import numpy as np
 import pytest
+import scipy.stats
+import tiny
 
-from benchmarks import chart, measure, tables
+from benchmarks import accuracy, chart, measure, tables
 from benchmarks.__main__ import heading, minutes
 from benchmarks.cells import NETS, OPS, Cell, operations_of_a_step
 from benchmarks.frameworks import FRAMEWORKS, Npkd
 from benchmarks.parts import PARTS
+from npkd import checkpoint, distill
+from npkd.objectives import KINDS
 
 
 def row(subject="large", work="training step", batch=64, threads=2, **times):
@@ -159,3 +163,35 @@ def test_the_chart_does_without_other_frameworks_and_without_memory(report, tmp_
     report["parts"] = {"nets": [row()], "scaling": [row(batch=batch) for batch in (16, 32)]}
     chart.draw(tmp_path / "chart.png", report)
     assert (tmp_path / "chart.png").exists()
+
+
+# Accuracy by loss
+
+
+def test_accuracy_is_measured_under_every_loss_from_one_teacher():
+    names = [name for name, _, _ in accuracy.cells()]
+    assert len(names) == len(set(names))
+    assert {f"{loss} + labels" for loss in KINDS} <= set(names)
+    rates = {"labels": 0.03, "l2": 0.01, "attention + labels": 0.03}
+    found = dict(accuracy.measured(tiny.dataset(), tiny.config(), 3, rates))
+    assert found.keys() == rates.keys()
+    again = dict(accuracy.measured(tiny.dataset(), tiny.config(), 3, {"l2": 0.01}))
+    assert again["l2"] == found["l2"]
+
+
+def test_accuracy_from_a_teacher_that_is_given(tmp_path):
+    run = distill.Run(tiny.dataset(), tiny.config())
+    checkpoint.save_weights(tmp_path / "large.npz", run.large.params)
+    state = accuracy.teacher(tiny.dataset(), tiny.config(), tmp_path / "large.npz")
+    other = accuracy.Run(tiny.dataset(), tiny.config(seed=5), state)
+    accuracy.Run.kept = {}
+    assert 0 <= accuracy.student(other) <= 1
+    for name, theta in run.large.params.items():
+        assert theta.tobytes() == other.large.params[name].tobytes()
+
+
+def test_the_table_of_accuracies_has_intervals_by_students_t():
+    results = {"labels": {"0": 0.5, "1": 0.6}, "l2": {"0": 0.52, "1": 0.61}}
+    last = accuracy.table(results, {"labels": 0.03, "l2": 0.01}).splitlines()[-1]
+    half = scipy.stats.t.ppf(0.975, 1) * np.std([2.0, 1.0], ddof=1) / np.sqrt(2)
+    assert last == f"| l2 | 0.01 | 56.50 ± {half * 9:.2f} | +1.50 ± {half:.2f} |"

@@ -83,3 +83,4 @@ def test_the_readme_has_every_row_and_no_other():
         f"| {row.note} |".replace("|  |", "| |")
         for row in ROWS
     ]
+    assert all(line.count("|") == 6 for line in found)

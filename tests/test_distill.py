@@ -8,7 +8,7 @@ import tiny
 
 from npkd import SGD, SmallCNN, distill, losses, ops, optim, threads
 from npkd.data import low_resolution
-from npkd.objectives import Batch, from_teacher, from_truth
+from npkd.objectives import Batch, Objective, from_truth
 from npkd.tasks import brought_back
 
 
@@ -35,7 +35,7 @@ def test_train_does_one_sgd_step_on_every_batch():
         distill.train(
             network,
             batches,
-            loss=from_teacher(0),
+            loss=Objective(0),
             optimiser=SGD(1.0, momentum=0.9, weight_decay=0.01),
             schedule=schedule,
         )
@@ -122,7 +122,7 @@ def test_the_loss_of_step_5_is_l2_alone_or_mixed_with_labels():
     y = SmallCNN(0)(one.x)[0]
     l2, cross_entropy = losses.l2(y, one.teacher["fc2"]), losses.cross_entropy(y, one.truth)
     for share in (0.0, 0.3, 1.0):
-        value, gradients, _ = from_teacher(share)({"fc2": y}, one)
+        value, gradients, _ = Objective(share)({"fc2": y}, one)
         np.testing.assert_allclose(value, share * cross_entropy[0] + (1 - share) * l2[0], 1e-6)
         np.testing.assert_allclose(
             gradients["fc2"], share * cross_entropy[1] + (1 - share) * l2[1], atol=1e-6

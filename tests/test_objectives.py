@@ -9,7 +9,7 @@ import tiny
 
 from npkd import SGD, checkpoint, data, distill, evaluate, gradcheck, losses, objectives, optim
 from npkd.data import Augmentation, Augmented
-from npkd.objectives import KINDS, Batch, Objective, Term, from_teacher, from_truth
+from npkd.objectives import KINDS, Batch, Objective, Term, from_truth
 
 INNER = [name for name, kind in KINDS.items() if kind.layers != "output"]
 HINT = {"loss": (Term("l2"), Term("hint", weight=2.0)), "label_weight": 0.25}
@@ -29,7 +29,7 @@ def objective(run, *terms, label_weight=0.0):
     """Of the tiny run's nets, on the layers of its task."""
     terms = [run.task.with_layers(term) for term in terms]
     params = objectives.trained(terms, run.small, run.large, np.random.default_rng(1))
-    return from_teacher(label_weight, terms=terms, params=params)
+    return Objective(label_weight, terms=terms, params=params)
 
 
 def batches(run, count):
@@ -266,7 +266,14 @@ def test_what_losses_train_starts_as_a_layer_does(run):
         (lambda: Term("kl", options={"temperature_squared": 1}), "temperature_squared is 1, ex"),
         (lambda: Term("cc", options={"order": 1.5}), "loss cc: order is 1.5, expected a int"),
         (lambda: Term("hint", standardized=True), "True for losses on logits only"),
-        (lambda: Term("hint", student="relu2"), "student is 'relu2', expected names of layers"),
+        (
+            lambda: Term("hint", student="relu2"),
+            "student is 'relu2', expected a tuple of",
+        ),
+        (lambda: Term("fsp", teacher=("relu1",)), "expected a tuple of the names of 2 layer"),
+        (lambda: Objective(2.0), "label_weight is 2.0, expected a number from 0 to 1"),
+        (lambda: Objective(0.5, terms=[Term("hint")]), r"params lack \['hint.bias', 'hint.weight'"),
+        (lambda: Objective(0.0)({"fc2": None}, Batch(0, None, None)), "which l2 needs"),
         (lambda: tiny.config(loss=()), r"loss is \(\), expected a tuple of objectives.Term"),
         (lambda: tiny.config(loss="l2"), "loss is 'l2', expected a tuple"),
     ],

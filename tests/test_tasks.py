@@ -9,7 +9,7 @@ import tiny
 from npkd import distill, evaluate, losses, quality
 from npkd.data import low_resolution
 from npkd.models import LargeSuperResolver, SmallSuperResolver
-from npkd.objectives import from_teacher
+from npkd.objectives import Objective
 from npkd.tasks import TASKS, UPSAMPLINGS, brought_back
 
 RESOLVE = {"task": "super-resolve", "teacher_views": "high", "versions": 2, "clip_norm": 50.0}
@@ -99,7 +99,7 @@ def test_the_distilled_net_learns_from_the_large_nets_images_and_the_other_from_
         (0.0, losses.l2(y, of_teacher)),
         (1.0, losses.l2(y, batch.truth)),
     ):
-        loss = from_teacher(share, run.task.loss, output="shuffle", teacher_output="shuffle")
+        loss = Objective(share, run.task.loss, output="shuffle", teacher_output="shuffle")
         value, gradients, _ = loss({"shuffle": y}, batch)
         np.testing.assert_allclose(value, expected[0], rtol=1e-6)
         np.testing.assert_allclose(gradients["shuffle"], expected[1], rtol=1e-5, atol=1e-6)

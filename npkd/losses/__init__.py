@@ -6,11 +6,13 @@
 Where more than one array can be trained, gradients are a tuple, in the order of the arguments.
 Teacher and labels are data: there is no gradient by them.
 
-`reduction` says how the losses of single samples become one number: "batchmean" divides their sum
-by the batch size and by nothing else, so that a learning rate does not depend on the batch; "sum"
-does not divide; "elementmean" divides by the number of entries; "none" keeps the losses apart, and
-the gradient is that of their sum. What else differs between implementations is an argument too, see
-`npkd.losses.arguments`; `conventions()` says who has it how, and by which factor.
+`reduction` says how many numbers become one. For losses that are sums over samples "batchmean", the
+default on outputs, divides by the batch size and by nothing else, so that a learning rate does not
+depend on the batch; "elementmean", the default on maps and on relations, divides by the number of
+entries (pairs, triples) that are compared; "sum" does not divide; "none", where there are losses of
+single samples, keeps them apart, and the gradient is that of their sum. What else differs between
+implementations is an argument too, see `npkd.losses.arguments`; `conventions()` says who has it
+how, and by which factor.
 """
 
 from npkd.losses.conventions import conventions

@@ -30,7 +30,8 @@ def choice(loss: str, name: str, value: str, *offered: str) -> str:
     """`value`, or ValueError if it is not one of those offered."""
     if not isinstance(value, str) or value not in offered:
         names = ", ".join(f'"{one}"' for one in offered)
-        raise ValueError(f"{loss}: {name} is {shown(value)}, expected one of {names}")
+        hint = " (of samples, or of all entries?)" if shown(value) == "'mean'" else ""
+        raise ValueError(f"{loss}: {name} is {shown(value)}, expected one of {names}{hint}")
     return value
 
 
@@ -119,4 +120,4 @@ def require_maps(loss: str, **maps: np.ndarray) -> None:
             raise ValueError(f"{loss}: {name} is {array.shape}, expected a channel or more")
     if len({array.shape[2:] for array in maps.values()}) > 1:
         found = ", ".join(f"{name} is {array.shape}" for name, array in maps.items())
-        raise ValueError(f"{loss}: {found}; expected the same H and W")
+        raise ValueError(f"{loss}: {found}; expected the same H and W (ops.avg_pool2d)")

@@ -1,6 +1,7 @@
 """Who has a loss how: the arguments that give another implementation's, and the factor between.
 
-Facts read from the named projects' public code and threads, in the versions of 2025.
+Facts read in the named projects' public code and threads, not run, and not always in the newest
+version (KD-Zoo's in a fork).
 """
 
 from collections.abc import Mapping
@@ -42,8 +43,9 @@ _ENTRIES = {"reduction": "elementmean"}
 _NO_T2 = {"temperature_squared": False}
 
 _CONVENTIONS = (
-    Convention("l2", "the source document; Ba and Caruana", "B", {"reduction": "sum"}, "a sum"),
-    Convention("l2", "PyTorch mse_loss; KD-Zoo; Kim et al.", "2/C", _MEAN, "no ½; over C too"),
+    Convention("l2", "Ba and Caruana 2014", "1"),
+    Convention("l2", "the source document", "B", {"reduction": "sum"}, "a sum"),
+    Convention("l2", "PyTorch mse_loss; KD-Zoo; Kim et al.'s code", "2/C", _MEAN, "no ½, over C"),
     Convention(
         "l2", "TextBrewer kd_mse_loss", "2/(C·T²)", _MEAN | {"temperature": "T"}, "logits / T"
     ),
@@ -73,8 +75,8 @@ _CONVENTIONS = (
     Convention("kl", "RepDistiller KD; KD-Zoo st; mdistiller KD; keras-io today", "1"),
     Convention(
         "kl",
-        "PyTorch KLDivLoss() by default: haitongli, deit, Teacher-free-KD, HikariTJU/LD, "
-        "neural-compressor",
+        "PyTorch KLDivLoss() by default, or likewise: haitongli, deit, Teacher-free-KD, "
+        "HikariTJU/LD, neural-compressor",
         "1/C",
         _ENTRIES,
         "over C too",
@@ -86,7 +88,9 @@ _CONVENTIONS = (
         _NO_T2,
         "no T²",
     ),
-    Convention("kl", "paiml/aprender before PR 2153", "", {"variant": "reversed"}, "KL(q‖p)"),
+    Convention(
+        "kl", "paiml/aprender before PR 2153", "", {"variant": "reversed"}, "KL(student‖teacher)"
+    ),
     Convention(
         "kl", "microsoft/ProDA #20", "", {"variant": "unlogged"}, "probabilities for logarithms"
     ),
@@ -101,7 +105,7 @@ _CONVENTIONS = (
         _NO_T2,
         "no T²",
     ),
-    Convention("dkd", "mdistiller DKD", "1", {}, "α 1, β 8, T 4"),
+    Convention("dkd", "mdistiller DKD", "1", {}, "α 1, β 8, T 4; its weight rises over 20 epochs"),
     Convention("dist", "hunto/DIST_KD", "1", {"epsilon": 1e-8}, "at T = 1, but for ε"),
     Convention("dist", "torchdistill DISTLoss", "1", {}, "but for a floor of 1e-8"),
     Convention(
@@ -113,7 +117,13 @@ _CONVENTIONS = (
     ),
     Convention("hint", "RepDistiller; mdistiller; KD-Zoo; torchdistill with MSELoss", "1"),
     Convention("hint", "FitNets paper", "N/2", {"half": True, "reduction": "sum"}, "½, a sum"),
-    Convention("hint", "passalis hint_transfer", "N/B", {"reduction": "batchmean"}, "over B alone"),
+    Convention(
+        "hint",
+        "passalis hint_transfer",
+        "N/B",
+        {"reduction": "batchmean"},
+        "over B alone; by default of the teacher, projected",
+    ),
     Convention(
         "attention", "szagoruyko/attention-transfer; RepDistiller; mdistiller; torchdistill", "1"
     ),
@@ -131,15 +141,16 @@ _CONVENTIONS = (
         "torchdistill SPKDLoss",
         "",
         {"variant": "l1"},
-        "rows divided by Σ|·|: about 1/28 at B = 32 behind a ReLU",
+        "rows divided by their sum: about 1/28 at B = 32 behind a ReLU",
     ),
-    Convention("rkd_distance", "lenscloth; RepDistiller; mdistiller; KD-Zoo", "1", {}, "times 25"),
-    Convention("rkd_distance", "KD_Lib RKD", "1", {}, "times ½"),
-    Convention("rkd_angle", "lenscloth; RepDistiller; mdistiller; KD-Zoo", "1", {}, "times 50"),
-    Convention("rkd_angle", "KD_Lib RKD", "1", {}, "times ½"),
+    Convention("rkd_distance", "lenscloth/RKD", "1"),
+    Convention("rkd_distance", "RepDistiller; mdistiller; KD-Zoo", "1", {}, "weight 25"),
+    Convention("rkd_distance", "KD_Lib RKD", "1", {}, "weight ½; but for ε"),
+    Convention("rkd_angle", "lenscloth/RKD", "1"),
+    Convention("rkd_angle", "RepDistiller; mdistiller; KD-Zoo", "1", {}, "weight 50"),
+    Convention("rkd_angle", "KD_Lib RKD", "1", {}, "weight ½; but for ε"),
     Convention("pkt", "passalis/probabilistic_kt; RepDistiller; mdistiller; torchdistill", "1"),
     Convention("pkt", "KD-Zoo pkt", "1", {"epsilon": 1e-6}, "but for ε"),
-    Convention("pkt", "the paper", "B²", {"reduction": "sum"}, "a sum, there without i = j"),
     Convention("nst", "RepDistiller NST; mdistiller NST; KD-Zoo nst", "1"),
     Convention("fsp", "RepDistiller FSP; KD-Zoo fsp; TextBrewer fsp_loss", "1"),
     Convention("fsp", "the paper", "N/B", {"reduction": "batchmean"}, "a sum over C'·D'"),
@@ -163,5 +174,6 @@ _CONVENTIONS = (
     ),
     Convention("vid", "RepDistiller VID; torchdistill VIDLoss", "1"),
     Convention("vid", "KD-Zoo vid", "1", {"epsilon": 1e-6}, "but for ε"),
+    Convention("vid", "the paper", "N/B", {"reduction": "batchmean"}, "a sum over entries"),
     Convention("vid", "mdistiller VID", "1", {"variant": "fixed"}, "σ is never trained"),
 )

@@ -225,7 +225,6 @@ def fsp(
     require_maps("fsp", first=first, second=second)
     require_maps("fsp", teacher_first=teacher_first, teacher_second=teacher_second)
     require_one_batch("fsp", first=first, teacher_first=teacher_first)
-    divisor_of("fsp", reduction, elementmean=len(first), batchmean=len(first), sum=1)
     choice("fsp", "variant", variant, "squared", "norms")
     (f, of_first), (g, of_second) = (
         _regressed("fsp", first, weight_first),
@@ -240,20 +239,12 @@ def fsp(
             f"fsp: the student's layers give {gram.shape} and the teacher's {of_teacher.shape}, "
             "expected the same; weights (C', C) and (D', D) bring channels to the teacher's number"
         )
-    if variant == "squared":
-        value, by_gram = l2(gram, of_teacher, half=False, reduction=reduction)
-    else:
-        columns = np.swapaxes(gram - of_teacher, 1, 2)  # (B, D', C')
-        divisor = divisor_of(
-            "fsp",
-            reduction,
-            elementmean=len(columns) * columns.shape[1],
-            batchmean=len(columns),
-            sum=1,
-        )
-        direction, _ = unit(columns)
-        value = (direction * columns).sum() / divisor
-        by_gram = np.swapaxes(direction, 1, 2) / divisor
+    columns = np.swapaxes(gram - of_teacher, 1, 2)  # (B, D', C')
+    entries = columns.size if variant == "squared" else len(columns) * columns.shape[1]
+    divisor = divisor_of("fsp", reduction, elementmean=entries, batchmean=len(columns), sum=1)
+    slope = 2 * columns if variant == "squared" else unit(columns)[0]
+    value = ((columns if variant == "squared" else slope) * columns).sum() / divisor
+    by_gram = np.swapaxes(slope, 1, 2) / divisor
     by_gram = by_gram / f.shape[2]
     df = (by_gram @ g).reshape(-1, f.shape[1], *first.shape[2:])
     dg = (np.swapaxes(by_gram, 1, 2) @ f).reshape(-1, g.shape[1], *second.shape[2:])
@@ -291,8 +282,9 @@ def vid(
     Conventions: variant="fixed" takes σ² as a constant: dscale is 0. The value may be negative,
     and at equality it is ½ log σ².
 
-    Elsewhere: mdistiller leaves `scale` out of its optimiser, which makes it "fixed". The authors'
-    μ is three 1×1 convolutions with batch normalisation and ReLU; here it is one.
+    Elsewhere: mdistiller leaves `scale` out of its optimiser, which makes it "fixed". The μ of
+    RepDistiller and torchdistill is three 1×1 convolutions with ReLU between; here it is one. The
+    paper sums over entries: "batchmean".
 
     Raises ValueError for shapes that do not go together, and an empty batch under a mean.
 

@@ -32,13 +32,14 @@ def mix(
     Gradient by the student
         the same sum of their gradients
 
-    Conventions: α is the share of the teacher, as in Hinton et al. 2015; some give the name to the
-    share of the labels. Both losses are means over the batch. At α = 0 or 1 the other loss counts
-    nothing, yet its values must still be finite.
+    Conventions: α is the share of the teacher, as in haitongli's code; keras-io gives the name to
+    the share of the labels, and Hinton et al. name no weight. A loss of more arguments is given as
+    soft=lambda s, t: losses.dkd(s, t, labels). Both losses are means over the batch. At α = 0 or 1
+    the other loss counts nothing, yet its values must still be finite.
 
     Raises ValueError if α is outside of [0, 1], and what the two losses raise.
 
-    Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", 2.
+    Source: Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network", section 2.
     """
     if not 0 <= as_float(alpha) <= 1:
         raise ValueError(f"mix: alpha is {shown(alpha)}, expected a number from 0 to 1")

@@ -85,8 +85,8 @@ def rkd_distance(
     Conventions: the pairs i = j count, with h = 0. Samples that are equal have d = 0, which passes
     no gradient; where all are, ψ is 0. In a batch of one the loss is 0.
 
-    Elsewhere: the authors' code is this, with weights of 25 for distances and 50 for angles, and
-    1e-12 for smaller squares; KD_Lib has weights of ½ and ½.
+    Elsewhere: the authors' code is this, with 1e-12 for smaller squares. RepDistiller, mdistiller
+    and KD-Zoo weigh distances 25 and angles 50, KD_Lib both ½.
 
     Raises ValueError for features of different batches, an unknown reduction, δ not above 0, and an
     empty batch under a mean.
@@ -175,8 +175,8 @@ def pkt(
     loss is then infinite or NaN. It also leaves a gradient of the size of ε where both nets are
     equal. A sample of zero features is like all others, s = ½, and passes no gradient.
 
-    Elsewhere: the sum of all pairs is B² times, the mean of rows B times as large; ε is 1e-7 in the
-    authors' code and 1e-6 in some others.
+    Elsewhere: the paper leaves i = j out of sums and shares, which is another loss; its authors'
+    code does not. There ε is 1e-7, in KD-Zoo 1e-6.
 
     Raises ValueError for features of different batches, an unknown reduction, ε < 0, and an empty
     batch under a mean.
@@ -229,7 +229,8 @@ def cc(
         du = (dc + dcᵀ) u, and through the length as in `attention`
 
     Conventions
-        variant="bilinear": K[i,j] = Σ_d f[i,d] f[j,d], of the features as they are.
+        variant="bilinear": K[i,j] = Σ_d f[i,d] f[j,d], of the features as they are; γ and the order
+        mean nothing then.
         variant="norm": the series with features as they are, and ‖K − K'‖ for its square; gradient
         dK = (K − K') / ‖K − K'‖, divided as the value is, and 0 at equality.
         variant="consecutive" is another loss under the same name: with a[i] = |f[i] − f'[i]|,

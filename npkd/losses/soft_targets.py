@@ -45,7 +45,7 @@ def kl(
     Raises ValueError for shapes, dtypes, T ≤ 0, another reduction or variant, and for an empty
     batch under a mean.
 
-    Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", 2.
+    Source: Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network", section 2.
     """
     require_logits("kl", student, teacher)
     t, factor = temperatures("kl", temperature, temperature_squared)
@@ -96,7 +96,7 @@ def soft_cross_entropy(
 
     Raises ValueError as `kl` does.
 
-    Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", 2.
+    Source: Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network", section 2.
     """
     require_logits("soft_cross_entropy", student, teacher)
     t, factor = temperatures("soft_cross_entropy", temperature, temperature_squared)
