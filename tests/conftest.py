@@ -29,9 +29,9 @@ def pytest_addoption(parser):
     parser.addoption(
         "--inputs",
         type=int,
-        default=10_000,
+        default=5_000,
         metavar="N",
-        help="malformed inputs for tests/test_fuzz.py, about (10,000)",
+        help="malformed inputs for tests/test_fuzz.py, about (5,000)",
     )
     parser.addoption(
         "--kills",
