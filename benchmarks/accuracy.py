@@ -19,7 +19,7 @@ import numpy as np
 import scipy.stats
 
 from npkd import checkpoint, data, distill, threads
-from npkd.evaluate import Features
+from npkd.evaluate import TeacherFeatures
 from npkd.objectives import KINDS, Term
 
 RATES = (0.01, 0.03)
@@ -40,9 +40,9 @@ def cells() -> Iterator[tuple[str, tuple[Term, ...], float]]:
 class Run(distill.Run):
     """A run that takes the teacher's outputs from `kept`, by version and layers, if it has them."""
 
-    kept: dict[tuple[int, tuple[str, ...]], Features]
+    kept: dict[tuple[int, tuple[str, ...]], TeacherFeatures]
 
-    def teacher_outputs(self, version: int) -> Features:
+    def teacher_outputs(self, version: int) -> TeacherFeatures:
         """Kept ones, which are refused if they are not of these images, or made now."""
         key = version, tuple(self.objective.teacher_layers)
         if key not in self.kept or self.kept[key].kept is None:

@@ -606,11 +606,16 @@ def _add_gradcheck(commands: Any) -> None:
     parser.set_defaults(run=_gradcheck)
 
 
+def _require_names(names: Sequence[str], offered: Sequence[str]) -> None:
+    """Raise BadInput unless all names are among those offered."""
+    unknown = [name for name in names if name not in offered]
+    if unknown:
+        raise BadInput(f"NAME is {unknown[0]!r}, expected some of {', '.join(offered)}")
+
+
 def _gradcheck(args: argparse.Namespace) -> int:
     """Print a row for each subject as it is done, then what failed."""
-    unknown = [name for name in args.names if name not in proofs.PROOFS]
-    if unknown:
-        raise BadInput(f"NAME is {unknown[0]!r}, expected some of {', '.join(proofs.PROOFS)}")
+    _require_names(args.names, list(proofs.PROOFS))
     for option, least in (("examples", 1), ("seed", 0)):
         if getattr(args, option) < least:
             raise BadInput(
@@ -655,9 +660,7 @@ _LOSSES = [name for name in losses.__all__ if name != "conventions"]
 
 def _losses(args: argparse.Namespace) -> int:
     """Print the table, or the losses named in full."""
-    unknown = [name for name in args.names if name not in _LOSSES]
-    if unknown:
-        raise BadInput(f"NAME is {unknown[0]!r}, expected some of {', '.join(_LOSSES)}")
+    _require_names(args.names, _LOSSES)
     for name in args.names:
         print(f"losses.{name}\n\n{inspect.getdoc(getattr(losses, name))}\n")
     print(f"{'loss':19}{'factor':12}who has it so; below, the arguments that give it, and a note")

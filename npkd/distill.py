@@ -27,7 +27,7 @@ import scipy
 
 from npkd import __version__, evaluate, objectives, optim, threads
 from npkd.data import Augmentation, Augmented, Dataset, Images, batches
-from npkd.evaluate import Features, Outputs
+from npkd.evaluate import Outputs, TeacherFeatures
 from npkd.layers import Network
 from npkd.objectives import Batch, Objective, Term, from_truth
 from npkd.ops.contract import as_float, shown
@@ -406,7 +406,9 @@ class Preparation:
                 step += 1
             skipped = 0
 
-    def small_batches(self, teacher: Sequence[Features] | None, first: int = 0) -> Iterator[Batch]:
+    def small_batches(
+        self, teacher: Sequence[TeacherFeatures] | None, first: int = 0
+    ) -> Iterator[Batch]:
         """Step 5: x_low with the large net's outputs for the same version of the same images.
 
         teacher: its outputs by version, or None for batches without them. first: the number of
@@ -701,10 +703,11 @@ class Run:
             self.caught_up = True
         return done
 
-    def teacher_outputs(self, version: int) -> Features:
+    def teacher_outputs(self, version: int) -> TeacherFeatures:
         """What the large net's layers that teach make of a version of the training images."""
         images, layers = self.prepare.small_version(version), self.objective.teacher_layers
-        return Features(self.large, images, self.task.x_teaching, layers or [self.large.last])
+        layers = layers or [self.large.last]
+        return TeacherFeatures(self.large, images, self.task.x_teaching, layers)
 
     def measured(self, outputs: Outputs, teacher: Outputs | None = None) -> Figures:
         """The task's figures of each test image, with a teacher also how near to it outputs are.

@@ -37,7 +37,6 @@ class Features:
         if sum(math.prod(y.shape[1:]) for y in one.values()) <= FEW:
             parts = [self._made(part) for part in batches_of(len(images))]
             self.kept = {name: np.concatenate([part[name] for part in parts]) for name in one}
-            self.of = _digest(network), digest(images)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -46,6 +45,24 @@ class Features:
         if self.kept is None:
             return self._made(part)
         return {name: y[part] for name, y in self.kept.items()}
+
+    def _made(self, part: slice | np.ndarray) -> dict[str, np.ndarray]:
+        return self.network.features(self.view(self.images[part]), self.layers)[0]
+
+
+class TeacherFeatures(Features):
+    """`Features` that know, where they are kept, of which network and images they are."""
+
+    def __init__(
+        self,
+        network: Network,
+        images: Images,
+        view: Callable[[np.ndarray], np.ndarray],
+        layers: Sequence[str],
+    ):
+        super().__init__(network, images, view, layers)
+        if self.kept is not None:
+            self.of = _digest(network), digest(images)
 
     def require(self, images: Images) -> None:
         """Raise ValueError if outputs are kept that are not the network's for these very images.
@@ -62,9 +79,6 @@ class Features:
             )
         if self.of[0] != _digest(self.network):
             raise ValueError("the teacher has changed since its outputs were kept")
-
-    def _made(self, part: slice | np.ndarray) -> dict[str, np.ndarray]:
-        return self.network.features(self.view(self.images[part]), self.layers)[0]
 
 
 def _digest(network: Network) -> str:

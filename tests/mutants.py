@@ -2504,8 +2504,8 @@ MUTANTS = [
                 "yield Batch(epoch, x, truth[::-1], of_teacher)",
             ),
             "an untrained teacher": (
-                "return Features(self.large, images",
-                "return Features(self.task.networks(0, 0)[0], images",
+                "return TeacherFeatures(self.large, images",
+                "return TeacherFeatures(self.task.networks(0, 0)[0], images",
             ),
             "one small net for both": (
                 "self.small_from_labels = self.small.astype(self.small.dtype)",

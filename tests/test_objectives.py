@@ -176,7 +176,7 @@ def test_evaluating_a_net_leaves_it_as_it_was():
 
 
 def kept(run, images):
-    return evaluate.Features(run.large, images, run.task.x_teaching, ["fc2"])
+    return evaluate.TeacherFeatures(run.large, images, run.task.x_teaching, ["fc2"])
 
 
 def test_kept_outputs_are_refused_for_images_augmented_otherwise(run):
