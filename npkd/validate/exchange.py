@@ -1,0 +1,427 @@
+"""Cases as files, for frameworks in any language, and a framework's results as a file.
+
+    export("cases", cases(np.random.default_rng(0)))    # a folder
+    write_results("results.npz", {"l2 5x7": {"value": …, "gradient": …}})
+    known = load("cases")
+    found = read_results("results.npz", known)          # arrays by case and tensor
+
+The folder holds
+
+    manifest.json        what is to be computed, and on which arrays
+    inputs.npz           the arrays, by key: a zip file of .npy files
+    inputs.safetensors   the same arrays by the same keys, if safetensors is installed
+
+The manifest is an object with
+
+    format, version      "npkd cases" and 1
+    npkd                 the version that wrote it
+    conventions          what holds for all cases, in sentences
+    vocabulary           by operation: what it gives, in a line, and its definition at length
+    results              what the file with results must look like
+    cases                a list of objects with
+        name, subject, about    a name of its own; what it is a probe of; what is to be computed
+        exact                   whether all numbers are such that nothing rounds: any difference in
+                                a result is a bug then
+        tensors                 by name: an object with role, "input" or "result", shape and dtype;
+                                and an input's key, under which its array is stored, and sha256, of
+                                its bytes, little-endian and in C order; or a result's needed,
+                                whether it must be given (others may be, and make the verdict finer)
+        operations              in order: objects with name, op, inputs and outputs, tensors by the
+                                names of arguments and of results, and options
+
+Arrays that are the same to the bit are stored once, under the key of the first. Results are one
+.npz or .safetensors file with the key CASE/TENSOR for each tensor, `linear plain/dw`; a name of a
+case has no slash in it. What computes all cases of one subject, with NumPy and JSON alone:
+
+    import json
+    import numpy as np
+
+    with open("cases/manifest.json", encoding="utf-8") as file:
+        manifest = json.load(file)
+    stored, results = np.load("cases/inputs.npz"), {}
+    for case in manifest["cases"]:
+        if case["subject"] != "linear":
+            continue
+        inputs = {k: t for k, t in case["tensors"].items() if t["role"] == "input"}
+        known = {name: stored[tensor["key"]] for name, tensor in inputs.items()}
+        for operation in case["operations"]:
+            given = {name: known[tensor] for name, tensor in operation["inputs"].items()}
+            x, w, b, dy = (given.get(name) for name in ("x", "w", "b", "dy"))
+            if operation["op"] == "linear":
+                made = {"y": x @ w.T if b is None else x @ w.T + b}
+            else:
+                made = {"dx": dy @ w, "dw": dy.T @ x, "db": dy.sum(axis=0)}
+            for name, tensor in operation["outputs"].items():
+                known[tensor] = results[f"{case['name']}/{tensor}"] = made[name]
+    np.savez("results.npz", **results)
+"""
+
+import difflib
+import hashlib
+import inspect
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import npkd
+from npkd import losses, ops
+from npkd.checkpoint import MOST_BYTES, load_weights
+from npkd.files import BadInput, read_bytes, read_npz, write_atomically
+from npkd.validate import in_npkd
+from npkd.validate.cases import gradients_of
+from npkd.validate.program import Arrays, Case, Operation
+
+FORMAT, VERSION = "npkd cases", 1
+MANIFEST, INPUTS, SAFE = "manifest.json", "inputs.npz", "inputs.safetensors"
+MOST_TEXT = 1 << 26  # bytes of a manifest; that of all cases has 1 million
+DTYPES = ("float32", "float64", "float16", "int64", "int32", "uint8", "bool")
+
+CONVENTIONS = (
+    "Images are (N, C, H, W), weights of convolutions (out, in, kh, kw), of linear layers (out, "
+    "in); convolution is cross-correlation, nothing is flipped.",
+    "dy is the gradient of a number L by y; dx, dw and db are those by x, w and b.",
+    "relu'(0) = 0. Of equal cells in a window max-pooling chooses the first in row-major order. "
+    "Max-pooling's padding is −∞.",
+    "flatten keeps the order (C, H, W). Bilinear interpolation has half-pixel centres "
+    "(align_corners=False).",
+    "A loss gives value and gradient, by the student (by the first argument, where none has that "
+    "name). Gradients by other arguments that are trained are named gradient_ARGUMENT. There is "
+    "none by teacher and labels.",
+    "reduction batchmean, the default of most losses, divides by the batch size alone, elementmean "
+    "by the number of entries that are compared; sum does not divide.",
+    "sgd: v ← μ v + (g + λ θ), θ ← θ − lr v, v = 0 at first; biases decay as weights do.",
+    "Numbers are float32 unless a tensor says otherwise; results may be of a higher precision.",
+)
+RESULTS = (
+    "One .npz or .safetensors file with an array for each tensor under the key CASE/TENSOR. All "
+    "needed tensors of a case must be there, or none of it; others may. Shapes are those given."
+)
+BACKWARD = "the gradients of L by the array arguments of {}, given those and dy = ∂L/∂y"
+OTHERS = {
+    "sgd": "theta, g, velocity (none before the first step) → velocity = momentum · velocity + "
+    "(g + weight_decay · theta), theta − lr · velocity (the new one)",
+    "sum": "the inputs → y = their sum / divisor (1 unless given)",
+    "copy": "x → y = x, after all else: what must not have changed",
+    "rows": "x (M, …), index (B,) → y[b] = x[index[b]]; batches: how many of these an epoch has",
+    "dropout": "x → y = x: the layer drops entries with chance p in training, none in evaluation, "
+    "which this is",
+    "normalise": "images (N, C, H, W) of 0 … 255, mean (C,), std (C,) → "
+    "y[n,c] = (images[n,c] / 255 − mean[c]) / std[c]",
+    "augment": "images (N, C, H, W), shifts (N, 2), flips (N,) → y: image n moved down by "
+    "shifts[n,0] cells and right by shifts[n,1], zeros coming in, then, if flips[n], mirrored "
+    "left to right",
+    "distinct": "→ draws (workers, 16): the first random numbers that each worker draws; no two "
+    "rows are the same",
+}
+
+
+def vocabulary() -> dict[str, dict[str, str]]:
+    """What each operation gives: `line`, and `definition` at length."""
+    words = {}
+    transforms = {"standardize": losses.standardize}
+    for name, op in {**{name: getattr(ops, name) for name in ops.__all__}, **transforms}.items():
+        words[name] = _from_docstring(op)
+        line = BACKWARD.format(name)
+        words[f"{name}_backward"] = {"line": line, "definition": f"See {name}, Backward."}
+    for name in losses.__all__:
+        if name not in ("conventions", *transforms):
+            words[name] = _from_docstring(getattr(losses, name))
+    return words | {name: {"line": line, "definition": line} for name, line in OTHERS.items()}
+
+
+def _from_docstring(function: Any) -> dict[str, str]:
+    text = inspect.getdoc(function) or ""
+    arguments = ", ".join(inspect.signature(function).parameters)
+    return {"line": text.split("\n", 1)[0], "definition": f"Arguments: {arguments}\n\n{text}"}
+
+
+# Writing
+
+
+def export(folder: str | Path, cases: Iterable[Case]) -> list[Path]:
+    """Write cases to a folder: the same bytes for the same cases. Returns the files' paths.
+
+    Raises BadInput if the folder cannot be written to, ValueError for cases that cannot be told
+    apart or hold what the format has not.
+    """
+    folder = Path(folder)
+    stored: dict[str, np.ndarray] = {}
+    keys: dict[str, str] = {}  # by digest, dtype and shape
+    entries: dict[str, dict[str, Any]] = {}
+    for case in cases:
+        if case.name in entries or "/" in case.name:
+            raise ValueError(
+                f"validate: {case.name!r} cannot name a case; it must be new, without /"
+            )
+        entries[case.name] = _entry(case, stored, keys)
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "npkd": npkd.__version__,
+        "conventions": CONVENTIONS,
+        "vocabulary": vocabulary(),
+        "results": RESULTS,
+        "cases": list(entries.values()),
+    }
+    text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in (MANIFEST, SAFE):  # no manifest beside arrays that are not its own
+            (folder / old).unlink(missing_ok=True)
+        write_atomically(
+            folder / INPUTS,
+            lambda file: np.savez_compressed(file, **stored),  # type: ignore[arg-type]
+        )
+        written = [folder / INPUTS]
+        if _safetensors() is not None:
+            _write_safetensors(folder / SAFE, stored)
+            written.append(folder / SAFE)
+        write_atomically(folder / MANIFEST, lambda file: file.write(text.encode()))
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
+    return [folder / MANIFEST, *written]
+
+
+def _entry(case: Case, stored: dict[str, np.ndarray], keys: dict[str, str]) -> dict[str, Any]:
+    """A case in the manifest; its arrays are put into `stored`."""
+    tensors: dict[str, dict[str, Any]] = {}
+    for name, array in case.inputs.items():
+        array = little_endian(array)
+        about = {"shape": list(array.shape), "dtype": array.dtype.name}
+        digest = hashlib.sha256(array.tobytes()).hexdigest()
+        key = keys.setdefault(f"{digest} {about}", f"{case.name}/{name}")
+        stored.setdefault(key, array)
+        tensors[name] = {"role": "input", **about, "key": key, "sha256": digest}
+    for name, array in in_npkd.results(case).items():
+        about = {"shape": list(np.shape(array)), "dtype": np.asarray(array).dtype.name}
+        tensors[name] = {"role": "result", **about, "needed": name in case.needed}
+    operations = [
+        {
+            "name": operation.name,
+            "op": operation.op,
+            "inputs": dict(operation.inputs),
+            "outputs": dict(operation.outputs),
+            "options": dict(operation.options),
+        }
+        for operation in case.operations
+    ]
+    return {
+        "name": case.name,
+        "subject": case.subject,
+        "about": case.about,
+        "exact": case.exact,
+        "tensors": tensors,
+        "operations": operations,
+    }
+
+
+def little_endian(array: np.ndarray) -> np.ndarray:
+    """The array with its bytes in C order and little-endian. Raises ValueError for other dtypes."""
+    array = np.asarray(array, order="C")
+    if array.dtype.name not in DTYPES:
+        raise ValueError(f"validate: arrays of {array.dtype} are not in the format")
+    return array.astype(array.dtype.newbyteorder("<"), copy=False)
+
+
+def write_results(path: str | Path, results: Mapping[str, Arrays]) -> None:
+    """Write results, arrays by case and tensor, to an .npz or a .safetensors file.
+
+    Raises BadInput if the latter is not installed or the file cannot be written.
+    """
+    arrays = {
+        f"{case}/{tensor}": little_endian(array)
+        for case, tensors in results.items()
+        for tensor, array in tensors.items()
+    }
+    try:
+        if Path(path).suffix == ".safetensors":
+            _write_safetensors(path, arrays)
+        else:
+            write_atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _write_safetensors(path: str | Path, arrays: Arrays) -> None:
+    safetensors = _safetensors()
+    if safetensors is None:
+        raise BadInput(
+            f"{path}: this format needs safetensors; install it with pip install "
+            "'npkd[frameworks]', or take .npz"
+        )
+    data = safetensors.save(dict(arrays))
+    write_atomically(path, lambda file: file.write(data))
+
+
+def _safetensors() -> Any:
+    """safetensors' functions for NumPy, or None where it is not installed."""
+    try:
+        import safetensors.numpy
+    except ImportError:
+        return None
+    return safetensors.numpy
+
+
+# Reading
+
+
+def load(folder: str | Path) -> list[Case]:
+    """The cases of a folder that `export` wrote, every array being what the manifest says.
+
+    Raises BadInput if a file is missing or damaged, if the format is another one, if an array is
+    not to the bit what was written, or if a case makes no sense.
+    """
+    folder = Path(folder)
+    path = folder / MANIFEST
+    data = read_bytes(path, at_most=MOST_TEXT, what="a manifest of npkd's cases")
+    try:
+        manifest = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path}: not JSON: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise BadInput(f"{path}: not a manifest of npkd's cases: its format is not {FORMAT!r}")
+    if manifest.get("version") != VERSION:
+        raise BadInput(
+            f"{path}: has version {manifest.get('version')!r} of the format, expected {VERSION}; "
+            "write the cases anew by this npkd"
+        )
+    stored = read_npz(folder / INPUTS, at_most=MOST_BYTES)
+    digests: dict[str, str] = {}
+    try:
+        cases = [_case(entry, folder, stored, digests) for entry in manifest["cases"]]
+    except BadInput:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise BadInput(f"{path}: not a manifest of npkd's cases: {error!r}") from error
+    if len({case.name for case in cases}) < len(cases):
+        raise BadInput(f"{path}: two cases have the same name")
+    return cases
+
+
+def _case(entry: Any, folder: Path, stored: Arrays, digests: dict[str, str]) -> Case:
+    """A case of the manifest, with its arrays."""
+    name, tensors = _text(entry["name"]), entry["tensors"]
+    if "/" in name:
+        raise BadInput(f"{folder / MANIFEST}: {name!r} cannot name a case, having a / in it")
+    inputs = {
+        tensor: _array(f"{name}/{tensor}", about, folder, stored, digests)
+        for tensor, about in tensors.items()
+        if about["role"] == "input"
+    }
+    results = {tensor: about for tensor, about in tensors.items() if about["role"] == "result"}
+    operations = tuple(_operation(one) for one in entry["operations"])
+    case = Case(
+        name,
+        _text(entry["subject"]),
+        _text(entry["about"]),
+        inputs,
+        operations,
+        entry["exact"] is True,
+        frozenset(tensor for tensor, about in results.items() if about["needed"]),
+    )
+    wrong = next(what_is_wrong(case), None)
+    if wrong is None and set(case.tensors()) != results.keys():
+        wrong = "its operations do not make the tensors that it lists"
+    if wrong is not None:
+        raise BadInput(f"{folder / MANIFEST}: {name}: {wrong}")
+    return case
+
+
+def what_is_wrong(case: Case) -> Iterator[str]:
+    """What makes no sense in a case's program, in words."""
+    words = vocabulary()
+    known = set(case.inputs)
+    for operation in case.operations:
+        if operation.op not in words:
+            yield f"unknown operation {operation.op!r}{_nearest(operation.op, words)}"
+        for tensor in operation.inputs.values():
+            if tensor not in known:
+                yield f"{operation.name} uses {tensor!r}, which nothing has made before"
+        for tensor in operation.outputs.values():
+            if tensor in known:
+                yield f"{operation.name} makes {tensor!r}, which is there already"
+            known.add(tensor)
+        if operation.op in losses.__all__ and operation.op != "standardize":
+            offered = {"value", *gradients_of(operation.op, operation.inputs)}
+            if not operation.outputs.keys() <= offered:
+                yield f"{operation.name} gives {', '.join(sorted(offered))}"
+    missing = case.needed - set(case.tensors())
+    if missing:
+        yield f"{min(missing)!r} is needed, and nothing makes it"
+
+
+def _operation(entry: Any) -> Operation:
+    inputs, outputs = (
+        {_text(key): _text(tensor) for key, tensor in entry[side].items()}
+        for side in ("inputs", "outputs")
+    )
+    options = {_text(key): _with_tuples(value) for key, value in entry["options"].items()}
+    return Operation(_text(entry["name"]), _text(entry["op"]), inputs, outputs, options)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} in the place of a text")
+    return value
+
+
+def _with_tuples(value: Any) -> Any:
+    """A value of JSON, its lists as tuples: pairs of sizes."""
+    if isinstance(value, list):
+        return tuple(_with_tuples(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    return value
+
+
+def _array(
+    tensor: str, about: Any, folder: Path, stored: Arrays, digests: dict[str, str]
+) -> np.ndarray:
+    """The array of an input, if it is what the manifest says."""
+    key = about["key"]
+    if key not in stored:
+        raise BadInput(f"{folder / INPUTS}: lacks {key!r}, the array of {tensor}")
+    array = stored[key]
+    found, expected = (array.dtype.name, array.shape), (about["dtype"], tuple(about["shape"]))
+    if found != expected or found[0] not in DTYPES:
+        raise BadInput(
+            f"{folder / INPUTS}: {key!r} is {found[0]} {found[1]}, expected {expected[0]} "
+            f"{expected[1]} for {tensor}"
+        )
+    if key not in digests:
+        digests[key] = hashlib.sha256(little_endian(array).tobytes()).hexdigest()
+    if digests[key] != about["sha256"]:
+        raise BadInput(f"{folder / INPUTS}: {key!r} has been altered: another SHA-256 for {tensor}")
+    return array
+
+
+def read_results(path: str | Path, cases: Sequence[Case]) -> dict[str, dict[str, np.ndarray]]:
+    """A framework's results, arrays by case and tensor, for some or all of these cases.
+
+    Shapes and values are the judge's business. Raises BadInput if the file cannot be read, holds
+    what is no number, or has a case or a tensor that there is not.
+    """
+    tensors = {case.name: set(case.tensors()) for case in cases}
+    results: dict[str, dict[str, np.ndarray]] = {}
+    for key, array in load_weights(path).items():
+        case, slash, tensor = key.partition("/")
+        if not slash:
+            raise BadInput(f"{path}: {key!r} is no key of the form CASE/TENSOR")
+        if case not in tensors:
+            raise BadInput(f"{path}: no case is named {case!r}{_nearest(case, tensors)}")
+        if tensor not in tensors[case]:
+            hint = _nearest(tensor, tensors[case])
+            raise BadInput(f"{path}: {case!r} has no result {tensor!r}{hint}")
+        if array.dtype.kind not in "fiub":
+            raise BadInput(f"{path}: {key!r} is of {array.dtype}, expected numbers")
+        results.setdefault(case, {})[tensor] = array
+    return results
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    """A hint at the name that was meant, if there is one like it."""
+    near = difflib.get_close_matches(name, sorted(names), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,83 @@
+"""Programs: what is computed, as a list of operations on named tensors.
+
+A case is a program with the arrays that it starts from. A framework's results are a dict of arrays
+by the tensors' names. The judge computes every operation anew on the inputs that the framework
+itself recorded (where it did not, on its own), and compares what comes out.
+
+    Operation("conv1", "conv2d", {"x": "x_low", "w": "conv1.weight", "b": "conv1.bias"},
+              {"y": "conv1"}, {"padding": 1})
+
+What operations there are, with the names of their inputs, results and options:
+
+    conv2d                x, w, b*               → y        options of npkd.ops.conv2d
+    linear                x, w, b*               → y
+    avg_pool2d, max_pool2d, relu, flatten, softmax, log_softmax, upsample, pixel_shuffle
+                          x                      → y        options of npkd.ops
+    NAME_backward         as NAME, and dy        → dx, dw, db*   of each of these
+    l2, kl, …             arguments of npkd.losses → value, and gradient for each that is trained
+    sgd                   theta, g, velocity*    → theta, velocity   lr, momentum, weight_decay
+    sum                   any number of inputs   → y        their sum, divided by `divisor`
+    copy                  x                      → y        a tensor that must not have changed
+    rows                  x, index               → y        rows of x by their numbers
+    dropout               x                      → y        of a net that is evaluated: x itself
+    normalise             images, mean, std      → y        uint8 (N, C, H, W): (x/255 − mean) / std
+    augment               images, shifts, flips  → y        moved by (down, right), then flipped
+
+    (* may be missing)
+
+A loss's gradient by the student is named `gradient`; if other arguments are trained too, those by
+them are named `gradient_` and the argument's name.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of a program: which, on which tensors, making which.
+
+    name     where it stands in the program: "conv1", "step 2: loss"
+    op       what it is
+    inputs   tensors by the names of its inputs
+    outputs  tensors by the names of its results
+    options  other arguments
+    """
+
+    name: str
+    op: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A program and what it starts from.
+
+    name        its own
+    subject     of what it is a probe: cases of one subject ask the same thing with other numbers
+    about       what is to be computed, in words
+    inputs      arrays by tensor
+    operations  in the order in which they are computed
+    exact       whether all numbers are such that no order of summation rounds anything
+    needed      the tensors that a framework must give; the others it may
+    """
+
+    name: str
+    subject: str
+    about: str
+    inputs: Arrays
+    operations: tuple[Operation, ...]
+    exact: bool = False
+    needed: frozenset[str] = frozenset()
+
+    def tensors(self) -> Iterator[str]:
+        """The tensors that are computed, in order."""
+        for operation in self.operations:
+            yield from operation.outputs.values()

@@ -1,0 +1,284 @@
+"""What the judge says: a verdict for each tensor, causes, and the report that holds them."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+CONSISTENT, AMBIGUOUS, UNPROVEN, BUG = "CONSISTENT", "AMBIGUOUS", "UNPROVEN", "BUG"
+MOST_IN_TEXT = 20  # operations, or names, of which the text says more
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found of one tensor.
+
+    verdict     CONSISTENT, AMBIGUOUS, UNPROVEN or BUG
+    precision   with which it is consistent
+    error       |found − expected| at the worst entry, which is `index`
+    bound       there
+    ratio       of the two
+    bits        the effective ones; infinite where nothing differs
+    band        the largest error in units of the probabilistic band
+    note        anything else, in words
+    """
+
+    case: str
+    subject: str
+    operation: str
+    op: str
+    result: str
+    tensor: str
+    exact: bool
+    verdict: str
+    precision: str
+    error: float
+    bound: float
+    ratio: float
+    index: tuple[int, ...]
+    found: float
+    expected: float
+    bits: float
+    band: float
+    note: str = ""
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether it is outside of the probabilistic band."""
+        return self.band > 1
+
+    @property
+    def lower(self) -> bool:
+        """Whether it is consistent, but only with a lower precision than the declared one."""
+        return self.verdict == CONSISTENT and self.ratio > 1
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a subject's results are wrong: the faults that fit every probe of it; none is unknown.
+
+    op         of which operation
+    faults     by name; one names the cause
+    pipeline   whether it lies in how data are prepared, not in what is computed with them
+    """
+
+    subject: str
+    op: str
+    faults: tuple[str, ...]
+    pipeline: bool = False
+
+    def __str__(self) -> str:
+        if not self.faults:
+            return "cause unknown: no known fault fits every probe"
+        if len(self.faults) == 1:
+            where = "in the preparation of data: " if self.pipeline else ""
+            return f"cause: {where}{self.faults[0]}"
+        return f"one of these, which the probes do not tell apart: {'; '.join(self.faults)}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """All verdicts, in the order of the programs, and the causes of what is wrong.
+
+    missing    needed tensors that were not given, as CASE/TENSOR
+    unjudged   operations that the judge does not know
+    """
+
+    verdicts: tuple[Verdict, ...]
+    causes: tuple[Cause, ...] = ()
+    missing: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is a bug and nothing is missing."""
+        return not self.missing and all(one.verdict != BUG for one in self.verdicts)
+
+    @property
+    def first(self) -> Verdict | None:
+        """The first tensor that is a bug: the operation that diverges."""
+        return next((one for one in self.verdicts if one.verdict == BUG), None)
+
+    def check(self) -> "Report":
+        """Raise AssertionError, with what is wrong, unless `ok`."""
+        if not self.ok:
+            raise AssertionError(str(self))
+        return self
+
+    def __str__(self) -> str:
+        return text(self)
+
+
+def text(report: Report) -> str:
+    """The report as a table: a row for each operation, and below what is not consistent."""
+    lines = [f"{report.about['title']}\n"] if "title" in report.about else []
+    lines += _table(report)
+    wrong = [some for some in groups(report).values() if not _all_consistent(some)]
+    for some in wrong[:MOST_IN_TEXT]:
+        lines += ["", *_in_words(some)]
+    if len(wrong) > MOST_IN_TEXT:
+        lines += ["", f"… and {len(wrong) - MOST_IN_TEXT} more operations"]
+    below = _listed("not given", report.missing) + _listed("not judged", report.unjudged)
+    if report.first:
+        below.append(f"first to diverge: {where(report.first)}")
+    below += [f"{of_cause(cause)}: {cause}" for cause in report.causes]
+    if below:
+        lines += ["", *below]
+    return "\n".join([*lines, "", summary(report)])
+
+
+def _listed(what: str, names: Sequence[str]) -> list[str]:
+    lines = [f"{what}: {name}" for name in names[:MOST_IN_TEXT]]
+    more = len(names) - len(lines)
+    return [*lines, f"{what}: … and {more} more"] if more else lines
+
+
+def summary(report: Report) -> str:
+    """The report in one line."""
+    counts = {
+        name: sum(one.verdict == name for one in report.verdicts)
+        for name in (CONSISTENT, AMBIGUOUS, UNPROVEN, BUG)
+    }
+    parts = [f"{count} {name}" for name, count in counts.items() if count]
+    if lower := lower_precisions(report):
+        parts.append(f"some only at the precision of {' and of '.join(lower)}")
+    if report.missing:
+        parts.append(f"{len(report.missing)} not given")
+    return f"{len(report.verdicts)} tensors: {', '.join(parts) or 'nothing to judge'}"
+
+
+def lower_precisions(report: Report) -> list[str]:
+    """Those that tensors are consistent with and that are not the declared one."""
+    return sorted({one.precision for one in report.verdicts if one.lower})
+
+
+def groups(report: Report) -> dict[tuple[str, str], list[Verdict]]:
+    """The verdicts of each operation, in the order of the programs.
+
+    By subject and what it is; of one program alone, with exact probes or without, by where in it
+    and what it is.
+    """
+    alone = len({one.case for one in report.verdicts if not one.exact}) <= 1
+    found: dict[tuple[str, str], list[Verdict]] = {}
+    for one in report.verdicts:
+        found.setdefault((one.operation if alone else one.subject, one.op), []).append(one)
+    return found
+
+
+def worst(some: Iterable[Verdict]) -> str:
+    """The most serious verdict among some."""
+    return min((one.verdict for one in some), key=(BUG, UNPROVEN, AMBIGUOUS, CONSISTENT).index)
+
+
+TITLES = ("", "", "verdict", "precision", "tensors", "error/bound", "bits", "exact probes")
+WORDS = 4  # of these are words, the others figures
+
+
+def rows(report: Report) -> list[list[str]]:
+    """A row of cells for each of the `groups`, by the titles above.
+
+    The largest error over its bound and the fewest effective bits are of ordinary numbers; of exact
+    probes it says how many are equal.
+    """
+    made = []
+    for names, some in groups(report).items():
+        floats, probes = ([one for one in some if one.exact is kind] for kind in (False, True))
+        precisions = sorted({one.precision for one in floats or some} - {""})
+        equal = sum(one.ratio == 0 for one in probes)
+        made.append(
+            [
+                *names,
+                worst(some),
+                ", ".join(precisions) or "–",
+                str(len(some)),
+                number(max((one.ratio for one in floats), default=math.nan)),
+                bits(min((one.bits for one in floats), default=math.nan)),
+                f"{equal} of {len(probes)} equal" if probes else "–",
+            ]
+        )
+    return made
+
+
+def _table(report: Report) -> list[str]:
+    """The rows, aligned; what stands in the row above is not said again."""
+    cells = rows(report)
+    if not cells:
+        return []
+    if all(of == op for of, op, *_ in cells):
+        cells = [["", *row[1:]] for row in cells]
+    cells = [
+        ["" if i and row[0] == cells[i - 1][0] else row[0], *row[1:]] for i, row in enumerate(cells)
+    ]
+    widths = [max(len(row[k]) for row in [TITLES, *cells]) for k in range(len(TITLES))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if k < WORDS else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in [TITLES, *cells]
+    ]
+    return [line.rstrip() for line in lines]
+
+
+def number(value: float) -> str:
+    """Three digits; a dash for none."""
+    return "–" if math.isnan(value) else f"{value:.3g}"
+
+
+def bits(value: float) -> str:
+    """Effective bits; all, where nothing differs."""
+    return "–" if math.isnan(value) else "all" if math.isinf(value) else f"{value:.1f}"
+
+
+def where(one: Verdict) -> str:
+    """Where a tensor stands."""
+    op = "" if one.op in one.operation else f" ({one.op})"
+    result = "" if one.tensor == one.operation else f", {one.tensor}"
+    return f"{one.case}: {one.operation}{op}{result}"
+
+
+def of_cause(cause: Cause) -> str:
+    """What a cause is the cause of."""
+    return cause.subject if cause.op == cause.subject else f"{cause.subject}, {cause.op}"
+
+
+def _all_consistent(some: Sequence[Verdict]) -> bool:
+    return all(one.verdict == CONSISTENT for one in some)
+
+
+def _in_words(some: Sequence[Verdict]) -> Iterator[str]:
+    """What is not consistent of an operation: the first of its worst tensors, and how many more."""
+    wrong = [one for one in some if one.verdict != CONSISTENT]
+    one = next(one for one in wrong if one.verdict == worst(wrong))
+    more = f"; and {len(wrong) - 1} more of {one.op}" if len(wrong) > 1 else ""
+    yield f"{one.verdict}  {where(one)}{more}"
+    if one.error < math.inf or not one.note:
+        place = f"at {one.index}: " if one.index else ""
+        yield f"    {place}found {one.found:.9g}, expected {one.expected:.9g}"
+        yield (
+            f"    off by {one.error:.3g} where {one.bound:.3g} is the bound; "
+            f"effective bits: {bits(one.bits)}"
+        )
+    if one.note:
+        yield f"    {one.note}"
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report as JSON has it; infinities and NaN as text."""
+    return {
+        "about": dict(report.about),
+        "ok": report.ok,
+        "summary": summary(report),
+        "first": None if report.first is None else where(report.first),
+        "causes": [asdict(cause) for cause in report.causes],
+        "missing": list(report.missing),
+        "unjudged": list(report.unjudged),
+        "verdicts": [
+            {key: _plain(value) for key, value in asdict(one).items()} for one in report.verdicts
+        ],
+    }
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
