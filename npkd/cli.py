@@ -1,4 +1,7 @@
-"""The command `npkd`: the only place that parses arguments, prints, and draws progress."""
+"""The command `npkd`: the only place that parses arguments, prints, and draws progress.
+
+Its part `npkd validate` is in `npkd.validate.command`.
+"""
 
 import argparse
 import inspect
@@ -34,6 +37,7 @@ from npkd import (
     threads,
 )
 from npkd.files import BadInput, one_line
+from npkd.validate import command as validate
 
 try:
     from tqdm import tqdm
@@ -65,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_report(commands)
     _add_gradcheck(commands)
     _add_losses(commands)
+    validate.add(commands)
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # if closed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

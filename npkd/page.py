@@ -6,7 +6,7 @@ the files of a run: report.json, samples.npz and the weights; so it can be made 
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
@@ -33,7 +33,8 @@ figure.wide img { min-width: 44rem; } .row { display: flex; flex-wrap: wrap; gap
 figcaption { font-size: .9rem; color: #333; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #ccc; text-align: right; }
-th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid #111; }
+th:first-child, td:first-child { text-align: left; min-width: 10rem; }
+thead th { border-bottom: 2px solid #111; }
 code { font-size: .85rem; overflow-wrap: anywhere; } li { margin: .35rem 0; }
 """
 
@@ -84,9 +85,9 @@ def page(
         "<h2>What happened, step by step</h2>",
         _steps(report),
         "<h2>The nets side by side</h2>",
-        _table(rows(report)),
+        table(rows(report)),
         _verdict(report),
-        _figure(
+        figure(
             "How they learned: loss on the training images, and what counts on the test images, "
             "after each pass. The distilled net’s loss is its distance to the large net, the "
             "others’ that to the truth: these are not to be compared.",
@@ -95,12 +96,12 @@ def page(
         ),
         "<h2>What was compressed</h2>",
         _compressed(report),
-        _figure(
+        figure(
             "How many times less the small net takes than the large one.",
             lambda area: drawings.compression(area, report),
             size=(6, 2.6),
         ),
-        _figure(
+        figure(
             "What is paid for it: quality against size, and against the time for one image.",
             lambda area: drawings.against_size(area, report),
             lambda area: drawings.against_time(area, report),
@@ -108,7 +109,7 @@ def page(
         ),
         *(_of_images(report, samples) if _resolves(report) else _of_classes(report, samples)),
         "<h2>What the first layers look for</h2>",
-        _figure(
+        figure(
             "The filters of the first convolutions, as small colour images, each stretched to its "
             "own full contrast. They are applied everywhere in an image; a colour means how red, "
             "green and blue count, and nothing where images are grey.",
@@ -125,6 +126,11 @@ def page(
         "<h2>Settings, versions, seed</h2>",
         _settings(report),
     ]
+    return document(title, pieces)
+
+
+def document(title: str, pieces: Iterable[str]) -> str:
+    """A whole page of pieces of HTML."""
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -216,7 +222,8 @@ def _passes(epochs: int) -> str:
     return "one pass" if epochs == 1 else f"{epochs} passes"
 
 
-def _table(cells: list[list[str]]) -> str:
+def table(cells: Iterable[Sequence[str]]) -> str:
+    """A table of cells of plain text, the first row its head."""
     head, *body = cells
     lines = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body
@@ -274,7 +281,7 @@ def _of_classes(report: Mapping[str, Any], samples: drawings.Samples) -> list[st
     whose = "each class" if firsts == len(np.unique(samples["labels"])) else f"{firsts} classes"
     pieces = [
         "<h2>What is mistaken for what</h2>",
-        _figure(
+        figure(
             "Rows are the true classes, columns what a net says, on test images in low resolution. "
             "On the diagonal it is right; the darker, the larger the share of the row.",
             *(
@@ -284,7 +291,7 @@ def _of_classes(report: Mapping[str, Any], samples: drawings.Samples) -> list[st
             size=(4.4, 4.7),
         ),
         "<h2>What the nets see</h2>",
-        _figure(
+        figure(
             f"A test image of {whose} in both resolutions, with its class and what the nets take "
             "it for (✗: wrong).",
             lambda area: drawings.classified(area, report, samples, shown),
@@ -297,7 +304,7 @@ def _of_classes(report: Mapping[str, Any], samples: drawings.Samples) -> list[st
     ]
     if differ:
         pieces.append(
-            _figure(
+            figure(
                 "Some of them: above in high resolution, below as the small net sees them.",
                 lambda area: drawings.classified(area, report, samples, differ),
                 size=GALLERY,
@@ -313,7 +320,7 @@ def _of_images(report: Mapping[str, Any], samples: drawings.Samples) -> list[str
     differ = range(firsts, len(samples["chosen"]))
     return [
         "<h2>What the nets make of images</h2>",
-        _figure(
+        figure(
             "Test images from those where the small net does worst (left) to best: what it is "
             "shown, bicubic upsampling, both nets, and the truth.",
             lambda area: drawings.resolved(area, samples, range(firsts)),
@@ -323,7 +330,7 @@ def _of_images(report: Mapping[str, Any], samples: drawings.Samples) -> list[str
         "<h2>Where large and small differ</h2>",
         *(
             [
-                _figure(
+                figure(
                     "The test images on which the two nets differ most in PSNR.",
                     lambda area: drawings.resolved(area, samples, differ),
                     size=(12, 5.4),
@@ -333,7 +340,7 @@ def _of_images(report: Mapping[str, Any], samples: drawings.Samples) -> list[str
             if differ
             else []
         ),
-        _figure(
+        figure(
             "First: each point is a test image; below the dotted line the large net does better. "
             "Second: how much distillation gains or loses on each image. PSNR is of the luma (Y), "
             f"without a border of {report['measured_on']['crop']} pixels.",
@@ -343,7 +350,7 @@ def _of_images(report: Mapping[str, Any], samples: drawings.Samples) -> list[str
     ]
 
 
-def _figure(
+def figure(
     caption: str,
     *draws: drawings.Draw,
     size: tuple[float, float] = (5, 4),

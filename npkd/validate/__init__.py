@@ -14,7 +14,9 @@ for frameworks in any language. From the bottom up:
 
     rounding    arithmetic that carries its bound along
     program     what is computed: operations on named tensors
+    traced      the same for whole formulas, with their gradients
     formulas    the losses with their bounds
+    elementwise additions, products, moves: what users' own programs consist of
     rules       every operation with its bound
     faults      the same for known faults
     verdicts    what is said of each tensor; the report

@@ -3,10 +3,11 @@
     add, subtract, multiply, divide, maximum    a, b     → y    inputs broadcast as NumPy does
     exp, log, negative, sqrt                    x        → y
     sum_over                                    x        → y    over `axes`, which are dropped
+    batch_norm    x, mean, variance, w*, b*  → y    (x − mean) / √(variance + epsilon) · w + b
     move                                        x1, x2 … → y    entries taken by `index`
     NAME_backward                               dy too   → da, db, or dx, or dx1, dx2, …
 
-What `formulas.Traced` knows, it gives the bounds of: the gradient by an input is that of Σ y dy.
+What `traced.Traced` knows, it gives the bounds of: the gradient by an input is that of Σ y dy.
 """
 
 from collections.abc import Callable
@@ -14,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from npkd.validate.formulas import Traced, gradients, leaf
 from npkd.validate.rounding import Arithmetic, Rounded, sums_of_products
+from npkd.validate.traced import Traced, gradients, leaf
 
 Inputs = Any  # arguments by name
 Rule = Callable[..., dict[str, Rounded]]
@@ -24,26 +25,53 @@ Rule = Callable[..., dict[str, Rounded]]
 def _forward(function: Callable[..., Traced]) -> Rule:
     def rule(arithmetic: Arithmetic, inputs: Inputs, options: Any) -> dict[str, Rounded]:
         with np.errstate(all="ignore"):
-            leaves = [leaf(arithmetic, x) for x in inputs.values()]
-            return {"y": function(*leaves, **options).rounded}
+            leaves = {name: leaf(arithmetic, x) for name, x in inputs.items()}
+            return {"y": function(**leaves, **options).rounded}
 
     return rule
 
 
 def _backward(function: Callable[..., Traced]) -> Rule:
     def rule(arithmetic: Arithmetic, inputs: Inputs, options: Any) -> dict[str, Rounded]:
-        names = [name for name in inputs if name != "dy"]
         with np.errstate(all="ignore"):
-            leaves = [leaf(arithmetic, inputs[name], trained=True) for name in names]
-            y = function(*leaves, **options) * leaf(arithmetic, inputs["dy"])
-            found = gradients(y, leaves)
-        return {f"d{name}": one.rounded for name, one in zip(names, found, strict=True)}
+            leaves = {
+                name: leaf(arithmetic, x, trained=True)
+                for name, x in inputs.items()
+                if name != "dy"
+            }
+            y = function(**leaves, **options) * leaf(arithmetic, inputs["dy"])
+            found = gradients(y, list(leaves.values()))
+        return {f"d{name}": one.rounded for name, one in zip(leaves, found, strict=True)}
 
     return rule
 
 
 def _sum_over(x: Traced, axes: Any = None, keepdims: bool = False) -> Traced:
     return x.sum(None if axes is None else tuple(axes), keepdims)
+
+
+def _batch_norm(
+    x: Traced,
+    mean: Traced,
+    variance: Traced,
+    w: Traced | None = None,
+    b: Traced | None = None,
+    *,
+    epsilon: float = 1e-5,
+) -> Traced:
+    """By known means and variances of the channels; or folded, x α + (b − mean α), as usual too."""
+
+    def by_channel(one: Traced) -> Traced:
+        return one.reshape(1, *one.shape, *(1,) * (x.value.ndim - 2))
+
+    mean, deviation = by_channel(mean), (by_channel(variance) + epsilon).sqrt()
+    factor = by_channel(w) if w is not None else mean * 0.0 + 1.0
+    y = (x - mean) / deviation * factor
+    factor = factor / deviation
+    folded = (x * factor).fixed - (mean * factor).fixed
+    if b is not None:
+        y, folded = y + by_channel(b), folded + by_channel(b).fixed
+    return y.allowing(folded.error)
 
 
 BY_TAPE: dict[str, Callable[..., Traced]] = {
@@ -56,6 +84,7 @@ BY_TAPE: dict[str, Callable[..., Traced]] = {
     "negative": lambda x: -x,
     "sqrt": lambda x: x.sqrt(),
     "sum_over": _sum_over,
+    "batch_norm": _batch_norm,
 }
 
 

@@ -93,7 +93,7 @@ def _moved(x: Inputs, moves: Mapping[str, Callable[[np.ndarray], np.ndarray]]) -
 
 
 def _move(x: Rounded, move: Callable[[np.ndarray], np.ndarray]) -> Rounded:
-    error, jump = (move(e) if np.ndim(e) else e for e in (x.error, x.jump))
+    error, jump = (move(np.asarray(e)) if np.ndim(e) else e for e in (x.error, x.jump))
     return replace(x, value=move(x.value), error=error, jump=jump, scale=None, norm=None)
 
 
@@ -141,15 +141,6 @@ def _teacher_twice(
     return {**results, "gradient": nothing}
 
 
-def _student_twice(
-    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
-) -> Results:
-    """Both sides are the student's."""
-    results = right(a, {**x, "teacher": x["student"]}, given)
-    nothing = Rounded(np.zeros_like(results["gradient"].value))
-    return {**results, "gradient": nothing}
-
-
 def _by_first_batch(
     right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
 ) -> Results:
@@ -159,6 +150,12 @@ def _by_first_batch(
     share = x[argument].value.shape[0] / max(sizes)
     results = right(a, x, given)
     return {name: scaled(a, share, result) for name, result in results.items()}
+
+
+def _as_mse_loss(given: Options) -> dict[str, Any]:
+    if given.get("reduction") == "elementmean":
+        raise ValueError("an elementwise mean is right here")
+    return {"half": False, "reduction": "elementmean"}
 
 
 def _mean_of_means(
@@ -204,8 +201,7 @@ LOSS_FAULTS = [
         "KL reversed, and probabilities given as log-probabilities",
         _loss(options(variant="reversed unlogged"), "kl"),
     ),
-    Fault("teacher's logits on both sides", _loss(_teacher_twice, *OF_LOGITS)),
-    Fault("student's logits on both sides", _loss(_student_twice, *OF_LOGITS)),
+    Fault("one net's logits on both sides", _loss(_teacher_twice, *OF_LOGITS)),
     Fault(
         "softmax over the batch",
         _loss(options(axis=0), *DIVERGENCES) | {"cross_entropy": options(axis=0)},
@@ -226,7 +222,7 @@ LOSS_FAULTS = [
     ),
     Fault(
         "mse_loss as it comes: ½ missing, and an elementwise mean",
-        _loss(options(half=False, reduction="elementmean"), "l2"),
+        _loss(options(_as_mse_loss), "l2"),
     ),
     Fault("sum for the mean over the batch", _loss(options(reduction="sum"), *BATCH_MEANS)),
     Fault(
@@ -261,8 +257,8 @@ def _same_padding(
         total = max((math.ceil(size / s) - 1) * s + d * (k - 1) + 1 - size, 0)
         widths.append((int(total // 2), int(total - total // 2)))
     height, width = x["x"].value.shape[2:]
-    inner = (..., slice(widths[2][0], widths[2][0] + height))
-    inner = (*inner, slice(widths[3][0], widths[3][0] + width))
+    (top, _), (left, _) = widths[2:]
+    inner = (..., slice(top, top + height), slice(left, left + width))
     padded = {**x, "x": _move(x["x"], lambda array: np.pad(array, widths))}
     results = right(a, padded, {**given, "padding": 0})
     if "dx" in results:
@@ -691,17 +687,19 @@ def _antialiased(before: int, after: int) -> np.ndarray:
 
 
 def _resize_faults() -> list[Fault]:
+    """Of reducing and of enlarging; what antialiasing is, enlarging has no use for."""
     kinds = {
         "resized with align_corners": _aligned_corners,
         "resized without half-pixel centres": _no_half_pixel,
-        "resized with antialiasing": _antialiased,
         "resized to the nearest cell": _nearest,
         "resized by interpolation": _half_pixel,
     }
-    return [
-        Fault(name, {"avg_pool2d": _resized(kind), "upsample": _resized(kind)}, pipeline=True)
+    both = [
+        Fault(name, dict.fromkeys(("avg_pool2d", "upsample"), _resized(kind)), pipeline=True)
         for name, kind in kinds.items()
     ]
+    antialiased = {"avg_pool2d": _resized(_antialiased)}
+    return [*both, Fault("resized with antialiasing", antialiased, pipeline=True)]
 
 
 DATA_FAULTS = [

@@ -111,10 +111,15 @@ class Trial:
             )
         self.missing = sorted(case.needed - found.keys())
         self.given = {name: np.asarray(array) for name, array in found.items()}
-        self.arithmetic = ARITHMETICS[precision or _declared(self.given)]
+        self.declared = precision
+        self.arithmetic = ARITHMETICS[precision or _highest(self.given)]
         self.usable = dict(self.given)  # as inputs of later operations: of the right shape
         self._known: dict[str, dict[str, Rounded]] = {}
         self._known[self.arithmetic.name] = self._computed(self.arithmetic)
+
+    def arithmetic_of(self, tensor: str) -> Arithmetic:
+        """The one in which a tensor is declared to have been computed."""
+        return ARITHMETICS.get(self.declared or self.given[tensor].dtype.name, self.arithmetic)
 
     def known(self, arithmetic: Arithmetic) -> dict[str, Rounded]:
         """All tensors as this arithmetic may have them."""
@@ -157,11 +162,11 @@ class Trial:
 
     def measured(self) -> Iterator[tuple["Trial", Operation, Verdict]]:
         """A verdict for each tensor that was given, as far as this case alone can tell."""
-        known = self.known(self.arithmetic)
         for operation in self.case.operations:
             for result, tensor in operation.outputs.items():
                 if tensor not in self.given:
                     continue
+                known = self.known(self.arithmetic_of(tensor))
                 if operation.op in PROPERTIES:
                     yield self, operation, self._of_property(operation, result, tensor)
                 elif operation.op in RULES:
@@ -185,7 +190,7 @@ class Trial:
             tensor,
             self.case.exact,
             verdict,
-            self.arithmetic.name if verdict == CONSISTENT else "",
+            self.arithmetic_of(tensor).name if verdict == CONSISTENT else "",
             **measure.figures(),
         )
 
@@ -202,7 +207,7 @@ class Trial:
             tensor,
             self.case.exact,
             BUG if wrong else CONSISTENT,
-            "" if wrong else self.arithmetic.name,
+            "" if wrong else self.arithmetic_of(tensor).name,
             **nothing,  # type: ignore[arg-type]
             **numbers,  # type: ignore[arg-type]
             note=wrong,
@@ -212,13 +217,13 @@ class Trial:
         """The lower precisions whose bound a tensor is within, and whose bits it has."""
         found = self.given[tensor]
         fitting = []
-        for arithmetic in LOWER[self.arithmetic.name]:
+        for arithmetic in LOWER[self.arithmetic_of(tensor).name]:
             outcome = self.known(arithmetic)[tensor]
             measure = Measure.of(found, outcome, self)
             if not (measure.within or measure.with_jump):
                 continue
-            lost = arithmetic.stored.bits - 4  # bits that are left where some were lost on the way
-            if arithmetic.factors is None:  # float32 in the place of float64
+            lost = arithmetic.stored.bits - 6  # bits that are left where some were lost on the way
+            if arithmetic.factors is None:  # float32 in the place of float64, or of sums
                 agrees = measure.bits > lost
             elif is_sum_of_products(operation.op) and outcome.scale is not None:
                 agrees = _agrees(measure.bits, arithmetic.factors.bits, found.size)
@@ -247,8 +252,9 @@ class Trial:
         outcome = self.known(self.arithmetic)[tensor]
         if outcome.norm is None:
             return False
+        errors = _errors(self.given[tensor], outcome.value)
         bound = self.arithmetic.gamma_of_sum(outcome.roundings) * outcome.norm()
-        return bool(np.all(_errors(self.given[tensor], outcome.value) <= bound + outcome.total))
+        return errors is not None and bool(np.all(errors <= bound + outcome.total))
 
     def explained(self, rules: Mapping[str, Rule]) -> set[str] | None:
         """The tensors that are as the rules of a fault have them, and not as they should be.
@@ -256,7 +262,9 @@ class Trial:
         rules: by op. Operations that depend on what is not recorded are computed anew too. None if
         anything is not as they have it.
         """
-        known, touched, tensors = dict(self.known(self.arithmetic)), set(), set()
+        known = dict(self.known(self.arithmetic))
+        touched: set[str] = set()
+        tensors: set[str] = set()
         for operation in self.case.operations:
             rule = rules.get(operation.op)
             if rule is None and touched.isdisjoint(operation.inputs.values()):
@@ -282,7 +290,7 @@ def _lies_within(found: np.ndarray, outcome: Rounded) -> bool:
     return errors is not None and bool(np.all((errors <= outcome.total) | (errors == 0)))
 
 
-def _declared(found: Arrays) -> str:
+def _highest(found: Arrays) -> str:
     """The highest precision among arrays: that in which a framework says to have computed."""
     kinds = {array.dtype.name for array in found.values()} & ARITHMETICS.keys()
     order = list(ARITHMETICS)
@@ -312,28 +320,34 @@ class Measure:
         bound = np.broadcast_to(0.0 if recorded else outcome.error, errors.shape)
         bound = np.where(np.isnan(bound), 0.0, bound)  # where NaN is right, and nothing else
         ratios = _ratios(errors, bound)
-        index = np.unravel_index(int(np.argmax(ratios)), errors.shape) if errors.size else ()
-        index = tuple(int(i) for i in index)
-        worst = {
-            "error": float(errors[index]) if errors.size else 0.0,
-            "bound": float(bound[index]) if errors.size else 0.0,
-            "ratio": float(ratios[index]) if errors.size else 0.0,
-            "index": index,
-            "found": float(found[index]) if errors.size else 0.0,
-            "expected": float(outcome.value[index]) if errors.size else 0.0,
+        worst = int(np.argmax(ratios)) if errors.size else 0
+        figures = {
+            "error": _at(errors, worst),
+            "bound": _at(bound, worst),
+            "ratio": _at(ratios, worst),
+            "index": tuple(int(i) for i in np.unravel_index(worst, errors.shape))
+            if errors.size
+            else (),
+            "found": _at(found, worst),
+            "expected": _at(outcome.value, worst),
         }
         share = trial.arithmetic.band(outcome.roundings)
         return cls(
             within=bool(np.all(errors <= bound)),
             with_jump=bool(np.all(errors <= bound + outcome.jump)) and bool(np.any(outcome.jump)),
-            worst=worst,
+            worst=figures,
             bits=_bits(errors, outcome),
-            band=worst["ratio"] / share,
+            band=_at(ratios, worst) / share,
         )
 
     def figures(self) -> dict[str, Any]:
         """What goes into a verdict."""
         return {**self.worst, "bits": self.bits, "band": self.band, "note": self.note}
+
+
+def _at(array: np.ndarray, place: int) -> float:
+    """An entry; 0 of an array that has none."""
+    return float(array.flat[place]) if array.size else 0.0
 
 
 def _errors(found: np.ndarray, expected: np.ndarray) -> np.ndarray | None:

@@ -112,16 +112,18 @@ ARITHMETICS = {
     "float16": Arithmetic("float16", FLOAT16, FLOAT32),
     "bfloat16": Arithmetic("bfloat16", BFLOAT16, FLOAT32),
 }
-# What a computation that says it is in float32, or in float64, may be in without saying so.
-LOWER = {
+# What a computation that says it is in one of these may be in without saying so.
+LOWER: dict[str, tuple[Arithmetic, ...]] = {
     "float64": (
         ARITHMETICS["float32"],
         Arithmetic("TF32", FLOAT32, FLOAT32, TF32),
         Arithmetic("float16", FLOAT16, FLOAT32, FLOAT16),
         Arithmetic("bfloat16", BFLOAT16, FLOAT32, BFLOAT16),
-    )
+    ),
+    "float16": (Arithmetic("float16 in sums", FLOAT16, FLOAT16),),
+    "bfloat16": (Arithmetic("bfloat16 in sums", BFLOAT16, BFLOAT16),),
 }
-LOWER |= {"float32": LOWER["float64"][1:], "float16": (), "bfloat16": ()}
+LOWER["float32"] = LOWER["float64"][1:]
 
 
 @dataclass(eq=False)

@@ -15,7 +15,7 @@ many roundings a term goes through at most, whoever computes it and in whatever 
     sgd         λ θ: λ and the product are rounded; g + λ θ; μ v likewise; their sum; lr v; θ − lr v
     sum         its terms, and a division as above
     normalise   x / 255, − mean, / std, in whatever order: each of the two terms meets up to six
-    losses, softmax: see `formulas`
+    losses: see `formulas`; softmax: see `traced`
 
 Where an input was not recorded and may itself be off by E, ReLU's and max-pool's backward passes
 may decide otherwise: where |x| ≤ E the gradient may be dy or 0. That is their `jump`.
@@ -28,9 +28,10 @@ from typing import Any
 import numpy as np
 
 from npkd import losses, ops
-from npkd.validate import formulas
+from npkd.validate import formulas, traced
 from npkd.validate.elementwise import ELEMENTWISE
-from npkd.validate.rounding import Arithmetic, Error, Rounded, sums_of_products
+from npkd.validate.rounding import Arithmetic, Rounded, sums_of_products
+from npkd.validate.traced import Traced, leaf
 
 Inputs = Mapping[str, Rounded]
 Options = Mapping[str, Any]
@@ -372,30 +373,29 @@ def _loss(name: str) -> Rule:
     return rule
 
 
-def softmax(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
-    """See `formulas.softmax`."""
-    return {"y": formulas.softmax(arithmetic, inputs["x"], options.get("axis", -1))}
+def _softmax(of: Callable[[Traced, int], Traced]) -> Rule:
+    """The rule of `traced.softmax`, or of its logarithm."""
+
+    def rule(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+        with np.errstate(all="ignore"):
+            x = leaf(arithmetic, inputs["x"])
+            return {"y": of(x, options.get("axis", -1)).rounded}
+
+    return rule
 
 
-def softmax_backward(
-    arithmetic: Arithmetic, inputs: Inputs, options: Options
-) -> dict[str, Rounded]:
-    """See `formulas.softmax_backward`."""
-    axis = options.get("axis", -1)
-    return {"dx": formulas.softmax_backward(arithmetic, inputs["x"], inputs["dy"], axis)}
+def _softmax_backward(
+    of: Callable[[Traced, int], Traced], back: Callable[[Traced, Traced, int], Traced]
+) -> Rule:
+    """The rule of its backward pass: y is what the forward pass gave."""
 
+    def rule(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+        axis = options.get("axis", -1)
+        with np.errstate(all="ignore"):
+            x, dy = leaf(arithmetic, inputs["x"]), leaf(arithmetic, inputs["dy"])
+            return {"dx": back(of(x, axis), dy, axis).rounded}
 
-def log_softmax(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
-    """See `formulas.log_softmax`."""
-    return {"y": formulas.log_softmax(arithmetic, inputs["x"], options.get("axis", -1))}
-
-
-def log_softmax_backward(
-    arithmetic: Arithmetic, inputs: Inputs, options: Options
-) -> dict[str, Rounded]:
-    """See `formulas.log_softmax_backward`."""
-    axis = options.get("axis", -1)
-    return {"dx": formulas.log_softmax_backward(arithmetic, inputs["x"], inputs["dy"], axis)}
+    return rule
 
 
 _unchanged = _moved(lambda x, _: x)
@@ -417,10 +417,10 @@ RULES: dict[str, Rule] = {
     "pixel_shuffle_backward": _moved_back("pixel_shuffle"),
     "upsample": upsample,
     "upsample_backward": upsample_backward,
-    "softmax": softmax,
-    "softmax_backward": softmax_backward,
-    "log_softmax": log_softmax,
-    "log_softmax_backward": log_softmax_backward,
+    "softmax": _softmax(traced.softmax),
+    "softmax_backward": _softmax_backward(traced.softmax, traced.softmax_backward),
+    "log_softmax": _softmax(traced.log_softmax),
+    "log_softmax_backward": _softmax_backward(traced.log_softmax, traced.log_softmax_backward),
     "dropout": _unchanged,
     "dropout_backward": _moved(lambda dy, _: dy, "dy", "dx"),
     "copy": _unchanged,
@@ -438,6 +438,3 @@ RULES["standardize_backward"] = RULES["standardize"]  # which takes a dy, and gi
 def is_sum_of_products(op: str) -> bool:
     """Whether its inputs are multiplied with each other: what TF32 and its like are about."""
     return op.removesuffix("_backward") in ("conv2d", "linear")
-
-
-__all__ = ["RULES", "Error", "Rule", "is_sum_of_products"]

@@ -1,0 +1,347 @@
+"""The command `npkd validate`: does a framework compute distillation rightly?
+
+Frameworks are imported only when they are asked about.
+"""
+
+import argparse
+import os
+import platform
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npkd.files import BadInput, is_there, one_line
+from npkd.validate import exchange, page
+from npkd.validate.cases import cases, subjects
+from npkd.validate.judge import judge
+from npkd.validate.program import Arrays, Case
+from npkd.validate.rounding import ARITHMETICS, BFLOAT16
+from npkd.validate.verdicts import Report
+
+Compute = Callable[[Case], Arrays]
+
+
+def add(commands: Any) -> None:
+    """Add the command to those of `npkd`."""
+    parser = commands.add_parser(
+        "validate",
+        help="judge whether a framework computes distillation rightly",
+        description="Judge whether a framework computes distillation rightly: each op and loss of "
+        "npkd with its gradients, the update, how data are prepared, whole nets, and distillation "
+        "itself. No tolerance is guessed: how far rounding can take each number, whatever the "
+        "order of summation, is proved, and what is farther off is a BUG, with its cause if a "
+        "known one fits. Other tensors are CONSISTENT, with a precision that is named, or "
+        "AMBIGUOUS or UNPROVEN. Exit status 1 if there is a BUG, or if a tensor that must be given "
+        "is not. To judge a model of your own in Python, see npkd.validate.",
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_torch(actions)
+    _add_jax(actions)
+    _add_export(actions)
+    _add_check(actions)
+
+
+def _add_action(actions: Any, name: str, run: Any, **texts: str) -> argparse.ArgumentParser:
+    parser = actions.add_parser(name, **texts)
+    parser.set_defaults(run=run, command=f"validate {name}")
+    return parser
+
+
+def _add_cases(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--names",
+        nargs="+",
+        metavar="NAME",
+        help=f"what is computed: {', '.join(subjects())} (everything)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the numbers computed with (0)"
+    )
+
+
+def _add_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="folder for verdicts.json and verdicts.html, the same on a page with pictures",
+    )
+
+
+def _add_dtype(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dtype",
+        choices=tuple(ARITHMETICS),
+        default="float32",
+        help="what the framework is asked to compute in (float32)",
+    )
+
+
+def _judged(
+    pairs: Iterable[tuple[Case, Arrays]],
+    args: argparse.Namespace,
+    about: Mapping[str, Any],
+    refused: Iterable[str] = (),
+) -> int:
+    """Judge, print, and write the page if asked for. Status 1 if anything is wrong.
+
+    refused: cases that were not computed, with the framework's reason.
+    """
+    report = judge(pairs, precision=args.dtype, about=about)
+    report = replace(report, unjudged=(*report.unjudged, *refused))
+    print(report, flush=True)
+    if args.out:
+        _write(Path(args.out), report)
+    return 0 if report.ok else 1
+
+
+def _write(folder: Path, report: Report) -> None:
+    try:
+        page.write(folder, report)
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
+    print(one_line(f"made {folder / 'verdicts.html'} and verdicts.json"))
+
+
+def _chosen(args: argparse.Namespace, dtype: str = "float32") -> list[Case]:
+    """The cases that were asked for, as a framework has them that stores this dtype."""
+    if args.seed < 0:
+        raise BadInput(f"--seed is {args.seed}, expected a whole number from 0")
+    try:
+        return list(_stored_in(dtype, cases(np.random.default_rng(args.seed), args.names or None)))
+    except ValueError as error:
+        raise BadInput(f"--names: {_without_prefix(error)}") from error
+
+
+def _stored_in(dtype: str | None, given: Iterable[Case]) -> Iterator[Case]:
+    """Cases with their numbers as they are stored in this dtype; without those that it cannot hold.
+
+    In float16 and bfloat16 results are rounded even where sums are exact, so nothing is exact.
+    """
+    for case in given:
+        if dtype not in ("float16", "bfloat16"):
+            yield case
+            continue
+        inputs = {
+            name: _rounded(array, dtype) if array.dtype.kind == "f" else array
+            for name, array in case.inputs.items()
+        }
+        if all(np.all(np.isfinite(array)) for array in inputs.values()):
+            yield replace(case, inputs=inputs, exact=False)
+
+
+def _rounded(array: np.ndarray, dtype: str) -> np.ndarray:
+    """Numbers rounded to float16 or bfloat16, as float32."""
+    if dtype == "bfloat16":
+        return BFLOAT16.round(array.astype(np.float64)).astype(np.float32)
+    with np.errstate(over="ignore"):
+        return array.astype(np.float16).astype(np.float32)
+
+
+def _without_prefix(error: ValueError) -> str:
+    return str(error).removeprefix("validate: ")
+
+
+def _run(compute: Compute, args: argparse.Namespace, about: Mapping[str, Any]) -> int:
+    """Compute the cases that were asked for, and judge them. On a terminal it shows where it is."""
+    pairs, refused = [], []
+    chosen = _chosen(args, args.dtype)
+    for number, case in enumerate(chosen, 1):
+        if sys.stderr.isatty():
+            line = f"\r{number} of {len(chosen)}: {case.name}\033[K"
+            print(line, end="", file=sys.stderr, flush=True)
+        found: Arrays = {}
+        try:
+            with warnings.catch_warnings(action="ignore"):  # verdicts are the judge's
+                found = compute(case)
+        except (RuntimeError, ValueError) as error:
+            refused.append(one_line(f"{case.name}: {error}"))
+        pairs.append((case, found))
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+    return _judged(pairs, args, about, refused)
+
+
+# Frameworks
+
+
+def _add_torch(actions: Any) -> None:
+    parser = _add_action(
+        actions,
+        "torch",
+        _torch,
+        help="judge the PyTorch that is installed",
+        description="Compute everything in the PyTorch that is installed, and judge it. Whether "
+        "PyTorch uses TF32 on a GPU is left as it comes: the verdicts name the precision that the "
+        "results have.",
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where (cpu)")
+    _add_dtype(parser)
+    _add_cases(parser)
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="PyTorch's threads (its own choice)"
+    )
+    _add_out(parser)
+
+
+def _torch(args: argparse.Namespace) -> int:
+    try:
+        import torch
+
+        from npkd.validate import in_torch
+    except ImportError as error:
+        raise BadInput(f"PyTorch cannot be imported (pip install torch): {error}") from error
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device is cuda, but this PyTorch finds no GPU that it can use")
+    if args.threads is not None:
+        if args.threads < 1:
+            raise BadInput(f"--threads is {args.threads}, expected a whole number from 1")
+        torch.set_num_threads(args.threads)
+    if args.device == "cuda":
+        device = torch.cuda.get_device_name()
+    else:
+        capability = torch.backends.cpu.get_cpu_capability()
+        device = f"{platform.machine()} ({capability}), {torch.get_num_threads()} thread(s)"
+    names = ["mkldnn.enabled"]
+    if args.device == "cuda":
+        names = ["cuda.matmul.allow_tf32", "cudnn.allow_tf32", "cudnn.benchmark"]
+        names += ["cudnn.deterministic"]
+    flags = f"torch.backends: {_settings(torch.backends, names)}; float32 products: "
+    flags += torch.get_float32_matmul_precision()
+    about = _about(f"PyTorch {torch.__version__}", device, args, flags)
+
+    tf32: dict[str, Any] = {"tf32": None} if args.device == "cuda" else {}  # None: as it is set
+
+    def compute(case: Case) -> Arrays:
+        return in_torch.results(case, device=args.device, dtype=args.dtype, **tf32)
+
+    return _run(compute, args, about)
+
+
+def _add_jax(actions: Any) -> None:
+    parser = _add_action(
+        actions,
+        "jax",
+        _jax,
+        help="judge the JAX that is installed",
+        description="Compute everything in the JAX that is installed, on its default device, and "
+        "judge it. The precision of its products is left as it comes: the verdicts name the one "
+        "that the results have.",
+    )
+    _add_dtype(parser)
+    _add_cases(parser)
+    _add_out(parser)
+
+
+def _jax(args: argparse.Namespace) -> int:
+    try:
+        import jax
+
+        from npkd.validate import in_jax
+    except ImportError as error:
+        raise BadInput(f"JAX cannot be imported (pip install jax): {error}") from error
+    device = jax.devices()[0]
+    name = device.device_kind if device.platform != "cpu" else platform.machine()
+    flags = _settings(jax.config, ["jax_default_matmul_precision"])
+    flags += f", XLA_FLAGS {os.environ.get('XLA_FLAGS', 'none')}"
+    about = _about(f"JAX {jax.__version__}", name, args, flags)
+
+    def compute(case: Case) -> Arrays:
+        return in_jax.results(case, dtype=args.dtype)
+
+    return _run(compute, args, about)
+
+
+def _settings(owner: Any, names: Iterable[str]) -> str:
+    """How each of these is set, as far as this version tells."""
+    values = []
+    for name in names:
+        try:
+            value = attrgetter(name)(owner)
+        except (AttributeError, RuntimeError):  # gone, or set in a newer way
+            value = "unknown"
+        values.append(f"{name} {value}")
+    return ", ".join(values)
+
+
+def _about(framework: str, device: str, args: argparse.Namespace, settings: str) -> dict[str, Any]:
+    return {
+        "title": f"{framework} on {device}, {args.dtype}\n{settings}",
+        "framework": framework,
+        "device": device,
+        "precision": args.dtype,
+        "seed": args.seed,
+    }
+
+
+# Files
+
+
+def _add_export(actions: Any) -> None:
+    parser = _add_action(
+        actions,
+        "export",
+        _export,
+        help="write what is to be computed to files, for a framework in any language",
+        description="Write what is to be computed, and the numbers to compute it with, to a new "
+        "folder, for a framework in any language: manifest.json says for each case which "
+        "operations make which tensors of which, inputs.npz and inputs.safetensors hold the "
+        "numbers. Write the results to one .npz or .safetensors file, under the keys CASE/TENSOR, "
+        "and have it judged by npkd validate check.",
+    )
+    parser.add_argument("folder", metavar="DIR", help="a folder that is empty or not there yet")
+    _add_cases(parser)
+
+
+def _export(args: argparse.Namespace) -> int:
+    chosen, folder = _chosen(args), Path(args.folder)
+    if is_there(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise BadInput(f"{folder}: is there and not an empty folder; give the name of a new one")
+    exchange.export(folder, chosen)
+    tensors = sum(len(case.needed) for case in chosen)
+    print(one_line(f"{len(chosen)} cases, which ask for {tensors:,} tensors, are in {folder}"))
+    return 0
+
+
+def _add_check(actions: Any) -> None:
+    parser = _add_action(
+        actions,
+        "check",
+        _check,
+        help="judge results from a file",
+        description="Judge the results that a framework computed for the cases in a folder made by "
+        "npkd validate export. Cases without results are left out; of the others, all tensors that "
+        "the manifest says are needed must be there.",
+    )
+    parser.add_argument("folder", metavar="DIR", help="the folder with the cases")
+    parser.add_argument("results", metavar="RESULTS", help="an .npz or .safetensors file")
+    parser.add_argument(
+        "--dtype",
+        choices=tuple(ARITHMETICS),
+        help="what the framework was asked to compute in (what each case's results are stored in)",
+    )
+    _add_out(parser)
+
+
+def _check(args: argparse.Namespace) -> int:
+    asked = exchange.load(args.folder)
+    found = exchange.read_results(args.results, asked)
+    if not found:
+        raise BadInput(f"{args.results}: holds no results, expected some of {args.folder}'s cases")
+    precision = args.dtype or _stored(found)
+    title = f"{args.results}: results for {len(found)} of the {len(asked)} cases in {args.folder}"
+    about = {"title": one_line(title)} | ({"precision": precision} if precision else {})
+    given = _stored_in(precision, (case for case in asked if case.name in found))
+    return _judged([(case, found[case.name]) for case in given], args, about)
+
+
+def _stored(found: Mapping[str, Arrays]) -> str | None:
+    """The precision of all results, if it is one."""
+    kinds = {array.dtype.name for arrays in found.values() for array in arrays.values()}
+    precisions = kinds & ARITHMETICS.keys()
+    return precisions.pop() if len(precisions) == 1 else None
