@@ -141,6 +141,16 @@ def _teacher_twice(
     return {**results, "gradient": nothing}
 
 
+def _rising_at_zero(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    """|Δ| with the slope 1 at Δ = 0, as jnp.abs has it."""
+    below = np.where(x["student"].value == x["teacher"].value, 1.0, 0.0)
+    moved = replace(x["teacher"], value=x["teacher"].value - below)
+    gradient = right(a, {**x, "teacher": moved}, given)["gradient"]
+    return {**right(a, x, given), "gradient": gradient}
+
+
 def _by_first_batch(
     right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
 ) -> Results:
@@ -224,6 +234,7 @@ LOSS_FAULTS = [
         "mse_loss as it comes: ½ missing, and an elementwise mean",
         _loss(options(_as_mse_loss), "l2"),
     ),
+    Fault("slope 1 of L1 at 0", {"l1": _rising_at_zero}),
     Fault("sum for the mean over the batch", _loss(options(reduction="sum"), *BATCH_MEANS)),
     Fault(
         "sign of the gradient",

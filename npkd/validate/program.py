@@ -15,6 +15,7 @@ What operations there are, with the names of their inputs, results and options:
                           x                      → y        options of npkd.ops
     NAME_backward         as NAME, and dy        → dx, dw, db*   of each of these
     l2, kl, …             arguments of npkd.losses → value, and gradient for each that is trained
+    standardize           logits                 → y        and its backward pass, with dy, → dx
     sgd                   theta, g, velocity*    → theta, velocity   lr, momentum, weight_decay
     sum                   any number of inputs   → y        their sum, divided by `divisor`
     copy                  x                      → y        a tensor that must not have changed
@@ -22,8 +23,12 @@ What operations there are, with the names of their inputs, results and options:
     dropout               x                      → y        of a net that is evaluated: x itself
     normalise             images, mean, std      → y        uint8 (N, C, H, W): (x/255 − mean) / std
     augment               images, shifts, flips  → y        moved by (down, right), then flipped
+    distinct                                     → draws    what so many `workers` drew: rows differ
 
     (* may be missing)
+
+Programs that were recorded of a user's own model have those of `elementwise` too, and `unknown`
+operations, which are taken as they were recorded and are listed as not judged.
 
 A loss's gradient by the student is named `gradient`; if other arguments are trained too, those by
 them are named `gradient_` and the argument's name.

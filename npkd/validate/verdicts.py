@@ -44,8 +44,8 @@ class Verdict:
 
     @property
     def suspicious(self) -> bool:
-        """Whether it is outside of the probabilistic band."""
-        return self.band > 1
+        """Whether it is outside of the probabilistic band of the declared precision."""
+        return self.band > 1 and not self.lower
 
     @property
     def lower(self) -> bool:
@@ -143,6 +143,8 @@ def summary(report: Report) -> str:
     parts = [f"{count} {name}" for name, count in counts.items() if count]
     if lower := lower_precisions(report):
         parts.append(f"some only at the precision of {' and of '.join(lower)}")
+    if outside := sum(one.verdict == CONSISTENT and one.suspicious for one in report.verdicts):
+        parts.append(f"{outside} outside of the probabilistic band, which proves nothing")
     if report.missing:
         parts.append(f"{len(report.missing)} not given")
     return f"{len(report.verdicts)} tensors: {', '.join(parts) or 'nothing to judge'}"

@@ -1,0 +1,31 @@
+"""PyTorch's side: recording what it computes, and computing npkd's cases with it.
+
+    report = torch_module(net, x)                  # a model of one's own, operation by operation
+    report = torch_step(step, student, teacher=teacher, optimizer=sgd, objective=…, labels=labels)
+    arrays = results(case)                         # a case of npkd's, written in PyTorch
+
+A recording sees every torch function that a model calls, whoever calls it, and keeps its arguments
+and results, and in the backward pass the gradient of each of its arguments. So every operation,
+forward and backward, can be judged alone on the very numbers that PyTorch had; what is no operation
+of the judge's is "unknown", and taken as it is. A model runs once, and is left as it was found.
+Under autocast the factors of products are taken as they were rounded. From the bottom up:
+
+    tensors      PyTorch's numbers as NumPy has them
+    functions    what a call of a torch function is as an operation
+    recorder     keeps the calls, their tensors and gradients
+    operations   the program of what was recorded
+    probes       the recorded functions again, on small integers
+    own          torch_module
+    objective    an objective as operations
+    update       the update by torch.optim.SGD as operations
+    step         torch_step
+    losses       the losses as a PyTorch user writes them
+    cases        npkd's cases run in PyTorch
+"""
+
+from npkd.validate.in_torch.cases import results
+from npkd.validate.in_torch.own import record, torch_module
+from npkd.validate.in_torch.probes import exact_probes
+from npkd.validate.in_torch.step import torch_step
+
+__all__ = ["exact_probes", "record", "results", "torch_module", "torch_step"]

@@ -1,0 +1,134 @@
+"""An objective as operations on what a student and a teacher put out in PyTorch."""
+
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from npkd import losses
+from npkd.objectives import Objective
+from npkd.validate.in_torch.operations import Gradients
+from npkd.validate.in_torch.recorder import Recorder
+from npkd.validate.in_torch.tensors import array
+from npkd.validate.program import Operation
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the loss: a loss of npkd.losses, its share, the student's tensors, all inputs."""
+
+    loss: str
+    share: float
+    student: tuple[str, ...]
+    inputs: Mapping[str, str]
+    options: Mapping[str, Any]
+
+
+def why_not(objective: Objective | None) -> str:
+    """Why the loss is not judged, or nothing."""
+    if objective is None:
+        return "no objective was given"
+    hard, _ = _hard(objective)
+    if objective.label_weight > 0 and not hard:
+        return "its loss to the truth is none of npkd.losses"
+    for term in objective.terms:
+        if term.kind.trained or term.standardized or term.kind.layers == "maps":
+            return f"{term} trains parameters of its own, is on two maps or standardizes logits"
+    return ""
+
+
+def parts_of(
+    objective: Objective, recorder: Recorder, labels: Any, given: dict[str, np.ndarray]
+) -> list[Part]:
+    """What the objective adds up; the labels are put into `given`."""
+    parts = []
+    share = objective.label_weight
+    if share > 0 or any(term.kind.labels for term in objective.terms):
+        if labels is None:
+            raise ValueError(f"torch_step: {objective} needs labels")
+        given["labels"] = array(torch.as_tensor(labels))
+    if share > 0:
+        hard, options = _hard(objective)
+        first, second = _arguments(hard)[:2]
+        student = _layer(recorder, "student")
+        parts.append(Part(hard, share, (student,), {first: student, second: "labels"}, options))
+    for term in objective.terms:
+        own = tuple(_layer(recorder, "student", layer) for layer in term.student or ("",))
+        tensors = [*own, *(_layer(recorder, "teacher", layer) for layer in term.teacher or ("",))]
+        tensors += ["labels"] * term.kind.labels
+        inputs = dict(zip(_arguments(term.loss), tensors, strict=False))
+        parts.append(Part(term.loss, (1 - share) * term.factor, own, inputs, term.options))
+    return parts
+
+
+def _hard(objective: Objective) -> tuple[str, dict[str, Any]]:
+    """The name and the options of the loss to the truth."""
+    function: Any = objective.hard
+    options = dict(function.keywords) if isinstance(function, partial) else {}
+    function = function.func if isinstance(function, partial) else function
+    name = getattr(function, "__name__", "")
+    return (name, options) if getattr(losses, name, None) is function else ("", {})
+
+
+def _arguments(loss: str) -> list[str]:
+    return list(inspect.signature(getattr(losses, loss)).parameters)
+
+
+def _layer(recorder: Recorder, net: str, layer: str = "") -> str:
+    """The tensor that a layer, or a net, put out. Raises ValueError if there is none."""
+    path = f"{net}.{layer}" if layer else net
+    output = recorder.outputs.get(path)
+    if not isinstance(output, Tensor):
+        got = "was not run" if output is None else f"gave a {type(output).__name__}"
+        raise ValueError(f"torch_step: {path} {got}, expected the objective's layer, a tensor")
+    return recorder.name_of(output)
+
+
+def loss_of(parts: Sequence[Part], gradients: Gradients) -> list[Operation]:
+    """The loss and its gradients, of the parts and their shares."""
+    first = parts[0]
+    whole = _as_mix(parts)
+    if len(parts) == 1 and first.share == 1:
+        whole = Operation("loss", first.loss, first.inputs, {}, first.options)
+    if whole is not None:
+        outputs = {"value": "loss", "gradient": gradients.from_outside(first.student[0])}
+        return [replace(whole, outputs=outputs)]
+    operations = []
+    summed: dict[str, list[str]] = {"loss": []}
+    for k, part in enumerate(parts, 1):
+        (layer,) = part.student
+        gradient = gradients.from_outside(layer)
+        made = {"value": f"loss, part {k}", "gradient": f"{gradient}, part {k}"}
+        operations.append(Operation(f"loss, part {k}", part.loss, part.inputs, made, part.options))
+        for total, tensor in (("loss", made["value"]), (gradient, made["gradient"])):
+            weighted = f"{tensor}, weighted"
+            options = {"divisor": 1 / part.share}
+            operations.append(Operation(weighted, "sum", {"x": tensor}, {"y": weighted}, options))
+            summed.setdefault(total, []).append(weighted)
+    for total, tensors in summed.items():
+        inputs = {f"x{k}": tensor for k, tensor in enumerate(tensors, 1)}
+        operations.append(Operation(total, "sum", inputs, {"y": total}))
+    return operations
+
+
+def _as_mix(parts: Sequence[Part]) -> Operation | None:
+    """A share of cross-entropy and the rest of another loss, on the same outputs."""
+    if len(parts) != 2 or not math.isclose(parts[0].share + parts[1].share, 1):
+        return None
+    hard, soft = parts
+    same = hard.student == soft.student
+    if hard.loss != "cross_entropy" or not same or set(soft.inputs) != {"student", "teacher"}:
+        return None
+    options = {
+        "alpha": soft.share,
+        "soft": soft.loss,
+        "soft_options": dict(soft.options),
+        "hard_options": dict(hard.options),
+    }
+    return Operation("loss", "mix", {**soft.inputs, "labels": "labels"}, {}, options)

@@ -1,0 +1,34 @@
+"""PyTorch's numbers as NumPy has them, and their precisions."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+PRECISIONS = {  # name, bits of the significand
+    torch.float64: ("float64", 53),
+    torch.float32: ("float32", 24),
+    torch.float16: ("float16", 11),
+    torch.bfloat16: ("bfloat16", 8),
+}
+
+
+def is_number(value: Any) -> bool:
+    """Whether this is a tensor of numbers, with a precision."""
+    return isinstance(value, Tensor) and value.dtype in PRECISIONS
+
+
+def array(tensor: Tensor) -> np.ndarray:
+    """A copy as NumPy has it; float16 and bfloat16 as float32, which holds them exactly."""
+    tensor = tensor.detach().to("cpu")
+    if tensor.dtype in (torch.float16, torch.bfloat16):
+        tensor = tensor.float()
+    return tensor.numpy().copy()
+
+
+def least_precise(dtypes: Iterable[torch.dtype]) -> str:
+    """The least precise of these, by name."""
+    known = [PRECISIONS[dtype] for dtype in dtypes]
+    return min(known, key=lambda one: one[1], default=("float32", 24))[0]

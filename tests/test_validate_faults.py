@@ -1,0 +1,118 @@
+"""The release matrix: every wrong program is rejected by its name, and right ones are called right.
+
+The programs are those of `benchmarks.wrong_programs` and `benchmarks.wrong_programs_jax`, real ones
+that know nothing of the judge's rules for faults; each runs on one instance of its subject. More of
+them, and how fixed tolerances compare: `python -m benchmarks.verdicts`.
+"""
+
+from functools import cache
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from benchmarks import verdicts
+from npkd.validate import BUG, judge
+from npkd.validate.faults import FAULTS, PROPERTIES
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # frameworks warn of what is wrong on purpose
+
+SEED = 9
+PROGRAMS = verdicts.wrong_programs()
+RIGHT = {} if find_spec("torch") is None else dict(verdicts.right_programs("PyTorch"))
+RIGHT.pop("LargeCNN", None)  # it takes seconds; `SmallCNN` is the same at a smaller size
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """The programs are small: several threads only wait for each other."""
+    if find_spec("torch") is None:
+        yield
+        return
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@cache
+def probes_of(subject):
+    """One instance of a subject, the same for all programs."""
+    return tuple(verdicts.instance(subject, SEED, 0))
+
+
+def name_of(program):
+    return f"{program.number} {program.about}: {program.subject}"
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=name_of)
+def test_a_wrong_program_is_rejected_by_its_name(program):
+    report, _ = verdicts.judged(program.run, probes_of(program.subject))
+    assert verdicts.naming(program, report) == "rightly", str(report)
+    if program.is_precision:
+        assert report.ok, "a lower precision is no bug"
+    else:
+        assert report.first.verdict == BUG
+        is_pipeline = not verdicts.PIPELINE.isdisjoint(program.faults)
+        assert all(cause.pipeline == is_pipeline for cause in report.causes)
+
+
+# Of each fault one program that computes a net, or trains one: there the judge has its own way.
+OF_NETS = {
+    one.number: one
+    for one in PROGRAMS
+    if one.subject in ("SmallCNN", "distillation") and not one.is_precision
+}
+
+
+@pytest.mark.parametrize("program", OF_NETS.values(), ids=name_of)
+def test_what_must_be_given_is_enough_to_find_it_out(program):
+    """Without the tensors in between nothing passes that is wrong, and nothing is misnamed."""
+    probes = probes_of(program.subject)
+    found = [{k: x for k, x in program.run(case).items() if k in case.needed} for case in probes]
+    report = judge(zip(probes, found, strict=True))
+    assert not report.ok
+    assert verdicts.naming(program, report) != "wrongly", str(report)
+
+
+@pytest.mark.parametrize("subject", RIGHT)
+def test_a_right_program_is_called_right(subject):
+    report, _ = verdicts.judged(RIGHT[subject], probes_of(subject))
+    report.check()
+    assert {one.precision for one in report.verdicts} == {"float32"}
+
+
+@pytest.mark.skipif(find_spec("torch") is None, reason="the programs are in PyTorch")
+def test_every_fault_has_a_program():
+    assert {program.number for program in PROGRAMS} == set(range(1, 34))
+    known = {fault.name for fault in FAULTS} | {one.fault for one in PROPERTIES.values()}
+    named = {name for program in PROGRAMS for name in program.faults}
+    assert named == known | {"TF32", "bfloat16", "float16"}
+
+
+@pytest.mark.parametrize("order", ["in order", "reversed", "permuted", "blocked", "pairwise"])
+def test_sums_in_any_order_are_right(order):
+    rng = np.random.default_rng(SEED)
+    for _ in range(20):
+        case, found = next(verdicts.of_order(rng, order))
+        report = judge([(case, found)])
+        report.check()
+        assert not case.exact or all(one.error == 0 for one in report.verdicts)
+
+
+def test_losses_on_permuted_samples_and_classes_are_right():
+    pairs = verdicts.of_npkd(np.random.default_rng(SEED))
+    for _ in range(40):
+        judge([next(pairs)]).check()
+
+
+@pytest.mark.skipif(find_spec("torch") is None, reason="the precisions are PyTorch's")
+def test_the_tables_have_a_row_for_each_line_of_figures():
+    figures = verdicts.precision(1, SEED, [27])
+    assert len(verdicts.table_of_precision(figures).splitlines()) == 2 + len(figures["rows"])
+    one = verdicts.Correct()
+    one.add(*next(verdicts.of_order(np.random.default_rng(SEED), "reversed")))
+    rows = {"seconds": 1.0, "computers": {"NumPy": vars(one)}}
+    assert "NumPy" in verdicts.table_of_correct(rows)
