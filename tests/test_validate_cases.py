@@ -408,5 +408,5 @@ def test_the_example_of_the_docstring_is_a_right_framework(tmp_path, monkeypatch
     exec(textwrap.dedent(text[text.index("    import json") :]), {})
     known = exchange.load("cases")
     found = exchange.read_results("results.npz", known)
-    assert len(found) == 6
+    assert len(found) == 7
     judge([(case, found[case.name]) for case in known if case.name in found]).check()
