@@ -1,0 +1,36 @@
+"""What a wrong program is, in whatever framework."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from npkd.validate import Case
+
+Arrays = dict[str, np.ndarray]
+Program = Callable[[Case], Arrays]
+
+PRECISION = 30  # the number of the fault that is no wrong result, but a lower precision
+
+
+@dataclass(frozen=True)
+class WrongProgram:
+    """A program with one mistake.
+
+    number   of the fault, in the list of those to be caught
+    faults   its name in `npkd.validate.faults`; for number 30, of the precision. Several, where
+             no result of the subject tells them apart
+    subject  whose cases it computes
+    about    the mistake, in words
+    """
+
+    number: int
+    faults: tuple[str, ...]
+    subject: str
+    about: str
+    run: Program
+
+    @property
+    def is_precision(self) -> bool:
+        """Whether all is right but for the precision that was asked for."""
+        return self.number == PRECISION
