@@ -217,6 +217,10 @@ class Pieces:
         return cache[index]
 
     @staticmethod
+    def shown_to_teacher(stored, augmented):
+        return augmented
+
+    @staticmethod
     def seed(worker):
         return 1000 + worker
 
@@ -363,6 +367,15 @@ def of_teacher_cache(case: Case, pieces: type[Pieces]) -> Arrays:
             tensor(case.inputs["cache"]), index, start, first
         )
     return arrays(found)
+
+
+def of_augmented_teacher(case: Case, pieces: type[Pieces]) -> Arrays:
+    """What a linear teacher gives for the images that the student is shown."""
+    given = {name: tensor(array) for name, array in case.inputs.items()}
+    x = pieces.augment(given["images"], given["shifts"], given["flips"])
+    shown = pieces.shown_to_teacher(given["images"], x).flatten(1)
+    teacher = F.linear(shown, given["teacher.weight"], given["teacher.bias"])
+    return arrays({"x": x, "teacher": teacher})
 
 
 def of_workers(case: Case, pieces: type[Pieces]) -> Arrays:
@@ -541,6 +554,7 @@ SKELETONS: dict[str, Callable[[Case, type[Pieces]], Arrays]] = {
     "preparation": of_preparation,
     "augmentation": of_augmentation,
     "teacher cache": of_teacher_cache,
+    "augmented teacher": of_augmented_teacher,
     "workers": of_workers,
     "evaluation mode": of_evaluation_mode,
     "SmallCNN": of_net,
@@ -1240,7 +1254,17 @@ def channels_reversed_for_the_net(images, mean, std):
     return ((images / 255 - mean) / std).flip(1)
 
 
-@wrong(7, "not augmented", piece="augment", subjects=["augmentation"])
+@wrong(
+    7,
+    "cached teacher against fresh augmentation",
+    piece="shown_to_teacher",
+    subjects=["augmented teacher"],
+)
+def teacher_kept_for_stored_images(stored, augmented):
+    return stored
+
+
+@wrong(7, "not augmented", piece="augment", subjects=["augmentation", "augmented teacher"])
 def images_as_the_cache_has_seen_them(images, shifts, flips):
     return images
 

@@ -1198,5 +1198,6 @@ def _with_exact_means(op: str, options: Options, rng: np.random.Generator) -> di
         plain = {"variant": "paper", "temperature": 1.0, "temperature_squared": False}
         return {"reduction": str(rng.choice(["sum", "none"]))} | plain
     if op in ("l1", "huber"):
-        return {"reduction": str(rng.choice(["sum", "none"]))}
+        reduction = {"reduction": str(rng.choice(["sum", "none"]))}
+        return reduction | ({"delta": 2.0 ** rng.integers(-1, 2)} if op == "huber" else {})
     return {"reduction": "sum"} if op == "hint" else {}

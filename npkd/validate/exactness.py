@@ -148,6 +148,8 @@ def _terms_of_loss(op: str, inputs: Arrays, options: Options) -> Terms:
         step = min(step, unit_of(delta))
         sizes["student"] = sizes["student"] + delta
         sums = computed("l2", sizes, {"reduction": reduction})
+        if options.get("variant") == "smooth":  # all is divided by δ
+            sums, part = {name: x / delta for name, x in sums.items()}, part * unit_of(1 / delta)
     elif op == "limit":  # Δ − m, and all is divided by C
         classes = sizes["student"].shape[1]
         step *= unit_of(1 / classes)
