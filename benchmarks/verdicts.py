@@ -37,8 +37,8 @@ from npkd import losses, ops
 from npkd.validate import BUG, CONSISTENT, Case, Operation, Report, judge
 from npkd.validate.cases import EXACT, cases, dyadic, normal, random_case, subjects
 from npkd.validate.faults import FAULTS
-from npkd.validate.judge import Trial
 from npkd.validate.rounding import ARITHMETICS
+from npkd.validate.trial import Trial
 
 FRAMEWORKS = {"PyTorch": "torch", "JAX": "jax"}
 TOLERANCES = {"assert_close": (1.3e-6, 1e-5), "rtol 1e-3": (1e-3, 1e-5)}

@@ -9,9 +9,9 @@ import pytest
 from npkd import ops, validate
 from npkd.validate import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Case, Operation
 from npkd.validate.faults import FAULTS, PROPERTIES
-from npkd.validate.judge import Trial
 from npkd.validate.rounding import ARITHMETICS, BFLOAT16, FLOAT16, TF32
 from npkd.validate.rules import RULES
+from npkd.validate.trial import Trial
 from npkd.validate.verdicts import as_json
 
 X, W, B = (5, 3, 9, 8), (4, 3, 3, 3), (4,)

@@ -6,7 +6,7 @@ from strategies import assert_close
 
 from npkd import losses
 from npkd.objectives import Objective, Term
-from npkd.validate.judge import judge
+from npkd.validate.judging import judge
 from npkd.validate.program import Operation
 from npkd.validate.rules import RULES
 

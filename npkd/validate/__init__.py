@@ -6,7 +6,7 @@
     validate.torch_module(model, x).check()       # a PyTorch model of one's own
     validate.jax_function(apply, params, x).check()
 
-A difference between two computations of the same thing is rounding, or it is not. `judge` decides
+A difference between two computations of the same thing is rounding, or it is not. `judging` decides
 it with a bound that is proved for each operation on the inputs it really had; `faults` says which
 known fault explains what rounding does not. What is computed is a program (`program`), a list of
 operations; `cases` has those that every framework can be asked, and `exchange` writes them to files
@@ -20,17 +20,22 @@ for frameworks in any language. From the bottom up:
     rules       every operation with its bound
     faults      the same for known faults
     verdicts    what is said of each tensor; the report
-    judge       how it is decided
+    trial       one case with its results: what is found, compared
+    causes      which fault explains what is wrong
+    judging     how it is decided
     cases       programs and numbers to ask a framework
+    exactness   the proof that exact ones are
+    in_npkd     npkd's own results for them
     exchange    these as files, and results as files
     in_torch    a framework's side: runs cases, records a user's own model and step
     in_jax      likewise
     page        the report as a page
+    command     npkd validate
 """
 
 from typing import Any
 
-from npkd.validate.judge import compare, judge
+from npkd.validate.judging import compare, judge
 from npkd.validate.program import Case, Operation
 from npkd.validate.verdicts import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Cause, Report, Verdict
 

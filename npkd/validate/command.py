@@ -19,7 +19,7 @@ import numpy as np
 from npkd.files import BadInput, is_there, one_line
 from npkd.validate import exchange, page
 from npkd.validate.cases import cases, subjects
-from npkd.validate.judge import judge
+from npkd.validate.judging import judge
 from npkd.validate.program import Arrays, Case
 from npkd.validate.rounding import ARITHMETICS, BFLOAT16
 from npkd.validate.verdicts import Report

@@ -137,8 +137,22 @@ def _teacher_twice(
 ) -> Results:
     """Both sides are the teacher's: the student has no gradient."""
     results = right(a, {**x, "student": x["teacher"]}, given)
-    nothing = Rounded(np.zeros_like(results["gradient"].value))
-    return {**results, "gradient": nothing}
+    zero = np.zeros_like(results["gradient"].value)  # but for rounding, if both are the student's
+    return {**results, "gradient": replace(results["gradient"], value=zero)}
+
+
+def _soft_detached(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    """The hard loss alone has a gradient."""
+    results = right(a, x, given)
+    hard = {"logits": x["student"], "labels": x["labels"]}
+    gradient = RULES["cross_entropy"](a, hard, given.get("hard_options", {}))["gradient"]
+    return {**results, "gradient": scaled(a, 1 - given["alpha"], gradient)}
+
+
+def _ascent(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+    return right(a, x, {**given, "lr": -given["lr"]})
 
 
 def _rising_at_zero(
@@ -244,6 +258,8 @@ LOSS_FAULTS = [
         "student detached: no gradient",
         dict.fromkeys((*BATCH_MEANS, "cross_entropy", "mix", "dkd", "dist"), _without_gradient),
     ),
+    Fault("student detached in the soft loss", {"mix": _soft_detached}),
+    Fault("sign of the update", {"sgd": _ascent}),
     Fault(
         "ragged last batch divided by the size of a whole one",
         dict.fromkeys((*BATCH_MEANS, "cross_entropy", "mix"), _by_first_batch),
@@ -496,7 +512,9 @@ def _decoupled(by_rate: bool) -> Rule:
         results = right(a, x, {**given, "weight_decay": 0.0})
         decay = given.get("weight_decay", 0.0) * (given["lr"] if by_rate else 1.0)
         decayed = added(a, results["theta"], scaled(a, -decay, x["theta"]))
-        return {**results, "theta": decayed}
+        # or (1 − λ) θ − lr v, as AdamW goes: 1 − λ and the product are rounded
+        error = decayed.error + a.gamma(2) * x["theta"].most
+        return {**results, "theta": replace(decayed, error=error)}
 
     return rule
 
@@ -578,9 +596,23 @@ def _as_found(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Co
     return {"y": exact(at.found[at.operation.outputs["y"]])}
 
 
+def _of_changed_teacher(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    """From the second step on a teacher's layers have whatever parameters it has become."""
+    step, _, rest = at.operation.name.partition("/")
+    tensor = at.operation.outputs["y"]
+    if step == "step1" or not rest.startswith("teacher/") or tensor not in at.found:
+        return right(a, x, given)
+    return {"y": exact(at.found[tensor])}
+
+
 TEACHER_FAULTS = [
     Fault("teacher in training mode", {"dropout": _in_training_mode}),
-    Fault("teacher trainable", {"copy": _as_found}),
+    Fault(
+        "teacher trainable",
+        {"copy": _as_found} | dict.fromkeys(("conv2d", "linear"), _of_changed_teacher),
+    ),
 ]
 
 
@@ -647,6 +679,8 @@ def _resized(matrices: Callable[[int, int], np.ndarray]) -> Rule:
     """Another linear map along rows and along columns, given by the sizes before and after."""
 
     def rule(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+        if "dy" in x:
+            return backward(a, x)
         right_y = right(a, x, given)["y"].value
         images = x["x"].value
         rows, columns = (
@@ -657,6 +691,16 @@ def _resized(matrices: Callable[[int, int], np.ndarray]) -> Rule:
         size = np.abs(rows) @ np.abs(images) @ np.abs(columns).T
         k = images.shape[2] + images.shape[3] + 16
         return {"y": Rounded(value, a.gamma(k) * size, roundings=16)}
+
+    def backward(a: Arithmetic, x: Inputs) -> Results:
+        dy = x["dy"].value
+        rows, columns = (
+            matrices(before, after)
+            for before, after in zip(x["x"].value.shape[2:], dy.shape[2:], strict=True)
+        )
+        size = np.abs(rows.T) @ np.abs(dy) @ np.abs(columns)
+        k = dy.shape[2] + dy.shape[3] + 16
+        return {"dx": Rounded(rows.T @ dy @ columns, a.gamma(k) * size, roundings=16)}
 
     return rule
 
@@ -706,10 +750,10 @@ def _resize_faults() -> list[Fault]:
         "resized by interpolation": _half_pixel,
     }
     both = [
-        Fault(name, dict.fromkeys(("avg_pool2d", "upsample"), _resized(kind)), pipeline=True)
+        Fault(name, _same(_resized(kind), "avg_pool2d", "upsample"), pipeline=True)
         for name, kind in kinds.items()
     ]
-    antialiased = {"avg_pool2d": _resized(_antialiased)}
+    antialiased = _same(_resized(_antialiased), "avg_pool2d")
     return [*both, Fault("resized with antialiasing", antialiased, pipeline=True)]
 
 

@@ -12,7 +12,7 @@ from npkd.validate.in_jax.operations import Draw, recorded
 from npkd.validate.in_jax.recorder import Recorder
 from npkd.validate.in_jax.run import Run
 from npkd.validate.in_jax.trace import Step, Trace
-from npkd.validate.judge import judge
+from npkd.validate.judging import judge
 from npkd.validate.program import Case
 from npkd.validate.rules import RULES
 from npkd.validate.verdicts import Report

@@ -14,7 +14,7 @@ from npkd.validate.in_jax.own import name_of, title
 from npkd.validate.in_jax.recorder import Recorder
 from npkd.validate.in_jax.run import Run
 from npkd.validate.in_jax.trace import Trace, leaf_names
-from npkd.validate.judge import judge
+from npkd.validate.judging import judge
 from npkd.validate.program import Case, Operation
 from npkd.validate.rules import RULES
 from npkd.validate.verdicts import Report

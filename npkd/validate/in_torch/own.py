@@ -17,7 +17,7 @@ from npkd.validate.in_torch.operations import Gradients, Recording, backward, fo
 from npkd.validate.in_torch.probes import exact_probes
 from npkd.validate.in_torch.recorder import Recorder
 from npkd.validate.in_torch.tensors import array, is_number
-from npkd.validate.judge import judge
+from npkd.validate.judging import judge
 from npkd.validate.verdicts import Report
 
 

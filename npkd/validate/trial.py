@@ -1,43 +1,18 @@
-"""Whether a framework's results are those of a program, to within what rounding can do.
-
-    report = compare(case, results)         # arrays by tensor
-    report.check()                          # AssertionError, with the table, unless all is right
-    report = judge([(case, results), …])    # many cases, those of one subject being its probes
-
-Every operation is computed anew in float64 on the inputs that the framework itself recorded, so
-that errors do not add up from one operation to the next; where an input was not recorded, on the
-judge's own, whose bound is then carried along. What was found is compared entry by entry with the
-bound of `rules`. A tensor's verdict is the first of these that holds:
-
-    CONSISTENT  every entry is within the bound of the declared precision
-    CONSISTENT  … of a lower precision, which is named: factors rounded to TF32, bfloat16 or
-                float16. Its effective bits must agree, and the exact probes of the same operation
-                must pass, so that a loose bound never excuses a bug
-    AMBIGUOUS   only entries are farther off whose decision (ReLU's, max-pool's) lies within the
-                bound of what is decided on
-    UNPROVEN    within a bound for the whole image, but not of every entry, and the exact probes
-                pass: what transforms do (Winograd's, Fourier's)
-    BUG         provably not rounding
-
-An exact probe is a case on small integers and powers of two, of which no order of summation rounds
-anything: any difference at all is a bug.
+"""One case with a framework's results for it: every operation computed anew, and compared.
 
 Effective bits: if the factors of y = Σ a b are rounded to t bits each, errors e against Q = √Σ a²b²
 have a root mean square of about 0.60 · 2⁻ᵗ, so t is −log₂(rms(e/Q) / 0.60). Where there are no
-products Q is |y|.
-
-Beside the bound, which is of the worst case, stands the probabilistic band (`Arithmetic.band`): an
-entry outside of it is `suspicious`, which proves nothing.
+products Q is the root mean square of y.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from npkd.validate.faults import FAULTS, PROPERTIES, Context, Fault, Rule
+from npkd.validate.faults import PROPERTIES, Context, Rule
 from npkd.validate.program import Arrays, Case, Operation
 from npkd.validate.rounding import (
     ARITHMETICS,
@@ -49,50 +24,9 @@ from npkd.validate.rounding import (
     exact,
 )
 from npkd.validate.rules import RULES, is_sum_of_products
-from npkd.validate.verdicts import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Cause, Report, Verdict
+from npkd.validate.verdicts import AMBIGUOUS, BUG, CONSISTENT, Verdict
 
 PER_ROUNDED_FACTOR = 0.60  # rms(e/Q) · 2ᵗ
-
-
-def compare(case: Case, results: Arrays, *, precision: str | None = None) -> Report:
-    """The verdicts on a framework's results for one case.
-
-    results: arrays by tensor; those that are not needed may be missing. precision: the declared
-    one, "float32" and so on (by default that of each array's dtype).
-
-    Raises ValueError for another precision, or for a tensor that the case does not have.
-    """
-    return judge([(case, results)], precision=precision)
-
-
-def judge(
-    results: Iterable[tuple[Case, Arrays]],
-    *,
-    precision: str | None = None,
-    about: Mapping[str, Any] | None = None,
-) -> Report:
-    """The verdicts on a framework's results for many cases; see `compare`."""
-    if precision is not None and precision not in ARITHMETICS:
-        raise ValueError(
-            f"validate: precision is {precision!r}, expected one of {', '.join(ARITHMETICS)}"
-        )
-    trials = [Trial(case, found, precision) for case, found in results]
-    verdicts = _with_probes([one for trial in trials for one in trial.measured()])
-    return Report(
-        tuple(verdicts),
-        tuple(_causes(trials, verdicts)),
-        tuple(f"{t.case.name}/{name}" for t in trials for name in t.missing),
-        tuple(
-            f"{t.case.name}: {o.name} ({o.options.get('function', o.op)})"
-            for t in trials
-            for o in t.case.operations
-            if o.op not in RULES and o.op not in PROPERTIES
-        ),
-        dict(about or {}),
-    )
-
-
-# One case
 
 
 class Trial:
@@ -114,6 +48,7 @@ class Trial:
         self.declared = precision
         self.arithmetic = ARITHMETICS[precision or _highest(self.given)]
         self.usable = dict(self.given)  # as inputs of later operations: of the right shape
+        self.exactly: set[str] = set()  # made in an exact case, of nothing that was wrong
         self._known: dict[str, dict[str, Rounded]] = {}
         self._known[self.arithmetic.name] = self._computed(self.arithmetic)
 
@@ -129,9 +64,24 @@ class Trial:
 
     def _computed(self, arithmetic: Arithmetic) -> dict[str, Rounded]:
         known = {name: exact(array) for name, array in self.case.inputs.items()}
+        exactly = set(known) if self.case.exact and arithmetic is self.arithmetic else None
         for operation in self.case.operations:
-            known.update(self._results(arithmetic, operation, known, None))
+            made = self._results(arithmetic, operation, known, None)
+            if exactly is not None and exactly.issuperset(operation.inputs.values()):
+                made = {name: replace(one, error=0.0, jump=0.0) for name, one in made.items()}
+                self.exactly |= made.keys()
+                exactly |= {name for name, one in made.items() if self._is_right(name, one.value)}
+            known.update(made)
         return known
+
+    def _is_exactly(self, made: Mapping[str, Rounded]) -> bool:
+        right = self.known(self.arithmetic)
+        return self.exactly.issuperset(made) and all(
+            np.array_equal(one.value, right[tensor].value) for tensor, one in made.items()
+        )
+
+    def _is_right(self, tensor: str, expected: np.ndarray) -> bool:
+        return tensor not in self.usable or np.array_equal(self.usable[tensor], expected)
 
     def _results(
         self,
@@ -188,7 +138,7 @@ class Trial:
             operation.op,
             result,
             tensor,
-            self.case.exact,
+            tensor in self.exactly,
             verdict,
             self.arithmetic_of(tensor).name if verdict == CONSISTENT else "",
             **measure.figures(),
@@ -205,7 +155,7 @@ class Trial:
             operation.op,
             result,
             tensor,
-            self.case.exact,
+            tensor in self.exactly,
             BUG if wrong else CONSISTENT,
             "" if wrong else self.arithmetic_of(tensor).name,
             **nothing,  # type: ignore[arg-type]
@@ -217,7 +167,11 @@ class Trial:
         """The lower precisions whose bound a tensor is within, and whose bits it has."""
         found = self.given[tensor]
         fitting = []
+        products = is_sum_of_products(operation.op)
         for arithmetic in LOWER[self.arithmetic_of(tensor).name]:
+            of_factors = arithmetic.factors is not None
+            if of_factors and not products and not _is_stored_in(arithmetic.stored, found):
+                continue  # before anything is computed in that arithmetic
             outcome = self.known(arithmetic)[tensor]
             measure = Measure.of(found, outcome, self)
             if not (measure.within or measure.with_jump):
@@ -258,11 +212,13 @@ class Trial:
         outcome = self.known(self.arithmetic)[tensor]
         if outcome.norm is None:
             return False
-        errors = _errors(self.given[tensor], outcome.value)
+        errors = errors_of(self.given[tensor], outcome.value)
         bound = self.arithmetic.gamma_of_sum(outcome.roundings) * outcome.norm()
         return errors is not None and bool(np.all(errors <= bound + outcome.total))
 
-    def explained(self, rules: Mapping[str, Rule]) -> set[str] | None:
+    def explained(
+        self, rules: Mapping[str, Rule], only: frozenset[str] | None = None
+    ) -> set[str] | None:
         """The tensors that are as the rules of a fault have them, and not as they should be.
 
         rules: by op. Operations that depend on what is not recorded are computed anew too. None if
@@ -273,26 +229,36 @@ class Trial:
         tensors: set[str] = set()
         for operation in self.case.operations:
             rule = rules.get(operation.op)
+            if only is not None and not only & {operation.op, place_of(operation.name)}:
+                rule = None
             if rule is None and touched.isdisjoint(operation.inputs.values()):
                 continue
             try:
                 made = self._results(self.arithmetic, operation, known, rule)
             except (ValueError, IndexError, KeyError):  # the fault makes no sense here
                 return None
+            if touched.isdisjoint(operation.inputs.values()) and self._is_exactly(made):
+                continue  # the fault makes no difference here
             known.update(made)
             for tensor, outcome in made.items():
                 if tensor not in self.given:
                     touched.add(tensor)
                     continue
-                if not _lies_within(self.given[tensor], outcome):
+                if not lies_within(self.given[tensor], outcome):
                     return None
-                if not _lies_within(self.given[tensor], self.known(self.arithmetic)[tensor]):
+                if not lies_within(self.given[tensor], self.known(self.arithmetic)[tensor]):
                     tensors.add(tensor)
         return tensors
 
 
-def _lies_within(found: np.ndarray, outcome: Rounded) -> bool:
-    errors = _errors(found, outcome.value)
+def place_of(name: str) -> str:
+    """Where an operation stands, in whatever step."""
+    step, slash, rest = name.partition("/")
+    return rest if slash and step.startswith("step") else name
+
+
+def lies_within(found: np.ndarray, outcome: Rounded) -> bool:
+    errors = errors_of(found, outcome.value)
     return errors is not None and bool(np.all((errors <= outcome.total) | (errors == 0)))
 
 
@@ -316,14 +282,13 @@ class Measure:
 
     @classmethod
     def of(cls, found: np.ndarray, outcome: Rounded, trial: Trial) -> "Measure":
-        errors = _errors(found, outcome.value)
+        errors = errors_of(found, outcome.value)
         if errors is None:
             note = f"has shape {found.shape}, expected {outcome.value.shape}"
             nothing = {"error": np.inf, "bound": 0.0, "ratio": np.inf, "index": ()}
             numbers = {"found": np.nan, "expected": np.nan}
             return cls(False, False, nothing | numbers, 0.0, np.inf, note)
-        recorded = trial.case.exact and not np.any(outcome.jump)
-        bound = np.broadcast_to(0.0 if recorded else outcome.error, errors.shape)
+        bound = np.broadcast_to(outcome.error, errors.shape)
         bound = np.where(np.isnan(bound), 0.0, bound)  # where NaN is right, and nothing else
         ratios = _ratios(errors, bound)
         worst = int(np.argmax(ratios)) if errors.size else 0
@@ -356,7 +321,7 @@ def _at(array: np.ndarray, place: int) -> float:
     return float(array.flat[place]) if array.size else 0.0
 
 
-def _errors(found: np.ndarray, expected: np.ndarray) -> np.ndarray | None:
+def errors_of(found: np.ndarray, expected: np.ndarray) -> np.ndarray | None:
     """|found − expected|: 0 where both are the same infinity or both NaN; None for other shapes."""
     if found.shape != expected.shape:
         return None
@@ -404,161 +369,3 @@ def _agrees(bits: float, of_precision: int, count: int) -> bool:
     """
     scatter = 3 / math.sqrt(count)
     return -0.5 - scatter <= bits - of_precision <= 1.0 + scatter
-
-
-# All cases together
-
-
-def _with_probes(measured: Sequence[tuple[Trial, Operation, Verdict]]) -> list[Verdict]:
-    """The verdicts, where exact probes of the same operation have their say.
-
-    A lower precision, or a transform, is accepted of an operation only if there are exact probes of
-    it and they pass.
-    """
-    # Of each op's results: whether a probe passes, and whether it is what float16 gives.
-    probes: dict[tuple[str, str], list[tuple[bool, bool]]] = {}
-    for trial, operation, one in measured:
-        if one.exact and operation.op in RULES:
-            passes = one.verdict == CONSISTENT
-            in_float16 = passes
-            if is_sum_of_products(one.op):
-                in_float16 = trial.is_float16(operation, one.tensor, one.result)
-            probes.setdefault((one.op, one.result), []).append((passes, in_float16))
-    doubtful = [i for i, (_, _, one) in enumerate(measured) if one.verdict == BUG and not one.note]
-    coarse = [i for i, (trial, _, one) in enumerate(measured) if _is_coarse(trial, one)]
-    lower = {}
-    for i in (*doubtful, *coarse):
-        one = measured[i][2]
-        if not one.exact:
-            lower[i] = _accepted(measured[i], probes.get((one.op, one.result), []))
-    common: dict[tuple[str, str], list[str]] = {}  # of all tensors of an operation
-    for i, names in lower.items():
-        key = measured[i][2].subject, measured[i][2].op
-        common[key] = [name for name in common.get(key, names) if name in names]
-    verdicts = [one for _, _, one in measured]
-    for i in doubtful:
-        trial, operation, one = measured[i]
-        if one.exact:
-            verdicts[i] = _of_exact(one, trial, operation)
-        else:
-            names = common[one.subject, one.op] or lower[i]
-            verdicts[i] = _of_lower(one, trial, names, probes.get((one.op, one.result), []))
-    for i in coarse:
-        one = measured[i][2]
-        names = common[one.subject, one.op] or lower[i]
-        verdicts[i] = replace(one, precision=" or ".join(names) or one.precision)
-    return _settled(verdicts)
-
-
-def _is_coarse(trial: Trial, one: Verdict) -> bool:
-    """Whether sums of products that are within their bound have far fewer bits than declared.
-
-    The bound of a long sum is so wide that even factors of TF32 may stay within it.
-    """
-    of_products = is_sum_of_products(one.op) and not one.exact
-    bits = trial.arithmetic_of(one.tensor).stored.bits
-    return of_products and one.verdict == CONSISTENT and one.bits < bits / 2 + 2
-
-
-def _accepted(
-    measured: tuple[Trial, Operation, Verdict], probes: Sequence[tuple[bool, bool]]
-) -> list[str]:
-    """The lower precisions that a tensor is consistent with, and that the probes do not refute."""
-    trial, operation, one = measured
-    pass_all = all(passes for passes, _ in probes)
-    beyond_float16 = any(passes and not in_float16 for passes, in_float16 in probes)
-    all_in_float16 = all(in_float16 for _, in_float16 in probes)
-    return [
-        name
-        for name in trial.lower(operation, one.tensor)
-        if (pass_all and not (name == "float16" and beyond_float16))
-        or (name == "float16" and all_in_float16)
-    ]
-
-
-def _of_exact(one: Verdict, trial: Trial, operation: Operation) -> Verdict:
-    """Of an exact probe that differs: by float16's range, by a transform, or by a bug."""
-    if is_sum_of_products(one.op) and trial.is_float16(operation, one.tensor, one.result):
-        return replace(one, verdict=CONSISTENT, precision="float16")
-    outcome = trial.known(trial.arithmetic)[one.tensor]
-    errors = _errors(trial.given[one.tensor], outcome.value)
-    if outcome.norm is not None and errors is not None and np.all(errors <= outcome.error):
-        note = "not exact, as sums of products would be: a transform?"
-        return replace(one, verdict=UNPROVEN, note=note)
-    return one
-
-
-def _of_lower(
-    one: Verdict, trial: Trial, names: Sequence[str], probes: Sequence[tuple[bool, bool]]
-) -> Verdict:
-    """Of a tensor that is out of its bound: a lower precision, a transform, or a bug."""
-    precision = " or ".join(names)
-    if names and (probes or not is_sum_of_products(one.op)):
-        return replace(one, verdict=CONSISTENT, precision=precision)
-    if probes and all(passes for passes, _ in probes) and trial.normwise(one.tensor):
-        return replace(one, verdict=UNPROVEN)
-    if names:
-        note = f"as {precision} would have it, but no exact probe says that it is right"
-        return replace(one, verdict=UNPROVEN, note=note)
-    return one
-
-
-def _settled(verdicts: list[Verdict]) -> list[Verdict]:
-    """An exact probe is in float16 only if nothing else of its operation says otherwise."""
-    in_float16 = {one.op for one in verdicts if not one.exact and "float16" in one.precision}
-    return [
-        replace(one, verdict=BUG, precision="")
-        if one.exact and one.precision == "float16" and one.op not in in_float16
-        else one
-        for one in verdicts
-    ]
-
-
-def _causes(trials: Sequence[Trial], verdicts: Sequence[Verdict]) -> Iterator[Cause]:
-    """For each subject with bugs, the faults that fit all its probes and explain what is wrong.
-
-    First those that alone explain everything that is wrong with the subject; if there are none,
-    those that explain what is wrong with each operation.
-    """
-    wrong: dict[str, dict[str, set[tuple[str, str]]]] = {}  # by subject and op: case and tensor
-    for one in verdicts:
-        if one.verdict == BUG:
-            tensors = wrong.setdefault(one.subject, {}).setdefault(one.op, set())
-            tensors.add((one.case, one.tensor))
-    for subject, ops in wrong.items():
-        own = [trial for trial in trials if trial.case.subject == subject]
-        present = {operation.op for trial in own for operation in trial.case.operations}
-        candidates = [fault for fault in FAULTS if not present.isdisjoint(fault.rules)]
-        everything = set().union(*ops.values())
-        whole = [f for f in candidates if _explains(f.rules, own, everything)]
-        if whole:
-            yield _cause(subject, next(iter(ops)), whole)
-            continue
-        for op, tensors in ops.items():
-            if op in PROPERTIES:
-                yield Cause(subject, op, (PROPERTIES[op].fault,), pipeline=True)
-                continue
-            fitting = [
-                f
-                for f in candidates
-                if op in f.rules and _explains({op: f.rules[op]}, own, tensors)
-            ]
-            yield _cause(subject, op, fitting)
-
-
-def _cause(subject: str, op: str, faults: Sequence[Fault]) -> Cause:
-    names = tuple(fault.name for fault in faults)
-    return Cause(subject, op, names, bool(faults) and all(fault.pipeline for fault in faults))
-
-
-def _explains(
-    rules: Mapping[str, Rule], trials: Sequence[Trial], wrong: set[tuple[str, str]]
-) -> bool:
-    """Whether these rules fit all of the trials, and explain all tensors that are wrong."""
-    explained: set[tuple[str, str]] = set()
-    for trial in trials:
-        tensors = trial.explained(rules)
-        if tensors is None:
-            return False
-        explained |= {(trial.case.name, tensor) for tensor in tensors}
-    return wrong <= explained
