@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from npkd import ops, validate
-from npkd.validate import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Case, Operation
+from npkd import losses, ops, validate
+from npkd.validate import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Case, Operation, in_npkd
+from npkd.validate.cases import cases as validate_cases
 from npkd.validate.faults import FAULTS, PROPERTIES
 from npkd.validate.rounding import ARITHMETICS, BFLOAT16, FLOAT16, TF32
 from npkd.validate.rules import RULES
@@ -283,3 +284,145 @@ def test_a_trial_computes_in_the_declared_arithmetic(rng):
     case = convolution(rng)
     assert Trial(case, computed(case)).arithmetic is ARITHMETICS["float32"]
     assert Trial(case, computed(case, dtype=np.float64)).arithmetic is ARITHMETICS["float64"]
+
+
+def of_linear(rng, *, exact=False):
+    """A linear map of some hundred products, and its results by npkd."""
+    draw = (lambda *shape: rng.integers(-2, 3, shape)) if exact else lambda *s: rng.normal(size=s)
+    inputs = {"x": draw(40, 288).astype(np.float32), "w": draw(25, 288).astype(np.float32)}
+    operation = Operation("fc", "linear", {"x": "x", "w": "w"}, {"y": "y"})
+    case = Case(f"linear{' exact' * exact}", "linear", "", inputs, (operation,), exact)
+    return case, {"y": inputs["x"] @ inputs["w"].T}
+
+
+def test_one_wrong_entry_is_no_lower_precision(rng):
+    """Though the root mean square of all errors may be that of bfloat16, or of TF32."""
+    case, found = of_linear(rng)
+    q = np.sqrt(np.square(case.inputs["x"]) @ np.square(case.inputs["w"].T))
+    probe = of_linear(rng, exact=True)
+    for share in (0.11, 0.015):
+        wrong = found["y"].copy()
+        wrong[3, 4] += share * q[3, 4]
+        report = validate.judge([(case, {"y": wrong}), probe])
+        assert report.first.index == (3, 4)
+    silent = found["y"].astype(np.float64)
+    right = case.inputs["x"].astype(np.float64) @ case.inputs["w"].T.astype(np.float64)
+    right[3, 4] += 1e-5
+    assert not validate.judge([(case, {"y": right}), probe]).ok
+    assert validate.judge([(case, {"y": silent}), probe]).verdicts[0].precision == "float32"
+
+
+def test_a_bound_that_says_nothing_proves_nothing(rng):
+    softmax = Operation("softmax", "softmax", {"x": "x"}, {"y": "y"})
+    x = rng.normal(size=(3, 5)).astype(np.float32)
+    x[:, 1] = -np.inf  # masked
+    case = Case("masked", "softmax", "", {"x": x}, (softmax,))
+    y, _ = ops.softmax(x)
+    assert validate.compare(case, {"y": y}).verdicts[0].verdict == CONSISTENT
+    assert not validate.compare(case, {"y": np.full_like(y, 7)}).ok
+    x[:, 1] = 3e38
+    case = Case("large", "linear", "", {"x": x, "w": np.ones((2, 5), np.float32)}, LINEAR)
+    assert verdicts(validate.compare(case, {"y": np.full((3, 2), 7.0, np.float32)})) == {BUG}
+    case.inputs["w"][:] = 2
+    assert verdicts(validate.compare(case, {"y": np.full((3, 2), 7.0, np.float32)})) == {UNPROVEN}
+
+
+LINEAR = (Operation("fc", "linear", {"x": "x", "w": "w"}, {"y": "y"}),)
+
+
+def test_gradients_that_only_a_loose_bound_holds_are_unproven(rng):
+    """Of a whole net nothing but the ends is recorded."""
+    case = next(iter(validate_cases(rng, ["LargeCNN"])))
+    found = {name: x for name, x in in_npkd.results(case).items() if name in case.needed}
+    found["conv1.weight.grad"] = -found["conv1.weight.grad"]
+    report = validate.compare(case, found)
+    assert {o.verdict for o in report.verdicts if o.tensor == "conv1.weight.grad"} == {UNPROVEN}
+
+
+def test_a_choice_may_jump_only_where_windows_are_undecided(rng):
+    """Max-pool behind a convolution of which nothing was recorded."""
+    case = convolution(rng)
+    pool = {"kernel_size": 2}
+    operations = (
+        case.operations[0],
+        Operation(
+            "pool.backward", "max_pool2d_backward", {"x": "y", "dy": "dz"}, {"dx": "dy"}, pool
+        ),
+    )
+    inputs = {name: case.inputs[name] for name in ("x", "w", "b")}
+    inputs["dz"] = rng.normal(size=(5, 4, 3, 3)).astype(np.float32)
+    case = Case("pooled", "pooled", "", inputs, operations)
+    y, _ = ops.conv2d(*(inputs[name] for name in ("x", "w", "b")))
+    dy = ops.max_pool2d(y, 2)[1](inputs["dz"])
+    assert validate.compare(case, {"dy": dy}).verdicts[0].verdict == CONSISTENT
+    assert not validate.compare(case, {"dy": np.zeros_like(dy)}).ok
+
+
+def test_a_loss_given_as_a_python_number_is_of_its_own_precision(rng):
+    """Its double holds no more than a float32 does."""
+    student = rng.normal(size=(8, 10)).astype(np.float32)
+    teacher = student + rng.normal(size=(8, 10)).astype(np.float32) / 1000
+    operation = Operation(
+        "kl", "kl", {"student": "s", "teacher": "t"}, {"value": "value", "gradient": "gradient"}
+    )
+    case = Case("kl", "kl", "", {"s": student, "t": teacher}, (operation,))
+    value, gradient = losses.kl(student, teacher)
+    report = validate.compare(case, {"value": float(value), "gradient": gradient})
+    assert report.ok
+    assert {one.precision for one in report.verdicts} <= {"float32", "float64"}
+
+
+def test_a_result_stored_in_float16_is_named_its_subnormal_numbers_too(rng):
+    student, teacher = rng.normal(size=(2, 64, 100)).astype(np.float32)
+    operation = Operation("kl", "kl", {"student": "s", "teacher": "t"}, {"gradient": "gradient"})
+    case = Case("kl", "kl", "", {"s": student, "t": teacher}, (operation,))
+    gradient = np.float32(np.float16(losses.kl(student, teacher)[1]))
+    assert np.any(np.abs(gradient) < 2.0**-14)
+    assert validate.compare(case, {"gradient": gradient}).verdicts[0].precision == "float16"
+
+
+@pytest.mark.parametrize("offset", [30, 300, 3000])
+def test_a_log_softmax_without_a_shift_is_right_too(rng, offset):
+    x = (offset + rng.normal(size=(6, 7))).astype(np.float32)
+    far = x.max(axis=1, keepdims=True)
+    y = x - (far + np.log(np.exp(x - far).sum(axis=1, keepdims=True)))
+    operation = Operation("log_softmax", "log_softmax", {"x": "x"}, {"y": "y"})
+    case = Case("log_softmax", "log_softmax", "", {"x": x}, (operation,))
+    assert validate.compare(case, {"y": y}).ok
+
+
+def test_zero_times_infinity_may_have_been_left_out(rng):
+    """In the padding, where there is nothing to be multiplied."""
+    case = convolution(rng, padding=1)
+    case.inputs["w"][1, 1, 0, 0] = np.nan
+    right = computed(case)
+    assert validate.compare(case, right).ok
+    y, _ = ops.conv2d(
+        *(np.nan_to_num(case.inputs[name], nan=0.5) for name in ("x", "w", "b")), padding=1
+    )
+    found = right["y"].copy()
+    found[:, 1, 0, 0] = y[:, 1, 0, 0]  # that tap lies outside of the image there
+    assert validate.compare(case, {"y": found}).first is None
+    found[:, 1, 3, 3] = y[:, 1, 3, 3]
+    assert validate.compare(case, {"y": found}).first.index[1:] == (1, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"y": "many"}, "y is of <U4, expected real numbers"),
+        ({"y": None}, "y is of object, expected real numbers"),
+        ({"y": [[1], [1, 2]]}, "y is no array"),
+        ({"y": np.ones((5, 4), complex)}, "y is of complex128"),
+        ([1, 2], "results are a list, expected arrays by tensor"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_refused(rng, given, message):
+    with pytest.raises(ValueError, match=message):
+        validate.compare(convolution(rng), given)
+
+
+def test_whole_numbers_are_judged_too(rng):
+    case, found = of_linear(rng, exact=True)
+    assert validate.compare(case, {"y": found["y"].astype(int)}).ok
+    assert not validate.compare(case, {"y": found["y"].astype(int) + 1}).ok

@@ -34,7 +34,7 @@ def torch():
 @pytest.fixture(scope="module")
 def of_torch(torch):
     """PyTorch's formulas of the losses, by name: the usual ways to write each."""
-    import test_losses_torch as given
+    from npkd.validate.in_torch import losses as given
 
     functional = torch.nn.functional
 

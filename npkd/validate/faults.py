@@ -3,8 +3,6 @@
 A fault is a set of rules, by operation, that take the place of those in `rules.RULES`: the same
 operation with another option, on another input, or followed by another step. The judge names a
 fault as the cause only if it, and no other one, gives what was found on every probe.
-
-Where each was met: shared facts about frameworks and the issues quoted at each name.
 """
 
 import functools

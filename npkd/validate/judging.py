@@ -12,12 +12,14 @@ bound of `rules`. A tensor's verdict is the first of these that holds:
     CONSISTENT  every entry is within the bound of the declared precision
     CONSISTENT  … of a lower precision, which is named: factors rounded to TF32, bfloat16 or
                 float16. Its effective bits must agree, and the exact probes of the same operation
-                must pass, so that a loose bound never excuses a bug. A sum so long that
+                must pass, so that a loose bound never excuses a bug. (What multiplies nothing
+                needs none, but all its numbers must be ones of that precision.) A sum so long that
                 its bound leaves room for these is named by its bits alone
     AMBIGUOUS   only entries are farther off whose decision (ReLU's, max-pool's) lies within the
                 bound of what is decided on
     UNPROVEN    within a bound for the whole image, but not of every entry, and the exact probes
-                pass: what transforms do (Winograd's, Fourier's)
+                pass: what transforms do (Winograd's, Fourier's). Or nothing there tells: no
+                exact probe, or a bound that is infinite or larger than the numbers
     BUG         provably not rounding
 
 An exact probe is a case on small integers and powers of two, of which no order of summation rounds
@@ -46,7 +48,8 @@ def compare(case: Case, results: Arrays, *, precision: str | None = None) -> Rep
     results: arrays by tensor; those that are not needed may be missing. precision: the declared
     one, "float32" and so on (by default that of each array's dtype).
 
-    Raises ValueError for another precision, or for a tensor that the case does not have.
+    Raises ValueError for another precision, for a tensor that the case does not have, and for what
+    is no array of numbers.
     """
     return judge([(case, results)], precision=precision)
 

@@ -52,11 +52,11 @@ class Precision:
         return 2.0**-self.bits
 
     def round(self, x: np.ndarray) -> np.ndarray:
-        """x in float64, rounded to so many bits; ∞ beyond the largest, 0 below the smallest."""
-        mantissa, exponent = np.frexp(x)
-        rounded = np.ldexp(np.round(mantissa * 2.0**self.bits), exponent - self.bits)
-        rounded = np.where(np.abs(rounded) > self.largest, np.copysign(np.inf, x), rounded)
-        return np.where(np.abs(rounded) < self.smallest, 0.0, rounded)
+        """x in float64, rounded to so many bits, fewer below the smallest; ∞ beyond the largest."""
+        _, exponent = np.frexp(x)
+        last = np.maximum(exponent, np.frexp(self.smallest)[1]) - self.bits  # 2^last is the unit
+        rounded = np.ldexp(np.round(np.ldexp(x, -last)), last)
+        return np.where(np.abs(rounded) > self.largest, np.copysign(np.inf, x), rounded)
 
 
 FLOAT64 = Precision("float64", 53, 2.0**1023 * (2 - 2.0**-52), 2.0**-1022)
@@ -85,9 +85,9 @@ class Arithmetic:
         """γ_k of operations entry by entry, and of the reference's float64."""
         return _gamma(k, self.stored.u) + _gamma(k, U64)
 
-    def gamma_of_sum(self, k: float | np.ndarray) -> Error:
-        """γ_k of a sum's terms, and of storing it."""
-        store = 0.0 if self.stored is self.summed else _gamma(1, self.stored.u)
+    def gamma_of_sum(self, k: float | np.ndarray, stores: int = 1) -> Error:
+        """γ_k of a sum's terms, and of storing it, once or with a bias twice."""
+        store = 0.0 if self.stored is self.summed else _gamma(stores, self.stored.u)
         return _gamma(k, self.summed.u) + store + _gamma(k, U64)
 
     def band(self, k: float) -> float:
@@ -204,11 +204,37 @@ def sums_of_products(
 
     outcome = []
     for i, k in enumerate(roundings):
-        tiny = k * arithmetic.stored.smallest
-        error = totals[i] - sums[i] + arithmetic.gamma_of_sum(k) * totals[i] + tiny * (k > 0)
-        error = np.where(totals[i] > arithmetic.stored.largest, np.inf, error)
+        gamma = arithmetic.gamma_of_sum(k, stores=2 if count < len(inputs) else 1)
+        error = totals[i] - sums[i] + gamma * totals[i] + k * arithmetic.stored.smallest
+        error = np.where(totals[i] + error > arithmetic.stored.largest, np.inf, error)
+        if not all(np.all(np.isfinite(x)) for x in values):
+            for_sure = np.isfinite(results[i]) | _not_finite(operation, values, count, i)
+            error = np.where(for_sure, error, np.inf)  # 0 · ∞ may have been left out
         outcome.append(Rounded(results[i], error, roundings=k, scale=scale(i)))
     return outcome
+
+
+def _not_finite(
+    operation: Operation, values: list[np.ndarray], count: int, result: int
+) -> np.ndarray:
+    """Where a number that is not finite meets none that is 0: no order of summation leaves it out.
+
+    count: how many of the values, the first ones, are factors; a bias is added.
+    """
+    sizes = [np.nan_to_num(np.abs(x), nan=1.0, posinf=1.0) for x in values]
+    reached: np.ndarray | bool = False
+    for i, x in enumerate(values):
+        is_factor = i < count or count == 0
+        given = [
+            (~np.isfinite(x)).astype(np.float64)
+            if k == i
+            else size
+            if is_factor and (k < count or count == 0)
+            else np.zeros_like(size)
+            for k, size in enumerate(sizes)
+        ]
+        reached = reached | (operation(*given)[result] > 0)
+    return np.asarray(reached)
 
 
 def _error_of_input(arithmetic: Arithmetic, x: Rounded, is_rounded: bool) -> np.ndarray:

@@ -32,6 +32,7 @@ from npkd.validate import formulas, traced
 from npkd.validate.elementwise import ELEMENTWISE
 from npkd.validate.rounding import Arithmetic, Rounded, sums_of_products
 from npkd.validate.traced import Traced, leaf
+from npkd.windows import axis_of
 
 Inputs = Mapping[str, Rounded]
 Options = Mapping[str, Any]
@@ -166,9 +167,43 @@ def max_pool2d_backward(
     _, backward = ops.max_pool2d(x.value, **options)
     k = windows_on_a_cell(**options) - 1
     (dx,) = sums_of_products(arithmetic, lambda dy: [backward(dy)], [dy], [k], factors=0)
-    if np.any(x.total):  # then any cell may be chosen by all the windows on it
-        dx.jump = (k + 1) * np.max(dy.most, initial=0.0)
+    if np.any(x.total):
+        dx.jump = _reachable(x, dy, options)
     return {"dx": dx}
+
+
+def _reachable(x: Rounded, dy: Rounded, options: Options) -> np.ndarray:
+    """How much of |dy| may go to each cell, or away from it, where windows are undecided.
+
+    A cell may be chosen if it may be as large as the window's largest is at least; a window is
+    undecided if that is so of two cells.
+    """
+    kernel = np.broadcast_to(options["kernel_size"], 2).tolist()
+    padding = np.broadcast_to(options.get("padding", 0), 2).tolist()
+    stride = np.broadcast_to(options.get("stride") or kernel, 2).tolist()
+    dilation = np.broadcast_to(options.get("dilation", 1), 2).tolist()
+    rows, columns = (
+        axis_of(size, k, s, p, p, d, bool(options.get("ceil_mode", False)))
+        for size, k, s, p, d in zip(
+            x.value.shape[2:], kernel, stride, padding, dilation, strict=True
+        )
+    )
+    error = np.broadcast_to(x.total, x.value.shape)
+    least, _ = ops.max_pool2d(x.value - error, **options)
+    most = x.value + error
+    taps = [
+        ((..., row_windows, column_windows), (..., row_cells, column_cells))
+        for row_windows, row_cells in rows.taps
+        for column_windows, column_cells in columns.taps
+    ]
+    candidates = np.zeros(least.shape, np.int64)
+    for windows, cells in taps:
+        candidates[windows] += most[cells] >= least[windows]
+    reachable = np.zeros(x.value.shape)
+    for windows, cells in taps:
+        may_be = (candidates[windows] > 1) & (most[cells] >= least[windows])
+        reachable[cells] += np.where(may_be, dy.most[windows], 0.0)
+    return reachable
 
 
 def windows_on_a_cell(
@@ -280,6 +315,8 @@ def upsample(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[s
     )
     largest = x.most.max(axis=(2, 3), keepdims=True)
     y.error = y.error + arithmetic.gamma(2 * _of_positions(x, options["factor"])) * largest
+    if not np.all(np.isfinite(x.value)):  # 0 · ∞ may have been left out, or not
+        y.error = np.full(y.value.shape, np.inf)
     return {"y": y}
 
 
@@ -338,7 +375,7 @@ def scaled(arithmetic: Arithmetic, factor: float, x: Rounded) -> Rounded:
 def added(arithmetic: Arithmetic, x: Rounded, y: Rounded) -> Rounded:
     """x + y."""
     value, error = x.value + y.value, np.asarray(x.total) + y.total
-    error = error + arithmetic.gamma(1) * (np.abs(value) + error)
+    error = error + arithmetic.gamma(1) * (np.abs(value) + error) + arithmetic.stored.smallest
     return Rounded(value, error, roundings=max(x.roundings, y.roundings) + 1)
 
 

@@ -456,7 +456,8 @@ def _exponentials(x: Traced, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     most = x.error.max(axis=axis, keepdims=True)
     exp = np.exp(z)
     tiny = np.where(exp * np.exp(2 * most) < 2 * x.arithmetic.stored.smallest, exp, 0)
-    depth = np.abs(z).max(axis=axis, keepdims=True) + 2 * most
+    certain = np.isneginf(z) & (x.error == 0)  # masked: its exponential is 0, whoever computes it
+    depth = np.where(certain, 0, np.abs(z)).max(axis=axis, keepdims=True) + 2 * most
     lost = 2 * tiny.sum(axis=axis, keepdims=True)
     return z, depth, exp.sum(axis=axis, keepdims=True), lost
 
@@ -500,6 +501,7 @@ def log_softmax(x: Traced, axis: int = -1) -> Traced:
     D + EXP roundings and C − 1 additions as in softmax, and log turns factors (1 + u) into terms of
     u. With z's own rounding, log's own error, and the subtraction's, of at most (|z| + log S) u,
         |error of y| ≤ γ_k,  k = |z| + (D + EXP + C − 1) + LOG log S + |z| + log S.
+    Written as x − (max x + log S) that last sum is rounded once more, by its own size.
     Backwards dx = dy − exp y Σ dy; 2 more in k are for a softmax in place of exp y.
     """
     arithmetic, count = x.arithmetic, x.shape[axis]
@@ -508,6 +510,7 @@ def log_softmax(x: Traced, axis: int = -1) -> Traced:
     log_s = np.log(s)
     k = 2 * (np.abs(z) + 2 * most) + depth + EXP + 2 + (LOG + 1) * (log_s + 2 * most)
     error = x.error + most + arithmetic.gamma(k) + arithmetic.gamma_of_sum(max(1, count - 1)) + lost
+    error = error + arithmetic.gamma(1) * (np.abs(x.value.max(axis=axis, keepdims=True)) + log_s)
     error = error if count > 1 else np.zeros_like(z)
     y = x._made(z - log_s, error, 0.0, x.roundings + int(_largest(k)) + count)
     return x._through(y, lambda dy: log_softmax_backward(y.fixed, dy, axis))

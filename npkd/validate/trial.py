@@ -24,7 +24,7 @@ from npkd.validate.rounding import (
     exact,
 )
 from npkd.validate.rules import RULES, is_sum_of_products
-from npkd.validate.verdicts import AMBIGUOUS, BUG, CONSISTENT, Verdict
+from npkd.validate.verdicts import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Verdict
 
 PER_ROUNDED_FACTOR = 0.60  # rms(e/Q) · 2ᵗ
 
@@ -32,10 +32,14 @@ PER_ROUNDED_FACTOR = 0.60  # rms(e/Q) · 2ᵗ
 class Trial:
     """A case with a framework's results for it, computed anew.
 
-    Raises ValueError for a tensor that the case does not have.
+    Raises ValueError for a tensor that the case does not have, or that holds no numbers.
     """
 
     def __init__(self, case: Case, found: Arrays, precision: str | None = None):
+        if not isinstance(found, Mapping):
+            raise ValueError(
+                f"validate: results are a {type(found).__name__}, expected arrays by tensor"
+            )
         self.case = case
         tensors = set(case.tensors())
         unknown = sorted(found.keys() - tensors)
@@ -44,7 +48,7 @@ class Trial:
                 f"validate: {case.name} has no tensor {unknown[0]!r}; it has {sorted(tensors)}"
             )
         self.missing = sorted(case.needed - found.keys())
-        self.given = {name: np.asarray(array) for name, array in found.items()}
+        self.given = {name: _numbers(name, array) for name, array in found.items()}
         self.declared = precision
         self.arithmetic = ARITHMETICS[precision or _highest(self.given)]
         self.usable = dict(self.given)  # as inputs of later operations: of the right shape
@@ -126,9 +130,9 @@ class Trial:
     def _verdict(
         self, operation: Operation, result: str, tensor: str, measure: "Measure"
     ) -> Verdict:
-        verdict = BUG
+        verdict, note = BUG, measure.note
         if measure.within:
-            verdict = CONSISTENT
+            verdict, note = self._within(operation, tensor)
         elif measure.with_jump:
             verdict = AMBIGUOUS
         return Verdict(
@@ -141,8 +145,24 @@ class Trial:
             tensor in self.exactly,
             verdict,
             self.arithmetic_of(tensor).name if verdict == CONSISTENT else "",
-            **measure.figures(),
+            **{**measure.figures(), "note": note},
         )
+
+    def _within(self, operation: Operation, tensor: str) -> tuple[str, str]:
+        """Of a tensor within its bound: CONSISTENT, unless the bound says nothing."""
+        outcome = self.known(self.arithmetic_of(tensor))[tensor]
+        errors = errors_of(self.given[tensor], outcome.value)
+        bound = np.broadcast_to(outcome.error, outcome.value.shape)
+        if errors is None or not np.any(errors > 0):
+            return CONSISTENT, ""
+        if np.any((errors > 0) & np.isinf(bound)):
+            return UNPROVEN, "nothing is promised where the bound is infinite"
+        recorded = self.usable.keys() | self.case.inputs.keys()
+        if not recorded.issuperset(operation.inputs.values()):
+            size = np.sqrt(np.mean(np.square(outcome.value.astype(np.float64))))
+            if np.median(bound) >= size:
+                return UNPROVEN, "the bound is larger than the numbers: record what is before it"
+        return CONSISTENT, ""
 
     def _of_property(self, operation: Operation, result: str, tensor: str) -> Verdict:
         wrong = PROPERTIES[operation.op].check(self.given[tensor], operation.options)
@@ -169,20 +189,25 @@ class Trial:
         fitting = []
         products = is_sum_of_products(operation.op)
         for arithmetic in LOWER[self.arithmetic_of(tensor).name]:
-            of_factors = arithmetic.factors is not None
-            if of_factors and not products and not _is_stored_in(arithmetic.stored, found):
-                continue  # before anything is computed in that arithmetic
+            is_stored = _is_stored_in(arithmetic.stored, found)
+            is_like_it = is_stored and arithmetic.factors is arithmetic.stored
+            if not products and arithmetic.factors is not None and not is_like_it:
+                continue
             outcome = self.known(arithmetic)[tensor]
             measure = Measure.of(found, outcome, self)
             if not (measure.within or measure.with_jump):
                 continue
             lost = arithmetic.stored.bits - 6  # bits that are left where some were lost on the way
             if arithmetic.factors is None:  # float32 in the place of float64, or of sums
-                agrees = measure.bits > lost
-            elif is_sum_of_products(operation.op) and outcome.scale is not None:
-                agrees = _agrees(measure.bits, arithmetic.factors.bits, found.size)
+                usual = measure.bits > lost and measure.typical < arithmetic.stored.bits + 4
+                agrees = is_stored or usual
+            elif products and outcome.scale is not None:
+                agrees = all(
+                    _agrees(bits, arithmetic.factors.bits, found.size)
+                    for bits in (measure.bits, measure.typical)
+                )
             else:
-                agrees = _is_stored_in(arithmetic.stored, found) and measure.bits > lost
+                agrees = is_stored and measure.bits > lost
             if agrees:
                 fitting.append(arithmetic.name)
         return fitting
@@ -251,6 +276,17 @@ class Trial:
         return tensors
 
 
+def _numbers(tensor: str, given: Any) -> np.ndarray:
+    """What was given for a tensor, as an array. Raises ValueError unless it holds real numbers."""
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise ValueError(f"validate: {tensor} is no array: {error}") from error
+    if array.dtype.kind not in "fiub" and array.dtype.name not in ARITHMETICS:
+        raise ValueError(f"validate: {tensor} is of {array.dtype}, expected real numbers")
+    return array
+
+
 def place_of(name: str) -> str:
     """Where an operation stands, in whatever step."""
     step, slash, rest = name.partition("/")
@@ -277,6 +313,7 @@ class Measure:
     with_jump: bool
     worst: Mapping[str, Any]
     bits: float
+    typical: float  # bits of the median error
     band: float
     note: str = ""
 
@@ -287,7 +324,7 @@ class Measure:
             note = f"has shape {found.shape}, expected {outcome.value.shape}"
             nothing = {"error": np.inf, "bound": 0.0, "ratio": np.inf, "index": ()}
             numbers = {"found": np.nan, "expected": np.nan}
-            return cls(False, False, nothing | numbers, 0.0, np.inf, note)
+            return cls(False, False, nothing | numbers, 0.0, 0.0, np.inf, note)
         bound = np.broadcast_to(outcome.error, errors.shape)
         bound = np.where(np.isnan(bound), 0.0, bound)  # where NaN is right, and nothing else
         ratios = _ratios(errors, bound)
@@ -302,12 +339,14 @@ class Measure:
             "found": _at(found, worst),
             "expected": _at(outcome.value, worst),
         }
+        bits, typical = _bits(errors, outcome)
         share = trial.arithmetic.band(outcome.roundings)
         return cls(
             within=bool(np.all(errors <= bound)),
             with_jump=bool(np.all(errors <= bound + outcome.jump)) and bool(np.any(outcome.jump)),
             worst=figures,
-            bits=_bits(errors, outcome),
+            bits=bits,
+            typical=typical,
             band=_at(ratios, worst) / share,
         )
 
@@ -333,29 +372,37 @@ def errors_of(found: np.ndarray, expected: np.ndarray) -> np.ndarray | None:
 
 
 def _ratios(errors: np.ndarray, bound: np.ndarray) -> np.ndarray:
-    """errors / bound; 0 where there is no error, infinite where none is allowed."""
+    """errors / bound; 0 of an infinite one, and infinite where none is allowed."""
     with np.errstate(all="ignore"):
-        ratios = np.where(errors > 0, errors / bound, 0.0)
+        ratios = np.where((errors > 0) & np.isfinite(bound), errors / bound, 0.0)
     return np.where(np.isnan(ratios), np.inf, ratios)
 
 
-def _bits(errors: np.ndarray, outcome: Rounded) -> float:
-    """The effective precision."""
+def _bits(errors: np.ndarray, outcome: Rounded) -> tuple[float, float]:
+    """The effective precision by the root mean square of errors, and by their median.
+
+    Of normal errors half are below 0.6745 of the root mean square; a single wrong entry is seen in
+    the one and not in the other.
+    """
     if not np.any(errors > 0):
-        return math.inf
+        return math.inf, math.inf
     if outcome.scale is not None:
         q = outcome.scale()
     else:
         q = np.full(errors.shape, np.sqrt(np.mean(np.square(outcome.value.astype(np.float64)))))
     counted = (q > 0) & np.isfinite(errors)
     if not np.any(counted):
-        return 0.0
-    rms = math.sqrt(np.mean(np.square(errors[counted] / q[counted])))
-    return -math.log2(rms / PER_ROUNDED_FACTOR) if rms > 0 else math.inf
+        return 0.0, 0.0
+    shares = errors[counted] / q[counted]
+    sizes = math.sqrt(np.mean(np.square(shares))), float(np.median(shares)) / 0.6745
+    rms, median = (-math.log2(x / PER_ROUNDED_FACTOR) if x > 0 else math.inf for x in sizes)
+    return rms, median
 
 
 def _is_stored_in(precision: Precision, found: np.ndarray) -> bool:
     """Whether a precision below the array's own holds all its numbers, which are not all 0."""
+    if found.dtype.kind != "f":
+        return False
     values = found.astype(np.float64)
     below = precision.bits < np.finfo(found.dtype).nmant + 1
     return below and bool(np.any(values)) and bool(np.array_equal(precision.round(values), values))

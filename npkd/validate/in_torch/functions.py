@@ -4,7 +4,8 @@
     # Read("conv2d", {"x": x, "w": w, "b": None}, {"padding": 1, "stride": 1, …})
 
 A reader takes the result y, and the function's arguments as PyTorch calls them, in its order and
-with its defaults. It gives None for a call that no operation says in full, which is "unknown" then.
+with its defaults. It gives None for a call that no operation says in full, which is "unknown" then;
+so are a softmax and a loss of nothing at all, which PyTorch has a value for.
 """
 
 import math
@@ -157,6 +158,8 @@ def _flatten(y, input, *others, **named):
 def _softmax(op, y, input, dim=None, _stacklevel=3, dtype=None):
     if dtype is not None or not isinstance(dim, int):  # torch.softmax(input, dim, dtype), too
         return None
+    if input.ndim == 0 or input.numel() == 0:
+        return None
     return Read(op, {"x": input}, {"axis": dim})
 
 
@@ -191,7 +194,7 @@ def _distance(
     op, options, y, input, target, size_average=None, reduce=None, reduction="mean", weight=None
 ):
     plain = weight is None and size_average is None and reduce is None
-    if not plain or input.shape != target.shape or input.ndim == 0:
+    if not plain or input.shape != target.shape or input.ndim == 0 or input.numel() == 0:
         return None
     reduction = "elementmean" if reduction == "mean" else reduction
     return Read(op, {"student": input, "teacher": target}, {**options, "reduction": reduction})
@@ -209,7 +212,9 @@ def _cross_entropy(
     label_smoothing=0.0,
 ):
     plain = weight is None and size_average is None and reduce is None and not label_smoothing
-    if not plain or input.ndim != 2 or target.is_floating_point() or (target == ignore_index).any():
+    if not plain or input.ndim != 2 or input.numel() == 0:
+        return None
+    if target.is_floating_point() or (target == ignore_index).any():
         return None
     reduction = "batchmean" if reduction == "mean" else reduction
     return Read("cross_entropy", {"logits": input, "labels": target}, {"reduction": reduction})

@@ -24,7 +24,7 @@ def with_defaults(loss: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return options_of(loss) | dict(options)
 
 
-def _reduced(apart, reduction, elements=None):
+def reduced(apart, reduction, elements=None):
     """One number out of the losses of single samples or entries; elements: for "elementmean"."""
     if reduction == "none":
         return apart
@@ -52,7 +52,7 @@ def l2(student, teacher, *, half, temperature, temperature_squared, variant, red
 
 
 def l1(student, teacher, *, reduction):
-    return _reduced(functional.l1_loss(student, teacher, reduction="none"), reduction)
+    return reduced(functional.l1_loss(student, teacher, reduction="none"), reduction)
 
 
 def huber(student, teacher, *, delta, variant, reduction):
@@ -60,7 +60,7 @@ def huber(student, teacher, *, delta, variant, reduction):
         apart = functional.smooth_l1_loss(student, teacher, beta=delta, reduction="none")
     else:
         apart = functional.huber_loss(student, teacher, delta=delta, reduction="none")
-    return _reduced(apart, reduction)
+    return reduced(apart, reduction)
 
 
 def kl(student, teacher, *, temperature, temperature_squared, variant, reduction):
@@ -76,14 +76,14 @@ def kl(student, teacher, *, temperature, temperature_squared, variant, reduction
         "reversed unlogged": (log_p.exp(), log_q),
     }[variant]
     terms = functional.kl_div(guess, target, log_target=True, reduction="none")
-    return _reduced(factor * terms.sum(1), reduction, terms.numel())
+    return reduced(factor * terms.sum(1), reduction, terms.numel())
 
 
 def soft_cross_entropy(student, teacher, *, temperature, temperature_squared, reduction):
     p = functional.softmax(teacher / temperature, 1)
     apart = functional.cross_entropy(student / temperature, p, reduction="none")
     factor = _factor(temperature, temperature_squared)
-    return _reduced(factor * apart, reduction, student.numel())
+    return reduced(factor * apart, reduction, student.numel())
 
 
 def cross_entropy(logits, labels, *, reduction="batchmean"):
@@ -99,7 +99,7 @@ def mix(student, teacher, labels, *, alpha, soft, soft_options, hard_options):
 def limit(student, teacher, *, reduction):
     delta = student - teacher
     delta = delta - delta.mean(1, keepdim=True)
-    return _reduced(delta.square().sum(1) / (2 * delta.shape[1]), reduction, delta.numel())
+    return reduced(delta.square().sum(1) / (2 * delta.shape[1]), reduction, delta.numel())
 
 
 def dkd(student, teacher, labels, *, alpha, beta, temperature, temperature_squared, reduction):
@@ -118,7 +118,7 @@ def dkd(student, teacher, labels, *, alpha, beta, temperature, temperature_squar
     target = divergence(label_and_rest(s), label_and_rest(t))
     others = divergence(*(functional.log_softmax(z - 1000 * is_label, 1) for z in (s, t)))
     factor = _factor(temperature, temperature_squared)
-    return _reduced(factor * (alpha * target + beta * others), reduction)
+    return reduced(factor * (alpha * target + beta * others), reduction)
 
 
 def dist(student, teacher, *, beta, gamma, temperature, temperature_squared, epsilon):
@@ -145,7 +145,7 @@ def _regressed(student, weight, bias=None):
 
 def hint(student, teacher, weight=None, bias=None, *, half, reduction):
     apart = functional.mse_loss(_regressed(student, weight, bias), teacher, reduction="none")
-    return _reduced(apart * (0.5 if half else 1), reduction)
+    return reduced(apart * (0.5 if half else 1), reduction)
 
 
 def attention(student, teacher, *, power, epsilon, variant, reduction):
@@ -155,7 +155,7 @@ def attention(student, teacher, *, power, epsilon, variant, reduction):
 
     delta = of(student) - of(teacher)
     apart = delta.norm(dim=1) if variant == "norm" else delta.square().sum(1)
-    return _reduced(apart, reduction, delta.numel())
+    return reduced(apart, reduction, delta.numel())
 
 
 def nst(student, teacher, *, epsilon, reduction):
@@ -168,7 +168,7 @@ def nst(student, teacher, *, epsilon, reduction):
         f.flatten(2) / (f.flatten(2).norm(dim=2, keepdim=True) + epsilon)
         for f in (student, teacher)
     )
-    return _reduced(kernel(s, s) + kernel(t, t) - 2 * kernel(s, t), reduction)
+    return reduced(kernel(s, s) + kernel(t, t) - 2 * kernel(s, t), reduction)
 
 
 def fsp(
@@ -187,7 +187,7 @@ def fsp(
 
     own = flow(_regressed(first, weight_first), _regressed(second, weight_second))
     delta = own - flow(teacher_first, teacher_second)
-    return _reduced(delta.norm(dim=1) if variant == "norms" else delta.square(), reduction)
+    return reduced(delta.norm(dim=1) if variant == "norms" else delta.square(), reduction)
 
 
 def vid(student, teacher, scale, weight=None, bias=None, *, epsilon, variant, reduction):
@@ -197,7 +197,7 @@ def vid(student, teacher, scale, weight=None, bias=None, *, epsilon, variant, re
         variance = variance.detach() + 0 * scale
     variance = variance.reshape(1, -1, *[1] * (mean.ndim - 2)).expand_as(mean)
     apart = functional.gaussian_nll_loss(mean, teacher, variance, reduction="none", eps=1e-12)
-    return _reduced(apart, reduction)
+    return reduced(apart, reduction)
 
 
 # On relations between samples
@@ -208,7 +208,7 @@ def similarity(student, teacher, *, variant, reduction):
         f = features.flatten(1)
         return functional.normalize(f @ f.T, p=1 if variant == "l1" else 2)
 
-    return _reduced((of(student) - of(teacher)).square(), reduction)
+    return reduced((of(student) - of(teacher)).square(), reduction)
 
 
 def rkd_distance(student, teacher, *, delta, reduction):
@@ -218,7 +218,7 @@ def rkd_distance(student, teacher, *, delta, reduction):
         return d / d[d > 0].mean()
 
     apart = functional.huber_loss(of(student), of(teacher), delta=delta, reduction="none")
-    return _reduced(apart, reduction)
+    return reduced(apart, reduction)
 
 
 def rkd_angle(student, teacher, *, delta, reduction):
@@ -228,7 +228,7 @@ def rkd_angle(student, teacher, *, delta, reduction):
         return e @ e.mT
 
     apart = functional.huber_loss(of(student), of(teacher), delta=delta, reduction="none")
-    return _reduced(apart, reduction)
+    return reduced(apart, reduction)
 
 
 def pkt(student, teacher, *, epsilon, reduction):
@@ -239,14 +239,14 @@ def pkt(student, teacher, *, epsilon, reduction):
         return s / s.sum(1, keepdim=True)
 
     q, p = of(student), of(teacher)
-    return _reduced(p * ((p + epsilon) / (q + epsilon)).log(), reduction)
+    return reduced(p * ((p + epsilon) / (q + epsilon)).log(), reduction)
 
 
 def cc(student, teacher, *, gamma, order, variant, reduction):
     s, t = student.flatten(1), teacher.flatten(1)
     if variant == "consecutive":
         a = (s - t).abs()
-        return _reduced((a[:-1] * a[1:]).sum(1), reduction, len(a) - 1)
+        return reduced((a[:-1] * a[1:]).sum(1), reduction, len(a) - 1)
 
     def kernel(f):
         f = functional.normalize(f) if variant == "paper" else f
@@ -261,7 +261,7 @@ def cc(student, teacher, *, gamma, order, variant, reduction):
     if variant == "norm":
         by = {"sum": 1, "batchmean": len(s), "elementmean": len(s) ** 2}[reduction]
         return delta.norm() / by
-    return _reduced(delta.square(), reduction)
+    return reduced(delta.square(), reduction)
 
 
 ON_OUTPUTS = (l2, l1, huber, kl, soft_cross_entropy, cross_entropy, mix, limit, dkd, dist)

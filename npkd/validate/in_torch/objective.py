@@ -30,7 +30,7 @@ class Part:
     options: Mapping[str, Any]
 
 
-def why_not(objective: Objective | None) -> str:
+def why_not(objective: Objective | None, recorder: Recorder) -> str:
     """Why the loss is not judged, or nothing."""
     if objective is None:
         return "no objective was given"
@@ -40,7 +40,27 @@ def why_not(objective: Objective | None) -> str:
     for term in objective.terms:
         if term.kind.trained or term.standardized or term.kind.layers == "maps":
             return f"{term} trains parameters of its own, is on two maps or standardizes logits"
+    for path in _paths(objective):
+        runs = recorder.runs.get(path, 0)
+        if runs > 1:
+            what = path if "." in path else f"the {path}"
+            return f"{what} ran {runs} times; the objective is judged only where it runs once"
+        output = recorder.outputs.get(path)
+        is_trained = isinstance(output, Tensor) and path.split(".")[0] == "student"
+        if is_trained and recorder.name_of(output) in recorder.untracked:
+            return f"not all parts of the gradient by what {path} put out were seen apart"
     return ""
+
+
+def _paths(objective: Objective) -> list[str]:
+    """The nets that an objective is on, and the layers of them."""
+    layers = {"student": [""] * (objective.label_weight > 0), "teacher": []}
+    for term in objective.terms:
+        layers["student"] += term.student or ("",)
+        layers["teacher"] += term.teacher or ("",)
+    nets = [net for net, of_net in layers.items() if of_net]
+    inner = [f"{net}.{layer}" for net, of_net in layers.items() for layer in of_net if layer]
+    return list(dict.fromkeys([*nets, *inner]))
 
 
 def parts_of(
@@ -52,7 +72,7 @@ def parts_of(
     if share > 0 or any(term.kind.labels for term in objective.terms):
         if labels is None:
             raise ValueError(f"torch_step: {objective} needs labels")
-        given["labels"] = array(torch.as_tensor(labels))
+        given["labels"] = _as_labels(labels)
     if share > 0:
         hard, options = _hard(objective)
         first, second = _arguments(hard)[:2]
@@ -64,7 +84,29 @@ def parts_of(
         tensors += ["labels"] * term.kind.labels
         inputs = dict(zip(_arguments(term.loss), tensors, strict=False))
         parts.append(Part(term.loss, (1 - share) * term.factor, own, inputs, term.options))
+    for part in parts:
+        if "labels" in part.inputs.values():
+            _check_labels(given["labels"], recorder.values(part.student[0]).shape)
     return parts
+
+
+def _as_labels(labels: Any) -> np.ndarray:
+    try:
+        return array(torch.as_tensor(labels))
+    except (TypeError, ValueError, RuntimeError) as error:
+        got = type(labels).__name__
+        raise ValueError(f"torch_step: labels are a {got}, expected whole numbers") from error
+
+
+def _check_labels(labels: np.ndarray, outputs: tuple[int, ...]) -> None:
+    """Raise ValueError unless there is one class for each sample of the outputs."""
+    samples, classes = outputs[0], outputs[-1]
+    expected = f"expected whole numbers ({samples},) from 0 to {classes - 1}"
+    if labels.dtype.kind not in "iu" or labels.shape != (samples,):
+        raise ValueError(f"torch_step: labels are {labels.dtype} {labels.shape}, {expected}")
+    if labels.size and not (labels.min() >= 0 and labels.max() < classes):
+        got = f"from {labels.min()} to {labels.max()}"
+        raise ValueError(f"torch_step: labels go {got}, {expected}")
 
 
 def _hard(objective: Objective) -> tuple[str, dict[str, Any]]:

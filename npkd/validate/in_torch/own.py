@@ -34,7 +34,7 @@ def torch_module(
         report.check()
 
     training: in which mode a module is run; it is left in the one that it was in. rng: draws the
-    upstream gradient and the exact probes.
+    upstream gradient and the exact probes. Hooks of tensors that change gradients show as BUG.
     """
     rng = np.random.default_rng(0) if rng is None else rng
     modules = list(module.modules()) if isinstance(module, torch.nn.Module) else []

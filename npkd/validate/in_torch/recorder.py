@@ -81,6 +81,7 @@ class Recorder(TorchFunctionMode):
         self.untracked: set[str] = set()  # tensors of which not all uses were seen
         self.outside: set[str] = set()  # tensors that are used by what is not recorded
         self.outputs: dict[str, Any] = {}  # of modules, by path
+        self.runs: dict[str, int] = {}  # how often each of them ran
         self.precisions: set[torch.dtype] = set()
         self.leaves: list[Tensor] = []
         self.handles: list[Any] = []  # of hooks of tensors
@@ -94,6 +95,7 @@ class Recorder(TorchFunctionMode):
         self._stack: list[Module] = []
         self._buffers: dict[int, tuple[Module, dict[str, Tensor], dict[str, Tensor]]] = {}
         self._names: dict[int, tuple[str, int]] = {}  # by tensor: name and version
+        self._had_gradient: dict[int, tuple[bool, bool]] = {}  # by tensor, when it was named
         self._tensors: dict[str, Tensor] = {}  # kept, so that no two have the same id
         self._watched: set[str] = set()
         self._taken: dict[str, int] = {}
@@ -129,12 +131,16 @@ class Recorder(TorchFunctionMode):
 
     def _enter_module(self, module: Module, inputs: Any) -> None:
         self._stack.append(module)
+        path = self._paths.get(id(module), "")
+        self.runs[path] = self.runs.get(path, 0) + 1
         if id(module) not in self._buffers:
             buffers = {name: b for name, b in module._buffers.items() if b is not None}
             values = {name: b.detach().clone() for name, b in buffers.items()}
             self._buffers[id(module)] = module, buffers, values
 
     def _leave_module(self, module: Module, inputs: Any, output: Any) -> None:
+        if id(module) in self._roots and is_number(output) and output.grad_fn is not None:
+            self.name_of(output)  # now, as its gradient must be seen
         if self._stack and self._stack[-1] is module:
             self._stack.pop()
         if id(module) in self._paths:
@@ -149,15 +155,26 @@ class Recorder(TorchFunctionMode):
         self.given[name] = array(tensor)
         return name
 
+    def values(self, name: str) -> np.ndarray:
+        """The values of a tensor, by its name."""
+        return self.found[name] if name in self.found else self.given[name]
+
     def known_name(self, tensor: Any) -> str:
         """The name of a tensor as it was last, or nothing."""
         return self._names.get(id(tensor), ("", 0))[0]
 
     def name_of(self, tensor: Tensor) -> str:
-        """The name of a tensor, which it is given now if it has none, or holds other values now."""
+        """The name of a tensor, which it is given now if it has none, or is another by now.
+
+        That is where it holds other values, or where the forward pass of an autograd.Function made
+        it, in which nothing has a gradient, and it has the function's only since.
+        """
         before, version = self._names.get(id(tensor), ("", 0))
-        is_current = before and version == _version(tensor)
-        if is_current and (before in self._watched or not tensor.requires_grad):
+        same_values = bool(before) and version == _version(tensor)
+        same_gradient = self._had_gradient.get(id(tensor)) == _has_gradient(tensor)
+        if same_values and (
+            not tensor.requires_grad or (same_gradient and before in self._watched)
+        ):
             return before
         if tensor.grad_fn is None:
             self.untracked.add(before)
@@ -166,7 +183,9 @@ class Recorder(TorchFunctionMode):
         inputs = self._sources(tensor.grad_fn)
         self.untracked.update(inputs.values())
         name = self._unique(function.split(":")[-1].removesuffix("0").removesuffix("Backward"))
-        if before:  # changed by way of another view, whose uses are uses of this one
+        if (
+            before and not same_values
+        ):  # changed by way of another view, whose uses are uses of this one
             self.untracked.update((before, name))
         self._enter_tensor(name, tensor)
         self.found[name] = array(tensor)
@@ -175,8 +194,9 @@ class Recorder(TorchFunctionMode):
 
     def _sources(self, node: Any) -> dict[str, str]:
         """Of which named tensors something was computed in ways that were not seen."""
-        nodes = {t.grad_fn: name for name, t in self._tensors.items() if t.grad_fn is not None}
-        leaves = {id(t): name for name, t in self._tensors.items() if t.is_leaf}
+        tensors = self._tensors.values()
+        nodes = {t.grad_fn: self.known_name(t) for t in tensors if t.grad_fn is not None}
+        leaves = {id(t): self.known_name(t) for t in tensors if t.is_leaf}
         names: list[str] = []
         seen, waiting = {node}, [node]
         while waiting:
@@ -203,6 +223,7 @@ class Recorder(TorchFunctionMode):
 
     def _set_name(self, tensor: Tensor, name: str, *, kept_as: str) -> None:
         self._names[id(tensor)] = name, _version(tensor)
+        self._had_gradient[id(tensor)] = _has_gradient(tensor)
         self._tensors[kept_as] = tensor
 
     def _keep(self, gradients: dict[str, np.ndarray], name: str, gradient: Tensor) -> None:
@@ -373,6 +394,11 @@ class Use:
 
 def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
+
+
+def _has_gradient(tensor: Tensor) -> tuple[bool, bool]:
+    """Whether it requires one, and whether a function made it that will be asked for it."""
+    return tensor.requires_grad, tensor.grad_fn is not None
 
 
 def _slot(keys: Mapping[int, str], value: Any) -> Any:

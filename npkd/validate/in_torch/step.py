@@ -46,15 +46,22 @@ def torch_step(
         torch_step(step, student, teacher=teacher, optimizer=optimizer, objective=objective,
                    labels=labels).check()
 
-    `step` is run once, and really trains the student. teacher: the module, or its outputs where
+    `step` is run once, and really trains the student. It runs the student and the teacher once
+    each, and returns the loss as one number, or None. teacher: the module, or its outputs where
     they were computed before. optimizer: a torch.optim.SGD; the update by another one is not
-    judged. objective: what the loss should be; without it the loss and its gradient are taken as
-    they are. Layers that it names are modules of the student, or of the teacher, by their paths;
-    labels: what it takes for the truth.
+    judged. objective: what the loss should be; without it, or where a net of its runs more than
+    once, the loss and its gradient are taken as they are. Layers that it names are modules of the
+    student, or of the teacher, by their paths; labels: what it takes for the truth.
 
-    Judged are also that the teacher stays as it is and drops nothing out.
+    It is judged, too, that the teacher stays as it is and drops nothing out.
 
-    Raises ValueError where the objective needs labels, a teacher or layers that are not there.
+    Gradients that were shortened before the update, clipped by their norm or by value, are taken
+    as they are. So are those that were all multiplied by one factor between 0 and 1, which cannot
+    be told from clipping: the report lists it as not judged, with the factor. All other changes
+    of gradients show as BUG: a factor of 0, or of more than 1, and what hooks of tensors change.
+
+    Raises ValueError where the objective needs labels, a teacher or layers that are not there, for
+    labels that are not the classes of the samples, and where `step` returns something else.
     """
     rng = np.random.default_rng(0) if rng is None else rng
     nets = {"student": student}
@@ -70,7 +77,7 @@ def torch_step(
             recorder.outputs["teacher"] = teacher
             recorder.give("teacher", teacher)
         with update, recorder:
-            loss = step()
+            loss = _as_number(step())
         return judged(
             _recorded(recorder, update, nets.get("teacher"), loss, objective, labels), rng
         )
@@ -78,24 +85,40 @@ def torch_step(
         recorder.release()
 
 
+def _as_number(loss: Any) -> np.ndarray | None:
+    """What the step returned. Raises ValueError unless that is one number, or None."""
+    if loss is None:
+        return None
+    got = f"a {type(loss).__name__}"
+    if isinstance(loss, Tensor | np.ndarray | np.number):
+        got += f" {tuple(loss.shape)}"
+        loss = array(loss) if isinstance(loss, Tensor) else np.asarray(loss)
+        if loss.size == 1 and loss.dtype.kind in "fiu":
+            return loss.reshape(())
+    elif isinstance(loss, int | float) and not isinstance(loss, bool):
+        return array(torch.as_tensor(loss))
+    expected = "expected the loss as one number, or None"
+    raise ValueError(f"torch_step: step returned {got}, {expected}")
+
+
 def _recorded(
     recorder: Recorder,
     update: Update,
     teacher: torch.nn.Module | None,
-    loss: Any,
+    loss: np.ndarray | None,
     objective: Objective | None,
     labels: Any,
 ) -> Recording:
     """The step's program: forward, the loss, backward, the update, and that the teacher stays."""
     given = {BEFORE.format(name): gradient for name, gradient in update.before.items()}
     found: dict[str, np.ndarray] = {}
-    why = why_not(objective)
+    why = why_not(objective, recorder)
     parts = []
     if objective is not None and not why:
         parts = parts_of(objective, recorder, labels, given)
     trained = dict.fromkeys(layer for part in parts for layer in part.student)
     for tensor in trained:  # a student that is detached has no gradient
-        recorder.totals.setdefault(tensor, np.zeros_like(recorder.found[tensor]))
+        recorder.totals.setdefault(tensor, np.zeros_like(recorder.values(tensor)))
     if not parts:
         recorder.untracked |= recorder.outside
     notes = _compare_gradients(recorder, update)
@@ -103,7 +126,7 @@ def _recorded(
     operations = forward(recorder.calls, gradients)
     operations += loss_of(parts, gradients) if parts else [not_judged("loss", why)]
     if parts and loss is not None:
-        found["loss"] = array(torch.as_tensor(loss)).reshape(())
+        found["loss"] = loss
     operations += backward(recorder.calls, gradients)
     names = {name: gradients.total(name) for name in update.gradients if gradients.exists(name)}
     for name in notes.clipped:
@@ -127,24 +150,42 @@ class Notes(NamedTuple):
 def _compare_gradients(recorder: Recorder, update: Update) -> Notes:
     """Take the gradients that the optimiser had for those of the backward pass.
 
-    Where they differ by one factor below 1 throughout they were clipped, and are an input of the
-    update; where they differ otherwise that shows in the verdict on the backward pass.
+    Where they differ by one factor below 1 throughout, or by the largest value there is, they were
+    clipped, and are an input of the update; where they differ otherwise that shows in the verdict
+    on the backward pass. Those of several backward passes are not compared.
     """
-    known = {n: g for n, g in update.gradients.items() if n in recorder.totals}
-    differ = [n for n, g in known.items() if not np.array_equal(g, recorder.totals[n])]
+    totals = recorder.totals
+    known = {n: g for n, g in update.gradients.items() if n in totals}
+    totals.update({n: g for n, g in known.items() if n in recorder.untracked})
+    differ = [n for n, g in known.items() if not np.array_equal(g, totals[n])]
     if not differ:
         return Notes([], [])
     norms = [
         np.sqrt(sum(float(np.sum(np.square(of[n], dtype=np.float64))) for n in known))
-        for of in (known, recorder.totals)
+        for of in (known, totals)
     ]
     factor = norms[0] / norms[1] if norms[1] else math.inf
-    close = all(np.allclose(g, factor * recorder.totals[n], rtol=1e-4) for n, g in known.items())
-    if factor < 1 and close:
+    largest = max(np.max(np.abs(known[n])) for n in differ)
+    why = ""
+    if 0 < factor < 1 and all(
+        _is_close(g, factor * totals[n], update.parameters[n].dtype) for n, g in known.items()
+    ):
         why = f"shortened by the factor {factor:.6g}, which is taken as it is"
+    elif largest > 0 and all(
+        np.array_equal(known[n], np.clip(totals[n], -largest, largest)) for n in differ
+    ):
+        why = f"clipped by value, at {largest:.6g}, which is taken as it is"
+    if why:
         return Notes([not_judged("gradients before the update", why)], list(known))
-    recorder.totals.update({n: known[n] for n in differ})
+    totals.update({n: known[n] for n in differ})
     return Notes([], [])
+
+
+def _is_close(found: np.ndarray, expected: np.ndarray, dtype: torch.dtype) -> bool:
+    """Whether these are the same but for a product's rounding, and that of the factor."""
+    limits = torch.finfo(dtype)
+    rtol, atol = max(1e-4, 2 * limits.eps), limits.tiny * limits.eps
+    return np.allclose(found, expected, rtol=rtol, atol=atol)
 
 
 def _teacher_unchanged(
