@@ -48,7 +48,7 @@ def why_not(objective: Objective | None, recorder: Recorder) -> str:
         output = recorder.outputs.get(path)
         is_trained = isinstance(output, Tensor) and path.split(".")[0] == "student"
         if is_trained and recorder.name_of(output) in recorder.untracked:
-            return f"not all parts of the gradient by what {path} put out were seen apart"
+            return f"the gradient by the output of {path} came in parts that were not all seen"
     return ""
 
 

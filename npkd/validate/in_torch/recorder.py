@@ -79,6 +79,7 @@ class Recorder(TorchFunctionMode):
         self.found: dict[str, np.ndarray] = {}  # and of those that were computed
         self.totals: dict[str, np.ndarray] = {}  # their gradients
         self.untracked: set[str] = set()  # tensors of which not all uses were seen
+        self.repeated: set[str] = set()  # tensors that several backward passes reached
         self.outside: set[str] = set()  # tensors that are used by what is not recorded
         self.outputs: dict[str, Any] = {}  # of modules, by path
         self.runs: dict[str, int] = {}  # how often each of them ran
@@ -229,6 +230,7 @@ class Recorder(TorchFunctionMode):
     def _keep(self, gradients: dict[str, np.ndarray], name: str, gradient: Tensor) -> None:
         if gradients is self.totals and name in gradients:  # a second backward pass
             self.untracked.add(name)
+            self.repeated.add(name)
         gradients[name] = array(gradient)
 
     def _unique(self, name: str) -> str:
@@ -246,7 +248,8 @@ class Recorder(TorchFunctionMode):
         if function in functions.OF_THE_OBJECT:
             return self._of_the_object(func, args, kwargs)
         if not self._everything and all(id(module) not in self._roots for module in self._stack):
-            self.outside.update(self.known_name(one) for one in tree_leaves((args, kwargs)))
+            if torch.is_grad_enabled():  # otherwise it makes no gradient
+                self.outside.update(self.known_name(one) for one in tree_leaves((args, kwargs)))
             return func(*args, **kwargs)
         in_place = functions.is_in_place(function, args, kwargs) and isinstance(args[0], Tensor)
         use = Use(self, args[0] if in_place else None)

@@ -152,11 +152,16 @@ def _compare_gradients(recorder: Recorder, update: Update) -> Notes:
 
     Where they differ by one factor below 1 throughout, or by the largest value there is, they were
     clipped, and are an input of the update; where they differ otherwise that shows in the verdict
-    on the backward pass. Those of several backward passes are not compared.
+    on the backward pass. Those of several backward passes are not compared, and of those that are
+    used in ways that were not seen it is only said that they differ.
     """
     totals = recorder.totals
     known = {n: g for n, g in update.gradients.items() if n in totals}
-    totals.update({n: g for n, g in known.items() if n in recorder.untracked})
+    repeated = recorder.repeated.intersection(known)
+    if repeated:
+        totals.update({n: known[n] for n in repeated})
+        why = "summed over several backward passes, which is taken as it is"
+        return Notes([not_judged("gradients before the update", why)], list(known))
     differ = [n for n, g in known.items() if not np.array_equal(g, totals[n])]
     if not differ:
         return Notes([], [])
@@ -178,6 +183,9 @@ def _compare_gradients(recorder: Recorder, update: Update) -> Notes:
     if why:
         return Notes([not_judged("gradients before the update", why)], list(known))
     totals.update({n: known[n] for n in differ})
+    if recorder.untracked.intersection(differ):
+        why = "not those of the backward pass, and taken as they are"
+        return Notes([not_judged("gradients before the update", why)], [])
     return Notes([], [])
 
 
