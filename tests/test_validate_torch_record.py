@@ -327,6 +327,60 @@ def test_what_is_not_known_is_taken_as_it_is(model, name, images, rng):
     assert any(one.op == "relu" for one in report.verdicts)
 
 
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda x: x.clone(),
+        lambda x: x.detach(),
+        lambda x: x.detach().clone(),
+        lambda x: x.view_as(x),
+        lambda x: x,
+    ],
+)
+def test_a_function_with_a_backward_pass_of_its_own_is_not_its_argument(forward, images, rng):
+    class Reversed(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return forward(x)
+
+        @staticmethod
+        def backward(ctx, dy):
+            return -dy
+
+    def model(x):
+        return (Reversed.apply(x.relu().clone()) * 2).relu()
+
+    case, found, precision, _ = in_torch.record(model, images, rng=rng)
+    assert operation_named(case, "Reversed").inputs == {"x1": "relu"}
+    assert set(case.tensors()) <= {*case.inputs, *found}
+    report = judge([(case, found)], precision=precision).check()
+    assert any("Reversed" in text for text in report.unjudged)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        (lambda x: x.softmax(0), ()),
+        (lambda x: x.softmax(1), (3, 0)),
+        (lambda x: x.log_softmax(1), (0, 4)),
+        (lambda x: functional.mse_loss(x, 2 * x), (0, 4)),
+        (lambda x: functional.cross_entropy(x, torch.zeros(0, dtype=torch.long)), (0, 4)),
+    ],
+)
+def test_losses_and_softmax_of_nothing_are_not_known(model, shape, rng):
+    report = in_torch.torch_module(model, torch.zeros(shape), rng=rng).check()
+    assert report.unjudged
+
+
+def test_a_hook_that_changes_a_gradient_shows():
+    def model(x):
+        y = x.relu()
+        y.register_hook(lambda gradient: 2 * gradient)
+        return y * 3
+
+    assert not in_torch.torch_module(model, torch.randn(3, 4)).ok
+
+
 def test_entries_that_are_moved_are_those_that_the_index_says(images, rng):
     def model(x):
         x = torch.cat([functional.pad(x, (1, 0, 2, 0)), functional.pad(x, (0, 1, 0, 2))], 1)
@@ -428,11 +482,27 @@ def test_a_wrong_entry_is_found_where_it_is(net, images, rng):
 # A training step of one's own
 
 
-def distilled(*, step="right", loss=None, steps=2):
-    """The report on the last of some steps, which are right, or wrong in one way."""
+def distilled(
+    *,
+    step="right",
+    loss=None,
+    steps=2,
+    change=lambda student: None,
+    before=lambda student, teacher, x: None,
+    last=None,
+    returned=lambda value: value,
+    labels_given=None,
+):
+    """The report on the last of some steps, which are right, or wrong in one way.
+
+    change: the student before its update; before: what is done first, with both nets; last: a
+    module behind the student; returned: what the step makes of the loss.
+    """
     torch.manual_seed(0)
     student, teacher = small_net(), small_net().eval().requires_grad_(False)
     x, labels = torch.randn(4, 3, 6, 8), torch.tensor([0, 3, 1, 4])
+    if last is not None:
+        student.append(last)
     if step == "teacher in training mode":
         teacher = nn.Sequential(*teacher, nn.Dropout(0.25)).train()
     parameters = list(student.parameters())
@@ -444,6 +514,7 @@ def distilled(*, step="right", loss=None, steps=2):
     def training_step():
         if step != "gradients not zeroed":
             optimizer.zero_grad()
+        before(student, teacher, x)
         y, target = student(x), teacher(x)
         if step == "student detached":
             y = y.detach()
@@ -458,10 +529,9 @@ def distilled(*, step="right", loss=None, steps=2):
             value = loss(y, target, labels)
         if value.requires_grad:
             value.backward()
-        if step == "clipped":
-            nn.utils.clip_grad_norm_(student.parameters(), 0.05)
+        change(student)
         optimizer.step()
-        return value
+        return returned(value)
 
     for _ in range(steps - 1):
         training_step()
@@ -474,7 +544,7 @@ def distilled(*, step="right", loss=None, steps=2):
         teacher=teacher,
         optimizer=optimizer,
         objective=objective,
-        labels=labels,
+        labels=labels if labels_given is None else labels_given,
     )
 
 
@@ -516,9 +586,145 @@ def test_a_wrong_step_is_found_and_its_cause_named(step):
     assert cause.startswith(step)
 
 
-def test_clipped_gradients_are_taken_as_they_are():
-    report = distilled(step="clipped").check()
+def scaled(factor):
+    """A change of a student: all of its gradients times a factor."""
+    return lambda student: [p.grad.mul_(factor) for p in student.parameters()]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda net: nn.utils.clip_grad_norm_(net.parameters(), 0.05), "shortened by the factor"),
+        (
+            lambda net: nn.utils.clip_grad_value_(net.parameters(), 0.01),
+            "clipped by value, at 0.01",
+        ),
+        (lambda net: nn.utils.clip_grad_value_(net[0].parameters(), 0.01), "clipped by value"),
+        (scaled(0.5), "shortened by the factor 0.5,"),
+    ],
+)
+def test_clipped_gradients_are_taken_as_they_are(change, why):
+    (text,) = distilled(change=change).check().unjudged
+    assert why in text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        scaled(0),
+        scaled(2),
+        scaled(-1),
+        lambda net: net[0].weight.grad.zero_(),
+        lambda net: (nn.utils.clip_grad_value_(net.parameters(), 0.01), net[0].bias.grad.neg_()),
+    ],
+)
+def test_gradients_that_are_changed_otherwise_are_found(change):
+    report = distilled(change=change)
+    assert not report.ok
+    assert not report.unjudged
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_gradients_in_low_precision_are_clipped_too(dtype):
+    torch.manual_seed(0)
+    net, kind = small_net().to(getattr(torch, dtype)), getattr(torch, dtype)
+    optimizer, x = torch.optim.SGD(net.parameters(), lr=0.1), torch.randn(4, 3, 6, 8).to(kind)
+
+    def step():
+        net(x).sum().backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 0.05)
+        optimizer.step()
+
+    report = in_torch.torch_step(step, net, optimizer=optimizer).check()
     assert any("shortened" in text for text in report.unjudged)
+
+
+@pytest.mark.parametrize(
+    ("net", "before"),
+    [
+        ("student", lambda student, teacher, x: student(x)),
+        ("student", lambda student, teacher, x: student(x).square().mean().backward()),
+        ("teacher", lambda student, teacher, x: teacher(x[:2])),
+    ],
+)
+def test_an_objective_is_not_judged_where_a_net_runs_twice(net, before):
+    report = distilled(before=before).check()
+    assert any(f"loss (the {net} ran 2 times" in text for text in report.unjudged)
+    assert any(one.op == "sgd" for one in report.verdicts)
+
+
+def test_gradients_may_be_accumulated():
+    torch.manual_seed(0)
+    net = small_net()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+
+    def step():
+        for label in (1, 2):
+            y = net(torch.randn(1, 3, 6, 8))
+            functional.cross_entropy(y, torch.tensor([label])).backward()
+        optimizer.step()
+
+    given = {"optimizer": optimizer, "objective": Objective(1.0), "labels": [1, 2]}
+    report = in_torch.torch_step(step, net, **given).check()
+    assert any("loss (the student ran 2 times" in text for text in report.unjudged)
+    assert any("several backward passes" in text for text in report.unjudged)
+
+
+def test_an_objective_is_not_judged_in_several_backward_passes():
+    def loss(y, target, labels):
+        part = y.square().mean()
+        part.backward(retain_graph=True)
+        return functional.cross_entropy(y, labels)
+
+    report = distilled(loss=loss).check()
+    assert any(text.split(": ")[-1].startswith("loss (") for text in report.unjudged)
+
+
+def test_a_student_may_end_in_a_function_of_its_own():
+    class Last(nn.Module):
+        def forward(self, x):
+            return Twice.apply(x)
+
+    report = distilled(last=Last()).check()
+    assert any("Twice" in text for text in report.unjudged)
+    assert any(one.op == "mix" and one.result == "gradient" for one in report.verdicts)
+
+
+@pytest.mark.parametrize(
+    ("returned", "got"),
+    [
+        (lambda value: {"loss": value}, "a dict"),
+        (lambda value: (value, 1), "a tuple"),
+        (lambda value: value.repeat(3), r"a Tensor \(3,\)"),
+        (lambda value: "0.5", "a str"),
+    ],
+)
+def test_a_step_that_returns_no_number_is_an_error(returned, got):
+    with pytest.raises(ValueError, match=f"step returned {got}, expected the loss as one number"):
+        distilled(returned=returned)
+
+
+@pytest.mark.parametrize(
+    "returned", [lambda value: value.item(), lambda value: value[None], lambda value: None]
+)
+def test_a_step_may_return_a_number_or_nothing(returned):
+    assert not distilled(returned=returned).check().unjudged
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0.0, 3.0, 1.0, 4.0], r"float32 \(4,\), expected whole numbers \(4,\) from 0 to 4"),
+        (np.eye(5, dtype=int)[[0, 3, 1, 4]], r"int64 \(4, 5\)"),
+        ([0, 3, 1], r"int64 \(3,\)"),
+        ([0, 3, 1, 5], "labels go from 0 to 5, expected whole numbers"),
+        ([0, 3, 1, -1], "labels go from -1 to 3"),
+        ("0314", "labels are a str"),
+    ],
+)
+def test_labels_that_are_no_classes_are_an_error(labels, message):
+    with pytest.raises(ValueError, match=message):
+        distilled(labels_given=labels)
 
 
 def test_a_step_without_its_layers_or_labels_is_an_error():
@@ -527,7 +733,7 @@ def test_a_step_without_its_layers_or_labels_is_an_error():
         in_torch.torch_step(lambda: None, student, objective=Objective(1.0), labels=[0])
     with pytest.raises(ValueError, match="needs labels"):
         in_torch.torch_step(
-            lambda: student(torch.randn(2, 3, 6, 8)), student, objective=Objective(1.0)
+            lambda: student(torch.randn(2, 3, 6, 8)).sum(), student, objective=Objective(1.0)
         )
 
 

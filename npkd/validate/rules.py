@@ -107,7 +107,7 @@ def _of_bias(arithmetic: Arithmetic, inputs: Inputs) -> dict[str, Rounded]:
     axes = tuple(axis for axis in range(dy.value.ndim) if axis != 1)
     _, windows = _outputs_and_windows(dy.value.shape)
     (db,) = sums_of_products(
-        arithmetic, lambda dy: [dy.sum(axis=axes)], [dy], [windows - 1], factors=1
+        arithmetic, lambda dy: [dy.sum(axis=axes)], [dy], [max(0, windows - 1)], factors=1
     )
     return {"db": db}
 

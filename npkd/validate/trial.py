@@ -48,7 +48,16 @@ class Trial:
                 f"validate: {case.name} has no tensor {unknown[0]!r}; it has {sorted(tensors)}"
             )
         self.missing = sorted(case.needed - found.keys())
-        self.given = {name: _numbers(name, array) for name, array in found.items()}
+        judged = {
+            tensor
+            for operation in case.operations
+            if operation.op in RULES or operation.op in PROPERTIES
+            for tensor in operation.outputs.values()
+        }
+        self.given = {
+            name: _numbers(name, array) if name in judged else np.asarray(array)
+            for name, array in found.items()
+        }
         self.declared = precision
         self.arithmetic = ARITHMETICS[precision or _highest(self.given)]
         self.usable = dict(self.given)  # as inputs of later operations: of the right shape

@@ -46,8 +46,9 @@ def why_not(objective: Objective | None, recorder: Recorder) -> str:
             what = path if "." in path else f"the {path}"
             return f"{what} ran {runs} times; the objective is judged only where it runs once"
         output = recorder.outputs.get(path)
-        is_trained = isinstance(output, Tensor) and path.split(".")[0] == "student"
-        if is_trained and recorder.name_of(output) in recorder.untracked:
+        if not path.startswith("student") or not isinstance(output, Tensor):
+            continue
+        if recorder.name_of(output) in recorder.untracked:
             return f"the gradient by the output of {path} came in parts that were not all seen"
     return ""
 

@@ -155,38 +155,40 @@ def _compare_gradients(recorder: Recorder, update: Update) -> Notes:
     on the backward pass. Those of several backward passes are not compared, and of those that are
     used in ways that were not seen it is only said that they differ.
     """
+    notes: list[str] = []
+    clipped: list[str] = []
     totals = recorder.totals
     known = {n: g for n, g in update.gradients.items() if n in totals}
     repeated = recorder.repeated.intersection(known)
     if repeated:
-        totals.update({n: known[n] for n in repeated})
-        why = "summed over several backward passes, which is taken as it is"
-        return Notes([not_judged("gradients before the update", why)], list(known))
+        totals.update({n: known.pop(n) for n in repeated})
+        notes.append("summed over several backward passes, which is taken as it is")
     differ = [n for n, g in known.items() if not np.array_equal(g, totals[n])]
-    if not differ:
-        return Notes([], [])
     norms = [
         np.sqrt(sum(float(np.sum(np.square(of[n], dtype=np.float64))) for n in known))
         for of in (known, totals)
     ]
     factor = norms[0] / norms[1] if norms[1] else math.inf
-    largest = max(np.max(np.abs(known[n])) for n in differ)
-    why = ""
-    if 0 < factor < 1 and all(
-        _is_close(g, factor * totals[n], update.parameters[n].dtype) for n, g in known.items()
+    largest = max((np.max(np.abs(known[n])) for n in differ), default=0)
+    if (
+        differ
+        and 0 < factor < 1
+        and all(
+            _is_close(g, factor * totals[n], update.parameters[n].dtype) for n, g in known.items()
+        )
     ):
-        why = f"shortened by the factor {factor:.6g}, which is taken as it is"
+        clipped = list(known)
+        notes.append(f"shortened by the factor {factor:.6g}, which is taken as it is")
     elif largest > 0 and all(
         np.array_equal(known[n], np.clip(totals[n], -largest, largest)) for n in differ
     ):
-        why = f"clipped by value, at {largest:.6g}, which is taken as it is"
-    if why:
-        return Notes([not_judged("gradients before the update", why)], list(known))
-    totals.update({n: known[n] for n in differ})
-    if recorder.untracked.intersection(differ):
-        why = "not those of the backward pass, and taken as they are"
-        return Notes([not_judged("gradients before the update", why)], [])
-    return Notes([], [])
+        clipped = list(known)
+        notes.append(f"clipped by value, at {largest:.6g}, which is taken as it is")
+    else:
+        totals.update({n: known[n] for n in differ})
+        if recorder.untracked.intersection(differ):
+            notes.append("not those of the backward pass, and taken as they are")
+    return Notes([not_judged("gradients before the update", why) for why in notes], clipped)
 
 
 def _is_close(found: np.ndarray, expected: np.ndarray, dtype: torch.dtype) -> bool:
