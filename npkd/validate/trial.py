@@ -129,33 +129,43 @@ class Trial:
             for result, tensor in operation.outputs.items():
                 if tensor not in self.given:
                     continue
-                known = self.known(self.arithmetic_of(tensor))
                 if operation.op in PROPERTIES:
-                    yield self, operation, self._of_property(operation, result, tensor)
+                    verdict, figures = self._of_property(operation, tensor)
                 elif operation.op in RULES:
-                    measure = Measure.of(self.given[tensor], known[tensor], self)
-                    yield self, operation, self._verdict(operation, result, tensor, measure)
+                    verdict, figures = self._of_bound(operation, tensor)
+                else:
+                    continue
+                one = Verdict(
+                    self.case.name,
+                    self.case.subject,
+                    operation.name,
+                    operation.op,
+                    result,
+                    tensor,
+                    tensor in self.exactly,
+                    verdict,
+                    self.arithmetic_of(tensor).name if verdict == CONSISTENT else "",
+                    **figures,
+                )
+                yield self, operation, one
 
-    def _verdict(
-        self, operation: Operation, result: str, tensor: str, measure: "Measure"
-    ) -> Verdict:
+    def _of_bound(self, operation: Operation, tensor: str) -> tuple[str, dict[str, Any]]:
+        """The verdict and the figures of what has an expected value, and a bound."""
+        outcome = self.known(self.arithmetic_of(tensor))[tensor]
+        measure = Measure.of(self.given[tensor], outcome, self)
         verdict, note = BUG, measure.note
         if measure.within:
             verdict, note = self._within(operation, tensor)
         elif measure.with_jump:
             verdict = AMBIGUOUS
-        return Verdict(
-            self.case.name,
-            self.case.subject,
-            operation.name,
-            operation.op,
-            result,
-            tensor,
-            tensor in self.exactly,
-            verdict,
-            self.arithmetic_of(tensor).name if verdict == CONSISTENT else "",
-            **{**measure.figures(), "note": note},
-        )
+        return verdict, measure.figures() | {"note": note}
+
+    def _of_property(self, operation: Operation, tensor: str) -> tuple[str, dict[str, Any]]:
+        """The same of what has a property."""
+        wrong = PROPERTIES[operation.op].check(self.given[tensor], operation.options)
+        figures = {"error": 0.0, "bound": 0.0, "ratio": math.inf if wrong else 0.0, "index": ()}
+        figures |= {"found": math.nan, "expected": math.nan, "bits": math.inf, "band": 0.0}
+        return BUG if wrong else CONSISTENT, figures | {"note": wrong}
 
     def _within(self, operation: Operation, tensor: str) -> tuple[str, str]:
         """Of a tensor within its bound: CONSISTENT, unless the bound says nothing."""
@@ -172,25 +182,6 @@ class Trial:
             if np.median(bound) >= size:
                 return UNPROVEN, "the bound is larger than the numbers: record what is before it"
         return CONSISTENT, ""
-
-    def _of_property(self, operation: Operation, result: str, tensor: str) -> Verdict:
-        wrong = PROPERTIES[operation.op].check(self.given[tensor], operation.options)
-        nothing = {"error": 0.0, "bound": 0.0, "ratio": math.inf if wrong else 0.0, "index": ()}
-        numbers = {"found": math.nan, "expected": math.nan, "bits": math.inf, "band": 0.0}
-        return Verdict(
-            self.case.name,
-            self.case.subject,
-            operation.name,
-            operation.op,
-            result,
-            tensor,
-            tensor in self.exactly,
-            BUG if wrong else CONSISTENT,
-            "" if wrong else self.arithmetic_of(tensor).name,
-            **nothing,  # type: ignore[arg-type]
-            **numbers,  # type: ignore[arg-type]
-            note=wrong,
-        )
 
     def lower(self, operation: Operation, tensor: str) -> list[str]:
         """The lower precisions whose bound a tensor is within, and whose bits it has."""
