@@ -163,6 +163,34 @@ def _rising_at_zero(
     return {**right(a, x, given), "gradient": gradient}
 
 
+def _by_temperature(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    """T where T² belongs."""
+    share = 1 / given.get("temperature", 4.0)
+    return {name: scaled(a, share, result) for name, result in right(a, x, given).items()}
+
+
+def _of_hot_student(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    """The student's logits are not divided by T, which is as if they were T times as large."""
+    t = given.get("temperature", 4.0)
+    student = replace(x["student"], value=t * x["student"].value, error=t * x["student"].error)
+    results = right(a, {**x, "student": student}, given)
+    return {**results, "gradient": scaled(a, t, results["gradient"])}
+
+
+def _added_up(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+    """The hard loss and α times the soft one, without the share 1 − α."""
+    hard = {"logits": x["student"], "labels": x["labels"]}
+    more = RULES["cross_entropy"](a, hard, given.get("hard_options", {}))
+    return {
+        name: added(a, result, scaled(a, given["alpha"], more[name]))
+        for name, result in right(a, x, given).items()
+    }
+
+
 def _by_first_batch(
     right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
 ) -> Results:
@@ -216,6 +244,13 @@ LOSS_FAULTS = [
         "KL averaged over all entries, reduction mean for batchmean: C times too small",
         _loss(options(reduction="elementmean"), *DIVERGENCES),
     ),
+    Fault("T where T² belongs", _loss(_by_temperature, *OF_TEMPERATURE)),
+    Fault("temperature for the teacher alone", _loss(_of_hot_student, *DIVERGENCES)),
+    Fault(
+        "α and 1 − α exchanged",
+        {"mix": options(lambda given: {"alpha": 1 - given["alpha"]})},
+    ),
+    Fault("share 1 − α of the labels left out", {"mix": _added_up}),
     Fault("factor T² missing", _loss(options(temperature_squared=False), *OF_TEMPERATURE)),
     Fault("probabilities given as log-probabilities", _loss(options(variant="unlogged"), "kl")),
     Fault("KL reversed", _loss(options(variant="reversed"), "kl")),
