@@ -29,9 +29,9 @@ def pytest_addoption(parser):
     parser.addoption(
         "--inputs",
         type=int,
-        default=5_000,
+        default=2_500,
         metavar="N",
-        help="malformed inputs for tests/test_fuzz.py, about (5,000)",
+        help="malformed inputs for tests/test_fuzz.py, about (2,500)",
     )
     parser.addoption(
         "--kills",
