@@ -37,7 +37,6 @@ from npkd import (
     threads,
 )
 from npkd.files import BadInput, one_line
-from npkd.validate import command as validate
 
 try:
     from tqdm import tqdm
@@ -69,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_report(commands)
     _add_gradcheck(commands)
     _add_losses(commands)
-    validate.add(commands)
+    given = sys.argv[1:] if argv is None else argv
+    _add_validate(commands, asked_for="validate" in given)
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # if closed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, value in vars(args).items():
         if value == [] and name != "names":  # what some versions of argparse make of --name=--
             parser.error(f"--{name.replace('_', '-')}: expected a value")
-    args.given = sys.argv[1:] if argv is None else argv
+    args.given = given
     try:
         return args.run(args)
     except (BadInput, distill.Diverged) as error:
@@ -676,3 +676,22 @@ def _losses(args: argparse.Namespace) -> int:
             if details:
                 print(" " * 31 + "; ".join(details))
     return 0
+
+
+def _add_validate(commands: Any, *, asked_for: bool) -> None:
+    """The judge, which is imported only if it is asked for: that takes a while."""
+    parser = commands.add_parser(
+        "validate",
+        help="judge whether a framework computes distillation rightly",
+        description="Judge whether a framework computes distillation rightly: each op and loss of "
+        "npkd with its gradients, the update, how data are prepared, whole nets, and distillation "
+        "itself. No tolerance is guessed: how far rounding can take each number, whatever the "
+        "order of summation, is proved, and what is farther off is a BUG, with its cause if a "
+        "known one fits. Other tensors are CONSISTENT, with a precision that is named, or "
+        "AMBIGUOUS or UNPROVEN. Exit status 1 if there is a BUG, or if a tensor that must be given "
+        "is not. To judge a model of your own in Python, see npkd.validate.",
+    )
+    if asked_for:
+        from npkd.validate import command
+
+        command.add(parser)

@@ -27,19 +27,8 @@ from npkd.validate.verdicts import Report
 Compute = Callable[[Case], Arrays]
 
 
-def add(commands: Any) -> None:
-    """Add the command to those of `npkd`."""
-    parser = commands.add_parser(
-        "validate",
-        help="judge whether a framework computes distillation rightly",
-        description="Judge whether a framework computes distillation rightly: each op and loss of "
-        "npkd with its gradients, the update, how data are prepared, whole nets, and distillation "
-        "itself. No tolerance is guessed: how far rounding can take each number, whatever the "
-        "order of summation, is proved, and what is farther off is a BUG, with its cause if a "
-        "known one fits. Other tensors are CONSISTENT, with a precision that is named, or "
-        "AMBIGUOUS or UNPROVEN. Exit status 1 if there is a BUG, or if a tensor that must be given "
-        "is not. To judge a model of your own in Python, see npkd.validate.",
-    )
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add what `npkd validate` can do to its parser."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_torch(actions)
     _add_jax(actions)
