@@ -204,10 +204,8 @@ def _torch(args: argparse.Namespace) -> int:
     flags += torch.get_float32_matmul_precision()
     about = _about(f"PyTorch {torch.__version__}", device, args, flags)
 
-    tf32: dict[str, Any] = {"tf32": None} if args.device == "cuda" else {}  # None: as it is set
-
     def compute(case: Case) -> Arrays:
-        return in_torch.results(case, device=args.device, dtype=args.dtype, **tf32)
+        return in_torch.results(case, device=args.device, dtype=args.dtype)
 
     return _run(compute, args, about)
 

@@ -88,12 +88,14 @@ class Trial:
         return known
 
     def _is_exactly(self, made: Mapping[str, Rounded]) -> bool:
+        """Whether these tensors, by a fault's rule, are what they are without it, exactly."""
         right = self.known(self.arithmetic)
         return self.exactly.issuperset(made) and all(
             np.array_equal(one.value, right[tensor].value) for tensor, one in made.items()
         )
 
     def _is_right(self, tensor: str, expected: np.ndarray) -> bool:
+        """Whether a tensor was not recorded, or is what it should be to the bit."""
         return tensor not in self.usable or np.array_equal(self.usable[tensor], expected)
 
     def _results(
