@@ -58,7 +58,7 @@ def teacher(dataset: data.Dataset, config: distill.Config, weights: Path | None)
         run.large.load(params)
         figures = {"loss": 0.0} | dict.fromkeys(run.task.figures, 0.0)
         epochs = [{"epoch": epoch + 1} | figures for epoch in range(config.large_epochs)]
-        updates = config.large_epochs * run.prepare.batches_of_an_epoch
+        updates = run.steps_of("large")
         arrays = {f"large/{name}": theta for name, theta in run.large.params.items()}
         return distill.State({"large": updates}, 0.0, 0, {"large": epochs}, {"large": 0.0}, arrays)
     for event in run.steps():

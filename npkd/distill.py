@@ -16,9 +16,8 @@ from the same initial weights, on the same images in the same order.
 import math
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -65,6 +64,10 @@ class Config:
     loss               the losses to the large net in step 5, a tuple of `objectives.Term`
     label_weight       share of the loss to the truth, labels or true images, in step 5, 0 to 1; the
                        rest are the losses to the large net
+    labelled           how many training images, chosen at random, have labels that are known: the
+                       large net and the small one from labels see no others; None: all of them
+    unlabelled         how many of the others the distilled net sees too, with the large net's
+                       outputs alone; the one from labels gets as many updates
     large_epochs       passes over the training images in step 1
     epochs             passes of each small net
     versions           augmented versions of the training images that the small nets go through,
@@ -74,8 +77,9 @@ class Config:
     batch_size         images for one update; the last batch of a pass may be smaller
     …_learning_rate    the highest rate of the large net, the distilled small net (learning_rate)
                        and the small net that learns from labels
-    momentum, weight_decay, clip_norm (None: gradients are not clipped), schedule ("constant" or
-                       "cosine"), warmup (share of the updates): of all three trainings
+    weight_decay       of the small nets; large_weight_decay of the large one
+    momentum, clip_norm (None: gradients are not clipped), schedule ("constant" or "cosine"), warmup
+                       (share of the updates): of all three trainings
 
     Raises ValueError for a value out of its range.
     """
@@ -86,6 +90,8 @@ class Config:
     teacher_views: str = "both"
     loss: tuple[Term, ...] = (Term(),)
     label_weight: float = 0.0
+    labelled: int | None = None
+    unlabelled: int = 0
     large_epochs: int = 5
     epochs: int = 8
     versions: int = 2
@@ -95,6 +101,7 @@ class Config:
     learning_rate: float = 0.015
     labels_learning_rate: float = 0.03
     momentum: float = 0.9
+    large_weight_decay: float = 5e-4
     weight_decay: float = 5e-4
     clip_norm: float | None = 5.0
     schedule: str = "cosine"
@@ -125,6 +132,8 @@ class Config:
         if not isinstance(self.augment, bool):
             raise ValueError(f"augment is {shown(self.augment)}, expected True or False")
         for name, least, most in (
+            *[("labelled", 1, MOST)] * (self.labelled is not None),
+            ("unlabelled", 0, MOST),
             ("large_epochs", 1, MOST),
             ("epochs", 1, MOST),
             ("versions", 1, MOST),
@@ -139,6 +148,7 @@ class Config:
                 )
         for name, most in (
             ("momentum", 1.0),
+            ("large_weight_decay", math.inf),
             ("weight_decay", math.inf),
             ("warmup", 1.0),
         ):
@@ -177,6 +187,7 @@ SUPER_RESOLUTION = Config(
     large_learning_rate=2e-3,
     learning_rate=1e-3,
     labels_learning_rate=1e-3,
+    large_weight_decay=0.0,
     weight_decay=0.0,
     clip_norm=50.0,
 )
@@ -194,6 +205,7 @@ PRESETS = {
         learning_rate=0.01,
         labels_learning_rate=0.01,
         momentum=0.0,
+        large_weight_decay=0.0,
         weight_decay=0.0,
         clip_norm=None,
         schedule="constant",
@@ -348,18 +360,34 @@ def train(
 
 
 # What random numbers are drawn for: each use has a seed of its own, [seed, use, epoch or version].
-LARGE_IMAGES, LARGE_ORDER, SMALL_IMAGES, SMALL_ORDER = range(4)
+LARGE_IMAGES, LARGE_ORDER, SMALL_IMAGES, SMALL_ORDER, LABELLED = range(5)
 
 
 class Preparation:
     """The batches of a run: images augmented, shuffled, and as the task shows them to the nets.
 
     Every version of the training images, and every order, can be made again from its seed.
+
+    labelled, taught: the indices of the training images whose labels are known, and of all that
+    the distilled net sees. Raises ValueError if there are not so many.
     """
 
     def __init__(self, dataset: Dataset, config: Config):
         self.dataset, self.config = dataset, config
         self.task: Task = TASKS[config.task](dataset, config.teacher_input, config.teacher_views)
+        count = len(dataset.train_labels)
+        known = count if config.labelled is None else config.labelled
+        if known + config.unlabelled > count:
+            name = "unlabelled" if known <= count else "labelled"
+            raise ValueError(
+                f"{name} is {getattr(config, name)}, but {dataset.name} has {count} images to train"
+                + (f", and {known} of them are labelled" if known <= count else "")
+            )
+        order = np.arange(count)
+        if known < count:
+            order = np.random.default_rng([config.seed, LABELLED]).permutation(count)
+        self.labelled = np.sort(order[:known])
+        self.taught = np.sort(order[: known + config.unlabelled])
 
     def version(self, use: int, number: int) -> Augmented:
         """The training images as uint8 (N, 3, 32, 32), augmented with this use's seed."""
@@ -378,28 +406,40 @@ class Preparation:
             return 1
         return min(self.config.versions, self.config.epochs)
 
-    def order(self, use: int, epoch: int) -> Iterator[np.ndarray]:
-        """The indices of one epoch's batches, shuffled with this use's seed."""
-        rng = np.random.default_rng([self.config.seed, use, epoch])
-        return batches(len(self.dataset.train_labels), self.config.batch_size, rng)
+    def order(
+        self, use: int, epoch: int, images: np.ndarray, count: int | None = None
+    ) -> Iterator[np.ndarray]:
+        """The indices of one epoch's batches: `images`, shuffled with this use's seed.
 
-    @property
-    def batches_of_an_epoch(self) -> int:
-        """How many batches cover the training images once."""
-        return math.ceil(len(self.dataset.train_labels) / self.config.batch_size)
+        count: how many indices there are in all, by default each image once; of more, each image
+        comes again when all have been.
+        """
+        rng = np.random.default_rng([self.config.seed, use, epoch])
+        count = len(images) if count is None else count
+        passes = [rng.permutation(len(images)) for _ in range(0, count, len(images))]
+        shuffled = images[np.concatenate(passes)[:count]]
+        return (shuffled[part] for part in batches(count, self.config.batch_size))
+
+    def samples(self, net: str) -> int:
+        """How many images one of the three nets is shown in an epoch."""
+        return len(self.labelled if net == "large" else self.taught)
+
+    def batches_of_an_epoch(self, net: str) -> int:
+        """And in how many batches."""
+        return math.ceil(self.samples(net) / self.config.batch_size)
 
     def large_batches(self, first: int = 0) -> Iterator[Batch]:
         """Step 1: a new version of the images in every epoch; see Config.teacher_views.
 
         first: the number of the batch to begin with.
         """
-        begin, skipped = divmod(first, self.batches_of_an_epoch)
+        begin, skipped = divmod(first, self.batches_of_an_epoch("large"))
         for epoch in range(begin, self.config.large_epochs):
             images: Images = self.dataset.train_images
             if self.config.augment:
                 images = self.version(LARGE_IMAGES, epoch)
-            step = epoch * self.batches_of_an_epoch + skipped
-            for indices in islice(self.order(LARGE_ORDER, epoch), skipped, None):
+            step = epoch * self.batches_of_an_epoch("large") + skipped
+            for indices in islice(self.order(LARGE_ORDER, epoch, self.labelled), skipped, None):
                 shown, labels = images[indices], self.dataset.train_labels[indices]
                 x, truth = self.task.x_training(shown, step), self.task.truth(shown, labels)
                 yield Batch(epoch, x, truth)
@@ -407,25 +447,30 @@ class Preparation:
             skipped = 0
 
     def small_batches(
-        self, teacher: Sequence[TeacherFeatures] | None, first: int = 0
+        self, teacher: Sequence[TeacherFeatures] = (), first: int = 0
     ) -> Iterator[Batch]:
         """Step 5: x_low with the large net's outputs for the same version of the same images.
 
-        teacher: its outputs by version, or None for batches without them. first: the number of
-        the batch to begin with. Raises ValueError if kept outputs are of other images, or if the
-        large net has changed since.
+        teacher: its outputs by version; without them batches of labelled images, as many. first:
+        the number of the batch to begin with. Raises ValueError if kept outputs are of other
+        images, or if the large net has changed since.
         """
-        begin, skipped = divmod(first, self.batches_of_an_epoch)
+        begin, skipped = divmod(first, self.batches_of_an_epoch("small"))
+        of, count = self.taught if teacher else self.labelled, len(self.taught)
+        all_known = len(of) == len(self.labelled)
         for epoch in range(begin, self.config.epochs):
             images = self.small_version(epoch)
             outputs = teacher[epoch % self.versions] if teacher else None
             if outputs:
                 outputs.require(images)
-            for indices in islice(self.order(SMALL_ORDER, epoch), skipped, None):
-                shown, labels = images[indices], self.dataset.train_labels[indices]
-                x, truth = self.task.x_low(shown), self.task.truth(shown, labels)
+            for indices in islice(self.order(SMALL_ORDER, epoch, of, count), skipped, None):
+                shown = images[indices]
+                rows = None if all_known else np.flatnonzero(np.isin(indices, self.labelled))
+                labelled = slice(None) if rows is None else rows
+                labels = self.dataset.train_labels[indices[labelled]]
+                x, truth = self.task.x_low(shown), self.task.truth(shown[labelled], labels)
                 of_teacher = outputs[indices] if outputs else None
-                yield Batch(epoch, x, truth, of_teacher)
+                yield Batch(epoch, x, truth, of_teacher, rows)
             skipped = 0
 
 
@@ -490,12 +535,10 @@ class Run:
         names = list(state.updates)
         if names != list(self.networks)[: len(names)]:
             raise ValueError(f"it has updates of {names}, expected some of {list(self.networks)}")
-        per_epoch = self.prepare.batches_of_an_epoch
         expected: dict[str, np.ndarray] = {}
         into_epoch = 0
         for name, updates in state.updates.items():
-            epochs = self.config.large_epochs if name == "large" else self.config.epochs
-            steps = epochs * per_epoch
+            per_epoch, steps = self.prepare.batches_of_an_epoch(name), self.steps_of(name)
             least = 1 if name == names[-1] else steps
             if type(updates) is not int or not least <= updates <= steps:
                 raise ValueError(f"{name} has had {updates} updates, expected {least} to {steps}")
@@ -531,19 +574,26 @@ class Run:
             for key, theta in self.networks[name].params.items()
         }
         arrays |= {f"velocity/{key}": v for key, v in self.velocity.items()}
-        if 0 < self.updates.get("small", 0) < self.config.epochs * self.prepare.batches_of_an_epoch:
+        if 0 < self.updates.get("small", 0) < self.steps_of("small"):
             arrays |= {f"loss/{key}": theta for key, theta in self.objective.params.items()}
         seconds = self.seconds | {"total": time.perf_counter() - self.started}
         return State(self.updates, self.loss, self.samples, self.history, seconds, arrays)
+
+    def epochs(self, net: str) -> int:
+        """How many passes one of the three nets gets."""
+        return self.config.large_epochs if net == "large" else self.config.epochs
+
+    def steps_of(self, net: str) -> int:
+        """And how many updates."""
+        return self.epochs(net) * self.prepare.batches_of_an_epoch(net)
 
     def steps(self) -> Iterator[Event]:
         """The six steps in order."""
         config, prepare, task = self.config, self.prepare, self.task
         large, small, images = self.large, self.small, self.dataset.test_images
-        of_truth, of_labels = from_truth(task.loss, large.last), from_truth(task.loss, small.last)
 
         yield Stage(1, task.first_step)
-        yield from self.train("large", config.large_epochs, prepare.large_batches, of_truth)
+        yield from self.train("large")
         for theta in large.params.values():
             theta.setflags(write=False)  # from here on the teacher is frozen
 
@@ -579,13 +629,11 @@ class Run:
         )
 
         yield Stage(5, STEPS[5])
-        with_teacher = partial(prepare.small_batches, teacher)
         if config.loss != Config.loss or config.label_weight:
             yield Note(f"loss: {self.objective}")
-        yield from self.train("small", config.epochs, with_teacher, self.objective)
+        yield from self.train("small", teacher)
         yield Note(f"for comparison, the same small net from {task.truth_name} alone")
-        without = partial(prepare.small_batches, None)
-        yield from self.train("small_from_labels", config.epochs, without, of_labels)
+        yield from self.train("small_from_labels")
 
         yield Stage(6, STEPS[6])
         for name in ("small", "small_from_labels"):
@@ -624,56 +672,37 @@ class Run:
         samples = task.samples(images, self.dataset.test_labels, outputs, measured)
         yield Finished(report, networks, samples)
 
-    def train(
-        self,
-        name: str,
-        epochs: int,
-        batches: Callable[[int], Iterator[Batch]],
-        loss: Objective,
-    ) -> Iterator[Event]:
+    def train(self, name: str, teacher: Sequence[TeacherFeatures] = ()) -> Iterator[Event]:
         """Train one of the three nets, or go on with it; keep its history, and yield its events.
 
-        batches(first): those from the one with this number on.
+        teacher: the large net's outputs by version, for the net that learns from it.
         """
-        config, network, count = self.config, self.networks[name], len(self.dataset.train_labels)
+        network, epochs, steps = self.networks[name], self.epochs(name), self.steps_of(name)
         view = self.task.x_large if name == "large" else self.task.x_low
-        rate = RATES[name]
-        highest = getattr(config, rate)
-        steps = epochs * self.prepare.batches_of_an_epoch
-        optimiser = optim.SGD(highest, config.momentum, config.weight_decay)
+        optimiser = self.optimiser(name)
         done = self.restore(name, optimiser)
         self.velocity = optimiser.velocity
         if done:
             yield Note(f"{name}: {done} of {steps} updates had been made")
         if done == steps:
             return
-        updates = train(
-            network,
-            batches(done),
-            loss=loss,
-            optimiser=optimiser,
-            schedule=_schedule(config, highest, steps),
-            clip_norm=math.inf if config.clip_norm is None else config.clip_norm,
-            first_step=done,
-        )
         self.history.setdefault(name, [])
         self.seconds.setdefault(name, 0.0)
         clock = time.perf_counter()
-        advice = f"try --{rate.replace('_', '-')} below {highest}"
-        for update in _advising(name, updates, advice):
+        for update in self.updates_of(name, teacher, optimiser, done):
             self.seconds[name] += time.perf_counter() - clock
             self.updates[name] = update.step + 1
             self.loss += update.loss * update.samples
             self.samples += update.samples
             epoch = None
-            if self.samples == count:
+            if self.samples == self.prepare.samples(name):
                 mean = self.loss / self.samples
                 try:
                     measured = self.measured(Outputs(network, self.dataset.test_images, view))
                 except Diverged as error:
                     raise Diverged(
                         f"{name}: {error} after step {update.step + 1}, the end of epoch "
-                        f"{update.epoch + 1}; {advice}"
+                        f"{update.epoch + 1}; {self.advice(name)}"
                     ) from error
                 figures = _means(measured)
                 self.history[name].append({"epoch": update.epoch + 1, "loss": mean, **figures})
@@ -685,6 +714,44 @@ class Run:
             if epoch is not None:
                 yield epoch
             clock = time.perf_counter()
+
+    def optimiser(self, name: str) -> optim.SGD:
+        """What trains this net, at its highest rate."""
+        config = self.config
+        decay = config.large_weight_decay if name == "large" else config.weight_decay
+        return optim.SGD(getattr(config, RATES[name]), config.momentum, decay)
+
+    def updates_of(
+        self,
+        name: str,
+        teacher: Sequence[TeacherFeatures] = (),
+        optimiser: optim.SGD | None = None,
+        first: int = 0,
+    ) -> Iterator[Update]:
+        """The updates of one of the three nets, from this one on, made one by one. See `train`."""
+        config = self.config
+        optimiser = optimiser or self.optimiser(name)
+        loss, batches = self.objective, self.prepare.large_batches(first)
+        if name != "small":
+            loss = from_truth(self.task.loss, self.networks[name].last)
+        if name != "large":
+            batches = self.prepare.small_batches(teacher, first)
+        try:
+            yield from train(
+                self.networks[name],
+                batches,
+                loss=loss,
+                optimiser=optimiser,
+                schedule=_schedule(config, optimiser.lr, self.steps_of(name)),
+                clip_norm=math.inf if config.clip_norm is None else config.clip_norm,
+                first_step=first,
+            )
+        except Diverged as error:
+            raise Diverged(f"{name}: {error}; {self.advice(name)}") from error
+
+    def advice(self, name: str) -> str:
+        """What to try where this net diverges."""
+        return f"try --{RATES[name].replace('_', '-')} below {getattr(self.config, RATES[name])}"
 
     def restore(self, name: str, optimiser: optim.SGD) -> int:
         """The net and its optimiser as `resumed` has them; how many updates the net has had."""
@@ -794,14 +861,6 @@ def _require_alike(arrays: dict[str, np.ndarray], expected: dict[str, np.ndarray
             )
         if not np.isfinite(array).all():
             raise ValueError(f"its {key} holds values that are not finite")
-
-
-def _advising(net: str, updates: Iterator[Update], advice: str) -> Iterator[Update]:
-    """The same updates; if they diverge, the error also says which net did, and what to try."""
-    try:
-        yield from updates
-    except Diverged as error:
-        raise Diverged(f"{net}: {error}; {advice}") from error
 
 
 def _schedule(config: Config, rate: float, steps: int) -> optim.Schedule:

@@ -152,12 +152,16 @@ def _of_type(value: object, default: object) -> bool:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images x (B, C, H, W), what is true of them, and the teacher's outputs by layer, or None."""
+    """Images x (B, C, H, W), what is true of them, and the teacher's outputs by layer, or None.
+
+    labelled: the indices in the batch of the images that `truth` is of, or None if of all.
+    """
 
     epoch: int
     x: np.ndarray
     truth: np.ndarray
     teacher: Mapping[str, np.ndarray] | None = None
+    labelled: np.ndarray | None = None
 
 
 class Objective:
@@ -224,7 +228,7 @@ class Objective:
         gradients: dict[str, np.ndarray] = {}
         grads: Params = {}
         if self.label_weight > 0:
-            hard, gradient = self.hard(outputs[self.output], batch.truth)
+            hard, gradient = self._of_truth(outputs[self.output], batch)
             value = self.label_weight * hard
             gradients[self.output] = self.label_weight * gradient
         for term, names in zip(self.terms, self.names, strict=True):
@@ -238,6 +242,21 @@ class Objective:
             grads |= {name: share * g for name, g in zip(names, by_param, strict=True)}
         return value, gradients, grads
 
+    def _of_truth(self, y: np.ndarray, batch: Batch) -> tuple[Any, np.ndarray]:
+        """The loss to the truth, and its gradient by y; of images without one both are 0.
+
+        The loss is a mean over its samples, so that of the n labelled of B images counts n/B.
+        """
+        if batch.labelled is None:
+            return self.hard(y, batch.truth)
+        gradient = np.zeros_like(y)
+        share = len(batch.labelled) / len(y)
+        if not share:
+            return 0.0, gradient
+        value, of_labelled = self.hard(y[batch.labelled], batch.truth)
+        gradient[batch.labelled] = share * of_labelled
+        return share * value, gradient
+
     def _of_teacher(
         self,
         term: Term,
@@ -249,6 +268,8 @@ class Objective:
         """The value of one term, its gradients by the layers, and by what it trains."""
         if batch.teacher is None:
             raise ValueError(f"the batch has no outputs of the teacher, which {term.loss} needs")
+        if batch.labelled is not None and term.kind.labels:
+            raise ValueError(f"{term.loss} takes labels, which some images of the batch have not")
         student = [outputs[layer] for layer in layers]
         teacher = [batch.teacher[layer] for layer in term.teacher or (self.teacher_output,)]
         labels = [batch.truth] if term.kind.labels else []
