@@ -19,7 +19,7 @@ import numpy as np
 import scipy.stats
 
 from npkd import checkpoint, data, distill, threads
-from npkd.evaluate import TeacherFeatures
+from npkd.evaluate import Kept, TeacherFeatures
 from npkd.objectives import KINDS, Term
 
 RATES = (0.01, 0.03)
@@ -42,11 +42,11 @@ class Run(distill.Run):
 
     kept: dict[tuple[int, tuple[str, ...]], TeacherFeatures]
 
-    def teacher_outputs(self, version: int) -> TeacherFeatures:
+    def teacher_outputs(self, version: int, kept: Kept | None = None) -> TeacherFeatures:
         """Kept ones, which are refused if they are not of these images, or made now."""
         key = version, tuple(self.objective.teacher_layers)
         if key not in self.kept or self.kept[key].kept is None:
-            self.kept[key] = super().teacher_outputs(version)
+            self.kept[key] = super().teacher_outputs(version, kept)
         return self.kept[key]
 
 

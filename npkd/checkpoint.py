@@ -56,6 +56,19 @@ def run_folder(path: str | Path, resume: bool = False) -> Iterator[Path]:
                 f"{folder}: already holds a run{ended} ({', '.join(held)}); give another --seed "
                 "or --out"
             )
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
+    with one_at_work(folder):
+        yield folder
+
+
+@contextmanager
+def one_at_work(folder: Path) -> Iterator[None]:
+    """Make a folder if need be, and keep others out meanwhile; a new one that stays empty goes.
+
+    Raises BadInput if it cannot be made or written to, or if another run is at work in it.
+    """
+    try:
         if folder.exists() and not folder.is_dir():
             raise BadInput(f"{folder}: is not a folder; give another --out")
         new = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -65,7 +78,7 @@ def run_folder(path: str | Path, resume: bool = False) -> Iterator[Path]:
     except OSError as error:
         raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
     try:
-        yield folder
+        yield
     finally:
         if lock is not None:
             os.close(lock)
@@ -156,24 +169,29 @@ def save(folder: Path, number: int, about: Mapping[str, Any], arrays: Mapping[st
     be gone on from. about: anything that JSON can hold. arrays: by name. Raises OSError if it
     cannot be written; then the older ones are as they were.
     """
+    path = folder / f"checkpoint-{number:010}.npkd"
+    write(path, about, arrays)
+    remove(folder, keep=[other for other in found(folder) if other <= path][:KEPT])
+
+
+def write(path: Path, about: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+    """Write one such file, which `load` reads. Raises OSError if it cannot be written."""
     content = io.BytesIO()
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
     np.savez(content, about=text, **arrays)
     digest = hashlib.sha256(content.getbuffer()).hexdigest().encode()
 
-    def write(file: Any) -> None:
+    def into(file: Any) -> None:
         file.write(HEADER + digest + b"\n")
         file.write(content.getbuffer())
 
-    path = folder / f"checkpoint-{number:010}.npkd"
-    write_atomically(path, write)
-    remove(folder, keep=[other for other in found(folder) if other <= path][:KEPT])
+    write_atomically(path, into)
 
 
 def load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """`about` and the arrays of a checkpoint.
 
-    Raises Damaged if it is not, to the last bit, what `save` wrote.
+    Raises Damaged if it is not, to the last bit, what `write` wrote.
     """
     try:
         data = read_bytes(path, at_most=MOST_BYTES, what="a checkpoint")

@@ -1,6 +1,6 @@
 """The command `npkd`: the only place that parses arguments, prints, and draws progress.
 
-Its part `npkd validate` is in `npkd.validate.command`.
+Its parts `npkd validate` and `npkd study` are in `command.py` of these packages.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -69,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_gradcheck(commands)
     _add_losses(commands)
     given = sys.argv[1:] if argv is None else argv
+    _add_study(commands, asked_for="study" in given)
     _add_validate(commands, asked_for="validate" in given)
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # if closed
     for stream in (sys.stdout, sys.stderr):
@@ -230,41 +231,6 @@ class _AddLossOption(argparse.Action):
         namespace.loss[-1][1].append(str(value))
 
 
-def _term(name: str, pairs: Sequence[str]) -> objectives.Term:
-    """The loss of this name with options KEY=VALUE.
-
-    Raises ValueError for what is no such pair, or does not suit the loss.
-    """
-    objectives.Term(name)  # that there is one
-    of_loss = objectives.options_of(name)
-    fields: dict[str, Any] = {}
-    options: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not key or not equals or key in options | fields:
-            raise ValueError(f"loss-option is {pair!r}, expected KEY=VALUE, each KEY once")
-        if key in ("student", "teacher"):
-            fields[key] = tuple(text.split(","))
-        elif key in ("weight", "standardized"):
-            fields[key] = _value(text)
-        elif key in of_loss:
-            options[key] = _value(text)
-        else:
-            offered = ", ".join([*of_loss, "weight", "student", "teacher", "standardized"])
-            raise ValueError(f"loss-option is {pair!r}, but {name} takes {offered}")
-    return objectives.Term(name, **fields, options=options)
-
-
-def _value(text: str) -> Any:
-    """yes or no, a whole number, a number, or a name."""
-    if text in ("yes", "no", "true", "false"):
-        return text in ("yes", "true")
-    for kind in (int, float):
-        with suppress(ValueError):
-            return kind(text)
-    return text
-
-
 def _distill(args: argparse.Namespace) -> int:
     """Check everything that can be known beforehand, run, and write the results."""
     dataset = data.load(args.data)
@@ -279,7 +245,7 @@ def _distill(args: argparse.Namespace) -> int:
             if hasattr(preset, name) and name not in ("preset", "loss") and value is not None
         }
         if args.loss:
-            given["loss"] = tuple(_term(name, pairs) for name, pairs in args.loss)
+            given["loss"] = tuple(objectives.term(name, pairs) for name, pairs in args.loss)
         config = replace(preset, **given)
     except ValueError as error:
         setting, problem = str(error).split(" ", 1)
@@ -676,6 +642,23 @@ def _losses(args: argparse.Namespace) -> int:
             if details:
                 print(" " * 31 + "; ".join(details))
     return 0
+
+
+def _add_study(commands: Any, *, asked_for: bool) -> None:
+    """Many runs, and what they have in common."""
+    parser = commands.add_parser(
+        "study",
+        help="when does distillation help? Many runs, means, and intervals of the differences",
+        description="Train the small net under each of several settings, with several seeds, and "
+        "compare each to the small net that learns from labels alone, with the same first weights "
+        "and as many updates: mean, 95 % interval, and the difference, seed by seed. What is "
+        "studied is in a TOML file; npkd study --print shows the one that comes with npkd, to be "
+        "changed at will. Writes study.json and study.png. Exit status 1 if a training failed.",
+    )
+    if asked_for:
+        from npkd.study import command
+
+        command.add(parser)
 
 
 def _add_validate(commands: Any, *, asked_for: bool) -> None:

@@ -26,7 +26,7 @@ import scipy
 
 from npkd import __version__, evaluate, objectives, optim, threads
 from npkd.data import Augmentation, Augmented, Dataset, Images, batches
-from npkd.evaluate import Outputs, TeacherFeatures
+from npkd.evaluate import Kept, Outputs, TeacherFeatures
 from npkd.layers import Network
 from npkd.objectives import Batch, Objective, Term, from_truth
 from npkd.ops.contract import as_float, shown
@@ -525,7 +525,8 @@ class Run:
                 objectives.trained(terms, self.small, self.large, rng),
             )
             truth = self.task.truth(images, labels)
-            objective.require_fitting(self.small, self.large, truth)
+            labelled = np.arange(2) if self.config.unlabelled else None
+            objective.require_fitting(self.small, self.large, truth, labelled)
         except ValueError as error:
             raise ValueError(f"loss does not fit: {error}") from error
         return objective
@@ -770,22 +771,26 @@ class Run:
             self.caught_up = True
         return done
 
-    def teacher_outputs(self, version: int) -> TeacherFeatures:
-        """What the large net's layers that teach make of a version of the training images."""
+    def teacher_outputs(self, version: int, kept: Kept | None = None) -> TeacherFeatures:
+        """What the large net's layers that teach make of a version of the training images.
+
+        kept: if it has been made before.
+        """
         images, layers = self.prepare.small_version(version), self.objective.teacher_layers
         layers = layers or [self.large.last]
-        return TeacherFeatures(self.large, images, self.task.x_teaching, layers)
+        return TeacherFeatures(self.large, images, self.task.x_teaching, layers, kept)
 
     def measured(self, outputs: Outputs, teacher: Outputs | None = None) -> Figures:
         """The task's figures of each test image, with a teacher also how near to it outputs are.
 
         Raises Diverged if outputs are not finite.
         """
-        return self._over(self.dataset.test_images, self.dataset.test_labels, outputs, teacher)
+        return self.over(self.dataset.test_images, self.dataset.test_labels, outputs, teacher)
 
-    def _over(
+    def over(
         self, images: Images, labels: np.ndarray, outputs: Outputs, teacher: Outputs | None = None
     ) -> Figures:
+        """The same, of other images than those for testing."""
         parts = []
         for part in evaluate.batches_of(len(images)):
             y = outputs[part]
@@ -812,7 +817,7 @@ class Run:
             self.dataset.train_labels,
             self.networks[name],
         )
-        trained = _means(self._over(images, labels, Outputs(network, images, view)))
+        trained = _means(self.over(images, labels, Outputs(network, images, view)))
         return {
             **evaluate.size(network),
             **tested,

@@ -4,6 +4,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -50,8 +51,19 @@ class Features:
         return self.network.features(self.view(self.images[part]), self.layers)[0]
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Outputs by layer, and the digests of the network and of the images that they are of."""
+
+    outputs: dict[str, np.ndarray]
+    of: tuple[str, str]
+
+
 class TeacherFeatures(Features):
-    """`Features` that know, where they are kept, of which network and images they are."""
+    """`Features` that know, where they are kept, of which network and images they are.
+
+    kept: outputs that were kept earlier, perhaps by another process; they are not made again.
+    """
 
     def __init__(
         self,
@@ -59,10 +71,19 @@ class TeacherFeatures(Features):
         images: Images,
         view: Callable[[np.ndarray], np.ndarray],
         layers: Sequence[str],
+        kept: Kept | None = None,
     ):
+        if kept is not None and kept.outputs.keys() == set(layers):
+            self.network, self.images, self.view, self.layers = network, images, view, list(layers)
+            self.kept, self.of = kept.outputs, kept.of
+            return
         super().__init__(network, images, view, layers)
         if self.kept is not None:
             self.of = _digest(network), digest(images)
+
+    def to_keep(self) -> Kept | None:
+        """What another process needs so as not to make them again; None if they are not kept."""
+        return None if self.kept is None else Kept(self.kept, self.of)
 
     def require(self, images: Images) -> None:
         """Raise ValueError if outputs are kept that are not the network's for these very images.

@@ -11,6 +11,7 @@ train themselves, `objective.params`: a regressor, say.
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -150,6 +151,54 @@ def _of_type(value: object, default: object) -> bool:
     return is_integer(value) if is_integer(default) else math.isfinite(as_float(value))
 
 
+def term(name: str, pairs: Sequence[str]) -> Term:
+    """The loss of this name with options KEY=VALUE, as the command and a study's file have them.
+
+    A KEY is an argument of the loss, or weight, student, teacher or standardized.
+
+    Raises ValueError for what is no such pair, or does not suit the loss.
+    """
+    Term(name)  # that there is one
+    of_loss = options_of(name)
+    fields: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not key or not equals or key in options | fields:
+            raise ValueError(f"loss-option is {pair!r}, expected KEY=VALUE, each KEY once")
+        if key in ("student", "teacher"):
+            fields[key] = tuple(text.split(","))
+        elif key in ("weight", "standardized"):
+            fields[key] = _value(text)
+        elif key in of_loss:
+            options[key] = _value(text)
+        else:
+            offered = ", ".join([*of_loss, "weight", "student", "teacher", "standardized"])
+            raise ValueError(f"loss-option is {pair!r}, but {name} takes {offered}")
+    return Term(name, **fields, options=options)
+
+
+def _value(text: str) -> Any:
+    """yes or no, a whole number, a number, or a name."""
+    if text in ("yes", "no", "true", "false"):
+        return text in ("yes", "true")
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def terms(text: str) -> tuple[Term, ...]:
+    """Losses to be added, each a name with its options: "kl temperature=2 + attention weight=9".
+
+    Raises ValueError for what is no such text.
+    """
+    words = [part.split() for part in text.split(" + ")]
+    if not all(words):
+        raise ValueError(f"loss is {shown(text)}, expected NAME KEY=VALUE … + NAME …")
+    return tuple(term(name, pairs) for name, *pairs in words)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Images x (B, C, H, W), what is true of them, and the teacher's outputs by layer, or None.
@@ -286,10 +335,16 @@ class Objective:
             by_layer = [backward(by_layer[0])]
         return value, by_layer, gradients[len(layers) :]
 
-    def require_fitting(self, small: Network, large: Network, truth: np.ndarray) -> None:
+    def require_fitting(
+        self,
+        small: Network,
+        large: Network,
+        truth: np.ndarray,
+        labelled: np.ndarray | None = None,
+    ) -> None:
         """Raise ValueError unless this can train `small` from `large`: it is tried on two images.
 
-        truth: of two images.
+        truth: of two images, or of those that are `labelled`; see `Batch`.
         """
         if self.output not in self.layers:
             raise ValueError(
@@ -299,7 +354,7 @@ class Objective:
         x, x_large = (np.zeros((2, *net.image_shape), net.dtype) for net in (small, large))
         student, _ = small.features(x, self.layers)
         teacher = large.features(x_large, self.teacher_layers)[0] if self.terms else {}
-        value, _, _ = self(student, Batch(0, x, truth, teacher))
+        value, _, _ = self(student, Batch(0, x, truth, teacher, labelled))
         if np.ndim(value):
             raise ValueError("reduction is 'none', expected one that gives one number")
 

@@ -1,0 +1,170 @@
+"""One training with its figures: `train(job)`, which any process can run, on any machine.
+
+A job and its result are values that can be pickled. What a job needs beside its own values is the
+data set, by a path that the process can read.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from npkd import data, distill, threads
+from npkd.data import Dataset
+from npkd.distill import Config
+from npkd.evaluate import Kept, Outputs, TeacherFeatures
+from npkd.files import BadInput
+from npkd.layers import Params
+from npkd.study.plan import Cell
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set is, and its digest: a process that finds another one there says so.
+
+    held_out: whether it is tested on training images that are held out (`Dataset.hold_out`).
+    """
+
+    path: str
+    digest: str
+    held_out: bool = False
+
+    @classmethod
+    def of(cls, path: str, held_out: bool = False) -> "Source":
+        """The data set at a path, as `data.load` takes it, with the digest that it has now."""
+        return cls(path, _loaded(path, held_out).digest(), held_out)
+
+    def load(self) -> Dataset:
+        """The data set. Raises BadInput if it is not the one that is meant."""
+        dataset = _loaded(self.path, self.held_out)
+        if _digest(self.path, self.held_out) != self.digest:
+            raise BadInput(f"{self.path}: the data here are others than those of the study")
+        return dataset
+
+
+@lru_cache(maxsize=2)
+def _loaded(path: str, held_out: bool) -> Dataset:
+    dataset = data.load(path)
+    return dataset.hold_out() if held_out else dataset
+
+
+@lru_cache(maxsize=2)
+def _digest(path: str, held_out: bool) -> str:
+    return _loaded(path, held_out).digest()
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained large net: its parameters, and outputs that are kept, by `kept_as`."""
+
+    params: Params
+    kept: dict[str, Kept]
+
+
+def kept_as(config: Config, version: int) -> str:
+    """The name of the outputs for a version of the training images, as this setting shows them."""
+    return f"{config.teacher_input}/{version}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process needs for one cell.
+
+    teacher: what the distilled net learns from. pupils: of a large net, settings of distilled nets
+    whose outputs it shall keep. threads: for this process.
+    """
+
+    cell: Cell
+    source: Source
+    threads: int
+    teacher: Teacher | None = None
+    pupils: tuple[Config, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """The figures of a net on test images, and a large net itself.
+
+    figures     those of the task (accuracy, …); "…_low" a large net's that is shown x_low brought
+                back to its size; "train_…" on unaltered training images; of a distilled net also
+                its distance to the large one's outputs and its agreement with it, and
+                "teacher_…", the large net's figures as it teaches
+    seconds     that the training took
+    """
+
+    figures: Figures
+    seconds: float
+    teacher: Teacher | None = None
+
+
+def train(job: Job) -> Result:
+    """Train the net of a cell, and test it once, at the end.
+
+    Raises distill.Diverged if it does, BadInput if the data are not those that are meant.
+    """
+    if threads.get_num_threads() != job.threads:
+        threads.set_num_threads(job.threads)
+    with threads.one_blas_thread(), np.errstate(all="ignore"):
+        run = distill.Run(job.source.load(), job.cell.config)
+        if job.cell.net == "large":
+            return _large(run, job.pupils)
+        return _small(run, job.cell.net, job.teacher)
+
+
+def _large(run: distill.Run, pupils: Sequence[Config]) -> Result:
+    seconds = _trained(run, "large", ())
+    task, dataset = run.task, run.dataset
+    figures = _means(run.measured(Outputs(run.large, dataset.test_images, task.x_large)))
+    if task.takes_high:
+        low = _means(run.measured(Outputs(run.large, dataset.test_images, task.x_back)))
+        figures |= {f"{name}_low": value for name, value in low.items()}
+    kept: dict[str, Kept] = {}
+    for config in pupils:
+        pupil = distill.Run(dataset, config)
+        pupil.large.load(run.large.params)
+        for version in range(pupil.prepare.versions):
+            name = kept_as(config, version)
+            outputs = None if name in kept else pupil.teacher_outputs(version).to_keep()
+            if outputs is not None:
+                kept[name] = outputs
+    return Result(figures, seconds, Teacher(run.large.params, kept))
+
+
+def _small(run: distill.Run, name: str, teacher: Teacher | None) -> Result:
+    features: list[TeacherFeatures] = []
+    target = None
+    task, dataset = run.task, run.dataset
+    if teacher is not None:
+        run.large.load(teacher.params)
+        features = [
+            run.teacher_outputs(version, teacher.kept.get(kept_as(run.config, version)))
+            for version in range(run.prepare.versions)
+        ]
+        target = Outputs(run.large, dataset.test_images, task.x_teaching)
+    seconds = _trained(run, name, features)
+    network = run.networks[name]
+    figures = _means(run.measured(Outputs(network, dataset.test_images, task.x_low), target))
+    trained = Outputs(network, dataset.train_images, task.x_low)
+    on_training = _means(run.over(dataset.train_images, dataset.train_labels, trained))
+    figures |= {f"train_{figure}": value for figure, value in on_training.items()}
+    if target is not None:
+        of_teacher = _means(run.measured(target))
+        figures |= {f"teacher_{figure}": value for figure, value in of_teacher.items()}
+    return Result(figures, seconds)
+
+
+def _trained(run: distill.Run, name: str, features: Sequence[TeacherFeatures]) -> float:
+    """Train this net of the run; how many seconds it took."""
+    clock = time.perf_counter()
+    for _ in run.updates_of(name, features):
+        pass
+    return time.perf_counter() - clock
+
+
+def _means(figures: dict[str, Any]) -> Figures:
+    return {name: float(np.mean(values)) for name, values in figures.items()}

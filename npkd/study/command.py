@@ -1,0 +1,275 @@
+"""The command `npkd study`: when does distillation help?"""
+
+import argparse
+import multiprocessing
+import shlex
+import signal
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from npkd import __version__, evaluate, report, threads
+from npkd.data import Dataset
+from npkd.files import BadInput, one_line, read_bytes
+from npkd.study import picture, plan, results, running
+from npkd.study.cells import Figures, Source
+
+MOST_BYTES = 1 << 20  # of a file that describes a study
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `npkd study`."""
+    say = parser.add_argument
+    say(
+        "file",
+        nargs="?",
+        metavar="FILE",
+        help="the study as TOML (the one that comes with npkd for the data; --print shows it)",
+    )
+    say("--data", default="mnist5k", metavar="PATH", help="as for npkd distill (mnist5k)")
+    say("--seeds", type=int, nargs="+", metavar="N", help="in place of those of the file")
+    say(
+        "--held-out",
+        action="store_true",
+        help="test on every fifth training image, which is then not trained on, in place of the "
+        "test images: for choosing settings",
+    )
+    say("--print", action="store_true", help="print the study's TOML, and do nothing")
+    say("--workers", type=int, metavar="N", help="processes on this machine (one for each core)")
+    say(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="threads of each process (its share of the cores; with --dask and --mpi 1)",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="let the workers of a Dask cluster do it; the address of its scheduler, such as "
+        "tcp://HOST:8786 (extra cluster). PATH must be there on each of them",
+    )
+    where.add_argument(
+        "--mpi",
+        action="store_true",
+        help="let the processes of MPI do it: mpiexec -n N python -m mpi4py.futures -m npkd study "
+        "--mpi (needs mpi4py)",
+    )
+    say("--out", metavar="DIR", help="new folder for the results (runs/study-NAME)")
+    say(
+        "--resume",
+        action="store_true",
+        help="go on in that folder: trainings that it holds, of the same settings and data, are "
+        "not done again, others are added",
+    )
+    parser.set_defaults(run=_study)
+
+
+def _study(args: argparse.Namespace) -> int:
+    """Read the study, do what is not done yet, and write what it found."""
+    for option, least, values in (
+        ("--workers", 1, [args.workers]),
+        ("--threads", 1, [args.threads]),
+        ("--seeds", 0, args.seeds or []),
+    ):
+        for value in values:
+            if value is not None and value < least:
+                raise BadInput(f"{option} is {value}, expected a whole number from {least}")
+    source = Source.of(args.data, args.held_out)
+    dataset = source.load()
+    if not len(dataset.test_labels):
+        raise BadInput(f"{args.data}: too few images of each class to hold a fifth out")
+    text = _text(args, dataset)
+    if args.print:
+        print(text, end="")
+        return 0
+    try:
+        study = plan.read(text, dataset)
+        if args.seeds:
+            study = replace(study, seeds=plan.checked_seeds(args.seeds))
+    except BadInput as error:
+        raise BadInput(f"{args.file or 'the study'}: {error}") from error
+    out = args.out or f"runs/study-{dataset.name}{'-held-out' * args.held_out}"
+    with running.study_folder(out, args.resume) as folder, _executors(args) as workers:
+        _say_what(study, dataset, source, workers)
+        try:
+            figures, failed = _follow(study, source, folder, workers)
+        except KeyboardInterrupt as error:
+            again = shlex.join(["npkd", *args.given, *["--resume"] * (not args.resume)])
+            raise KeyboardInterrupt(f"interrupted; go on with: {again}") from error
+        found = results.report(study, source, dataset, figures, failed)
+        _write(folder, found)
+    return 1 if failed else 0
+
+
+def _text(args: argparse.Namespace, dataset: Dataset) -> str:
+    """The TOML of the study."""
+    if args.file is None:
+        return plan.shipped(dataset)
+    try:
+        return read_bytes(args.file, at_most=MOST_BYTES, what="a study").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{args.file}: not a text in UTF-8") from error
+
+
+@dataclass
+class _Workers:
+    """An executor, another one when it breaks, and how much it can do at a time."""
+
+    executor: Executor
+    renew: Callable[[], Executor] | None
+    number: int
+    threads: int
+    words: str
+
+
+@contextmanager
+def _executors(args: argparse.Namespace) -> Iterator[_Workers]:
+    """Where the cells are run: the processes of this machine, of a Dask cluster, or of MPI."""
+    if args.dask:
+        yield from _dask(args)
+    elif args.mpi:
+        yield from _mpi(args)
+    else:
+        yield from _processes(args)
+
+
+def _processes(args: argparse.Namespace) -> Iterator[_Workers]:
+    try:
+        cores = threads.get_num_threads()
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    number = args.workers or max(1, cores // (args.threads or 1))
+    share = args.threads or max(1, cores // number)
+    made: list[ProcessPoolExecutor] = []
+
+    def renew() -> Executor:
+        context = multiprocessing.get_context("spawn")
+        made.append(ProcessPoolExecutor(number, context, initializer=_leave_interrupts))
+        return made[-1]
+
+    try:
+        yield _Workers(renew(), renew, number, share, "process(es)")
+    except BaseException:  # what is being computed would be lost anyhow
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        for executor in made:
+            executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C reaches all processes of a terminal; it is the first one's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _dask(args: argparse.Namespace) -> Iterator[_Workers]:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise BadInput("--dask needs Dask (pip install 'npkd[cluster]')") from error
+    warnings.filterwarnings("ignore", message="Sending large graph")  # a teacher, to each pupil
+    try:
+        client = Client(args.dask, timeout=20)
+    except (OSError, ValueError, TypeError) as error:
+        raise BadInput(f"--dask {args.dask}: no scheduler answers there: {error}") from error
+    with client:
+        number = sum(client.nthreads().values())
+        if not number:
+            raise BadInput(f"--dask {args.dask}: the cluster has no workers")
+        yield _Workers(client.get_executor(), None, number, args.threads or 1, "Dask worker(s)")
+
+
+def _mpi(args: argparse.Namespace) -> Iterator[_Workers]:
+    try:
+        from mpi4py.futures import MPIPoolExecutor
+    except ImportError as error:
+        raise BadInput("--mpi needs mpi4py and an MPI (pip install mpi4py)") from error
+    with MPIPoolExecutor(args.workers) as executor:
+        number = executor.num_workers
+        if not number:
+            raise BadInput(
+                "--mpi: there are no workers; start it as mpiexec -n N python -m mpi4py.futures "
+                "-m npkd study --mpi, N at least 2"
+            )
+        yield _Workers(executor, None, number, args.threads or 1, "MPI worker(s)")
+
+
+def _say_what(study: plan.Study, dataset: Dataset, source: Source, workers: _Workers) -> None:
+    of = "held-out" if source.held_out else "test"
+    print(
+        f"npkd {__version__}: {one_line(dataset.name)}, {len(dataset.train_labels):,} images to "
+        f"train and {len(dataset.test_labels):,} {of} ones; {len(study.settings)} setting(s) × "
+        f"{len(study.seeds)} seed(s), {workers.number} {workers.words} of {workers.threads} "
+        "thread(s)",
+        flush=True,
+    )
+
+
+def _follow(
+    study: plan.Study, source: Source, folder: Path, workers: _Workers
+) -> tuple[dict[str, Figures], dict[str, str]]:
+    """Show the cells of a study as they end; their figures, and why some have none."""
+    figures: dict[str, Figures] = {}
+    failed: dict[str, str] = {}
+    total = found = 0
+    names = plan.names_of_cells(study)
+    events = running.run(
+        study,
+        source,
+        workers.executor,
+        folder,
+        at_once=2 * workers.number,
+        threads=workers.threads,
+        renew=workers.renew,
+    )
+    try:
+        for event in events:
+            match event:
+                case running.Planned():
+                    total, found = event.cells, event.found
+                    known = f", {found} of them done before" if found else ""
+                    print(f"{total} trainings{known}", flush=True)
+                case running.Damaged():
+                    print(one_line(f"note: {event.reason}; made anew"), flush=True)
+                case running.Done():
+                    figures[event.cell.key] = event.figures
+                    if event.number > found:
+                        text = f"{evaluate.in_words(event.figures)}, {event.seconds:.0f} s"
+                        print(f"    {_cell(event, total, names)}: {text}", flush=True)
+                case running.Failed():
+                    failed[event.cell.key] = event.reason
+                    print(f"    {_cell(event, total, names)}: FAILED: {event.reason}", flush=True)
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
+    return figures, failed
+
+
+def _cell(event: running.Done | running.Failed, total: int, names: dict[str, str]) -> str:
+    """Which cell it is that has ended: the net, the seed, and the first setting that has it."""
+    cell = event.cell
+    text = f"{report.NAMES[cell.net]}, seed {cell.config.seed}, {names[cell.key]}"
+    return f"{event.number}/{total} {one_line(text)}"
+
+
+def _write(folder: Path, found: dict[str, Any]) -> None:
+    """Write study.json and study.png, and print the table and what it says."""
+    try:
+        report.write_json(folder / "study.json", found)
+        print(f"\n{results.table(found)}\n", *results.conclusion(found), sep="\n", flush=True)
+        made = ["study.json"]
+        try:
+            picture.draw(folder / "study.png", found)
+            made.append("study.png")
+        except ImportError:
+            print("note: study.png needs matplotlib (pip install 'npkd[app]')")
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
+    print(one_line(f"\nmade {', '.join(made)} in {folder}"))

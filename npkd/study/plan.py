@@ -1,0 +1,244 @@
+"""What is studied: settings × seeds, as a TOML file says it, and the trainings that these take.
+
+    seeds = [0, 1, 2, 3, 4]
+
+    [all]                           # of every setting, beside the default preset
+    epochs = 20
+
+    [[setting]]
+    name = "L2 alone"
+    teacher_input = ["low", "high"] # one setting for each
+
+    [[setting]]
+    name = "labels and L2"
+    label_weight = 0.75
+    loss = "l2"                     # as for npkd distill: "kl temperature=4 + attention"
+
+The names are those of `distill.Config`. Each setting is compared with the small net that learns
+from the labels alone, with what else of the setting concerns it.
+"""
+
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from importlib.resources import files
+from itertools import product
+from typing import Any
+
+from npkd import distill, objectives
+from npkd.data import Dataset
+from npkd.distill import Config
+from npkd.files import BadInput
+from npkd.ops.contract import shown
+
+MOST_SETTINGS = 1000
+MOST_SEEDS = 1000
+
+# What makes no difference to the large net, and to the small one from labels
+OF_SMALL = (
+    *("teacher_input", "loss", "label_weight", "unlabelled", "epochs", "versions"),
+    *("learning_rate", "labels_learning_rate", "weight_decay"),
+)
+OF_TEACHER = (
+    *("teacher_input", "teacher_views", "loss", "label_weight", "learning_rate"),
+    *("large_epochs", "large_learning_rate", "large_weight_decay"),
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A name, and what a run of it does; the seed is that of each run."""
+
+    name: str
+    config: Config
+
+    def at(self, seed: int) -> Config:
+        """A run of it."""
+        return replace(self.config, seed=seed)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Settings × seeds."""
+
+    settings: tuple[Setting, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def task(self) -> str:
+        """What the nets learn, the same in all settings."""
+        return self.settings[0].config.task
+
+
+def shipped(dataset: Dataset) -> str:
+    """The text of the study that comes with npkd for such data."""
+    name = "photographs" if dataset.photographs else "digits"
+    return (files("npkd.study") / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def read(text: str, dataset: Dataset) -> Study:
+    """The study that a TOML text describes, of this data set.
+
+    Raises BadInput, in one line, for anything that is wrong with it.
+    """
+    try:
+        tables = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise BadInput(f"not TOML: {error}") from error
+    task = tables.pop("task", "classify")
+    seeds, common, given = (tables.pop(name, None) for name in ("seeds", "all", "setting"))
+    if tables:
+        raise BadInput(f"{next(iter(tables))!r} is none of task, seeds, all, setting")
+    if task not in distill.TASKS:
+        raise BadInput(f"task is {shown(task)}, expected one of {', '.join(distill.TASKS)}")
+    if common is not None and not isinstance(common, dict):
+        raise BadInput("all is no table: expected [all] and settings below it")
+    if not isinstance(given, list) or not all(isinstance(one, dict) for one in given) or not given:
+        raise BadInput("expected one [[setting]] or more")
+    settings = [
+        setting
+        for number, table in enumerate(given)
+        for setting in _settings(number, {**(common or {}), **table}, dataset, task)
+    ]
+    if len(settings) > MOST_SETTINGS:
+        raise BadInput(f"{len(settings)} settings, expected at most {MOST_SETTINGS}")
+    names = [setting.name for setting in settings]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise BadInput(f"two settings are called {shown(twice)}; give each a name of its own")
+    return Study(tuple(settings), checked_seeds([0, 1, 2, 3, 4] if seeds is None else seeds))
+
+
+def checked_seeds(given: Any) -> tuple[int, ...]:
+    """Seeds as a study has them. Raises BadInput for anything but different whole numbers."""
+    if (
+        not isinstance(given, list)
+        or not 1 <= len(given) <= MOST_SEEDS
+        or not all(type(seed) is int and seed >= 0 for seed in given)
+        or len(set(given)) != len(given)
+    ):
+        raise BadInput(
+            f"seeds are {shown(given)}, expected a list of 1 to {MOST_SEEDS} whole numbers from 0, "
+            "each once"
+        )
+    return tuple(given)
+
+
+def _settings(number: int, table: dict[str, Any], dataset: Dataset, task: str) -> Iterator[Setting]:
+    """The settings of one table: a product where values are lists."""
+    title = table.pop("name", None)
+    if title is not None and (not isinstance(title, str) or not title.strip()):
+        raise BadInput(f"setting {number + 1}: name is {shown(title)}, expected some text")
+    offered = [one.name for one in fields(Config) if one.name not in ("preset", "task", "seed")]
+    base = distill.preset("default", dataset, task)
+    where = title or f"setting {number + 1}"
+    for name, value in table.items():
+        if name not in offered:
+            raise BadInput(f"{where}: {shown(name)} is none of {', '.join(offered)}")
+        if value == []:
+            raise BadInput(f"{where}: {name} is an empty list")
+    lists = {name: value if isinstance(value, list) else [value] for name, value in table.items()}
+    if math.prod(map(len, lists.values())) > MOST_SETTINGS:
+        raise BadInput(f"{where}: more than {MOST_SETTINGS} settings")
+    for values in product(*lists.values()):
+        changes = dict(zip(lists, values, strict=True))
+        varied = {name: v for name, v in changes.items() if len(lists[name]) > 1 or title is None}
+        words = [f"{name} {value}" for name, value in varied.items()]
+        try:
+            if "loss" in changes:
+                if not isinstance(changes["loss"], str):
+                    raise ValueError(f"loss is {shown(changes['loss'])}, expected a text")
+                changes["loss"] = objectives.terms(changes["loss"])
+            config = replace(base, **changes)
+            distill.Run(dataset, config)  # that the losses fit the nets, and the images suffice
+        except ValueError as error:
+            raise BadInput(f"{where}: {error}") from error
+        yield Setting(", ".join([title, *words] if title else words) or "default", config)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training: of the net `net` of a run with these settings.
+
+    config: the settings that concern it, the others at their defaults. teacher: the cell of the
+    large net that it learns from.
+    """
+
+    net: str
+    config: Config
+    teacher: "Cell | None" = None
+
+    @property
+    def key(self) -> str:
+        """A short name, another one for any other settings."""
+        text = json.dumps(self.spec(), sort_keys=True)
+        return f"{self.net}-{self.config.seed}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def spec(self) -> dict[str, Any]:
+        """All that decides its figures but the data, as JSON has it."""
+        teacher = self.teacher and self.teacher.spec()
+        spec = {"net": self.net, "config": asdict(self.config), "teacher": teacher}
+        return json.loads(json.dumps(spec))
+
+
+def large_cell(config: Config) -> Cell:
+    """The training of the large net in a run."""
+    return Cell("large", _without(config, OF_SMALL))
+
+
+def labels_cell(config: Config) -> Cell:
+    """That of the small net from labels."""
+    return Cell("small_from_labels", _without(config, OF_TEACHER))
+
+
+def small_cell(config: Config) -> Cell:
+    """That of the distilled one; one that learns from labels alone needs no teacher."""
+    if config.label_weight == 1:
+        return labels_cell(replace(config, labels_learning_rate=config.learning_rate))
+    return Cell("small", _without(config, ("labels_learning_rate",)), large_cell(config))
+
+
+def _without(config: Config, names: tuple[str, ...]) -> Config:
+    """With defaults for what makes no difference, so that what is trained alike is equal."""
+    return replace(config, **{name: getattr(Config, name) for name in (*names, "preset")})
+
+
+def cells(study: Study) -> list[Cell]:
+    """All trainings of a study, each once: seed by seed, the large nets first."""
+    found: dict[str, Cell] = {}
+    for seed in study.seeds:
+        runs = [setting.at(seed) for setting in study.settings]
+        small = [cell for config in runs for cell in (labels_cell(config), small_cell(config))]
+        large = [cell.teacher for cell in small if cell.teacher]
+        found |= {cell.key: cell for cell in (*large, *small)}
+    return list(found.values())
+
+
+def names_of_cells(study: Study) -> dict[str, str]:
+    """By the keys of cells, the name of the first setting that has each."""
+    found: dict[str, str] = {}
+    for setting in study.settings:
+        for config in map(setting.at, study.seeds):
+            small = small_cell(config)
+            for cell in (small.teacher, labels_cell(config), small):
+                if cell is not None:
+                    found.setdefault(cell.key, setting.name)
+    return found
+
+
+def pupils(study: Study, large: Cell) -> tuple[Config, ...]:
+    """Settings of nets that learn from a large one, of those that see equal outputs of it one.
+
+    Losses on inner layers are left out: what these are on is made where it is needed.
+    """
+    found: dict[tuple[str, int], Config] = {}
+    for setting in study.settings:
+        cell = small_cell(setting.at(large.config.seed))
+        on_outputs = all(term.kind.layers == "output" for term in cell.config.loss)
+        if cell.teacher and cell.teacher.key == large.key and on_outputs:
+            versions = min(cell.config.versions, cell.config.epochs)
+            found[cell.config.teacher_input, versions] = cell.config
+    return tuple(found.values())

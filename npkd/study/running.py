@@ -1,0 +1,302 @@
+"""All cells of a study, by any executor, each kept in a folder as soon as it is done.
+
+A cell that fails is reported, and what needs it with it; the others go on. A process that dies
+takes its executor along: where another can be had (`renew`) the cells that were in it are tried
+again, one at a time, so that the one that kills its process is known by name.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from npkd import checkpoint
+from npkd.evaluate import Kept
+from npkd.files import BadInput, one_line
+from npkd.study.cells import Figures, Job, Result, Source, Teacher, train
+from npkd.study.plan import Cell, Study, cells, pupils
+
+FOLDER, RESULT = "cells", "study.json"  # in that of the study
+
+
+@dataclass(frozen=True)
+class Planned:
+    """How many cells there are, and how many of them the folder holds already."""
+
+    cells: int
+    found: int
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A file of the folder was not what had been written; its cell is made anew."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """A cell is done: so many of all are now."""
+
+    cell: Cell
+    figures: Figures
+    seconds: float
+    number: int
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A cell has no figures, and why."""
+
+    cell: Cell
+    reason: str
+    number: int
+
+
+Event = Planned | Damaged | Done | Failed
+
+
+@contextmanager
+def study_folder(path: str | Path, resume: bool = False) -> Iterator[Path]:
+    """A folder for one study at a time, found writable; one that holds a study needs `resume`.
+
+    Raises BadInput if it holds one, if something else is at work in it, or if it cannot be made.
+    """
+    folder = Path(path)
+    try:
+        held = [name for name in (RESULT, FOLDER) if (folder / name).exists()]
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be read: {error.strerror or error}") from error
+    if held and not resume:
+        raise BadInput(
+            f"{folder}: already holds a study ({', '.join(held)}); go on with it by --resume, or "
+            "give another --out"
+        )
+    with checkpoint.one_at_work(folder):
+        yield folder
+
+
+class Cells:
+    """The cells that are done, in a folder: a file for each, by its key.
+
+    A file is used only for the same settings and the same data, to the last bit.
+    """
+
+    def __init__(self, folder: Path, source: Source):
+        self.folder, self.source = folder / FOLDER, source
+
+    def path(self, cell: Cell) -> Path:
+        """Its file."""
+        return self.folder / f"{cell.key}.npkd"
+
+    def save(self, cell: Cell, result: Result) -> None:
+        """Keep a cell. Raises OSError if it cannot be written."""
+        kept_of: dict[str, tuple[str, str]] = {}
+        about = {
+            "spec": cell.spec(),
+            "data": self.source.digest,
+            "held_out": self.source.held_out,
+            "figures": result.figures,
+            "seconds": result.seconds,
+            "kept": kept_of,
+        }
+        arrays = {}
+        if result.teacher is not None:
+            arrays = {f"large/{name}": theta for name, theta in result.teacher.params.items()}
+            for name, kept in result.teacher.kept.items():
+                kept_of[name] = kept.of
+                arrays |= {f"kept/{name}/{layer}": y for layer, y in kept.outputs.items()}
+        self.folder.mkdir(exist_ok=True)
+        checkpoint.write(self.path(cell), about, arrays)
+
+    def load(self, cell: Cell) -> Result | None:
+        """A cell that was kept, or None. Raises checkpoint.Damaged if its file is not as it was."""
+        path = self.path(cell)
+        if not path.exists():
+            return None
+        about, arrays = checkpoint.load(path)
+        try:
+            of = about["spec"], about["data"], about["held_out"]
+            if of != (cell.spec(), self.source.digest, self.source.held_out):
+                raise checkpoint.Damaged(f"{path}: is of other settings or other data")
+            teacher = None
+            if cell.net == "large":
+                params = {
+                    name.removeprefix("large/"): theta
+                    for name, theta in arrays.items()
+                    if name.startswith("large/")
+                }
+                teacher = Teacher(
+                    params, {name: _kept(arrays, name, of) for name, of in about["kept"].items()}
+                )
+            figures = {name: float(value) for name, value in about["figures"].items()}
+            return Result(figures, float(about["seconds"]), teacher)
+        except checkpoint.Damaged:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise checkpoint.Damaged(f"{path}: cannot be taken: {error}") from error
+
+    def teacher(self, cell: Cell) -> Teacher:
+        """A large net that was kept. Raises BadInput if it is no longer there."""
+        result = self.load(cell)
+        if result is None or result.teacher is None:
+            raise BadInput(f"{self.path(cell)}: is gone")
+        return result.teacher
+
+
+def _kept(arrays: Mapping[str, np.ndarray], name: str, of: list[str]) -> Kept:
+    prefix = f"kept/{name}/"
+    outputs = {key.removeprefix(prefix): y for key, y in arrays.items() if key.startswith(prefix)}
+    network, images = of
+    return Kept(outputs, (network, images))
+
+
+def run(
+    study: Study,
+    source: Source,
+    executor: Executor,
+    folder: Path,
+    *,
+    at_once: int,
+    threads: int = 1,
+    renew: Callable[[], Executor] | None = None,
+) -> Iterator[Event]:
+    """Do what of a study is not in the folder yet; an event for each cell as it ends.
+
+    executor: any of `concurrent.futures`. at_once: how many cells it is given at a time, twice its
+    workers, say, so that none waits for work. threads: of each. renew: makes another executor when
+    a worker has died. Raises OSError if the folder cannot be written to.
+    """
+    return _Run(study, Cells(folder, source), executor, at_once, threads, renew).events()
+
+
+class _Run:
+    """What of a study is done, what is being done, and what waits."""
+
+    def __init__(
+        self,
+        study: Study,
+        kept: Cells,
+        executor: Executor,
+        at_once: int,
+        threads: int,
+        renew: Callable[[], Executor] | None,
+    ):
+        self.study, self.kept, self.executor = study, kept, executor
+        self.at_once, self.threads, self.renew = at_once, threads, renew
+        self.waiting = cells(study)
+        self.suspects: list[Cell] = []  # were in an executor as it broke; now one at a time
+        self.running: dict[Future[Result], Cell] = {}
+        self.broken: BrokenExecutor | None = None
+        self.fresh = True  # whether the executor has had nothing to do yet
+        self.done: set[str] = set()
+        self.failed: dict[str, str] = {}
+        self.number = 0  # of cells that have ended
+
+    def events(self) -> Iterator[Event]:
+        """Until nothing waits."""
+        yield from self._found()
+        try:
+            while self.waiting or self.suspects or self.running:
+                yield from self._failed_with_their_teachers()
+                self._submit()
+                if self.running:
+                    ended, _ = wait(self.running, return_when=FIRST_COMPLETED)
+                    for future in ended:
+                        yield from self._ended(future)
+                if self.broken and not self.running:
+                    yield from self._renewed()
+        finally:
+            for future in self.running:
+                future.cancel()
+
+    def _found(self) -> Iterator[Event]:
+        """What the folder holds."""
+        found: list[tuple[Cell, Result]] = []
+        damaged = []
+        for cell in self.waiting:
+            try:
+                result = self.kept.load(cell)
+            except checkpoint.Damaged as error:
+                damaged.append(Damaged(str(error)))
+                continue
+            if result is not None:
+                found.append((cell, replace(result, teacher=None)))
+        yield Planned(len(self.waiting), len(found))
+        yield from damaged
+        for cell, result in found:
+            self.waiting.remove(cell)
+            yield self._success(cell, result)
+
+    def _success(self, cell: Cell, result: Result) -> Done:
+        self.number += 1
+        self.done.add(cell.key)
+        return Done(cell, result.figures, result.seconds, self.number)
+
+    def _failure(self, cell: Cell, reason: str) -> Failed:
+        self.number += 1
+        self.failed[cell.key] = one_line(reason)
+        return Failed(cell, self.failed[cell.key], self.number)
+
+    def _failed_with_their_teachers(self) -> Iterator[Event]:
+        for cell in list(self.waiting):
+            if cell.teacher and cell.teacher.key in self.failed:
+                self.waiting.remove(cell)
+                yield self._failure(cell, f"its teacher failed: {self.failed[cell.teacher.key]}")
+
+    def _submit(self) -> None:
+        """Give the executor what it can take: cells whose teachers are done."""
+        if self.suspects:
+            if not self.running:
+                self._start(self.suspects[0])
+            return
+        for cell in list(self.waiting):
+            if self.broken or len(self.running) >= self.at_once:
+                return
+            if cell.teacher is None or cell.teacher.key in self.done:
+                self._start(cell)
+
+    def _start(self, cell: Cell) -> None:
+        teacher = self.kept.teacher(cell.teacher) if cell.teacher else None
+        of_large = pupils(self.study, cell) if cell.net == "large" else ()
+        job = Job(cell, self.kept.source, self.threads, teacher, of_large)
+        try:
+            future = self.executor.submit(train, job)
+        except BrokenExecutor as error:
+            self.broken = error
+            return
+        self.running[future], self.fresh = cell, False
+        if cell in self.waiting:
+            self.waiting.remove(cell)
+
+    def _ended(self, future: Future[Result]) -> Iterator[Event]:
+        """Keep a cell's figures, or say why there are none."""
+        cell = self.running.pop(future)
+        suspected = cell in self.suspects
+        if suspected:
+            self.suspects.remove(cell)
+        try:
+            result = future.result()
+        except BrokenExecutor as error:
+            self.broken = error
+            if self.renew and not suspected:
+                self.suspects.append(cell)
+            else:
+                yield self._failure(cell, f"its process died: {error}")
+        except Exception as error:  # whatever it is, the other cells are none the worse for it
+            yield self._failure(cell, str(error) or type(error).__name__)
+        else:
+            self.kept.save(cell, result)
+            yield self._success(cell, result)
+
+    def _renewed(self) -> Iterator[Event]:
+        """Another executor in place of one that broke; without one nothing more can be done."""
+        if self.renew and not self.fresh:
+            self.executor, self.broken, self.fresh = self.renew(), None, True
+            return
+        for cell in self.waiting:
+            yield self._failure(cell, f"not begun, as the executor broke: {self.broken}")
+        self.waiting = []
