@@ -145,14 +145,19 @@ DATASET = tiny.dataset(train=7, test=4)
 
 
 def run_case(integers: Integers) -> Case:
-    """Settings of a small run, with two versions of the images."""
+    """Settings of a small run, with two versions of the images, and labels of all or of some."""
     options = {
         "seed": integers(0, 1000),
         "teacher_input": ("low", "high")[integers(0, 1)],
         "label_weight": integers(0, 2) / 2,
+        "large_epochs": 2,
         "epochs": 3,
         "batch_size": 4,
+        "large_weight_decay": 0.2,
+        "weight_decay": 0.1,
     }
+    if integers(0, 3):
+        options |= {"labelled": integers(2, 3), "unlabelled": integers(2, 4)}
     return Case("run", {}, options)
 
 
@@ -176,7 +181,7 @@ def _batches(module: ModuleType, case: Case, rng: np.random.Generator) -> None:
     teacher = [run.teacher_outputs(version) for version in range(real.versions)]
     batches = run.prepare.small_batches(teacher)
     for epoch in range(real.config.epochs):
-        for indices in real.order(distill.SMALL_ORDER, epoch):
+        for indices in real.order(distill.SMALL_ORDER, epoch, real.taught):
             batch = next(batches)
             x_high = real.task.normalise(real.small_version(epoch)[indices])
             x_low = low_resolution(x_high)
@@ -184,17 +189,26 @@ def _batches(module: ModuleType, case: Case, rng: np.random.Generator) -> None:
             expected = {"x": x_low, "fc2": run.large(shown)[0]}
             found = {"x": batch.x, **batch.teacher}
             _require_same(expected, found, f"a batch of epoch {epoch}")
-            assert np.array_equal(batch.truth, DATASET.train_labels[indices])
+            known = np.isin(indices, real.labelled)
+            rows = np.arange(len(indices)) if batch.labelled is None else batch.labelled
+            assert np.array_equal(rows, np.flatnonzero(known))
+            assert np.array_equal(batch.truth, DATASET.train_labels[indices[known]])
 
 
 def _nets(module: ModuleType, case: Case, rng: np.random.Generator) -> None:
-    """Both small nets start alike and learn on their own; the teacher has learnt, and stays."""
-    run = _six_steps(module, case)
+    """Both small nets start alike and learn on their own; the teacher has learnt, and stays.
+
+    All three are what comes of their batches, and so are the losses of their updates.
+    """
+    run, real = _six_steps(module, case), distill.Preparation(DATASET, tiny.config(**case.options))
     start, untaught = _weights(run.small), _weights(run.large)
     _require_same(start, run.small_from_labels.params, "the start from labels")
     for name, theta in run.small.params.items():
         assert not np.shares_memory(theta, run.small_from_labels.params[name]), "shared weights"
+    reported: dict[str, list[float]] = {name: [] for name in run.networks}
     for event in run.steps():
+        if isinstance(event, module.Training):
+            reported[event.net].append(event.update.loss)
         if isinstance(event, module.Stage) and event.number == 2:
             teacher = _weights(run.large)
             assert all((teacher[name] != theta).any() for name, theta in untaught.items())
@@ -204,29 +218,49 @@ def _nets(module: ModuleType, case: Case, rng: np.random.Generator) -> None:
     for name, theta in run.large.params.items():
         assert theta.tobytes() == teacher[name].tobytes(), f"the teacher's {name} was changed"
 
-    config = run.config
-    outputs = [run.teacher_outputs(version) for version in range(run.prepare.versions)]
-    for network, loss, rate in (
-        (run.small, Objective(config.label_weight), config.learning_rate),
+    config, of_labels = run.config, from_truth(losses.cross_entropy)
+    outputs = [run.teacher_outputs(version) for version in range(real.versions)]
+    for name, first, batches, loss, rate, decay in (
         (
-            run.small_from_labels,
-            from_truth(losses.cross_entropy),
+            "large",
+            untaught,
+            real.large_batches(),
+            of_labels,
+            config.large_learning_rate,
+            config.large_weight_decay,
+        ),
+        (
+            "small",
+            start,
+            real.small_batches(outputs),
+            Objective(config.label_weight),
+            config.learning_rate,
+            config.weight_decay,
+        ),
+        (
+            "small_from_labels",
+            start,
+            real.small_batches(),
+            of_labels,
             config.labels_learning_rate,
+            config.weight_decay,
         ),
     ):
-        batches = list(run.prepare.small_batches(outputs))
+        network, shown = run.networks[name], list(batches)
         again = network.astype(network.dtype)
-        again.load(start)
+        again.load(first)
         updates = distill.train(
             again,
-            batches,
+            shown,
             loss=loss,
-            optimiser=distill.optim.SGD(rate, config.momentum, config.weight_decay),
-            schedule=distill._schedule(config, rate, len(batches)),
+            optimiser=distill.optim.SGD(rate, config.momentum, decay),
+            schedule=distill._schedule(config, rate, len(shown)),
             clip_norm=config.clip_norm,
         )
-        assert len(list(updates)) == len(batches)
-        _require_same(again.params, network.params, "a small net trained again")
+        expected = {"losses": np.array([update.loss for update in updates])}
+        assert len(expected["losses"]) == len(reported[name])
+        _require_same(expected, {"losses": np.array(reported[name])}, name)
+        _require_same(again.params, network.params, f"{name} trained again")
 
 
 RUN: dict[str, Callable[[Any, Case, np.random.Generator], Any]] = {
@@ -2500,8 +2534,8 @@ MUTANTS = [
                 "outputs[: len(indices)] if",
             ),
             "labels of other images": (
-                "yield Batch(epoch, x, truth, of_teacher)",
-                "yield Batch(epoch, x, truth[::-1], of_teacher)",
+                "yield Batch(epoch, x, truth, of_teacher, rows)",
+                "yield Batch(epoch, x, truth[::-1], of_teacher, rows)",
             ),
             "an untrained teacher": (
                 "return TeacherFeatures(self.large, images",
@@ -2524,20 +2558,129 @@ MUTANTS = [
                 "yield Stage(5, STEPS[5])\n"
                 "        for theta in large.params.values():\n"
                 "            theta.setflags(write=True)\n"
-                "        batches = prepare.large_batches\n"
-                '        yield from self.train("large", 1, batches, of_truth)',
+                '        yield from self.train("large")',
             ),
             "step 5 learns from labels": (
-                'self.train("small", config.epochs, with_teacher, self.objective)',
-                'self.train("small", config.epochs, with_teacher, of_labels)',
+                'if name != "small":',
+                "if name:",
             ),
             "step 5 goes by the other net's rate": (
                 '"small": "learning_rate"',
                 '"small": "labels_learning_rate"',
             ),
             "momentum and weight decay forgotten": (
-                "optim.SGD(highest, config.momentum, config.weight_decay)",
-                "optim.SGD(highest)",
+                "optim.SGD(getattr(config, RATES[name]), config.momentum, decay)",
+                "optim.SGD(getattr(config, RATES[name]))",
+            ),
+            "weight decay of the large net for the small ones": (
+                'decay = config.large_weight_decay if name == "large" else config.weight_decay',
+                "decay = config.large_weight_decay",
+            ),
+            "weight decay of the small nets for the large one": (
+                'decay = config.large_weight_decay if name == "large" else config.weight_decay',
+                "decay = config.weight_decay",
+            ),
+            "the first images labelled": (
+                "order = np.random.default_rng([config.seed, LABELLED]).permutation(count)",
+                "pass",
+            ),
+            "the same images labelled whatever the seed": (
+                "np.random.default_rng([config.seed, LABELLED])",
+                "np.random.default_rng([LABELLED])",
+            ),
+            "labelled images not among the taught": (
+                "order[: known + config.unlabelled]",
+                "order[known : known + config.unlabelled]",
+            ),
+            "other images taught than the labelled": (
+                "order[: known + config.unlabelled]",
+                "order[count - known - config.unlabelled :]",
+            ),
+            "all images taught": (
+                "order[: known + config.unlabelled]",
+                "order",
+            ),
+            "large net shown unlabelled images": (
+                "self.order(LARGE_ORDER, epoch, self.labelled)",
+                "self.order(LARGE_ORDER, epoch, self.taught)",
+            ),
+            "small net from labels shown unlabelled images": (
+                "self.taught if teacher else self.labelled",
+                "self.taught",
+            ),
+            "distilled net shown labelled images only": (
+                "self.taught if teacher else self.labelled",
+                "self.labelled",
+            ),
+            "labels of unlabelled images known": (
+                "rows = None if all_known else",
+                "rows = None if True else",
+            ),
+            "labels of the unlabelled images known alone": (
+                "np.isin(indices, self.labelled)",
+                "np.isin(indices, self.labelled, invert=True)",
+            ),
+            "labels of the first images of a batch": (
+                "labels = self.dataset.train_labels[indices[labelled]]",
+                "labels = self.dataset.train_labels[indices][: len(indices[labelled])]",
+            ),
+            "fewer updates from labels": (
+                "else self.labelled, len(self.taught)",
+                "else self.labelled, len(self.taught if teacher else self.labelled)",
+            ),
+            "some images twice, others never": (
+                "passes = [rng.permutation(len(images)) for",
+                "passes = [rng.integers(len(images), size=len(images)) for",
+            ),
+            "in the same order when all have been": (
+                "passes = [rng.permutation(len(images)) for _ in range(0, count, len(images))]",
+                "passes = [rng.permutation(len(images))] * count",
+            ),
+            "in the same order in every epoch": (
+                "np.random.default_rng([self.config.seed, use, epoch])",
+                "np.random.default_rng([self.config.seed, use])",
+            ),
+            "a schedule for as many batches as there are labelled images": (
+                'len(self.labelled if net == "large" else self.taught)',
+                "len(self.labelled)",
+            ),
+            "a schedule for as many batches as there are taught images": (
+                'len(self.labelled if net == "large" else self.taught)',
+                "len(self.taught)",
+            ),
+            "a schedule for the large net's epochs": (
+                'self.config.large_epochs if net == "large" else self.config.epochs',
+                "self.config.large_epochs",
+            ),
+        },
+    ),
+    *_mutants(
+        "run",
+        "npkd.objectives",
+        {
+            "few labels count as much as many": (
+                "share = len(batch.labelled) / len(y)",
+                "share = float(len(batch.labelled) > 0)",
+            ),
+            "few labels count as much as many in the value": (
+                "return share * value, gradient",
+                "return value, gradient",
+            ),
+            "few labels count as much as many in the gradient": (
+                "gradient[batch.labelled] = share * of_labelled",
+                "gradient[batch.labelled] = of_labelled",
+            ),
+            "gradients of the labelled images at the first ones": (
+                "gradient[batch.labelled] = share * of_labelled",
+                "gradient[: len(of_labelled)] = share * of_labelled",
+            ),
+            "labels taken for those of the first images": (
+                "self.hard(y[batch.labelled], batch.truth)",
+                "self.hard(y[: len(batch.truth)], batch.truth)",
+            ),
+            "labels ignored where some images have none": (
+                "if not share:",
+                "if share < 1:",
             ),
         },
     ),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from npkd import SGD, SmallCNN, distill, losses, ops, optim, threads
+from npkd import SGD, SmallCNN, data, distill, losses, ops, optim, threads
 from npkd.data import low_resolution
 from npkd.objectives import Batch, Objective, from_truth
 from npkd.tasks import brought_back
@@ -238,6 +238,252 @@ def test_brought_back_is_the_inverse_of_averaging_on_images_of_low_resolution():
     np.testing.assert_array_equal(ops.avg_pool2d(brought_back(x_low), 2)[0], x_low)
 
 
+def test_the_large_nets_weight_decay_is_of_it_alone_and_the_small_nets_of_them_alone():
+    """With the labels alone, so that the large net's weights do not come into the small ones."""
+    settings = {"label_weight": 1.0, "epochs": 1, "large_weight_decay": 0.01}
+    before = bits(**settings)
+    for change, others in (
+        ({"large_weight_decay": 0.02}, {"large"}),
+        ({"weight_decay": 0.02}, {"small", "small_from_labels"}),
+    ):
+        after = bits(**settings | change)
+        assert {net for net, params in after.items() if params != before[net]} == others
+
+
+# Images of which some have labels, and some the large net's outputs alone
+
+
+PARTLY = {"labelled": 9, "unlabelled": 8, "label_weight": 0.5, "augment": True, "versions": 2}
+
+
+@pytest.fixture(scope="module")
+def partly():
+    return bits(**PARTLY)
+
+
+def bits(dataset=None, state=None, **changes):
+    """The three nets of a run, or of one that goes on from a state, right before it is tested."""
+    run = distill.Run(dataset or tiny.dataset(), tiny.config(**changes), state)
+    for event in run.steps():
+        if isinstance(event, distill.Stage) and event.number == 6:
+            break
+    return {
+        name: {key: theta.tobytes() for key, theta in network.params.items()}
+        for name, network in run.networks.items()
+    }
+
+
+def preparation(**changes):
+    return distill.Preparation(tiny.dataset(), tiny.config(**changes))
+
+
+def which(x, of):
+    """The indices of images x among all images, as the nets are shown them."""
+    distances = np.abs(x[:, None] - of).max(axis=(2, 3, 4))
+    np.testing.assert_allclose(distances.min(axis=1), 0, atol=1e-6)
+    return distances.argmin(axis=1)
+
+
+def test_by_default_all_images_are_labelled_and_each_epoch_shuffles_all_of_them():
+    prepare = preparation()
+    np.testing.assert_array_equal(prepare.labelled, np.arange(22))
+    np.testing.assert_array_equal(prepare.taught, np.arange(22))
+    for use in (distill.LARGE_ORDER, distill.SMALL_ORDER):
+        found = list(prepare.order(use, 1, prepare.taught))
+        expected = list(data.batches(22, 8, np.random.default_rng([3, use, 1])))
+        assert [part.tolist() for part in found] == [part.tolist() for part in expected]
+    assert all(one.labelled is None for one in prepare.large_batches())
+    assert all(one.labelled is None for one in prepare.small_batches())
+
+
+def test_all_images_labelled_by_number_are_all_images_labelled():
+    some, all_of_them = preparation(labelled=22), preparation()
+    np.testing.assert_array_equal(some.labelled, all_of_them.labelled)
+    np.testing.assert_array_equal(some.taught, all_of_them.taught)
+
+
+@pytest.mark.parametrize(
+    ("labelled", "unlabelled"), [(1, 0), (1, 21), (9, 0), (9, 8), (21, 1), (22, 0)]
+)
+def test_labelled_images_are_some_of_the_taught_ones(labelled, unlabelled):
+    prepare = preparation(labelled=labelled, unlabelled=unlabelled)
+    again = preparation(labelled=labelled, unlabelled=unlabelled)
+    for found, count, same in (
+        (prepare.labelled, labelled, again.labelled),
+        (prepare.taught, labelled + unlabelled, again.taught),
+    ):
+        assert len(found) == count
+        np.testing.assert_array_equal(found, np.unique(found))  # in order, each once
+        assert set(found) <= set(range(22))
+        np.testing.assert_array_equal(found, same)
+    assert set(prepare.labelled) <= set(prepare.taught)
+
+
+def test_which_images_are_labelled_depends_on_the_seed_and_not_on_how_many_are_not():
+    few, many = preparation(labelled=9), preparation(labelled=9, unlabelled=13)
+    np.testing.assert_array_equal(few.labelled, many.labelled)
+    np.testing.assert_array_equal(few.labelled, few.taught)
+    other = preparation(labelled=9, unlabelled=8, seed=4)
+    assert set(other.labelled) != set(few.labelled)
+    assert set(other.taught) != set(preparation(labelled=9, unlabelled=8).taught)
+
+
+def test_every_image_is_labelled_as_often_as_any_other_and_as_often_taught():
+    """Over seeds: within five standard deviations of the binomial distribution."""
+    seeds, labelled, taught = 300, np.zeros(22), np.zeros(22)
+    for seed in range(seeds):
+        prepare = preparation(labelled=7, unlabelled=5, seed=seed)
+        labelled[prepare.labelled] += 1
+        taught[prepare.taught] += 1
+    for counts, share in ((labelled, 7 / 22), (taught, 12 / 22)):
+        assert counts.sum() == pytest.approx(seeds * 22 * share)
+        assert np.abs(counts - seeds * share).max() < 5 * np.sqrt(seeds * share * (1 - share))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labelled": 23}, "labelled is 23, but corners has 22 images to train"),
+        (
+            {"labelled": 23, "unlabelled": 1},
+            "labelled is 23, but corners has 22 images to train",
+        ),
+        (
+            {"labelled": 9, "unlabelled": 14},
+            "unlabelled is 14, but corners has 22 images to train, and 9 of them are labelled",
+        ),
+        (
+            {"unlabelled": 1},
+            "unlabelled is 1, but corners has 22 images to train, and 22 of them are labelled",
+        ),
+    ],
+)
+def test_more_images_than_there_are_are_refused_in_one_line(change, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        distill.Run(tiny.dataset(), tiny.config(**change))
+
+
+@pytest.mark.parametrize("labelled", [9, 16])
+def test_step_1_shows_each_labelled_image_once_an_epoch_and_no_other(labelled):
+    prepare = preparation(
+        labelled=labelled, unlabelled=5, augment=True, large_epochs=2, teacher_views="high"
+    )
+    batches = list(prepare.large_batches())
+    assert [len(one.x) for one in batches] == [8, labelled - 8] * 2
+    for epoch in range(2):
+        of = prepare.task.x_high(prepare.version(distill.LARGE_IMAGES, epoch)[:])
+        ours = [one for one in batches if one.epoch == epoch]
+        indices = np.concatenate([which(one.x, of) for one in ours])
+        np.testing.assert_array_equal(np.sort(indices), prepare.labelled)
+        truth = np.concatenate([one.truth for one in ours])
+        np.testing.assert_array_equal(truth, prepare.dataset.train_labels[indices])
+        assert all(one.labelled is None for one in ours)
+    for first in range(5):
+        later = prepare.large_batches(first)
+        assert [one.x.tobytes() for one in later] == [one.x.tobytes() for one in batches[first:]]
+
+
+def test_step_5_shows_each_taught_image_once_an_epoch_with_the_labels_that_are_known():
+    run = distill.Run(tiny.dataset(), tiny.config(**PARTLY))
+    prepare, labels = run.prepare, run.dataset.train_labels
+    teacher = [run.teacher_outputs(version) for version in range(2)]
+    batches = list(prepare.small_batches(teacher))
+    assert [len(one.x) for one in batches] == [8, 8, 1] * 2
+    for epoch in range(2):
+        of = prepare.task.x_low(prepare.small_version(epoch)[:])
+        seen = []
+        for one in (one for one in batches if one.epoch == epoch):
+            indices = which(one.x, of)
+            known = [row for row, index in enumerate(indices) if index in prepare.labelled]
+            assert one.labelled.tolist() == known
+            assert one.truth.tolist() == labels[indices[known]].tolist()
+            expected = run.large(brought_back(one.x))[0]
+            np.testing.assert_allclose(one.teacher["fc2"], expected, rtol=1e-4, atol=1e-5)
+            seen += indices.tolist()
+        np.testing.assert_array_equal(np.sort(seen), prepare.taught)
+    for first in range(7):
+        later = [one.x.tobytes() for one in prepare.small_batches(teacher, first)]
+        assert later == [one.x.tobytes() for one in batches[first:]]
+
+
+@pytest.mark.parametrize(("labelled", "unlabelled"), [(9, 8), (5, 12), (8, 8), (1, 9)])
+def test_from_labels_alone_there_are_as_many_batches_and_of_labelled_images_only(
+    labelled, unlabelled
+):
+    run = distill.Run(tiny.dataset(), tiny.config(labelled=labelled, unlabelled=unlabelled))
+    prepare = run.prepare
+    teacher = [run.teacher_outputs(version) for version in range(prepare.versions)]
+    batches = list(prepare.small_batches())
+    sizes = [(one.epoch, len(one.x)) for one in prepare.small_batches(teacher)]
+    assert [(one.epoch, len(one.x)) for one in batches] == sizes
+    for epoch in range(2):
+        of = prepare.task.x_low(prepare.small_version(epoch)[:])
+        ours = [one for one in batches if one.epoch == epoch]
+        indices = np.concatenate([which(one.x, of) for one in ours])
+        assert set(indices) == set(prepare.labelled)
+        times, more = divmod(labelled + unlabelled, labelled)
+        counts = np.bincount(indices, minlength=22)[prepare.labelled]
+        assert sorted(counts) == [times] * (labelled - more) + [times + 1] * more
+        for start in range(0, times * labelled, labelled):  # none again before all have been
+            passed = indices[start : start + labelled]
+            np.testing.assert_array_equal(np.sort(passed), prepare.labelled)
+        truth = np.concatenate([one.truth for one in ours])
+        np.testing.assert_array_equal(truth, prepare.dataset.train_labels[indices])
+        assert all(one.labelled is None and one.teacher is None for one in ours)
+
+
+def test_to_super_resolve_the_truth_is_of_the_labelled_images_alone():
+    run = distill.Run(
+        tiny.dataset(),
+        tiny.config(task="super-resolve", teacher_views="high", labelled=9, unlabelled=8),
+    )
+    teacher = [run.teacher_outputs(version) for version in range(run.prepare.versions)]
+    batches = list(run.prepare.small_batches(teacher))
+    assert sum(len(one.truth) for one in batches) == 9 * run.config.epochs
+    for one in batches:
+        np.testing.assert_array_equal(low_resolution(one.truth), one.x[one.labelled])
+
+
+def test_the_labels_of_unlabelled_images_never_matter(partly):
+    """To the bit, for all three nets; that of a labelled image does, for all three."""
+    dataset, known = tiny.dataset(), preparation(**PARTLY).labelled
+    for changed in (np.setdiff1d(np.arange(22), known), known[:1]):
+        labels = dataset.train_labels.copy()
+        labels[changed] = (labels[changed] + 1) % 4
+        after = bits(replace(dataset, train_labels=labels), **PARTLY)
+        differ = {net for net, params in after.items() if params != partly[net]}
+        assert differ == (set(partly) if changed[0] in known else set())
+
+
+def test_the_pixels_of_unlabelled_images_matter_to_the_distilled_net_alone(partly):
+    """And those of images that are not taught to none: exchanged, so that the mean stays."""
+    dataset, prepare = tiny.dataset(), preparation(**PARTLY)
+    for images, others in (
+        (np.setdiff1d(prepare.taught, prepare.labelled), {"small"}),
+        (np.setdiff1d(np.arange(22), prepare.taught), set()),
+    ):
+        exchanged = dataset.train_images.copy()
+        exchanged[images] = exchanged[images[::-1]]
+        after = bits(replace(dataset, train_images=exchanged), **PARTLY)
+        assert {net for net, params in after.items() if params != partly[net]} == others
+
+
+@pytest.mark.parametrize(
+    ("net", "step"), [("large", 0), ("large", 1), ("small", 3), ("small_from_labels", 1)]
+)
+def test_a_run_with_unlabelled_images_that_was_stopped_ends_with_the_same_bits(partly, net, step):
+    """Two updates are an epoch of the large net, three are one of the small ones."""
+    run = distill.Run(tiny.dataset(), tiny.config(**PARTLY))
+    for event in run.steps():
+        if isinstance(event, distill.Training) and (event.net, event.update.step) == (net, step):
+            break
+    assert run.state().updates[net] == step + 1
+    assert bits(state=run.state(), **PARTLY) == partly
+
+
+# Reports and settings
+
+
 def test_the_report_holds_what_it_promises(finished):
     _, last = finished
     report = last.report
@@ -282,9 +528,14 @@ def test_the_default_preset_trains_longer_on_photographs_and_else_is_the_same():
         {"teacher_input": "middle"},
         {"task": "generate"},
         {"seed": -1},
+        {"labelled": 0},
+        {"labelled": 2.5},
+        {"unlabelled": -1},
+        {"unlabelled": None},
         {"batch_size": 2.5},
         {"momentum": 1.0},
         {"weight_decay": -1.0},
+        {"large_weight_decay": -1.0},
         {"warmup": 1.0},
         {"clip_norm": 0.0},
     ],

@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 import tiny
 
-from npkd import SGD, checkpoint, data, distill, evaluate, gradcheck, losses, objectives, optim
+from npkd import (
+    SGD,
+    checkpoint,
+    data,
+    distill,
+    evaluate,
+    gradcheck,
+    losses,
+    objectives,
+    ops,
+    optim,
+)
 from npkd.data import Augmentation, Augmented
 from npkd.objectives import KINDS, Batch, Objective, Term, from_truth
 
@@ -147,6 +158,85 @@ def test_standardized_logits_pass_their_gradient_on(run):
     expected, dz = losses.kl(z, losses.standardize(one.teacher["fc2"])[0], temperature=2.0)
     np.testing.assert_array_equal(value, expected)
     np.testing.assert_array_equal(gradients["fc2"], backward(dz))
+
+
+# Batches of which some images have labels
+
+
+ROWS = [[], [5], [1, 4, 6], [6, 1, 4], list(range(8))]
+
+
+def labelled(one, rows):
+    """The batch with the labels of these rows alone."""
+    rows = np.array(rows, int)
+    return replace(one, truth=one.truth[rows], labelled=rows)
+
+
+@pytest.mark.parametrize("rows", ROWS, ids=str)
+@pytest.mark.parametrize("label_weight", [0.0, 0.25, 0.5, 1.0])
+def test_the_loss_to_the_truth_is_the_mean_over_all_images_0_of_those_without(
+    label_weight, rows, run
+):
+    """Written as Σ_b mask_b · (−log softmax(y)_b[truth_b]) / B."""
+    loss, rng = objective(run, Term("l2"), label_weight=label_weight), np.random.default_rng(2)
+    y, of_teacher = 3 * rng.standard_normal((2, 8, 4))
+    one = replace(batches(run, 1)[0], teacher={"fc2": of_teacher})
+    value, _, _ = loss({"fc2": y}, labelled(one, rows))
+    mask = np.isin(np.arange(8), rows)
+    hard = -ops.log_softmax(y)[0][np.arange(8), one.truth]
+    soft, _ = losses.l2(y, of_teacher)
+    expected = label_weight * np.mean(mask * hard) + (1 - label_weight) * soft
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("rows", ROWS, ids=str)
+@pytest.mark.parametrize("label_weight", [0.25, 0.75])
+def test_its_gradient_is_right_by_the_complex_step(label_weight, rows, run):
+    loss = objective(run, Term("l2"), label_weight=label_weight)
+    one = labelled(batches(run, 1)[0], rows)
+    rng = np.random.default_rng(3)
+
+    def function(y):
+        teacher = {"fc2": one.teacher["fc2"].astype(y.dtype)}
+        value, gradients, _ = loss({"fc2": y}, replace(one, teacher=teacher))
+        return value, gradients["fc2"]
+
+    y = 3 * rng.standard_normal((8, 4))
+    gradcheck.check(function, y, rng=rng, conditioning=1 / 8)
+    gradcheck.check(function, y, rng=rng, entrywise=True, conditioning=1 / 8)
+
+
+def test_images_without_a_label_get_the_teachers_gradient_alone(run):
+    one, loss = batches(run, 1)[0], objective(run, Term("l2"), label_weight=0.5)
+    y = run.small(one.x)[0]
+    _, of_teacher = losses.l2(y, one.teacher["fc2"])
+    for rows in ROWS:
+        _, gradients, _ = loss({"fc2": y}, labelled(one, rows))
+        without = np.setdiff1d(np.arange(8), rows)
+        np.testing.assert_array_equal(gradients["fc2"][without], 0.5 * of_teacher[without])
+        assert (gradients["fc2"][rows] != 0.5 * of_teacher[rows]).all()
+        assert gradients["fc2"].dtype == y.dtype == np.float32
+
+
+def test_of_no_labels_at_all_nothing_but_the_teachers_part_is_left(run):
+    one = batches(run, 1)[0]
+    y = run.small(one.x)[0]
+    soft, of_teacher = losses.l2(y, one.teacher["fc2"])
+    for label_weight, left in ((0.25, 0.75), (1.0, 0.0)):
+        loss = objective(run, Term("l2"), label_weight=label_weight)
+        value, gradients, _ = loss({"fc2": y}, labelled(one, []))
+        np.testing.assert_allclose(value, left * soft, rtol=1e-7)
+        np.testing.assert_array_equal(gradients["fc2"], np.float32(left) * of_teacher)
+
+
+def test_all_images_labelled_by_their_indices_are_all_images_labelled(run):
+    """To the bit."""
+    one, loss = batches(run, 1)[0], objective(run, Term("l2"), label_weight=0.25)
+    y = run.small(one.x)[0]
+    value, gradients, _ = loss({"fc2": y}, one)
+    again, by_indices, _ = loss({"fc2": y}, labelled(one, range(8)))
+    assert again == value
+    assert by_indices["fc2"].tobytes() == gradients["fc2"].tobytes()
 
 
 # What a trainer must keep
@@ -307,6 +397,21 @@ def test_a_loss_or_an_option_that_there_is_not_is_refused_in_one_line(make, mess
 def test_losses_that_do_not_fit_the_nets_are_refused_before_anything_is_trained(terms, message):
     with pytest.raises(ValueError, match=message):
         distill.Run(tiny.dataset(), tiny.config(loss=terms))
+
+
+def test_a_loss_that_takes_labels_is_refused_where_images_have_none(run):
+    """By a run before anything is trained."""
+    one = batches(run, 1)[0]
+    y = run.small(one.x)[0]
+    message = "dkd takes labels, which some images of the batch have not"
+    for rows in ([], [1, 4, 6]):
+        with pytest.raises(ValueError, match=f"^{message}$"):
+            objective(run, Term("dkd"), label_weight=0.5)({"fc2": y}, labelled(one, rows))
+    settings = {"loss": (Term("l2"), Term("dkd")), "labelled": 9}
+    with pytest.raises(ValueError, match=f"^loss does not fit: {message}$"):
+        distill.Run(tiny.dataset(), tiny.config(**settings, unlabelled=8))
+    distill.Run(tiny.dataset(), tiny.config(**settings))
+    distill.Run(tiny.dataset(), tiny.config(**settings, unlabelled=8, label_weight=1.0))
 
 
 @pytest.mark.parametrize("name", INNER)

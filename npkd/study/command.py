@@ -245,6 +245,8 @@ def _follow(
                 case running.Failed():
                     failed[event.cell.key] = event.reason
                     print(f"    {_cell(event, total, names)}: FAILED: {event.reason}", flush=True)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
     return figures, failed
