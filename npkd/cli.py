@@ -116,12 +116,12 @@ def _add_distill(commands: Any) -> None:
     )
     tuned = distill.PRESETS["default"]
 
+    def of_photographs(setting: str) -> str:
+        return f"{getattr(tuned, setting)}, on CIFAR-10 {getattr(distill.PHOTOGRAPHS, setting)}"
+
     def by_data(setting: str) -> str:
         resolving = getattr(distill.SUPER_RESOLUTION, setting)
-        return (
-            f"{getattr(tuned, setting)}, on CIFAR-10 {getattr(distill.PHOTOGRAPHS, setting)}; "
-            f"to super-resolve {resolving}"
-        )
+        return f"{of_photographs(setting)}; to super-resolve {resolving}"
 
     say = parser.add_argument
     say(
@@ -143,13 +143,13 @@ def _add_distill(commands: Any) -> None:
         "--teacher-input",
         choices=("low", "high"),
         help="to classify, what the large net sees when it teaches: x_low brought back to its "
-        f"size, or x_high ({tuned.teacher_input})",
+        f"size, or x_high ({of_photographs('teacher_input')})",
     )
     say(
         "--teacher-views",
         choices=("high", "both"),
         help="to classify, what the large net is trained on: x_high, or x_high and x_low brought "
-        f"back to its size in turn ({tuned.teacher_views})",
+        f"back to its size in turn ({of_photographs('teacher_views')})",
     )
     say(
         "--label-weight",

@@ -177,7 +177,15 @@ class Config:
         return number
 
 
-PHOTOGRAPHS = Config(large_epochs=12, epochs=20, learning_rate=0.01, versions=4)
+PHOTOGRAPHS = Config(
+    teacher_input="high",
+    teacher_views="high",
+    large_epochs=16,
+    epochs=20,
+    versions=8,
+    labels_learning_rate=0.05,
+    large_weight_decay=2e-3,
+)
 SUPER_RESOLUTION = Config(
     task="super-resolve",
     teacher_views="high",
