@@ -2,9 +2,9 @@
 
     python -m benchmarks.accuracy --json FILE
 
-The large net is trained once for each seed, or given; from it the small net learns by each loss,
-from the same first weights, on the same images in the same order, for as many epochs. Losses on
-outputs are measured alone and mixed in halves with the labels, those on inner layers only mixed.
+The large net is trained once for each seed, or once for all; from it the small net learns by each
+loss, from the same first weights, on the same images in the same order, for as many epochs. Losses
+on outputs are measured alone and mixed in halves with the labels, those on inner layers only mixed.
 Each has the better of two learning rates, judged by held-out training images (--rates: by those of
 another data set); test images are looked at for the table only.
 """
@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 import scipy.stats
 
-from npkd import checkpoint, data, distill, threads
+from npkd import data, distill, threads
 from npkd.evaluate import Kept, TeacherFeatures
 from npkd.objectives import KINDS, Term
 
 RATES = (0.01, 0.03)
+PHOTOGRAPHS = distill.Config(large_epochs=12, epochs=20, versions=4)  # taught on low resolution
 Results = dict[str, dict[str, float]]  # by cell, by seed
 
 
@@ -50,17 +51,9 @@ class Run(distill.Run):
         return self.kept[key]
 
 
-def teacher(dataset: data.Dataset, config: distill.Config, weights: Path | None) -> distill.State:
-    """A run that stands where the large net has been trained, or given its weights."""
+def teacher(dataset: data.Dataset, config: distill.Config) -> distill.State:
+    """A run that stands where the large net has been trained."""
     run = distill.Run(dataset, config)
-    if weights:
-        params = checkpoint.load_weights(weights)
-        run.large.load(params)
-        figures = {"loss": 0.0} | dict.fromkeys(run.task.figures, 0.0)
-        epochs = [{"epoch": epoch + 1} | figures for epoch in range(config.large_epochs)]
-        updates = run.steps_of("large")
-        arrays = {f"large/{name}": theta for name, theta in run.large.params.items()}
-        return distill.State({"large": updates}, 0.0, 0, {"large": epochs}, {"large": 0.0}, arrays)
     for event in run.steps():
         if isinstance(event, distill.Stage) and event.number == 2:
             break
@@ -85,11 +78,11 @@ def measured(
     config: distill.Config,
     seed: int,
     rates: dict[str, float],
-    weights: Path | None = None,
+    state: distill.State | None = None,
 ) -> Iterator[tuple[str, float]]:
-    """The accuracy under each loss, at the rate of each."""
+    """The accuracy under each loss, at the rate of each. state: where the large net is trained."""
     config = replace(config, seed=seed)
-    state, Run.kept = teacher(dataset, config, weights), {}
+    state, Run.kept = state or teacher(dataset, config), {}
     for name, loss, share in cells():
         if name in rates:
             settings = replace(config, loss=loss, label_weight=share, learning_rate=rates[name])
@@ -137,17 +130,12 @@ def main() -> None:
     say("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="(0 1 2)")
     say("--epochs", type=int, metavar="N", help="of the small net (the preset's)")
     say("--versions", type=int, metavar="N", help="of the images (the preset's)")
-    say(
-        "--teacher",
-        type=Path,
-        metavar="FILE",
-        help="weights of a large net that teaches at all seeds, from a run of npkd distill",
-    )
+    say("--one-teacher", action="store_true", help="that of the first seed teaches at all seeds")
     say("--rates", type=Path, metavar="FILE", help="take the rates from an earlier --json FILE")
     say("--json", type=Path, required=True, metavar="FILE", help="where figures go, one by one")
     arguments = parser.parse_args()
     dataset = data.load(arguments.data)
-    config = distill.preset("default", dataset)
+    config = PHOTOGRAPHS if dataset.photographs else distill.preset("default", dataset)
     for name in ("epochs", "versions"):
         if getattr(arguments, name) is not None:
             config = replace(config, **{name: getattr(arguments, name)})
@@ -157,8 +145,11 @@ def main() -> None:
         else:
             rates = chosen_rates(dataset, config)
         results: Results = {name: {} for name in rates}
+        state = None
+        if arguments.one_teacher:
+            state = teacher(dataset, replace(config, seed=arguments.seeds[0]))
         for seed in arguments.seeds:
-            for name, accuracy in measured(dataset, config, seed, rates, arguments.teacher):
+            for name, accuracy in measured(dataset, config, seed, rates, state):
                 results[name][str(seed)] = accuracy
                 print(f"seed {seed}, {name}: {accuracy:.2%}", flush=True)
                 text = json.dumps({"rates": rates, "results": results}, indent=2)

@@ -10,7 +10,7 @@
 `run` walks through them and yields an event for whatever happens; who calls it decides what to
 show. At each event `Run.state` says all that is needed to go on from there, with the same bits as
 if nothing had come between. Beside the distilled net stands a small net trained from labels alone,
-from the same initial weights, on the same images in the same order.
+from the same initial weights, on the same images in the same order, as far as these have labels.
 """
 
 import math
@@ -751,7 +751,7 @@ class Run:
                 batches,
                 loss=loss,
                 optimiser=optimiser,
-                schedule=_schedule(config, optimiser.lr, self.steps_of(name)),
+                schedule=_schedule(config, getattr(config, RATES[name]), self.steps_of(name)),
                 clip_norm=math.inf if config.clip_norm is None else config.clip_norm,
                 first_step=first,
             )
