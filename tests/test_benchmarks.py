@@ -10,7 +10,6 @@ from benchmarks.__main__ import heading, minutes
 from benchmarks.cells import NETS, OPS, Cell, operations_of_a_step
 from benchmarks.frameworks import FRAMEWORKS, Npkd
 from benchmarks.parts import PARTS
-from npkd import distill
 from npkd.objectives import KINDS
 
 
