@@ -4,4 +4,5 @@ import sys
 
 from npkd.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # and not a worker of MPI that looks at what its master runs
+    sys.exit(main())

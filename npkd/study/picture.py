@@ -24,7 +24,7 @@ LINE = 30  # letters of a name in one line
 MOST_LETTERS = 90  # of a name
 
 GREY = "#555555"
-BELOW = 0.14  # of a row: the dots of the seeds below their mean
+BELOW = 0.14  # of a row: how far the dots of the seeds are below their mean
 OF_VERDICT: dict[str, dict[str, Any]] = {
     "ahead": {"color": "#009e73", "marker": ">"},
     "behind": {"color": WRONG, "marker": "<"},
@@ -60,7 +60,8 @@ def wrapped(name: str) -> str:
     """
     name = one_line(printable(name))
     if len(name) > MOST_LETTERS:
-        name = f"{name[: MOST_LETTERS // 2]}…{name[-MOST_LETTERS // 2 :]}"
+        half = MOST_LETTERS // 2
+        name = f"{name[: half - 1]}…{name[-half:]}"
     parts = name.split(", ")
     kept = [part.replace(" ", "\N{NO-BREAK SPACE}") if len(part) < LINE else part for part in parts]
     return "\n".join(textwrap.wrap(", ".join(kept), LINE, break_on_hyphens=False))
@@ -103,17 +104,12 @@ def _figures(axes: Any, report: Report) -> None:
     labels: list[_Point] = []
     teacher: list[_Point] = []
     for row, setting in enumerate(report["settings"]):
-        of_small, of_labels, same = (
-            setting["small"],
-            setting["labels"],
-            setting["verdict"] == "same",
-        )
-        if main in of_small and not same:
-            small.append(_Point.of(row - 0.28, of_small[main], scale))
+        of_small, of_labels = setting["small"], setting["labels"]
+        aside = 0.0 if setting["verdict"] == "same" else 0.21
+        if main in of_small and aside:
+            small.append(_Point.of(row - aside, of_small[main], scale))
         if main in of_labels:
-            labels.append(
-                _Point.of(row - BELOW / 2 if same else row + 0.14, of_labels[main], scale)
-            )
+            labels.append(_Point.of(row + aside, of_labels[main], scale))
         if f"teacher_{main}" in of_small:
             teacher.append(_Point.of(row, of_small[f"teacher_{main}"], scale))
     _rows(axes, report)
@@ -123,7 +119,7 @@ def _figures(axes: Any, report: Report) -> None:
     handles = [
         _points(axes, small, names["small"], look["small"]),
         _points(axes, labels, names["small_from_labels"], look["small_from_labels"]),
-        *axes.plot(*means, label="teacher, as it teaches", zorder=4, **hollow),
+        *axes.plot(*means, label="teacher", zorder=4, **hollow),
     ]
     called = WORDS[main][0]
     axes.set(xlabel=f"{called}, {'%' if scale == 100 else unit}")
@@ -143,9 +139,7 @@ def _differences(axes: Any, report: Report) -> None:
     for row, setting in enumerate(report["settings"]):
         beside, failed = [], len({name.split(",")[0] for name in setting["failed"]})
         if setting["difference"] is not None:
-            found[setting["verdict"]].append(
-                _Point.of(row - BELOW / 2, setting["difference"], scale)
-            )
+            found[setting["verdict"]].append(_Point.of(row, setting["difference"], scale))
             beside.append((written(setting["difference"], scale, "{:+.1f}"), "k"))
         if failed:
             beside.append((f"failed: {failed} of {len(report['seeds'])} seeds", WRONG))
@@ -168,7 +162,7 @@ def _differences(axes: Any, report: Report) -> None:
 
 
 def _rows(axes: Any, report: Report) -> None:
-    """Every second row on a darker ground, and lines for the eye."""
+    """The ground of the axes: every second row is a little darker."""
     for row in range(0, len(report["settings"]), 2):
         axes.axhspan(row - 0.5, row + 0.5, color="#f4f4f4", linewidth=0, zorder=0)
     axes.grid(axis="x", color="#dddddd", linewidth=0.7)
@@ -179,11 +173,11 @@ def _rows(axes: Any, report: Report) -> None:
 
 def _points(axes: Any, points: Sequence[_Point], label: str, style: Mapping[str, Any]) -> Any:
     """Means with their intervals, and below each the values of the seeds; for the legend."""
-    seeds = [(value, point.row + BELOW) for point in points for value in point.values]
+    seeds = [(value, point.row + BELOW / 2) for point in points for value in point.values]
     axes.plot(*(zip(*seeds, strict=True) if seeds else ((), ())), **_dots(style["color"]))
     return axes.errorbar(
         [point.mean for point in points],
-        [point.row for point in points],
+        [point.row - BELOW / 2 for point in points],
         xerr=[point.half for point in points],
         label=label,
         linestyle="",

@@ -1,0 +1,172 @@
+"""The picture of a study: it is drawn whatever the study found, and however things are called."""
+
+import warnings
+from dataclasses import asdict
+
+import pytest
+
+from npkd.study import picture
+from npkd.study.results import Interval
+
+pytest.importorskip("matplotlib")
+
+DIFFERENCES = {"behind": -3.0, "none": 0.0, "ahead": 4.0}  # points
+
+
+def over_seeds(values):
+    return {**asdict(Interval.of(values)), "values": dict(enumerate(values))} if values else None
+
+
+def a_setting(name, small, labels, main, failed=0):
+    """A setting with these figures, as study.json has it; None for one from labels alone."""
+    pairs = [one - other for one, other in zip(small or [], labels, strict=False)]
+    difference = Interval.of(pairs)
+    found = {main: over_seeds(small), f"teacher_{main}": over_seeds(small)} if small else {}
+    return {
+        "name": name,
+        "small": {main: over_seeds(labels)} if small is None else found,
+        "labels": {main: over_seeds(labels)} if labels else {},
+        "difference": difference and asdict(difference) | {"values": pairs},
+        "verdict": "same" if small is None else difference.verdict if difference else "few",
+        "failed": {f"seed {seed}, {net}": "why" for seed in range(failed) for net in "ab"},
+    }
+
+
+def a_report(settings, seeds, main="accuracy", name="corners"):
+    return {
+        "task": "super-resolve" if main == "psnr" else "classify",
+        "data": {"name": name, "train": 220, "test": 120, "held_out": main == "psnr"},
+        "seeds": list(range(seeds)),
+        "figure": main,
+        "settings": settings,
+    }
+
+
+def some_settings(seeds, main="accuracy"):
+    """One from labels alone, and one for each verdict if there are seeds enough."""
+    labels = [0.6 + 0.001 * seed for seed in range(seeds)]
+    apart = [0.005, -0.005] * seeds
+    return [
+        a_setting("labels alone", None, labels, main),
+        *(
+            a_setting(
+                verdict,
+                [x + d / 100 + e for x, e in zip(labels, apart, strict=False)],
+                labels,
+                main,
+            )
+            for verdict, d in DIFFERENCES.items()
+        ),
+    ]
+
+
+def drawn(report, tmp_path):
+    """The bytes of the picture, which is drawn without a warning."""
+    with warnings.catch_warnings(action="error"):
+        picture.draw(tmp_path / "study.png", report)
+    data = (tmp_path / "study.png").read_bytes()
+    assert data.startswith(b"\x89PNG")
+    return data
+
+
+def looked_at(report, tmp_path, monkeypatch):
+    """Title and labels of axes; the text beside the rows; what is called how in which rows."""
+    figure = pytest.importorskip("matplotlib.figure")
+    kept, save = [], figure.Figure.savefig
+    monkeypatch.setattr(
+        figure.Figure, "savefig", lambda f, *a, **k: kept.append(f) or save(f, *a, **k)
+    )
+    drawn(report, tmp_path)
+    axes = kept[0].axes
+    titles = [kept[0].get_suptitle(), *(one.get_xlabel() for one in axes)]
+    beside = [text.get_text() for one in axes for text in one.texts]
+    rows = {
+        bars.get_label(): [round(row) for row in bars.lines[0].get_ydata()]
+        for one in axes
+        for bars in one.containers
+    }
+    return titles, beside, rows
+
+
+def height(png):
+    return int.from_bytes(png[20:24], "big")
+
+
+def test_two_drawings_of_one_report_have_the_same_bytes(tmp_path):
+    report = a_report(some_settings(5), 5)
+    assert drawn(report, tmp_path) == drawn(report, tmp_path)
+
+
+def test_each_setting_has_its_row_and_its_verdict(tmp_path, monkeypatch):
+    report = a_report(some_settings(5), 5)
+    titles, beside, rows = looked_at(report, tmp_path, monkeypatch)
+    assert titles[0] == (
+        "corners: 220 images to train, 120 test images\nmean of 5 seeds with its 95 % interval"
+    )
+    assert titles[1:] == ["accuracy, %", "distilled − from labels, points"]
+    assert [text[:4] for text in beside] == ["−2.9", "+0.1", "+4.1"]  # none of labels alone
+    assert rows == {
+        "small, distilled": [1, 2, 3],
+        "small, from labels": [0, 1, 2, 3],
+        "behind": [1],
+        "no difference seen": [2],
+        "ahead": [3],
+    }
+
+
+def test_what_failed_is_said_in_its_row(tmp_path, monkeypatch):
+    labels = [0.6, 0.61, 0.6]
+    settings = [
+        a_setting("two of three", [0.63], labels, "accuracy", failed=2),
+        a_setting("all of them", [], labels, "accuracy", failed=3),
+        a_setting("no labels either", [], [], "accuracy", failed=3),
+    ]
+    _, beside, rows = looked_at(a_report(settings, 3), tmp_path, monkeypatch)
+    assert beside == ["+3.0", "failed: 2 of 3 seeds", *["failed: 3 of 3 seeds"] * 2]
+    assert rows["small, distilled"] == rows["too few seeds"] == [0]
+    assert rows["small, from labels"] == [0, 1]
+
+
+def test_a_study_without_any_figures_is_drawn(tmp_path):
+    drawn(a_report([a_setting("wild", [], [], "accuracy", failed=2)], 2), tmp_path)
+
+
+def test_one_seed_has_no_interval(tmp_path, monkeypatch):
+    report = a_report(some_settings(1), 1)
+    titles, beside, rows = looked_at(report, tmp_path, monkeypatch)
+    assert titles[0].endswith("one seed, so no intervals")
+    assert rows["too few seeds"] == [1, 2, 3]
+    assert beside == ["−2.5", "+0.5", "+4.5"]
+
+
+def test_psnr_is_in_db_and_held_out_images_are_named(tmp_path, monkeypatch):
+    report = a_report(some_settings(3, "psnr"), 3, "psnr")
+    titles, _, _ = looked_at(report, tmp_path, monkeypatch)
+    assert "120 held-out training images" in titles[0]
+    assert titles[1:] == ["PSNR, dB", "distilled − from true images, dB"]
+
+
+def test_names_of_any_kind_are_drawn(tmp_path):
+    odd = "a$b^$ \\frac 猫\n\udcff" + "x" * 300
+    settings = [a_setting(odd, [0.5, 0.6], [0.5, 0.5], "accuracy")]
+    drawn(a_report(settings, 2, name=odd), tmp_path)
+
+
+def test_a_name_breaks_at_its_commas_and_a_long_one_keeps_its_end():
+    name = "L2 alone, teacher_input low, teacher_views both"
+    lines = picture.wrapped(name).split("\n")
+    assert [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines] == [
+        "L2 alone, teacher_input low,",
+        "teacher_views both",
+    ]
+    long = picture.wrapped("word " * 60 + "end")
+    assert long.endswith("end")
+    assert max(map(len, long.split("\n"))) <= picture.LINE
+    assert len(long) <= picture.MOST_LETTERS
+    assert picture.wrapped("x" * 300).count("\n") == 2
+
+
+def test_more_settings_make_a_higher_picture(tmp_path):
+    few = drawn(a_report(some_settings(2), 2), tmp_path)
+    many = drawn(a_report(3 * some_settings(2), 2), tmp_path)
+    assert height(many) > height(few)
