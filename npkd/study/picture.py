@@ -98,7 +98,7 @@ class _Point(NamedTuple):
 def _figures(axes: Any, report: Report) -> None:
     """What each net reaches. Of a setting that is the one from labels itself there is only one."""
     main = report["figure"]
-    unit, scale = UNITS[main]
+    unit, scale, _ = UNITS[main]
     names = names_of(report["task"])
     small: list[_Point] = []
     labels: list[_Point] = []
@@ -133,14 +133,14 @@ def _figures(axes: Any, report: Report) -> None:
 
 def _differences(axes: Any, report: Report) -> None:
     """The distilled net's figure less that of the one from labels, and what is seen in it."""
-    unit, scale = UNITS[report["figure"]]
+    unit, scale, _ = UNITS[report["figure"]]
     found: dict[str, list[_Point]] = {verdict: [] for verdict in OF_VERDICT}
     _rows(axes, report)
     for row, setting in enumerate(report["settings"]):
         beside, failed = [], len({name.split(",")[0] for name in setting["failed"]})
         if setting["difference"] is not None:
             found[setting["verdict"]].append(_Point.of(row, setting["difference"], scale))
-            beside.append((written(setting["difference"], scale, "{:+.1f}"), "k"))
+            beside.append((written(setting["difference"], report["figure"], "+"), "k"))
         if failed:
             beside.append((f"failed: {failed} of {len(report['seeds'])} seeds", WRONG))
         for number, (text, color) in enumerate(beside):

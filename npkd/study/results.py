@@ -22,7 +22,7 @@ from npkd.report import printable
 from npkd.study.cells import Figures, Source
 from npkd.study.plan import Cell, Setting, Study, labels_cell, small_cell
 
-UNITS = {"accuracy": ("points", 100.0), "psnr": ("dB", 1.0)}
+UNITS = {"accuracy": ("points", 100.0, 1), "psnr": ("dB", 1.0, 2)}  # and a factor, and decimals
 VERDICTS = {
     "ahead": "ahead",
     "behind": "behind",
@@ -151,7 +151,7 @@ def _over_seeds(
 def table(report: Mapping[str, Any]) -> str:
     """The settings, a line each: the teacher, the distilled net, from labels, the difference."""
     main = report["figure"]
-    unit, scale = UNITS[main]
+    unit, scale, _ = UNITS[main]
     called = WORDS[main][0] + (", %" if scale == 100 else f", {unit}")
     head = ["", "teacher", "distilled", "from labels", f"difference, {unit}", ""]
     rows = [head]
@@ -161,10 +161,10 @@ def table(report: Mapping[str, Any]) -> str:
         rows.append(
             [
                 printable(setting["name"]),
-                written(setting["small"].get(f"teacher_{main}"), scale, "{:.1f}"),
-                "–" if same else written(small, scale, "{:.1f}"),
-                written(labels, scale, "{:.1f}"),
-                "–" if same else written(setting["difference"], scale, "{:+.1f}"),
+                written(setting["small"].get(f"teacher_{main}"), main),
+                "–" if same else written(small, main),
+                written(labels, main),
+                "–" if same else written(setting["difference"], main, sign="+"),
                 VERDICTS[setting["verdict"]] if not same else "",
             ]
         )
@@ -189,19 +189,20 @@ def table(report: Mapping[str, Any]) -> str:
     )
 
 
-def written(interval: Mapping[str, Any] | None, scale: float, form: str) -> str:
-    """An interval as text: "64.3 ± 0.8"."""
+def written(interval: Mapping[str, Any] | None, figure: str, sign: str = "-") -> str:
+    """An interval of this figure as text: "64.3 ± 0.8". sign: "+" to have one on all means."""
     if interval is None:
         return "–"
-    text = form.format(scale * interval["mean"])
+    _, scale, decimals = UNITS[figure]
+    text = f"{scale * interval['mean']:{sign}.{decimals}f}"
     if interval["half"] is not None:
-        text += f" ± {scale * interval['half']:.1f}"
+        text += f" ± {scale * interval['half']:.{decimals}f}"
     return text.replace("-", "−")
 
 
 def conclusion(report: Mapping[str, Any]) -> list[str]:
     """What the table says, in sentences: who is ahead, who is behind, where no difference is."""
-    unit, scale = UNITS[report["figure"]]
+    unit, _, _ = UNITS[report["figure"]]
     lines = []
     for verdict, words in (
         ("ahead", "ahead of the net from labels"),
@@ -217,7 +218,7 @@ def conclusion(report: Mapping[str, Any]) -> list[str]:
         for one in named:
             text = f"    {printable(one['name'])}"
             if one["difference"]:
-                text += f": {written(one['difference'], scale, '{:+.2f}')} {unit}"
+                text += f": {written(one['difference'], report['figure'], '+')} {unit}"
             lines.append(text)
     failed = {
         f"{name} of {one['name']}: {reason}"
