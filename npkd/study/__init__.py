@@ -2,17 +2,44 @@
 
     plan.py      what is studied: settings × seeds, read from a TOML file
     cells.py     one training with its figures: a function of values, for a process anywhere
-    running.py   all cells of a study, by any `concurrent.futures.Executor`, kept in a folder
+    running.py   all trainings of a study, by any `concurrent.futures.Executor`, kept in a folder
     results.py   means, 95 % intervals, and the difference to a net that learns from labels
     picture.py   the same, drawn
     command.py   `npkd study`
 
-In Python:
+In Python, with any executor:
 
-    dataset = data.load("mnist5k")
-    plan = study.read(study.text_for(dataset), dataset)
-    with ProcessPoolExecutor() as executor:
-        for event in study.run(plan, study.Source.of("mnist5k"), executor, folder=Path("mine")):
-            print(event)
-    print(study.table(study.report(plan, ...)))
+    source = study.Source.of("mnist5k")
+    dataset = source.load()
+    plan = study.read(text, dataset)
+    figures, failed = {}, {}
+    with study.study_folder("runs/mine") as folder, ProcessPoolExecutor(2) as executor:
+        for event in study.run(plan, source, executor, folder, at_once=4):
+            match event:
+                case study.Done():
+                    figures[event.cell.key] = event.figures
+                case study.Failed():
+                    failed[event.cell.key] = event.reason
+    print(study.table(study.report(plan, source, dataset, figures, failed)))
 """
+
+from npkd.study.cells import Source
+from npkd.study.plan import Setting, Study, read, shipped
+from npkd.study.results import report, table
+from npkd.study.running import Damaged, Done, Failed, Planned, run, study_folder
+
+__all__ = [
+    "Damaged",
+    "Done",
+    "Failed",
+    "Planned",
+    "Setting",
+    "Source",
+    "Study",
+    "read",
+    "report",
+    "run",
+    "shipped",
+    "study_folder",
+    "table",
+]

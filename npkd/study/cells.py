@@ -37,14 +37,16 @@ class Source:
     @classmethod
     def of(cls, path: str, held_out: bool = False) -> "Source":
         """The data set at a path, as `data.load` takes it, with the digest that it has now."""
-        return cls(path, _loaded(path, held_out).digest(), held_out)
+        _forget()
+        return cls(path, _digest(path, held_out), held_out)
 
     def load(self) -> Dataset:
         """The data set. Raises BadInput if it is not the one that is meant."""
-        dataset = _loaded(self.path, self.held_out)
         if _digest(self.path, self.held_out) != self.digest:
-            raise BadInput(f"{self.path}: the data here are others than those of the study")
-        return dataset
+            _forget()  # a process that lives on may have read what was here before
+            if _digest(self.path, self.held_out) != self.digest:
+                raise BadInput(f"{self.path}: the data here are others than those of the study")
+        return _loaded(self.path, self.held_out)
 
 
 @lru_cache(maxsize=2)
@@ -56,6 +58,11 @@ def _loaded(path: str, held_out: bool) -> Dataset:
 @lru_cache(maxsize=2)
 def _digest(path: str, held_out: bool) -> str:
     return _loaded(path, held_out).digest()
+
+
+def _forget() -> None:
+    _loaded.cache_clear()
+    _digest.cache_clear()
 
 
 @dataclass(frozen=True)

@@ -274,4 +274,4 @@ def _write(folder: Path, found: dict[str, Any]) -> None:
         raise
     except OSError as error:
         raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
-    print(one_line(f"\nmade {', '.join(made)} in {folder}"))
+    print("\n" + one_line(f"made {', '.join(made)} in {folder}"))

@@ -24,9 +24,12 @@ import math
 import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from importlib.resources import files
 from itertools import product
 from typing import Any
+
+import numpy as np
 
 from npkd import distill, objectives
 from npkd.data import Dataset
@@ -36,6 +39,7 @@ from npkd.ops.contract import shown
 
 MOST_SETTINGS = 1000
 MOST_SEEDS = 1000
+MOST_SEED = 2**63  # where TOML's own integers end
 
 # What makes no difference to the large net, and to the small one from labels
 OF_SMALL = (
@@ -86,25 +90,27 @@ def read(text: str, dataset: Dataset) -> Study:
     """
     try:
         tables = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # integers of thousands of digits, for one
         raise BadInput(f"not TOML: {error}") from error
     task = tables.pop("task", "classify")
     seeds, common, given = (tables.pop(name, None) for name in ("seeds", "all", "setting"))
     if tables:
         raise BadInput(f"{next(iter(tables))!r} is none of task, seeds, all, setting")
-    if task not in distill.TASKS:
+    if not isinstance(task, str) or task not in distill.TASKS:
         raise BadInput(f"task is {shown(task)}, expected one of {', '.join(distill.TASKS)}")
     if common is not None and not isinstance(common, dict):
         raise BadInput("all is no table: expected [all] and settings below it")
     if not isinstance(given, list) or not all(isinstance(one, dict) for one in given) or not given:
         raise BadInput("expected one [[setting]] or more")
-    settings = [
-        setting
-        for number, table in enumerate(given)
-        for setting in _settings(number, {**(common or {}), **table}, dataset, task)
-    ]
-    if len(settings) > MOST_SETTINGS:
-        raise BadInput(f"{len(settings)} settings, expected at most {MOST_SETTINGS}")
+    merged = [{**(common or {}), **table} for table in given]
+    if sum(math.prod(map(len, _lists(table).values())) for table in merged) > MOST_SETTINGS:
+        raise BadInput(f"more than {MOST_SETTINGS} settings, counting a list once for each value")
+    with np.errstate(all="ignore"):  # a run that overflows says so when it is trained
+        settings = [
+            setting
+            for number, table in enumerate(merged)
+            for setting in _settings(number, table, dataset, task)
+        ]
     names = [setting.name for setting in settings]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -117,12 +123,12 @@ def checked_seeds(given: Any) -> tuple[int, ...]:
     if (
         not isinstance(given, list)
         or not 1 <= len(given) <= MOST_SEEDS
-        or not all(type(seed) is int and seed >= 0 for seed in given)
+        or not all(type(seed) is int and 0 <= seed < MOST_SEED for seed in given)
         or len(set(given)) != len(given)
     ):
         raise BadInput(
-            f"seeds are {shown(given)}, expected a list of 1 to {MOST_SEEDS} whole numbers from 0, "
-            "each once"
+            f"seeds are {shown(given)}, expected a list of 1 to {MOST_SEEDS} whole numbers from 0 "
+            "to below 2⁶³, each once"
         )
     return tuple(given)
 
@@ -140,13 +146,10 @@ def _settings(number: int, table: dict[str, Any], dataset: Dataset, task: str) -
             raise BadInput(f"{where}: {shown(name)} is none of {', '.join(offered)}")
         if value == []:
             raise BadInput(f"{where}: {name} is an empty list")
-    lists = {name: value if isinstance(value, list) else [value] for name, value in table.items()}
-    if math.prod(map(len, lists.values())) > MOST_SETTINGS:
-        raise BadInput(f"{where}: more than {MOST_SETTINGS} settings")
+    lists = _lists(table)
     for values in product(*lists.values()):
         changes = dict(zip(lists, values, strict=True))
         varied = {name: v for name, v in changes.items() if len(lists[name]) > 1 or title is None}
-        words = [f"{name} {value}" for name, value in varied.items()]
         try:
             if "loss" in changes:
                 if not isinstance(changes["loss"], str):
@@ -156,7 +159,13 @@ def _settings(number: int, table: dict[str, Any], dataset: Dataset, task: str) -
             distill.Run(dataset, config)  # that the losses fit the nets, and the images suffice
         except ValueError as error:
             raise BadInput(f"{where}: {error}") from error
+        words = [f"{name} {value}" for name, value in varied.items()]
         yield Setting(", ".join([title, *words] if title else words) or "default", config)
+
+
+def _lists(table: dict[str, Any]) -> dict[str, list[Any]]:
+    """The values that each name of a table is given, one or several."""
+    return {name: value if isinstance(value, list) else [value] for name, value in table.items()}
 
 
 @dataclass(frozen=True)
@@ -171,7 +180,7 @@ class Cell:
     config: Config
     teacher: "Cell | None" = None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A short name, another one for any other settings."""
         text = json.dumps(self.spec(), sort_keys=True)
@@ -195,8 +204,8 @@ def labels_cell(config: Config) -> Cell:
 
 
 def small_cell(config: Config) -> Cell:
-    """That of the distilled one; one that learns from labels alone needs no teacher."""
-    if config.label_weight == 1:
+    """That of the distilled one; one that sees nothing but labels needs no teacher."""
+    if config.label_weight == 1 and not config.unlabelled:
         return labels_cell(replace(config, labels_learning_rate=config.learning_rate))
     return Cell("small", _without(config, ("labels_learning_rate",)), large_cell(config))
 

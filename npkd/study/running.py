@@ -205,7 +205,7 @@ class _Run:
                 self._submit()
                 if self.running:
                     ended, _ = wait(self.running, return_when=FIRST_COMPLETED)
-                    for future in ended:
+                    for future in [one for one in self.running if one in ended]:  # in order
                         yield from self._ended(future)
                 if self.broken and not self.running:
                     yield from self._renewed()
@@ -297,6 +297,6 @@ class _Run:
         if self.renew and not self.fresh:
             self.executor, self.broken, self.fresh = self.renew(), None, True
             return
-        for cell in self.waiting:
+        for cell in (*self.suspects, *self.waiting):
             yield self._failure(cell, f"not begun, as the executor broke: {self.broken}")
-        self.waiting = []
+        self.suspects, self.waiting = [], []

@@ -1,0 +1,110 @@
+"""A study small enough for tests, nets smaller than the document's, and executors of one thread."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import tiny
+
+from npkd import models
+from npkd.study import plan, results, running
+from npkd.study.cells import Job, Result, Source, Teacher
+
+# One large net, one from labels, and three that are distilled, one of them by its inner layers
+TEXT = """
+seeds = [3]
+
+[all]
+large_epochs = 1
+epochs = 2
+batch_size = 11
+
+[[setting]]
+name = "L2"
+teacher_input = ["low", "high"]
+
+[[setting]]
+name = "labels and maps"
+label_weight = 0.5
+loss = "kl temperature=4 + attention weight=500"
+"""
+CELLS = 5
+
+
+NETS = (models.LargeCNN, models.SmallCNN, models.LargeSuperResolver, models.SmallSuperResolver)
+
+
+def shrink() -> None:
+    """Give the nets a tenth of their channels, to save time."""
+    for net in NETS:
+        net.channels = (3, 4)
+    models.LargeCNN.hidden = models.SmallCNN.hidden = 8
+
+
+@contextmanager
+def small_nets() -> Iterator[None]:
+    """`shrink` meanwhile."""
+    channels = [net.channels for net in NETS]
+    hidden = models.LargeCNN.hidden, models.SmallCNN.hidden
+    shrink()
+    try:
+        yield
+    finally:
+        for net, before in zip(NETS, channels, strict=True):
+            net.channels = before
+        models.LargeCNN.hidden, models.SmallCNN.hidden = hidden
+
+
+class AtOnce(Executor):
+    """Does each job as it is given, or what `work` makes of it; remembers the jobs."""
+
+    def __init__(self, work: Callable[[Job], Result] | None = None):
+        self.work, self.jobs = work, []
+
+    def submit(self, train, /, job):
+        self.jobs.append(job)
+        future = Future()
+        try:
+            future.set_result((self.work or train)(job))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    @property
+    def keys(self) -> list[str]:
+        """Of the cells that it was given."""
+        return [job.cell.key for job in self.jobs]
+
+
+def invented(job: Job) -> Result:
+    """Figures that nobody trained for, the same for the same cell."""
+    rng = np.random.default_rng(list(hashlib.sha256(job.cell.key.encode()).digest()))
+    figures = {"accuracy": float(rng.integers(0, 101)) / 100}
+    if job.cell.net == "large":
+        return Result(figures, 0.5, Teacher({"w": rng.normal(size=3)}, {}))
+    if job.teacher is not None:
+        figures["teacher_accuracy"] = float(next(iter(job.teacher.params.values())).flat[0])
+    return Result(figures, 0.25)
+
+
+def run(study: plan.Study, source: Source, executor: Executor, folder: Path, **how):
+    """All events of a study."""
+    return list(running.run(study, source, executor, folder, **{"at_once": 4} | how))
+
+
+def figures(events) -> dict[str, dict[str, float]]:
+    """By the keys of the cells that are done."""
+    return {one.cell.key: one.figures for one in events if isinstance(one, running.Done)}
+
+
+def reasons(events) -> dict[str, str]:
+    """Why the others failed."""
+    return {one.cell.key: one.reason for one in events if isinstance(one, running.Failed)}
+
+
+def report(study: plan.Study, source: Source, events) -> dict:
+    """What study.json would hold."""
+    return results.report(study, source, tiny.dataset(), figures(events), reasons(events))

@@ -1,0 +1,1024 @@
+"""Studies: what is read, which trainings it takes, their figures, and what outlives a failure."""
+
+import json
+import math
+import multiprocessing
+import os
+import signal
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import scipy.stats
+import studies
+import tiny
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from studies import AtOnce, invented
+
+from npkd import data, distill, evaluate, objectives, threads
+from npkd.data import Normalisation
+from npkd.files import BadInput
+from npkd.objectives import Term
+from npkd.study import cells as cells_of
+from npkd.study import plan, results, running
+from npkd.study.cells import Job, Source, Teacher
+from npkd.study.plan import labels_cell, large_cell, small_cell
+
+# Random draws share what a test's fixtures made
+several = settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@pytest.fixture(autouse=True)
+def _small_nets(monkeypatch):
+    """Smaller nets; and as many threads after a test as before."""
+    monkeypatch.setattr(threads, "_num_threads", threads._num_threads)
+    with studies.small_nets():
+        yield
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return Source.of(tiny.file(tmp_path_factory.mktemp("data")))
+
+
+@pytest.fixture(scope="module")
+def study():
+    with studies.small_nets():
+        return read(studies.TEXT)
+
+
+def read(text):
+    return plan.read(text, tiny.dataset())
+
+
+# What is read
+
+
+def test_lists_are_products_and_names_say_what_varies():
+    text = """
+    [all]
+    epochs = 3
+    batch_size = [8, 9]
+    [[setting]]
+    name = "L2"
+    teacher_input = ["low", "high"]
+    [[setting]]
+    batch_size = 16
+    loss = "kl temperature=4 + attention weight=500"
+    """
+    found = read(text)
+    assert [
+        (one.name, one.config.teacher_input, one.config.batch_size) for one in found.settings
+    ] == [
+        ("L2, batch_size 8, teacher_input low", "low", 8),
+        ("L2, batch_size 8, teacher_input high", "high", 8),
+        ("L2, batch_size 9, teacher_input low", "low", 9),
+        ("L2, batch_size 9, teacher_input high", "high", 9),
+        ("epochs 3, batch_size 16, loss kl temperature=4 + attention weight=500", "low", 16),
+    ]
+    assert {one.config.epochs for one in found.settings} == {3}
+    terms = Term("kl", options={"temperature": 4}), Term("attention", weight=500)
+    assert found.settings[-1].config.loss == terms
+    assert found.seeds == (0, 1, 2, 3, 4)
+    assert found.task == "classify"
+
+
+def test_what_no_setting_says_is_the_default_preset_of_the_data_and_the_task():
+    (default,) = read("[[setting]]").settings
+    assert (default.name, default.config) == ("default", distill.PRESETS["default"])
+    photographs = replace(tiny.dataset(), photographs=True)
+    (setting,) = plan.read("[[setting]]\nname = 'a'", photographs).settings
+    assert setting.config == distill.PHOTOGRAPHS
+    found = read("task = 'super-resolve'\nseeds = [7]\n[[setting]]\nname = 'a'")
+    assert (found.task, found.seeds) == ("super-resolve", (7,))
+    assert found.settings[0].config == distill.SUPER_RESOLUTION
+    assert found.settings[0].at(7).seed == 7
+
+
+@pytest.mark.parametrize("photographs", [False, True])
+def test_the_studies_that_come_with_npkd_can_be_read(photographs, monkeypatch):
+    """labelled and unlabelled images are as many as the data sets have that they are for."""
+    digits = tiny.dataset()
+    normalisation = Normalisation.of(digits.train_images)
+    monkeypatch.setattr(Normalisation, "of", lambda _: normalisation)  # of so many takes a while
+    labels = np.arange(50_000 if photographs else 4_000) % 4
+    images = np.zeros((1, 3, 32, 32), np.uint8)
+    many = np.broadcast_to(images, (len(labels), 3, 32, 32))
+    dataset = replace(digits, train_images=many, train_labels=labels, photographs=photographs)
+    text = plan.shipped(dataset)
+    assert text.startswith("#")
+    found = plan.read(text, dataset)
+    assert len(found.settings) > 1
+    assert len(plan.cells(found)) < 3 * len(found.settings) * len(found.seeds)
+
+
+HUGE = "0x" + "f" * 5000
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("seeds = [", "not TOML"),
+        ("seeds = [" + "9" * 5000 + "]", "not TOML"),
+        ("seeds = " + "[" * 9000, "not TOML"),
+        ("colour = 1\n[[setting]]", "'colour' is none of task, seeds, all, setting"),
+        ("task = 'sing'\n[[setting]]", "task is 'sing', expected one of classify, super-resolve"),
+        ("task = []\n[[setting]]", "task is [], expected one of"),
+        ("all = 3\n[[setting]]", "all is no table"),
+        ("", "expected one [[setting]] or more"),
+        ("setting = []", "expected one [[setting]] or more"),
+        ("setting = [1]", "expected one [[setting]] or more"),
+        ("[setting]\nepochs = 1", "expected one [[setting]] or more"),
+        ("seeds = []\n[[setting]]", "seeds are [], expected a list of 1 to 1000 whole numbers"),
+        ("seeds = 3\n[[setting]]", "seeds are 3, expected a list"),
+        ("seeds = [1, 1]\n[[setting]]", "seeds are [1, 1], expected .* each once"),
+        ("seeds = [-1]\n[[setting]]", "seeds are [-1]"),
+        ("seeds = [true]\n[[setting]]", "seeds are [True]"),
+        ("seeds = [1.0]\n[[setting]]", "seeds are [1.0]"),
+        (f"seeds = [{HUGE}]\n[[setting]]", "seeds are a list, expected"),
+        ("[[setting]]\nname = 3", "setting 1: name is 3, expected some text"),
+        ("[[setting]]\nname = ' '", "setting 1: name is ' ', expected some text"),
+        ("[[setting]]\nname = 'a'\nseed = 1", "a: 'seed' is none of teacher_input, "),
+        ("[[setting]]\npreset = 'document'", "setting 1: 'preset' is none of"),
+        ("[[setting]]\ntask = 'classify'", "setting 1: 'task' is none of"),
+        ("[all]\nepoch = 1\n[[setting]]\nname = 'a'", "a: 'epoch' is none of"),
+        ("[[setting]]\nepochs = []", "setting 1: epochs is an empty list"),
+        ("[[setting]]\n[[setting]]\nepochs = 0", "setting 2: epochs is 0, expected a whole number"),
+        ("[[setting]]\nepochs = [1, [2]]", "epochs is [2], expected a whole number"),
+        (f"[[setting]]\nepochs = {HUGE}", "epochs is a int, expected a whole number"),
+        (f"[[setting]]\nlearning_rate = [1, {HUGE}]", "learning_rate is a int, expected a number"),
+        ("[[setting]]\nlearning_rate = nan", "learning_rate is nan, expected a number above 0"),
+        ("[[setting]]\naugment = 1", "augment is 1, expected True or False"),
+        ("[[setting]]\nlabel_weight = 2", "label_weight is 2"),
+        ("[[setting]]\nlabelled = 23", "labelled is 23, but corners has 22 images"),
+        ("[[setting]]\nlabelled = 9\nunlabelled = 14", "unlabelled is 14, but corners has 22"),
+        ("[[setting]]\nloss = 3", "loss is 3, expected a text"),
+        ("[[setting]]\nloss = ''", "loss is '', expected NAME KEY=VALUE"),
+        ("[[setting]]\nloss = 'l2 + '", "expected NAME KEY=VALUE"),
+        ("[[setting]]\nloss = 'l3'", "loss is 'l3', expected one of l2"),
+        ("[[setting]]\nloss = 'kl heat=4'", "loss-option is 'heat=4', but kl takes"),
+        ("[[setting]]\nloss = 'kl temperature=0'", "kl: temperature is 0"),
+        ("[[setting]]\nloss = 'l2 + nst student=no'", "loss does not fit: SmallCNN"),
+        ("[[setting]]\nloss = 'attention'", "add a label_weight above 0"),
+        ("task = 'super-resolve'\n[[setting]]\nteacher_input = 'high'", "expected 'low'"),
+        ("[[setting]]\nname = 'a'\n[[setting]]\nname = 'a'", "two settings are called 'a'"),
+        ("[[setting]]\n" * 1001, "more than 1000 settings"),
+        (
+            "[[setting]]\nepochs = [{0}]\nversions = [{0}]".format(
+                ",".join(map(str, range(1, 33)))
+            ),
+            "more than 1000 settings",
+        ),
+        (
+            "[[setting]]\n" + "\n".join(f"a{k} = [1, 2]" for k in range(20_000)),
+            "more than 1000 settings",
+        ),
+    ],
+    ids=lambda text: text[:40],
+)
+def test_a_text_that_is_no_study_is_refused_in_one_line(text, words):
+    with pytest.raises(BadInput) as refused:
+        read(text)
+    message = str(refused.value)
+    assert "\n" not in message
+    start, _, end = words.partition(".*")
+    assert start in message
+    assert end in message
+
+
+def toml(value):
+    """A value as TOML has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{toml(name)} = {toml(one)}" for name, one in value.items()) + "}"
+    return hex(value) if isinstance(value, int) and value > 0 else repr(value)
+
+
+def _texts():
+    return st.text(st.characters(exclude_categories=["Cs"], max_codepoint=0xFFFF), max_size=8)
+
+
+def _losses():
+    """Some of these make sense."""
+    keys = [*objectives.options_of("kl"), *objectives.options_of("dkd"), "student", "weight", "x"]
+    values = ["2", "-1", "0", "nan", "1e400", "1e308", "9" * 30, "yes", "relu2", "fc1,fc2", "", "="]
+    pair = st.builds("{}={}".format, st.sampled_from(keys), st.sampled_from(values))
+    one = st.builds(
+        lambda name, pairs: " ".join([name, *pairs]),
+        st.sampled_from([*objectives.KINDS, "l3", ""]),
+        st.lists(pair, max_size=2),
+    )
+    return st.lists(one, min_size=1, max_size=3).map(" + ".join)
+
+
+def _values():
+    simple = st.one_of(
+        st.booleans(),
+        st.integers(0, 9),
+        st.integers(-(10**20), 10**20),
+        st.floats(),
+        st.floats(0, 1),
+        st.sampled_from(["low", "high", "both", "constant", "cosine", "yes"]),
+        _losses(),
+        _texts(),
+        st.just(16**5000),
+    )
+    return st.one_of(
+        simple,
+        st.lists(simple, max_size=2),
+        st.lists(st.lists(simple, max_size=1), max_size=1),
+        st.dictionaries(_texts(), simple, max_size=1),
+    )
+
+
+_fields = [one.name for one in fields(distill.Config)]
+_tables = st.dictionaries(st.sampled_from([*_fields, "name"]) | _texts(), _values(), max_size=3)
+
+
+def read_or_refused(text):
+    """Whatever it is, it gives a study with all its cells, or BadInput, which is one line."""
+    with suppress(BadInput):
+        found = read(text)
+        assert len({cell.key for cell in plan.cells(found)}) == len(plan.cells(found))
+        assert all(setting.name for setting in found.settings)
+
+
+@several
+@given(_texts(), st.lists(_texts(), max_size=3))
+def test_any_text_is_a_study_or_one_line(text, lines):
+    for words in (text, "\n".join(["[[setting]]", *lines])):
+        read_or_refused(words)
+
+
+@settings(several, max_examples=100)
+@given(
+    st.dictionaries(st.sampled_from(["task", "seeds", "all", "other"]), _values(), max_size=1),
+    _tables,
+    st.lists(_tables, min_size=1, max_size=2),
+)
+def test_any_values_are_a_study_or_one_line(top, common, tables):
+    values = {"all": common, "setting": tables} | top
+    read_or_refused("\n".join(f"{name} = {toml(value)}" for name, value in values.items()))
+
+
+@settings(several, max_examples=80)
+@given(_losses(), st.sampled_from([0, 0.5, 1]))
+def test_any_text_for_a_loss_is_a_loss_or_one_line(text, label_weight):
+    read_or_refused(f"[[setting]]\nloss = {toml(text)}\nlabel_weight = {label_weight}")
+
+
+# The trainings that it takes
+
+
+def test_equal_trainings_are_one_cell(study):
+    assert [cell.net for cell in plan.cells(study)] == [
+        "large",
+        "small_from_labels",
+        "small",
+        "small",
+        "small",
+    ]
+    assert len(plan.cells(study)) == studies.CELLS
+    cells = plan.cells(replace(study, seeds=(3, 4)))
+    assert [cell.config.seed for cell in cells] == [3] * studies.CELLS + [4] * studies.CELLS
+    assert cells[: studies.CELLS] == plan.cells(study)
+
+
+# Every one of them makes a difference here: few labels, an epoch of the large net in two batches
+BASE = {"labelled": 12, "unlabelled": 5, "clip_norm": 0.01, "label_weight": 0.25}
+CHANGES = {
+    "preset": "document",
+    "teacher_input": "high",
+    "teacher_views": "high",
+    "loss": (Term("kl"),),
+    "label_weight": 0.75,
+    "labelled": 11,
+    "unlabelled": 9,
+    "large_epochs": 2,
+    "epochs": 3,
+    "versions": 1,
+    "augment": False,
+    "batch_size": 7,
+    "large_learning_rate": 0.02,
+    "learning_rate": 0.02,
+    "labels_learning_rate": 0.02,
+    "momentum": 0.5,
+    "large_weight_decay": 0.1,
+    "weight_decay": 0.1,
+    "clip_norm": None,
+    "schedule": "constant",
+    "warmup": 0.6,
+    "seed": 4,
+}
+
+
+def weights(config):
+    """The bits of each net, trained."""
+    run = distill.Run(tiny.dataset(), config)
+    for name in run.networks:
+        teacher = [run.teacher_outputs(k) for k in range(run.prepare.versions)]
+        for _ in run.updates_of(name, teacher if name == "small" else ()):
+            pass
+    return {
+        name: b"".join(theta.tobytes() for theta in net.params.values())
+        for name, net in run.networks.items()
+    }
+
+
+def keys(config):
+    return {
+        "large": large_cell(config).key,
+        "small": small_cell(config).key,
+        "small_from_labels": labels_cell(config).key,
+    }
+
+
+@pytest.fixture(scope="module")
+def base():
+    with studies.small_nets():
+        return weights(tiny.config(**BASE))
+
+
+def test_all_settings_but_the_task_are_changed_below():
+    assert CHANGES.keys() | {"task"} == set(_fields)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_setting_changes_the_key_of_a_net_just_if_it_changes_its_bits(base, name):
+    before, after = tiny.config(**BASE), tiny.config(**BASE | {name: CHANGES[name]})
+    assert getattr(before, name) != getattr(after, name)
+    trained = weights(after)
+    for net, key in keys(after).items():
+        assert (key != keys(before)[net]) == (trained[net] != base[net]), net
+
+
+@pytest.mark.parametrize("changes", [{}, {"unlabelled": 6}])
+def test_a_distilled_net_of_label_weight_1_is_the_net_from_labels_at_its_rate(changes):
+    """Where both see the same images; of others the distilled one would still see some."""
+    config = tiny.config(labelled=12, label_weight=1, **changes)
+    trained = weights(config)
+    at_its_rate = replace(config, labels_learning_rate=config.learning_rate)
+    same = weights(at_its_rate)["small_from_labels"]
+    assert (trained["small"] == same) == (small_cell(config) == labels_cell(at_its_rate))
+    assert (trained["small"] == same) == (not changes)
+
+
+@pytest.mark.parametrize("task", distill.TASKS)
+@pytest.mark.parametrize("labels", [{}, {"labelled": 9}, {"labelled": 9, "unlabelled": 8}])
+def test_the_net_from_labels_has_the_same_first_weights_and_as_many_updates(task, labels):
+    base = distill.preset("default", tiny.dataset(), task)
+    config = replace(base, seed=5, epochs=3, batch_size=4, learning_rate=0.01, **labels)
+    small = distill.Run(tiny.dataset(), small_cell(config).config)
+    of_labels = distill.Run(tiny.dataset(), labels_cell(config).config)
+    for name, theta in of_labels.small_from_labels.params.items():
+        np.testing.assert_array_equal(theta, small.small.params[name])
+    teacher = [small.teacher_outputs(k) for k in range(small.prepare.versions)]
+    counts = [
+        sum(1 for _ in batches)
+        for batches in (small.prepare.small_batches(teacher), of_labels.prepare.small_batches())
+    ]
+    assert counts[0] == counts[1] == small.steps_of("small") > 0
+
+
+# Figures
+
+
+@pytest.fixture(scope="module")
+def done(study, source, tmp_path_factory):
+    """All events of the study, with the smaller nets, in this process."""
+    with studies.small_nets():
+        return studies.run(study, source, AtOnce(), tmp_path_factory.mktemp("done"))
+
+
+def assert_figures_of_a_run(source, config, figures):
+    """They are, to the bit, those of `npkd distill` with these settings."""
+    *_, finished = distill.run(source.load(), config)
+    models, truth = finished.report["models"], finished.report["teacher_against_truth"]
+    small, labels = figures[small_cell(config).key], figures[labels_cell(config).key]
+    names = distill.TASKS[config.task].figures
+    names = (*names, *(f"train_{name}" for name in names))
+    assert {name: small[name] for name in names} == {name: models["small"][name] for name in names}
+    assert labels == {name: models["small_from_labels"][name] for name in names}
+    if small_cell(config).teacher is None:
+        return
+    large = figures[large_cell(config).key]
+    assert small["mse"] == models["small"]["mse"]
+    if config.task == "super-resolve":
+        assert large == {name: models["large"][name] for name in ("psnr", "ssim")}
+        return
+    assert small["agreement"] == models["small"]["agreement"]
+    assert large == {name: models["large"][name] for name in ("accuracy", "accuracy_low")}
+    assert (
+        small["teacher_accuracy"] == truth["accuracy" + "_high" * (config.teacher_input == "high")]
+    )
+
+
+def test_the_figures_of_a_study_are_those_of_single_runs(study, source, done, monkeypatch):
+    monkeypatch.setattr(evaluate, "latency_ms", lambda *_: 1.0)
+    figures = studies.figures(done)
+    assert len(figures) == studies.CELLS
+    for setting in study.settings:
+        assert_figures_of_a_run(source, setting.at(3), figures)
+
+
+def test_so_they_are_with_few_labels_and_of_nets_that_super_resolve(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, "latency_ms", lambda *_: 1.0)
+    for text in (
+        "labelled = 10\nunlabelled = 7\nlabel_weight = [0.5, 1]",
+        "labelled = 10\nlabel_weight = 1",
+    ):
+        found = read(f"seeds = [2]\n[[setting]]\n{text}\nepochs = 2\nlarge_epochs = 1")
+        figures = studies.figures(studies.run(found, source, AtOnce(), tmp_path))
+        for setting in found.settings:
+            assert_figures_of_a_run(source, setting.at(2), figures)
+    found = read(
+        "task = 'super-resolve'\nseeds = [2]\n[[setting]]\nepochs = 1\nlarge_epochs = 1\n"
+        "label_weight = 0.5"
+    )
+    figures = studies.figures(studies.run(found, source, AtOnce(), tmp_path))
+    assert_figures_of_a_run(source, found.settings[0].at(2), figures)
+    assert results.main_figure(found.task) in figures[small_cell(found.settings[0].at(2)).key]
+
+
+@pytest.fixture
+def taught(study, source):
+    """A large net that was trained, with what it keeps for the first setting's net, as jobs."""
+    cell = small_cell(study.settings[0].at(3))
+    pupils = plan.pupils(study, cell.teacher)
+    assert [config.teacher_input for config in pupils] == ["low", "high"]
+    teacher = cells_of.train(Job(cell.teacher, source, 1, pupils=pupils)).teacher
+    return Job(cell, source, 1, teacher)
+
+
+def test_outputs_that_were_kept_give_the_bits_of_those_that_are_made_anew(study, taught):
+    assert sorted(taught.teacher.kept) == ["high/0", "high/1", "low/0", "low/1"]
+    anew = replace(taught.teacher, kept={})
+    for setting in study.settings[:2]:
+        job = replace(taught, cell=small_cell(setting.at(3)))
+        figures = cells_of.train(job).figures
+        assert figures == cells_of.train(replace(job, teacher=anew)).figures
+
+
+def test_a_large_net_keeps_its_outputs_for_all_that_learn_from_outputs_alone(source):
+    found = read(
+        "seeds = [3]\n[all]\nlarge_epochs = 1\nepochs = 2\n"
+        "[[setting]]\nname = 'a'\nversions = [3, 1]\n"
+        "[[setting]]\nname = 'b'\nloss = 'l2 + hint'\nteacher_input = 'high'\n"
+    )
+    large = plan.cells(found)[0]
+    pupils = plan.pupils(found, large)
+    assert sorted(cells_of.train(Job(large, source, 1, pupils=pupils)).teacher.kept) == [
+        "low/0",
+        "low/1",
+    ]
+
+
+def test_outputs_of_other_images_or_another_teacher_are_refused(taught):
+    params, kept = taught.teacher.params, taught.teacher.kept
+    swapped = kept | {"low/0": kept["low/1"], "low/1": kept["low/0"]}
+    with pytest.raises(ValueError, match="kept for other images"):
+        cells_of.train(replace(taught, teacher=Teacher(params, swapped)))
+    changed = {name: theta.copy() for name, theta in params.items()}
+    changed["fc2.bias"][0] = np.nextafter(changed["fc2.bias"][0], np.float32(9))
+    with pytest.raises(ValueError, match="teacher has changed"):
+        cells_of.train(replace(taught, teacher=Teacher(changed, kept)))
+
+
+def test_a_data_set_is_the_one_that_is_meant_or_refused(source, tmp_path):
+    with pytest.raises(BadInput, match="the data here are others than those of the study"):
+        replace(source, digest="0" * 64).load()
+    assert Source.of(source.path, held_out=True).digest != source.digest
+    path = tiny.file(tmp_path)
+    old = Source.of(path)
+    assert old.digest == source.digest
+    with np.load(path) as arrays:
+        changed = dict(arrays)
+    changed["images"] = changed["images"] ^ np.uint8(1)
+    assert old.load().digest() == old.digest
+    np.savez(path, **changed)
+    new = Source(path, data.load(path).digest())
+    assert new.digest != old.digest
+    assert new.load().digest() == new.digest  # a worker that lives on reads what is there now
+    with pytest.raises(BadInput, match="others than those of the study"):
+        old.load()
+    tiny.file(tmp_path)
+    assert Source.of(path) == old
+
+
+# Executors
+
+
+def processes(number):
+    """So many, which have the smaller nets too."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(number, context, initializer=studies.shrink)
+
+
+@pytest.fixture(scope="module")
+def pool():
+    """Two processes, started once."""
+    with processes(2) as executor:
+        yield executor
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_threads_give_the_same_figures(study, source, done, tmp_path, workers):
+    with ThreadPoolExecutor(workers) as executor:
+        events = studies.run(study, source, executor, tmp_path, at_once=2 * workers)
+    assert studies.figures(events) == studies.figures(done)
+
+
+def test_processes_give_the_same_figures(study, source, done, pool, tmp_path):
+    events = studies.run(study, source, pool, tmp_path, threads=2)
+    assert studies.figures(events) == studies.figures(done)
+    assert studies.report(study, source, events) == studies.report(study, source, done)
+
+
+def test_when_a_process_is_killed_another_does_what_it_did(study, source, done, pool, tmp_path):
+    with processes(1) as executor:
+        how = {"at_once": 2, "renew": lambda: pool}
+        events = []
+        for event in running.run(study, source, executor, tmp_path, **how):
+            events.append(event)
+            if isinstance(event, running.Done) and event.number == 1:
+                (worker,) = executor._processes
+                os.kill(worker, signal.SIGKILL)
+    assert studies.figures(events) == studies.figures(done)
+    assert studies.reasons(events) == {}
+
+
+# Going on
+
+
+def counted(study, source, folder, work=invented, **how):
+    """All events, and the keys of the cells that were made for them."""
+    executor = AtOnce(work)
+    events = studies.run(study, source, executor, folder, **how)
+    return events, executor.keys
+
+
+def test_what_waits_is_called_off_where_a_study_is_stopped(study, source, tmp_path):
+    futures = []
+
+    class Waiting(AtOnce):
+        def submit(self, train, /, job):
+            futures.append(Future() if futures else super().submit(train, job))
+            return futures[-1]
+
+    events = running.run(study, source, Waiting(invented), tmp_path, at_once=2)
+    assert [type(next(events)) for _ in range(2)] == [running.Planned, running.Done]
+    events.close()
+    assert [future.cancelled() for future in futures] == [False, True]
+
+
+@pytest.mark.parametrize("number", range(1, studies.CELLS + 1))
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_study_that_goes_on_does_what_was_not_done(study, source, tmp_path, number, closed):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    whole, _ = counted(study, source, tmp_path / "a")
+    executor = AtOnce(invented)
+    events = running.run(study, source, executor, tmp_path / "b", at_once=1)
+    before = [next(event for event in events if isinstance(event, running.Done))]
+    while len(before) < number:
+        before.append(next(events))
+    if closed:
+        events.close()
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            events.throw(KeyboardInterrupt)
+    after, keys = counted(study, source, tmp_path / "b")
+    assert after[0] == running.Planned(studies.CELLS, number)
+    assert [event.number for event in after[1:]] == list(range(1, studies.CELLS + 1))
+    assert sorted(executor.keys + keys) == sorted(cell.key for cell in plan.cells(study))
+    assert {event.cell.key for event in before}.isdisjoint(keys)
+    assert studies.report(study, source, after) == studies.report(study, source, whole)
+    seconds = {event.cell.key: event.seconds for event in after[1:]}
+    assert seconds == {event.cell.key: event.seconds for event in whole[1:]}
+
+
+def test_trained_nets_that_were_kept_teach_as_those_just_trained(study, source, done, tmp_path):
+    events = running.run(study, source, AtOnce(), tmp_path, at_once=1)
+    assert [type(next(events)) for _ in range(2)] == [running.Planned, running.Done]
+    events.close()
+    after, keys = counted(study, source, tmp_path, work=None)
+    assert len(keys) == studies.CELLS - 1
+    assert studies.report(study, source, after) == studies.report(study, source, done)
+
+
+def test_a_damaged_or_swapped_file_is_named_and_its_cell_made_anew(study, source, tmp_path):
+    whole, _ = counted(study, source, tmp_path)
+    kept = running.Cells(tmp_path, source)
+    large, labels, small, *_ = plan.cells(study)
+    content = bytearray(kept.path(large).read_bytes())
+    content[len(content) // 2] ^= 1
+    kept.path(large).write_bytes(content)
+    kept.path(labels).write_bytes(kept.path(small).read_bytes())
+    events, keys = counted(study, source, tmp_path)
+    assert events[:3] == [
+        running.Planned(studies.CELLS, studies.CELLS - 2),
+        running.Damaged(f"{kept.path(large)}: cut off or altered since it was written"),
+        running.Damaged(f"{kept.path(labels)}: is of other settings or other data"),
+    ]
+    assert keys == [large.key, labels.key]
+    assert studies.report(study, source, events) == studies.report(study, source, whole)
+    assert counted(study, source, tmp_path)[1] == []
+
+
+@pytest.mark.parametrize("about", [[], {}, {"figures": 3}, {"figures": {"accuracy": "x"}}])
+def test_a_file_of_another_making_is_named(study, source, tmp_path, about):
+    """Sound as a file of npkd's, though not one of a cell."""
+    kept = running.Cells(tmp_path, source)
+    cell = plan.cells(study)[1]
+    if about:
+        of = {"spec": cell.spec(), "data": source.digest, "held_out": False, "seconds": 1}
+        about = of | about
+    kept.path(cell).parent.mkdir()
+    running.checkpoint.write(kept.path(cell), about, {})
+    events, keys = counted(study, source, tmp_path)
+    assert events[0] == running.Planned(studies.CELLS, 0)
+    assert isinstance(events[1], running.Damaged)
+    assert str(kept.path(cell)) in events[1].reason
+    assert len(keys) == studies.CELLS
+
+
+def test_more_seeds_and_settings_are_added_to_what_is_there(study, source, tmp_path):
+    _, first = counted(study, source, tmp_path)
+    _, second = counted(replace(study, seeds=(3, 4)), source, tmp_path)
+    assert len(second) == studies.CELLS
+    more = read(studies.TEXT + "[[setting]]\nname = 'L1'\nloss = 'l1'")
+    events, third = counted(more, source, tmp_path)
+    assert events[0] == running.Planned(studies.CELLS + 1, studies.CELLS)
+    assert third == [small_cell(more.settings[-1].at(3)).key]
+    assert not set(first) & set(second)
+
+
+def test_nothing_of_other_images_is_used(study, source, tmp_path):
+    counted(study, source, tmp_path)
+    other = replace(source, digest="0" * 64)
+    for others in (other, replace(other, held_out=True), source):
+        events, keys = counted(study, others, tmp_path)
+        assert events[0] == running.Planned(studies.CELLS, 0)
+        assert len(keys) == studies.CELLS
+
+
+def test_a_folder_of_a_study_is_for_one_at_a_time_and_refused_without_resume(
+    study, source, tmp_path
+):
+    with running.study_folder(tmp_path / "a" / "b") as folder:
+        assert folder.is_dir()
+        again = running.study_folder(folder)
+        with pytest.raises(BadInput, match="another run is at work in it"), again:
+            pass
+    assert not (tmp_path / "a").exists()  # it was left empty
+    counted(study, source, tmp_path)
+    with pytest.raises(BadInput, match="already holds a study"), running.study_folder(tmp_path):
+        pass
+    with running.study_folder(tmp_path, resume=True) as folder:
+        assert folder == tmp_path
+
+
+# Failures
+
+
+DIVERGED = distill.Diverged("the loss became nan\nat last")
+
+
+def failing(*cells, error=DIVERGED):
+    """What does not come to an end for these cells."""
+
+    def work(job):
+        if job.cell in cells:
+            raise error
+        return invented(job)
+
+    return work
+
+
+def ended(events):
+    """The keys of the cells that ended, in order; each of them once."""
+    ended = [one.cell.key for one in events if isinstance(one, running.Done | running.Failed)]
+    assert len(set(ended)) == len(ended)
+    assert [one.number for one in events[-len(ended) :]] == list(range(1, len(ended) + 1))
+    return ended
+
+
+def test_a_setting_that_diverges_says_so_and_the_others_end(source, tmp_path):
+    found = read(studies.TEXT + "[[setting]]\nname = 'wild'\nlearning_rate = 1e30")
+    wild = small_cell(found.settings[-1].at(3)).key
+    events = studies.run(found, source, AtOnce(), tmp_path)
+    assert len(ended(events)) == studies.CELLS + 1
+    reasons = studies.reasons(events)
+    assert reasons.keys() == {wild}
+    assert "small: " in reasons[wild]
+    assert "try --learning-rate below 1e+30" in reasons[wild]
+    report = studies.report(found, source, events)
+    assert report["settings"][-1]["failed"] == {"seed 3, small": reasons[wild]}
+    assert report["settings"][-1]["small"] == {}
+    assert f"    seed 3, small of wild: {reasons[wild]}" in results.conclusion(report)
+    assert not running.Cells(tmp_path, source).path(small_cell(found.settings[-1].at(3))).exists()
+
+
+def test_pupils_of_a_teacher_that_failed_say_so(study, source, tmp_path):
+    seeds = replace(study, seeds=(3, 4))
+    large, labels, *_ = plan.cells(seeds)
+    events, keys = counted(seeds, source, tmp_path, failing(large))
+    assert len(ended(events)) == 2 * studies.CELLS
+    reasons = studies.reasons(events)
+    assert reasons.pop(large.key) == "the loss became nan at last"
+    assert len(reasons) == 3
+    assert set(reasons.values()) == {"its teacher failed: the loss became nan at last"}
+    assert labels.key in keys
+    assert set(keys).isdisjoint(reasons)
+    again, keys = counted(seeds, source, tmp_path)
+    assert again[0] == running.Planned(2 * studies.CELLS, 2 * studies.CELLS - 4)
+    assert set(keys) == {large.key, *reasons}
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("no space"), BadInput("x"), KeyError(1)])
+def test_whatever_a_job_raises_is_that_cells_own(study, source, tmp_path, error):
+    large, labels, *_ = plan.cells(study)
+    events, _ = counted(study, source, tmp_path, failing(labels, error=error))
+    assert studies.reasons(events) == {labels.key: str(error) or "MemoryError"}
+    assert len(ended(events)) == studies.CELLS
+    assert large.key in studies.figures(events)
+
+
+class Mortal(AtOnce):
+    """Its jobs are done when they are waited for; those of `killers` end it with all it holds."""
+
+    def __init__(self, killers):
+        super().__init__(invented)
+        self.killers, self.held, self.dead = killers, [], False
+
+    def submit(self, train, /, job):
+        if self.dead:
+            raise BrokenExecutor("it is dead")
+        self.jobs.append(job)
+        assert len(self.jobs) < 100, "an endless loop"
+        self.held.append(Future())
+        return self.held[-1]
+
+    def work_off(self):
+        jobs = self.jobs[len(self.jobs) - len(self.held) :]
+        if any(job.cell.key in self.killers for job in jobs):
+            self.dead = True
+        for future, job in zip(self.held, jobs, strict=True):
+            if self.dead:
+                future.set_exception(BrokenExecutor("a process died"))
+            else:
+                future.set_result(invented(job))
+        self.held = []
+
+
+class Mortals:
+    """One after the other, each made when the one before is dead."""
+
+    def __init__(self, monkeypatch, killers, dead_from=100):
+        self.killers, self.dead_from, self.made = killers, dead_from, []
+        wait = running.wait
+
+        def working(*futures, **how):
+            self.made[-1].work_off()
+            return wait(*futures, **how)
+
+        monkeypatch.setattr(running, "wait", working)
+
+    def __call__(self):
+        assert all(one.dead for one in self.made)
+        assert len(self.made) < 100, "an endless loop"
+        self.made.append(Mortal(self.killers))
+        self.made[-1].dead = len(self.made) >= self.dead_from
+        return self.made[-1]
+
+
+@several
+@given(data=st.data(), at_once=st.integers(1, 5))
+def test_the_cells_that_kill_their_process_are_named_and_the_others_done(
+    study, source, tmp_path_factory, data, at_once
+):
+    cells = plan.cells(study)
+    killers = data.draw(st.sets(st.sampled_from([cell.key for cell in cells])))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        mortals = Mortals(patch, killers)
+        events = studies.run(
+            study,
+            source,
+            mortals(),
+            tmp_path_factory.mktemp("study"),
+            at_once=at_once,
+            renew=mortals,
+        )
+    assert sorted(ended(events)) == sorted(cell.key for cell in cells)
+    expected = dict.fromkeys(killers, "its process died: a process died")
+    for cell in cells:
+        if cell.teacher and cell.teacher.key in killers:
+            expected[cell.key] = f"its teacher failed: {expected[cell.teacher.key]}"
+    assert studies.reasons(events) == expected
+
+
+def test_without_another_executor_what_was_not_done_says_so(study, source, tmp_path, monkeypatch):
+    large, labels, *small = plan.cells(study)
+    mortals = Mortals(monkeypatch, {small[1].key})
+    events = studies.run(study, source, mortals(), tmp_path, at_once=2)
+    assert len(ended(events)) == studies.CELLS
+    assert studies.figures(events).keys() == {large.key, labels.key}
+    assert studies.reasons(events) == {
+        small[0].key: "its process died: a process died",
+        small[1].key: "its process died: a process died",
+        small[2].key: "not begun, as the executor broke: a process died",
+    }
+
+
+@pytest.mark.parametrize("dead_from", [1, 2, 3])
+def test_executors_that_are_dead_from_the_start_are_no_endless_loop(
+    study, source, tmp_path, monkeypatch, dead_from
+):
+    large, labels, *_ = plan.cells(study)
+    mortals = Mortals(monkeypatch, {large.key, labels.key}, dead_from)
+    events = studies.run(study, source, mortals(), tmp_path, renew=mortals)
+    assert len(mortals.made) == dead_from
+    assert sorted(ended(events)) == sorted(cell.key for cell in plan.cells(study))
+    assert studies.figures(events) == {}
+    reasons = studies.reasons(events)
+    of_suspects = sorted(reasons[cell.key] for cell in (large, labels))
+    assert of_suspects[1] == "not begun, as the executor broke: it is dead"
+    assert of_suspects[0] == of_suspects[1] or dead_from == 3
+    assert of_suspects[0].startswith("its process died") == (dead_from == 3)
+
+
+def test_a_folder_that_can_no_longer_be_written_to_ends_the_study(study, source, tmp_path):
+    (tmp_path / running.FOLDER).write_text("in the way")
+    with pytest.raises(OSError, match="File exists"):
+        counted(study, source, tmp_path)
+
+
+def test_a_teacher_that_is_taken_away_meanwhile_ends_the_study(study, source, tmp_path):
+    events = running.run(study, source, AtOnce(invented), tmp_path, at_once=1)
+    assert isinstance(next(events), running.Planned)
+    large = next(events).cell
+    path = running.Cells(tmp_path, source).path(large)
+    path.unlink()
+    with pytest.raises(BadInput, match=f"{large.key}.npkd: is gone"):
+        list(events)
+
+
+# What it found
+
+
+@several
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=9))
+def test_the_interval_is_students(values):
+    interval = results.Interval.of(values)
+    error = scipy.stats.sem(values)
+    assert interval.mean == pytest.approx(np.mean(values), abs=1e-12)
+    if error > 1e-9:
+        low, high = scipy.stats.t.interval(0.95, len(values) - 1, np.mean(values), error)
+        assert interval.mean - interval.half == pytest.approx(low, abs=1e-9)
+        assert interval.mean + interval.half == pytest.approx(high, abs=1e-9)
+
+
+def test_the_interval_of_a_worked_example():
+    """Of 1, 2, 3, 4, 5: mean 3, s = √2.5, t₀.₉₇₅(4) = 2.776445 by any table."""
+    interval = results.Interval.of([1, 2, 3, 4, 5])
+    assert interval.mean == 3
+    assert interval.half == pytest.approx(2.776445 * math.sqrt(2.5 / 5), rel=1e-6)
+    assert results.Interval.of([]) is None
+    assert results.Interval.of([7]) == results.Interval(7, None)
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "verdict"),
+    [
+        (1, 0.5, "ahead"),
+        (-1, 0.5, "behind"),
+        (0.5, 1, "none"),
+        (-0.5, 1, "none"),
+        (1, 1, "none"),
+        (0, 0, "none"),
+        (1, None, "few"),
+    ],
+)
+def test_a_difference_is_seen_where_its_interval_does_not_hold_0(mean, half, verdict):
+    assert results.Interval(mean, half).verdict == verdict
+
+
+def figures_of(study, small, labels):
+    """Accuracies of both nets by setting and seed, and one of the large net, 0.75."""
+    figures = {}
+    for k, setting in enumerate(study.settings):
+        for seed, config in enumerate(map(setting.at, study.seeds)):
+            teacher = {"teacher_accuracy": 0.75}
+            figures[small_cell(config).key] = {"accuracy": small[k][seed], **teacher}
+            figures[labels_cell(config).key] = {"accuracy": labels[seed]}
+            figures[large_cell(config).key] = {"accuracy": 0.75}
+    return figures
+
+
+@pytest.fixture(scope="module")
+def compared():
+    """Settings that are ahead, behind, neither, the same net, and one whose nets failed."""
+    with studies.small_nets():
+        found = read(
+            "seeds = [0, 1, 2]\n[all]\nepochs = 1\nlarge_epochs = 1\n"
+            + "".join(
+                f"[[setting]]\nname = '{name}'\nlearning_rate = {rate}\nlabel_weight = {weight}\n"
+                for name, rate, weight in (
+                    *(("ahead", 0.01, 0), ("behind", 0.02, 0), ("neither", 0.04, 0)),
+                    *(("the same", 0.03, 1), ("failed", 0.05, 0)),
+                )
+            )
+        )
+    labels = [0.5, 0.6, 0.7]
+    small = [[0.6, 0.7, 0.81], [0.4, 0.5, 0.59], [0.4, 0.7, 0.7], labels, [0, 0, 0]]
+    figures = figures_of(found, small, labels)
+    last = [small_cell(found.settings[-1].at(seed)).key for seed in found.seeds]
+    figures = {key: values for key, values in figures.items() if key not in last}
+    failed = dict.fromkeys(last, "the loss became nan")
+    source = Source("corners.npz", "0" * 64)
+    return found, figures, results.report(found, source, tiny.dataset(), figures, failed)
+
+
+def test_the_report_has_each_figure_by_seed_and_its_interval(compared):
+    _, _, report = compared
+    assert json.loads(json.dumps(report, allow_nan=False))["seeds"] == [0, 1, 2]
+    ahead, *_, failed = report["settings"]
+    assert ahead["small"]["accuracy"]["values"] == {"0": 0.6, "1": 0.7, "2": 0.81}
+    assert ahead["labels"]["accuracy"]["mean"] == pytest.approx(0.6)
+    assert ahead["difference"]["values"] == pytest.approx([0.1, 0.1, 0.11])
+    interval = results.Interval.of([0.6 - 0.5, 0.7 - 0.6, 0.81 - 0.7])
+    assert ahead["difference"]["mean"] == pytest.approx(interval.mean)
+    assert ahead["difference"]["half"] == pytest.approx(interval.half)
+    verdicts = {one["name"]: one["verdict"] for one in report["settings"]}
+    assert verdicts == {
+        "ahead": "ahead",
+        "behind": "behind",
+        "neither": "none",
+        "the same": "same",
+        "failed": "few",
+    }
+    assert failed["failed"] == {f"seed {seed}, small": "the loss became nan" for seed in range(3)}
+    assert (failed["small"], failed["difference"]) == ({}, None)
+
+
+def test_the_table_and_the_conclusion_say_what_the_report_has(compared):
+    _, _, report = compared
+    head, _, titles, line, *rows = results.table(report).splitlines()
+    assert head == "accuracy, % on 12 test images: mean of 3 seed(s) ± half of its 95 % interval"
+    assert titles.split("  ")[-1].strip() == "difference, points"
+    assert set(line) == {"─"}
+    assert [" ".join(row.split()) for row in rows] == [
+        "ahead 75.0 ± 0.0 70.3 ± 26.1 60.0 ± 24.8 +10.3 ± 1.4 ahead",
+        "behind 75.0 ± 0.0 49.7 ± 23.6 60.0 ± 24.8 −10.3 ± 1.4 behind",
+        "neither 75.0 ± 0.0 60.0 ± 43.0 60.0 ± 24.8 +0.0 ± 24.8 no difference seen",
+        "the same – – 60.0 ± 24.8 –",
+        "failed – – 60.0 ± 24.8 – too few seeds",
+    ]
+    assert results.conclusion(report) == [
+        "ahead of the net from labels:",
+        "    ahead: +10.3 ± 1.4 points",
+        "behind the net from labels:",
+        "    behind: −10.3 ± 1.4 points",
+        "no difference to the net from labels is seen:",
+        "    neither: +0.0 ± 24.8 points",
+        "too few seeds for an interval:",
+        "    failed",
+        "failed, and left out:",
+        *(f"    seed {seed}, small of failed: the loss became nan" for seed in range(3)),
+    ]
+
+
+# Multiples of 1/1024, whose sums and differences are exact
+_exact = st.integers(0, 1024).map(lambda number: number / 1024)
+
+
+@settings(several, max_examples=15)
+@given(
+    st.lists(st.tuples(_exact, _exact, _exact), min_size=3, max_size=3),
+    st.integers(0, 2),
+)
+def test_what_a_seed_does_to_both_nets_alike_cancels(compared, drawn, lacking):
+    found, *_ = compared
+    source = Source("corners.npz", "0" * 64)
+
+    def differences(shifts):
+        small = [a + shift for (a, _, _), shift in zip(drawn, shifts, strict=True)]
+        labels = [b + shift for (_, b, _), shift in zip(drawn, shifts, strict=True)]
+        figures = figures_of(found, [small, small, small, labels, small], labels)
+        del figures[small_cell(found.settings[0].at(lacking)).key]
+        report = results.report(found, source, tiny.dataset(), figures, {})
+        return [(one["difference"], one["verdict"]) for one in report["settings"]]
+
+    assert differences([0, 0, 0]) == differences([shift for _, _, shift in drawn])
+    assert len(differences([0, 0, 0])[0][0]["values"]) == 2  # the seed that lacks one is left out
