@@ -80,9 +80,9 @@ def study_folder(path: str | Path, resume: bool = False) -> Iterator[Path]:
 
 
 class Cells:
-    """The cells that are done, in a folder: a file for each, by its key.
+    """The cells that are done, in a folder: a file for each, by its key and that of the data.
 
-    A file is used only for the same settings and the same data, to the last bit.
+    So a file is used only for the same settings and the same data, to the last bit.
     """
 
     def __init__(self, folder: Path, source: Source):
@@ -90,7 +90,7 @@ class Cells:
 
     def path(self, cell: Cell) -> Path:
         """Its file."""
-        return self.folder / f"{cell.key}.npkd"
+        return self.folder / f"{cell.key}-{self.source.digest[:8]}.npkd"
 
     def save(self, cell: Cell, result: Result) -> None:
         """Keep a cell. Raises OSError if it cannot be written."""
