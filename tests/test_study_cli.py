@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -307,18 +308,22 @@ def test_ctrl_c_leaves_no_processes_and_resume_ends_the_study(capsys, data, tmp_
         text=True,
         start_new_session=True,
     )
-    next(line for line in process.stdout if line.startswith("    1/3"))
-    workers = children(process.pid)
-    assert workers
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    again = shlex.join(["npkd", *arguments, "--resume"])
-    assert errors == f"npkd study: interrupted; go on with: {again}\n"
-    until = time.monotonic() + 5
-    while any(map(alive, workers)) and time.monotonic() < until:
-        time.sleep(0.02)
-    assert not any(map(alive, workers))
+    try:
+        next(line for line in process.stdout if line.startswith("    1/3"))
+        workers = children(process.pid)
+        assert workers
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130
+        again = shlex.join(["npkd", *arguments, "--resume"])
+        assert errors == f"npkd study: interrupted; go on with: {again}\n"
+        until = time.monotonic() + 5
+        while any(map(alive, workers)) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert not any(map(alive, workers))
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     executor = AtOnce(invented)
     monkeypatch.setattr(command, "ProcessPoolExecutor", lambda *_, **__: executor)
     assert cli.main([*arguments, "--resume"]) == 0
