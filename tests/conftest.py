@@ -29,7 +29,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--inputs",
         type=int,
-        default=2_500,
+        default=1_500,
         metavar="N",
         help="malformed inputs for tests/test_fuzz.py, about (2,500)",
     )

@@ -666,10 +666,13 @@ def test_more_seeds_and_settings_are_added_to_what_is_there(study, source, tmp_p
 def test_nothing_of_other_images_is_used(study, source, tmp_path):
     counted(study, source, tmp_path)
     other = replace(source, digest="0" * 64)
-    for others in (other, replace(other, held_out=True), source):
+    for others in (other, replace(other, held_out=True)):
         events, keys = counted(study, others, tmp_path)
         assert events[0] == running.Planned(studies.CELLS, 0)
         assert len(keys) == studies.CELLS
+    events, keys = counted(study, source, tmp_path)  # what there was is still there
+    assert events[0] == running.Planned(studies.CELLS, studies.CELLS)
+    assert not keys
 
 
 def test_a_folder_of_a_study_is_for_one_at_a_time_and_refused_without_resume(

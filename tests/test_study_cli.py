@@ -295,6 +295,15 @@ def alive(process):
         return False
 
 
+# A shell lets what it starts in the background ignore Ctrl-C, and the tests may run there.
+HEEDING_INTERRUPTS = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from npkd.cli import main
+sys.exit(main())
+"""
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 def test_ctrl_c_leaves_no_processes_and_resume_ends_the_study(capsys, data, tmp_path, monkeypatch):
     """Sent to all of its processes, as a terminal does. What is left is not really trained."""
@@ -302,7 +311,7 @@ def test_ctrl_c_leaves_no_processes_and_resume_ends_the_study(capsys, data, tmp_
     arguments = ["study", str(tmp_path / "study.toml"), "--data", data, "--workers", "1"]
     arguments += ["--out", str(tmp_path / "out")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "npkd", *arguments],
+        [sys.executable, "-c", HEEDING_INTERRUPTS, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
