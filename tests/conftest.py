@@ -31,7 +31,7 @@ def pytest_addoption(parser):
         type=int,
         default=1_500,
         metavar="N",
-        help="malformed inputs for tests/test_fuzz.py, about (2,500)",
+        help="malformed inputs for tests/test_fuzz.py, about (1,500)",
     )
     parser.addoption(
         "--kills",
