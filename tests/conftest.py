@@ -29,9 +29,9 @@ def pytest_addoption(parser):
     parser.addoption(
         "--inputs",
         type=int,
-        default=1_500,
+        default=1_000,
         metavar="N",
-        help="malformed inputs for tests/test_fuzz.py, about (1,500)",
+        help="malformed inputs for tests/test_fuzz.py, about (1,000)",
     )
     parser.addoption(
         "--kills",
