@@ -36,9 +36,9 @@ def pytest_addoption(parser):
     parser.addoption(
         "--kills",
         type=int,
-        default=3,
+        default=2,
         metavar="N",
-        help="runs that tests/test_resume.py kills and goes on with (3)",
+        help="runs that tests/test_resume.py kills and goes on with (2)",
     )
 
 
