@@ -13,7 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from npkd.files import BadInput, is_there, npz_arrays, read_bytes, read_npz, write_atomically
+from npkd.files import (
+    BadInput,
+    is_there,
+    npz_arrays,
+    read_bytes,
+    read_npz,
+    write_atomically,
+    writing_to,
+)
 
 RUN_FILES = (
     "report.html",
@@ -42,7 +50,7 @@ def run_folder(path: str | Path, resume: bool = False) -> Iterator[Path]:
     another run is at work in it, or if it cannot be made or written to.
     """
     folder = Path(path)
-    try:
+    with writing_to(folder):
         held = results(folder)
         unfinished = found(folder)
         if unfinished and not resume:
@@ -56,8 +64,6 @@ def run_folder(path: str | Path, resume: bool = False) -> Iterator[Path]:
                 f"{folder}: already holds a run{ended} ({', '.join(held)}); give another --seed "
                 "or --out"
             )
-    except OSError as error:
-        raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
     with one_at_work(folder):
         yield folder
 
@@ -68,15 +74,13 @@ def one_at_work(folder: Path) -> Iterator[None]:
 
     Raises BadInput if it cannot be made or written to, or if another run is at work in it.
     """
-    try:
+    with writing_to(folder):
         if folder.exists() and not folder.is_dir():
             raise BadInput(f"{folder}: is not a folder; give another --out")
         new = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
         lock = _locked(folder)
-    except OSError as error:
-        raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
     try:
         yield
     finally:

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -36,7 +37,7 @@ from npkd import (
     tasks,
     threads,
 )
-from npkd.files import BadInput, one_line
+from npkd.files import BadInput, one_line, writing_to
 
 try:
     from tqdm import tqdm
@@ -69,8 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_gradcheck(commands)
     _add_losses(commands)
     given = sys.argv[1:] if argv is None else argv
-    _add_study(commands, asked_for="study" in given)
-    _add_validate(commands, asked_for="validate" in given)
+    _add_study(commands, given)
+    _add_validate(commands, given)
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # if closed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -79,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, value in vars(args).items():
         if value == [] and name != "names":  # what some versions of argparse make of --name=--
             parser.error(f"--{name.replace('_', '-')}: expected a value")
-    args.given = given
+    if hasattr(args, "resume"):
+        args.to_resume = shlex.join(["npkd", *given, *["--resume"] * (not args.resume)])
     try:
         return args.run(args)
     except (BadInput, distill.Diverged) as error:
@@ -285,7 +287,7 @@ class _Checkpoints:
             )
         self.folder, self.config, self.dataset = folder, config, dataset
         self.every = args.checkpoint_every
-        self.command = shlex.join(["npkd", *args.given, *["--resume"] * (not args.resume)])
+        self.to_resume = args.to_resume
         self.about: dict[str, Any] = {
             "config": json.loads(json.dumps(asdict(config))),  # as a checkpoint gives it back
             "name": dataset.name,
@@ -425,7 +427,7 @@ def _follow(run: distill.Run, dataset: data.Dataset, checkpoints: _Checkpoints) 
             checkpoints.after(event, run)
             if asked:
                 checkpoints.write(run)
-                raise KeyboardInterrupt(f"interrupted; go on with: {checkpoints.command}")
+                raise KeyboardInterrupt(f"interrupted; go on with: {checkpoints.to_resume}")
     raise AssertionError("a run ends with Finished")
 
 
@@ -478,7 +480,7 @@ class _Bar:
 
 def _write(folder: Path, finished: distill.Finished) -> None:
     """Write what a run ends with, let go of its checkpoints, and print where the files are."""
-    try:
+    with writing_to(folder):
         for name, network in finished.networks.items():
             checkpoint.save_weights(folder / f"{name}.npz", network.params)
         checkpoint.save_weights(folder / "samples.npz", finished.samples)
@@ -486,10 +488,6 @@ def _write(folder: Path, finished: distill.Finished) -> None:
         print(f"\n{report.table(finished.report)}\n", flush=True)
         _draw(folder)
         checkpoint.remove(folder)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
     print(f"{finished.report['seconds']['total']:.0f} s in all; the files are in {folder}:")
     print("    " + ", ".join(name for name in checkpoint.RUN_FILES if (folder / name).exists()))
 
@@ -537,11 +535,10 @@ def _report(args: argparse.Namespace) -> int:
     """Make the picture and the page, and say where they are."""
     folder = Path(args.folder)
     try:
-        _make_pages(folder)
+        with writing_to(folder):
+            _make_pages(folder)
     except ImportError as error:
         raise BadInput(str(error)) from error
-    except OSError as error:
-        raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
     print(one_line(f"made {folder / 'report.html'} and report.png"))
     return 0
 
@@ -644,9 +641,18 @@ def _losses(args: argparse.Namespace) -> int:
     return 0
 
 
-def _add_study(commands: Any, *, asked_for: bool) -> None:
+def _add_package(commands: Any, given: Sequence[str], name: str, **texts: str) -> None:
+    """A command in a package of its own, imported only if asked for: that takes a while."""
+    parser = commands.add_parser(name, **texts)
+    if name in given:
+        import_module(f"npkd.{name}.command").add(parser)
+
+
+def _add_study(commands: Any, given: Sequence[str]) -> None:
     """Many runs, and what they have in common."""
-    parser = commands.add_parser(
+    _add_package(
+        commands,
+        given,
         "study",
         help="when does distillation help? Many runs, means, and intervals of the differences",
         description="Train the small net under each of several settings, with several seeds, and "
@@ -655,15 +661,13 @@ def _add_study(commands: Any, *, asked_for: bool) -> None:
         "studied is in a TOML file; npkd study --print shows the one that comes with npkd, to be "
         "changed at will. Writes study.json and study.png. Exit status 1 if a training failed.",
     )
-    if asked_for:
-        from npkd.study import command
-
-        command.add(parser)
 
 
-def _add_validate(commands: Any, *, asked_for: bool) -> None:
-    """The judge, which is imported only if it is asked for: that takes a while."""
-    parser = commands.add_parser(
+def _add_validate(commands: Any, given: Sequence[str]) -> None:
+    """The judge."""
+    _add_package(
+        commands,
+        given,
         "validate",
         help="judge whether a framework computes distillation rightly",
         description="Judge whether a framework computes distillation rightly: each op and loss of "
@@ -674,7 +678,3 @@ def _add_validate(commands: Any, *, asked_for: bool) -> None:
         "AMBIGUOUS or UNPROVEN. Exit status 1 if there is a BUG, or if a tensor that must be given "
         "is not. To judge a model of your own in Python, see npkd.validate.",
     )
-    if asked_for:
-        from npkd.validate import command
-
-        command.add(parser)

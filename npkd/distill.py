@@ -631,7 +631,7 @@ class Run:
         yield Note(text)
 
         yield Stage(4, STEPS[4])
-        untrained = _means(self.measured(Outputs(small, images, task.x_low), target))
+        untrained = evaluate.means(self.measured(Outputs(small, images, task.x_low), target))
         distance = untrained["mse"] * math.prod(target[:1].shape[1:]) / 2
         yield Note(
             f"untrained: ½‖y_large − y_small‖² = {distance:.3f}, {evaluate.in_words(untrained)}"
@@ -649,9 +649,9 @@ class Run:
             outputs[name] = Outputs(self.networks[name], images, task.x_low)
         measured = {name: self.measured(y, target) for name, y in outputs.items()}
         networks = self.networks
-        models = {name: self.figures(name, _means(measured[name])) for name in networks}
+        models = {name: self.figures(name, evaluate.means(measured[name])) for name in networks}
         if task.takes_high:
-            of_low = _means(measured["large_low"])
+            of_low = evaluate.means(measured["large_low"])
             models["large"] |= {f"{name}_low": of_low[name] for name in task.figures}
         models["large"] |= {"mse": 0.0, **task.same}
         _require_finite({**models, "the teacher": truth, "the untrained net": {"l2": distance}})
@@ -713,7 +713,7 @@ class Run:
                         f"{name}: {error} after step {update.step + 1}, the end of epoch "
                         f"{update.epoch + 1}; {self.advice(name)}"
                     ) from error
-                figures = _means(measured)
+                figures = evaluate.means(measured)
                 self.history[name].append({"epoch": update.epoch + 1, "loss": mean, **figures})
                 epoch = Epoch(name, update.epoch, epochs, mean, figures)
                 self.loss, self.samples = 0.0, 0
@@ -815,7 +815,7 @@ class Run:
         for part in evaluate.batches_of(len(images)):
             loss, _ = self.task.loss(outputs[part], self.task.truth(images[part], labels[part]))
             total += float(loss) * len(labels[part])
-        return {self.task.loss_name: total / len(images), **_means(self.measured(outputs))}
+        return {self.task.loss_name: total / len(images), **evaluate.means(self.measured(outputs))}
 
     def figures(self, name: str, tested: dict[str, float]) -> dict[str, Any]:
         """What report.json holds of one net. Training figures are those of unaltered images."""
@@ -825,7 +825,7 @@ class Run:
             self.dataset.train_labels,
             self.networks[name],
         )
-        trained = _means(self.over(images, labels, Outputs(network, images, view)))
+        trained = evaluate.means(self.over(images, labels, Outputs(network, images, view)))
         return {
             **evaluate.size(network),
             **tested,
@@ -833,11 +833,6 @@ class Run:
             "train_seconds": self.seconds[name],
             "latency_ms": {str(b): evaluate.latency_ms(network, b) for b in (1, 64)},
         }
-
-
-def _means(figures: Figures) -> dict[str, float]:
-    """Over the images."""
-    return {name: float(np.mean(values)) for name, values in figures.items()}
 
 
 def _require_finite(figures: dict[str, dict[str, Any]]) -> None:

@@ -23,6 +23,7 @@ class Features:
     whenever they are asked for, since together they would take more memory than the data set.
 
     view(images) is what the network is shown of stored images. layers: the names of the layers.
+    kept: outputs that were kept before; they are not made again.
     """
 
     def __init__(
@@ -31,9 +32,12 @@ class Features:
         images: Images,
         view: Callable[[np.ndarray], np.ndarray],
         layers: Sequence[str],
+        kept: dict[str, np.ndarray] | None = None,
     ):
         self.network, self.images, self.view, self.layers = network, images, view, list(layers)
-        self.kept: dict[str, np.ndarray] | None = None
+        self.kept = kept
+        if kept is not None:
+            return
         one = self._made(slice(0, 1))
         if sum(math.prod(y.shape[1:]) for y in one.values()) <= FEW:
             parts = [self._made(part) for part in batches_of(len(images))]
@@ -62,7 +66,7 @@ class Kept:
 class TeacherFeatures(Features):
     """`Features` that know, where they are kept, of which network and images they are.
 
-    kept: outputs that were kept earlier, perhaps by another process; they are not made again.
+    kept: what `to_keep` gave, perhaps in another process.
     """
 
     def __init__(
@@ -74,8 +78,8 @@ class TeacherFeatures(Features):
         kept: Kept | None = None,
     ):
         if kept is not None and kept.outputs.keys() == set(layers):
-            self.network, self.images, self.view, self.layers = network, images, view, list(layers)
-            self.kept, self.of = kept.outputs, kept.of
+            super().__init__(network, images, view, layers, kept.outputs)
+            self.of = kept.of
             return
         super().__init__(network, images, view, layers)
         if self.kept is not None:
@@ -144,6 +148,11 @@ def in_words(figures: Mapping[str, float]) -> str:
     """Figures as text, those that have a name here: "accuracy 97.60%"."""
     named = [(*WORDS[name], value) for name, value in figures.items() if name in WORDS]
     return ", ".join(f"{name} {form.format(value)}" for name, form, value in named)
+
+
+def means(figures: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Over the images."""
+    return {name: float(np.mean(values)) for name, values in figures.items()}
 
 
 def predictions(logits: np.ndarray) -> np.ndarray:

@@ -12,8 +12,8 @@ import secrets
 import stat
 import warnings
 import zipfile
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -46,6 +46,20 @@ def one_line(message: str) -> str:
     return "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in message
     )
+
+
+@contextmanager
+def writing_to(folder: str | Path) -> Iterator[None]:
+    """Say it in one line where this folder cannot be written to: BadInput for any OSError.
+
+    But a BrokenPipeError, which is about a reader of our output that has gone, stays what it is.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
 
 
 def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> None:

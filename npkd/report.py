@@ -4,6 +4,7 @@ Everything is made from what report.json holds (`distill.Finished.report`).
 """
 
 import json
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,17 +71,24 @@ def rows(report: dict[str, Any]) -> list[list[str]]:
 
 def table(report: dict[str, Any]) -> str:
     """The rows and the compression, for a terminal."""
-    cells = rows(report)
-    widths = [max(len(row[k]) for row in cells) for k in range(len(cells[0]))]
-    lines = []
-    for row in cells:
-        figures = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  ".join([row[0].ljust(widths[0]), *figures]))
-    lines.insert(1, "─" * len(lines[0]))
+    lines = aligned(rows(report))
     if "upsampling" in report:
         lines += ["", f"upsampling without learning: {upsampling(report)}"]
     ratios = ", ".join(f"{title} {ratio:.1f}×" for title, ratio in ratios_of(report))
     return "\n".join([*lines, "", f"compression, large ÷ small: {ratios}"])
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Container[int] = (0,)) -> list[str]:
+    """The lines of a table, a rule below its head; columns lean right, but for those at `left`."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if k in left else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return [lines[0], "─" * max(map(len, lines)), *lines[1:]]
 
 
 def upsampling(report: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 
+import commands
 import numpy as np
 import pytest
 import tiny
@@ -34,12 +35,7 @@ def corners(tmp_path_factory):
 
 
 def run(capsys, *arguments, command="distill"):
-    """The command's exit status, standard output and standard error."""
-    try:
-        status = cli.main([command, *map(str, arguments)])
-    except SystemExit as error:
-        status = error.code
-    return status, *capsys.readouterr()
+    return commands.run(capsys, command, *arguments)
 
 
 def assert_one_line(result, *words):

@@ -12,6 +12,7 @@ import tomllib
 from contextlib import suppress
 from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
 import studies
@@ -52,12 +53,7 @@ def file(tmp_path):
 
 
 def run(capsys, *arguments):
-    """The command's exit status, standard output and standard error."""
-    try:
-        status = cli.main(["study", *map(str, arguments)])
-    except SystemExit as error:
-        status = error.code
-    return status, *capsys.readouterr()
+    return commands.run(capsys, "study", *arguments)
 
 
 def assert_one_line(result, *words):

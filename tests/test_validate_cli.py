@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import commands
 import numpy as np
 import pytest
 
@@ -18,12 +19,7 @@ NAMES = ["conv2d groups", "relu", "l2"]
 
 
 def run(capsys, *arguments):
-    """The command's exit status, standard output and standard error."""
-    try:
-        status = cli.main(["validate", *map(str, arguments)])
-    except SystemExit as error:
-        status = error.code
-    return status, *capsys.readouterr()
+    return commands.run(capsys, "validate", *arguments)
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
-from npkd import data, distill, threads
+from npkd import data, distill, evaluate, threads
 from npkd.data import Dataset
 from npkd.distill import Config
 from npkd.evaluate import Kept, Outputs, TeacherFeatures
@@ -37,32 +36,28 @@ class Source:
     @classmethod
     def of(cls, path: str, held_out: bool = False) -> "Source":
         """The data set at a path, as `data.load` takes it, with the digest that it has now."""
-        _forget()
-        return cls(path, _digest(path, held_out), held_out)
+        _loaded.cache_clear()
+        _, digest = _loaded(path, held_out)
+        return cls(path, digest, held_out)
 
     def load(self) -> Dataset:
         """The data set. Raises BadInput if it is not the one that is meant."""
-        if _digest(self.path, self.held_out) != self.digest:
-            _forget()  # a process that lives on may have read what was here before
-            if _digest(self.path, self.held_out) != self.digest:
-                raise BadInput(f"{self.path}: the data here are others than those of the study")
-        return _loaded(self.path, self.held_out)
+        dataset, digest = _loaded(self.path, self.held_out)
+        if digest != self.digest:
+            _loaded.cache_clear()  # a process that lives on may have read what was here before
+            dataset, digest = _loaded(self.path, self.held_out)
+        if digest != self.digest:
+            raise BadInput(f"{self.path}: the data here are others than those of the study")
+        return dataset
 
 
 @lru_cache(maxsize=2)
-def _loaded(path: str, held_out: bool) -> Dataset:
+def _loaded(path: str, held_out: bool) -> tuple[Dataset, str]:
+    """The data set, and its digest."""
     dataset = data.load(path)
-    return dataset.hold_out() if held_out else dataset
-
-
-@lru_cache(maxsize=2)
-def _digest(path: str, held_out: bool) -> str:
-    return _loaded(path, held_out).digest()
-
-
-def _forget() -> None:
-    _loaded.cache_clear()
-    _digest.cache_clear()
+    if held_out:
+        dataset = dataset.hold_out()
+    return dataset, dataset.digest()
 
 
 @dataclass(frozen=True)
@@ -126,9 +121,9 @@ def train(job: Job) -> Result:
 def _large(run: distill.Run, pupils: Sequence[Config]) -> Result:
     seconds = _trained(run, "large", ())
     task, dataset = run.task, run.dataset
-    figures = _means(run.measured(Outputs(run.large, dataset.test_images, task.x_large)))
+    figures = evaluate.means(run.measured(Outputs(run.large, dataset.test_images, task.x_large)))
     if task.takes_high:
-        low = _means(run.measured(Outputs(run.large, dataset.test_images, task.x_back)))
+        low = evaluate.means(run.measured(Outputs(run.large, dataset.test_images, task.x_back)))
         figures |= {f"{name}_low": value for name, value in low.items()}
     kept: dict[str, Kept] = {}
     for config in pupils:
@@ -155,12 +150,14 @@ def _small(run: distill.Run, name: str, teacher: Teacher | None) -> Result:
         target = Outputs(run.large, dataset.test_images, task.x_teaching)
     seconds = _trained(run, name, features)
     network = run.networks[name]
-    figures = _means(run.measured(Outputs(network, dataset.test_images, task.x_low), target))
+    figures = evaluate.means(
+        run.measured(Outputs(network, dataset.test_images, task.x_low), target)
+    )
     trained = Outputs(network, dataset.train_images, task.x_low)
-    on_training = _means(run.over(dataset.train_images, dataset.train_labels, trained))
+    on_training = evaluate.means(run.over(dataset.train_images, dataset.train_labels, trained))
     figures |= {f"train_{figure}": value for figure, value in on_training.items()}
     if target is not None:
-        of_teacher = _means(run.measured(target))
+        of_teacher = evaluate.means(run.measured(target))
         figures |= {f"teacher_{figure}": value for figure, value in of_teacher.items()}
     return Result(figures, seconds)
 
@@ -171,7 +168,3 @@ def _trained(run: distill.Run, name: str, features: Sequence[TeacherFeatures]) -
     for _ in run.updates_of(name, features):
         pass
     return time.perf_counter() - clock
-
-
-def _means(figures: dict[str, Any]) -> Figures:
-    return {name: float(np.mean(values)) for name, values in figures.items()}

@@ -2,19 +2,18 @@
 
 import argparse
 import multiprocessing
-import shlex
 import signal
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from npkd import __version__, evaluate, report, threads
 from npkd.data import Dataset
-from npkd.files import BadInput, one_line, read_bytes
+from npkd.files import BadInput, one_line, read_bytes, writing_to
 from npkd.study import picture, plan, results, running
 from npkd.study.cells import Figures, Source
 
@@ -94,13 +93,12 @@ def _study(args: argparse.Namespace) -> int:
     except BadInput as error:
         raise BadInput(f"{args.file or 'the study'}: {error}") from error
     out = args.out or f"runs/study-{dataset.name}{'-held-out' * args.held_out}"
-    with running.study_folder(out, args.resume) as folder, _executors(args) as workers:
+    with running.study_folder(out, args.resume) as folder, _executor(args) as workers:
         _say_what(study, dataset, source, workers)
         try:
             figures, failed = _follow(study, source, folder, workers)
         except KeyboardInterrupt as error:
-            again = shlex.join(["npkd", *args.given, *["--resume"] * (not args.resume)])
-            raise KeyboardInterrupt(f"interrupted; go on with: {again}") from error
+            raise KeyboardInterrupt(f"interrupted; go on with: {args.to_resume}") from error
         found = results.report(study, source, dataset, figures, failed)
         _write(folder, found)
     return 1 if failed else 0
@@ -127,17 +125,13 @@ class _Workers:
     words: str
 
 
-@contextmanager
-def _executors(args: argparse.Namespace) -> Iterator[_Workers]:
+def _executor(args: argparse.Namespace) -> AbstractContextManager[_Workers]:
     """Where the cells are run: the processes of this machine, of a Dask cluster, or of MPI."""
-    if args.dask:
-        yield from _dask(args)
-    elif args.mpi:
-        yield from _mpi(args)
-    else:
-        yield from _processes(args)
+    of = _dask if args.dask else _mpi if args.mpi else _processes
+    return of(args)
 
 
+@contextmanager
 def _processes(args: argparse.Namespace) -> Iterator[_Workers]:
     try:
         cores = threads.get_num_threads()
@@ -168,6 +162,7 @@ def _leave_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+@contextmanager
 def _dask(args: argparse.Namespace) -> Iterator[_Workers]:
     try:
         from distributed import Client
@@ -185,6 +180,7 @@ def _dask(args: argparse.Namespace) -> Iterator[_Workers]:
         yield _Workers(client.get_executor(), None, number, args.threads or 1, "Dask worker(s)")
 
 
+@contextmanager
 def _mpi(args: argparse.Namespace) -> Iterator[_Workers]:
     try:
         from mpi4py.futures import MPIPoolExecutor
@@ -228,7 +224,7 @@ def _follow(
         threads=workers.threads,
         renew=workers.renew,
     )
-    try:
+    with writing_to(folder):
         for event in events:
             match event:
                 case running.Planned():
@@ -245,10 +241,6 @@ def _follow(
                 case running.Failed():
                     failed[event.cell.key] = event.reason
                     print(f"    {_cell(event, total, names)}: FAILED: {event.reason}", flush=True)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
     return figures, failed
 
 
@@ -261,17 +253,13 @@ def _cell(event: running.Done | running.Failed, total: int, names: dict[str, str
 
 def _write(folder: Path, found: dict[str, Any]) -> None:
     """Write study.json and study.png, and print the table and what it says."""
-    try:
-        report.write_json(folder / "study.json", found)
+    with writing_to(folder):
+        report.write_json(folder / running.RESULT, found)
         print(f"\n{results.table(found)}\n", *results.conclusion(found), sep="\n", flush=True)
-        made = ["study.json"]
+        made = [running.RESULT]
         try:
             picture.draw(folder / "study.png", found)
             made.append("study.png")
         except ImportError:
             print("note: study.png needs matplotlib (pip install 'npkd[app]')")
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
     print("\n" + one_line(f"made {', '.join(made)} in {folder}"))

@@ -15,7 +15,7 @@ from npkd.drawings import STYLES, WRONG, png, short
 from npkd.evaluate import WORDS
 from npkd.files import one_line, write_atomically
 from npkd.report import names_of, printable
-from npkd.study.results import UNITS, VERDICTS, written
+from npkd.study.results import UNITS, VERDICTS, tested_on, written
 
 WIDTH = 10.0  # inches
 DOTS = 140  # an inch
@@ -70,10 +70,10 @@ def wrapped(name: str) -> str:
 def _title(report: Report) -> str:
     """What was measured on which images, and how often."""
     data, seeds = report["data"], len(report["seeds"])
-    of = "held-out training images" if data["held_out"] else "test images"
     what = "mean of {} seeds with its 95 % interval" if seeds > 1 else "one seed, so no intervals"
     return (
-        f"{short(data['name'], 40)}: {data['train']:,} images to train, {data['test']:,} {of}\n"
+        f"{short(data['name'], 40)}: {data['train']:,} images to train, {data['test']:,} "
+        f"{tested_on(report)}\n"
         f"{what.format(seeds)}"
     )
 

@@ -210,6 +210,12 @@ def small_cell(config: Config) -> Cell:
     return Cell("small", _without(config, ("labels_learning_rate",)), large_cell(config))
 
 
+def cells_of(config: Config) -> list[Cell]:
+    """The trainings of one run, in the order in which they can be done."""
+    small = small_cell(config)
+    return [cell for cell in (small.teacher, labels_cell(config), small) if cell is not None]
+
+
 def _without(config: Config, names: tuple[str, ...]) -> Config:
     """With defaults for what makes no difference, so that what is trained alike is equal."""
     return replace(config, **{name: getattr(Config, name) for name in (*names, "preset")})
@@ -220,9 +226,9 @@ def cells(study: Study) -> list[Cell]:
     found: dict[str, Cell] = {}
     for seed in study.seeds:
         runs = [setting.at(seed) for setting in study.settings]
-        small = [cell for config in runs for cell in (labels_cell(config), small_cell(config))]
-        large = [cell.teacher for cell in small if cell.teacher]
-        found |= {cell.key: cell for cell in (*large, *small)}
+        of_seed = [cell for config in runs for cell in cells_of(config)]
+        of_seed.sort(key=lambda cell: cell.net != "large")
+        found |= {cell.key: cell for cell in of_seed}
     return list(found.values())
 
 
@@ -231,10 +237,8 @@ def names_of_cells(study: Study) -> dict[str, str]:
     found: dict[str, str] = {}
     for setting in study.settings:
         for config in map(setting.at, study.seeds):
-            small = small_cell(config)
-            for cell in (small.teacher, labels_cell(config), small):
-                if cell is not None:
-                    found.setdefault(cell.key, setting.name)
+            for cell in cells_of(config):
+                found.setdefault(cell.key, setting.name)
     return found
 
 
@@ -243,11 +247,11 @@ def pupils(study: Study, large: Cell) -> tuple[Config, ...]:
 
     Losses on inner layers are left out: what these are on is made where it is needed.
     """
-    found: dict[tuple[str, int], Config] = {}
+    found: dict[tuple[str, int, int], Config] = {}
     for setting in study.settings:
         cell = small_cell(setting.at(large.config.seed))
         on_outputs = all(term.kind.layers == "output" for term in cell.config.loss)
         if cell.teacher and cell.teacher.key == large.key and on_outputs:
-            versions = min(cell.config.versions, cell.config.epochs)
-            found[cell.config.teacher_input, versions] = cell.config
+            config = cell.config
+            found[config.teacher_input, config.versions, config.epochs] = config
     return tuple(found.values())

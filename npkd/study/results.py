@@ -18,9 +18,10 @@ import scipy.stats
 from npkd import __version__
 from npkd.data import Dataset
 from npkd.evaluate import WORDS
-from npkd.report import printable
+from npkd.report import aligned, printable
 from npkd.study.cells import Figures, Source
 from npkd.study.plan import Cell, Setting, Study, labels_cell, small_cell
+from npkd.tasks import TASKS
 
 UNITS = {"accuracy": ("points", 100.0, 1), "psnr": ("dB", 1.0, 2)}  # and a factor, and decimals
 VERDICTS = {
@@ -28,7 +29,7 @@ VERDICTS = {
     "behind": "behind",
     "none": "no difference seen",
     "few": "too few seeds",
-    "same": "–",
+    "same": "",
 }
 
 
@@ -90,7 +91,12 @@ def report(
 
 def main_figure(task: str) -> str:
     """The figure that settings are compared by."""
-    return "psnr" if task == "super-resolve" else "accuracy"
+    return TASKS[task].figures[0]
+
+
+def tested_on(report: Mapping[str, Any]) -> str:
+    """Which images the figures are of."""
+    return "held-out training images" if report["data"]["held_out"] else "test images"
 
 
 def _of_setting(
@@ -164,27 +170,17 @@ def table(report: Mapping[str, Any]) -> str:
                 written(setting["small"].get(f"teacher_{main}"), main),
                 "–" if same else written(small, main),
                 written(labels, main),
-                "–" if same else written(setting["difference"], main, sign="+"),
-                VERDICTS[setting["verdict"]] if not same else "",
+                written(setting["difference"], main, sign="+"),
+                VERDICTS[setting["verdict"]],
             ]
         )
-    widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if k in (0, 5) else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    lines.insert(1, "─" * max(map(len, lines)))
     count = len(report["seeds"])
-    of = "held-out training images" if report["data"]["held_out"] else "test images"
     return "\n".join(
         [
-            f"{called} on {report['data']['test']:,} {of}: mean of {count} seed(s) ± half of its "
-            "95 % interval",
+            f"{called} on {report['data']['test']:,} {tested_on(report)}: mean of {count} seed(s) "
+            "± half of its 95 % interval",
             "",
-            *lines,
+            *aligned(rows, left=(0, 5)),
         ]
     )
 

@@ -124,14 +124,11 @@ class Cells:
                 raise checkpoint.Damaged(f"{path}: is of other settings or other data")
             teacher = None
             if cell.net == "large":
-                params = {
-                    name.removeprefix("large/"): theta
-                    for name, theta in arrays.items()
-                    if name.startswith("large/")
+                kept = {
+                    name: Kept(_below(arrays, f"kept/{name}/"), (network, images))
+                    for name, (network, images) in about["kept"].items()
                 }
-                teacher = Teacher(
-                    params, {name: _kept(arrays, name, of) for name, of in about["kept"].items()}
-                )
+                teacher = Teacher(_below(arrays, "large/"), kept)
             figures = {name: float(value) for name, value in about["figures"].items()}
             return Result(figures, float(about["seconds"]), teacher)
         except checkpoint.Damaged:
@@ -147,11 +144,9 @@ class Cells:
         return result.teacher
 
 
-def _kept(arrays: Mapping[str, np.ndarray], name: str, of: list[str]) -> Kept:
-    prefix = f"kept/{name}/"
-    outputs = {key.removeprefix(prefix): y for key, y in arrays.items() if key.startswith(prefix)}
-    network, images = of
-    return Kept(outputs, (network, images))
+def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The arrays whose names begin so, by what follows."""
+    return {key.removeprefix(prefix): y for key, y in arrays.items() if key.startswith(prefix)}
 
 
 def run(
@@ -187,7 +182,7 @@ class _Run:
     ):
         self.study, self.kept, self.executor = study, kept, executor
         self.at_once, self.threads, self.renew = at_once, threads, renew
-        self.waiting = cells(study)
+        self.waiting = {cell.key: cell for cell in cells(study)}
         self.suspects: list[Cell] = []  # were in an executor as it broke; now one at a time
         self.running: dict[Future[Result], Cell] = {}
         self.broken: BrokenExecutor | None = None
@@ -217,7 +212,7 @@ class _Run:
         """What the folder holds."""
         found: list[tuple[Cell, Result]] = []
         damaged = []
-        for cell in self.waiting:
+        for cell in self.waiting.values():
             try:
                 result = self.kept.load(cell)
             except checkpoint.Damaged as error:
@@ -228,7 +223,7 @@ class _Run:
         yield Planned(len(self.waiting), len(found))
         yield from damaged
         for cell, result in found:
-            self.waiting.remove(cell)
+            del self.waiting[cell.key]
             yield self._success(cell, result)
 
     def _success(self, cell: Cell, result: Result) -> Done:
@@ -242,9 +237,9 @@ class _Run:
         return Failed(cell, self.failed[cell.key], self.number)
 
     def _failed_with_their_teachers(self) -> Iterator[Event]:
-        for cell in list(self.waiting):
+        for cell in list(self.waiting.values()):
             if cell.teacher and cell.teacher.key in self.failed:
-                self.waiting.remove(cell)
+                del self.waiting[cell.key]
                 yield self._failure(cell, f"its teacher failed: {self.failed[cell.teacher.key]}")
 
     def _submit(self) -> None:
@@ -253,7 +248,7 @@ class _Run:
             if not self.running:
                 self._start(self.suspects[0])
             return
-        for cell in list(self.waiting):
+        for cell in list(self.waiting.values()):
             if self.broken or len(self.running) >= self.at_once:
                 return
             if cell.teacher is None or cell.teacher.key in self.done:
@@ -269,8 +264,7 @@ class _Run:
             self.broken = error
             return
         self.running[future], self.fresh = cell, False
-        if cell in self.waiting:
-            self.waiting.remove(cell)
+        self.waiting.pop(cell.key, None)  # a suspect no longer waits
 
     def _ended(self, future: Future[Result]) -> Iterator[Event]:
         """Keep a cell's figures, or say why there are none."""
@@ -297,6 +291,6 @@ class _Run:
         if self.renew and not self.fresh:
             self.executor, self.broken, self.fresh = self.renew(), None, True
             return
-        for cell in (*self.suspects, *self.waiting):
+        for cell in (*self.suspects, *self.waiting.values()):
             yield self._failure(cell, f"not begun, as the executor broke: {self.broken}")
-        self.suspects, self.waiting = [], []
+        self.suspects, self.waiting = [], {}

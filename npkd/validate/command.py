@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from npkd.files import BadInput, is_there, one_line
+from npkd.files import BadInput, is_there, one_line, writing_to
 from npkd.validate import exchange, page
 from npkd.validate.cases import cases, subjects
 from npkd.validate.judging import judge
@@ -90,10 +90,8 @@ def _judged(
 
 
 def _write(folder: Path, report: Report) -> None:
-    try:
+    with writing_to(folder):
         page.write(folder, report)
-    except OSError as error:
-        raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
     print(one_line(f"made {folder / 'verdicts.html'} and verdicts.json"))
 
 
