@@ -491,7 +491,7 @@ def test_a_malformed_checkpoint_is_damaged_or_can_be_gone_on_from(
     dataset, config = tiny.dataset(), tiny.config()
     whole: list[tuple[dict, dict[str, np.ndarray]]] = []
     run = distill.Run(dataset, config)
-    args = cli.argparse.Namespace(checkpoint_every=None, given=[], resume=True)
+    args = cli.argparse.Namespace(checkpoint_every=None, to_resume="", resume=True)
     checkpoints = cli._Checkpoints(home, config, dataset, args)
     for event in run.steps():
         if isinstance(event, distill.Training) and event.update.step in (0, 2, 4):
