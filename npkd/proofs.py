@@ -155,10 +155,7 @@ def _op(op: Callable[..., Any], case: Case) -> Callable[..., Any]:
 
 
 def _of_op(op: Callable[..., Any], case: Case, rng: np.random.Generator, **options: Any) -> Finding:
-    # softmax divides by a sum, its gradients are differences of numbers near 1
-    conditioning = 1.0 if "softmax" in case.op else 0.0
-    values = arrays(case, rng)
-    return _gradients(_op(op, case), values, rng, conditioning=conditioning, **options)
+    return _gradients(_op(op, case), arrays(case, rng), rng, **options)
 
 
 def _adjoint(op: Callable[..., Any], case: Case, rng: np.random.Generator) -> Finding:
@@ -186,19 +183,23 @@ def _by_trained(
 ) -> tuple[Callable[..., Any], dict[str, np.ndarray]]:
     """The loss as a function of the arrays that are trained, all but the teacher's, and those.
 
-    What the variant "fixed" takes as a constant is given to it without the imaginary part, by which
-    the complex step would differentiate.
+    The variant "fixed" takes the scale as a constant, by which its gradient must be 0.
     """
     values = arrays(case, rng)
-    trained = {name: x for name, x in values.items() if not name.startswith("teacher")}
+    fixed = "scale" if case.options.get("variant") == "fixed" else ""
+    takes = [name for name in values if not name.startswith("teacher")]
+    trained = {name: values[name] for name in takes if name != fixed}
 
     def function(*given: np.ndarray) -> Any:
-        dtype = given[0].dtype
-        named = {name: array.astype(dtype) for name, array in values.items()}
+        named = {name: array.astype(given[0].dtype) for name, array in values.items()}
         named |= dict(zip(trained, given, strict=True))
-        if case.options.get("variant") == "fixed":
-            named["scale"] = named["scale"].real.astype(dtype)
-        return loss(*named.values(), **case.options)
+        value, gradients = loss(*named.values(), **case.options)
+        if fixed:
+            by_name = dict(zip(takes, gradients, strict=True))
+            if np.any(by_name.pop(fixed)):
+                raise AssertionError(f"the gradient by {fixed}, which is fixed, is not 0")
+            gradients = tuple(by_name.values())
+        return value, gradients
 
     return function, trained
 
@@ -207,88 +208,7 @@ def _of_loss(
     loss: Callable[..., Any], case: Case, rng: np.random.Generator, **options: Any
 ) -> Finding:
     function, trained = _by_trained(loss, case, rng)
-    return _gradients(function, trained, rng, conditioning=_conditioning(case), **options)
-
-
-# The size of the numbers of which a loss's gradient is the difference, before it is divided as the
-# value is: what stands before the difference in the docstring's gradient. Arrays are normal, so
-# features and their lengths count as 1. Arguments: the options, and the shapes.
-_CONDITIONING: dict[str, Callable[[dict[str, Any], dict[str, tuple[int, ...]]], float]] = {
-    # the inputs' difference, which is exact to its own rounding; through a softmax, as for kl
-    "l2": lambda of, _: 0.0 if of["variant"] == "paper" else (1 if of["half"] else 2) * _by_t(of),
-    "l1": lambda of, _: 0.0,
-    "huber": lambda of, _: 0.0,
-    # softmax − one-hot
-    "cross_entropy": lambda of, _: 1.0,
-    "mix": lambda of, _: 1.0,
-    # q − p, q (r − Σ q r), r_s − r_t, with T²/T before it
-    "kl": lambda of, _: _by_t(of),
-    "soft_cross_entropy": lambda of, _: _by_t(of),
-    "dkd": lambda of, _: (of["alpha"] + of["beta"]) * _by_t(of),
-    # (Δ − m) / C
-    "limit": lambda of, of_array: 1 / of_array["student"][1],
-    # (v − ρ u) / ‖x̃‖, averaged over samples and over classes, then through a softmax, as for kl;
-    # x̃ = x − mean x is 1/T of x, so u is T times as uncertain as x, and 1/‖x̃‖ is T times as large
-    "dist": lambda of, of_array: (
-        max(1, of["temperature"]) ** 2
-        * _by_t(of)
-        * (of["beta"] / of_array["student"][0] + of["gamma"] / of_array["student"][1])
-    ),
-    # (dy − mean dy − …) / s, s near 1
-    "standardize": lambda of, _: 1.0,
-    # 2 (r − teacher)
-    "hint": lambda of, _: 1.0 if of["half"] else 2.0,
-    # 2 (Q − R), or (Q − R) / ‖Q − R‖, times power / C
-    "attention": lambda of, of_array: (
-        (2 if of["variant"] == "squared" else 1) * of["power"] / of_array["student"][1]
-    ),
-    # 4 (Σ (s·s') s' / C² − Σ (s·t) t / CD)
-    "nst": lambda of, of_array: 4 / of_array["student"][1],
-    # 2 (G − G'), or (G − G') / √Σ (G − G')², divided by H W
-    "fsp": lambda of, of_array: (
-        (2 if of["variant"] == "squared" else 1) / np.prod(of_array["first"][2:], initial=1)
-    ),
-    # e / σ², and for a scale Σ ½ (1 − e²/σ²) over all entries of its channel
-    "vid": lambda of, of_array: float(np.prod(of_array["teacher"]) / of_array["teacher"][1]),
-    # 2 (G − G'), 2 (K − K'); "norm" has (K − K') / ‖K − K'‖, and "consecutive" no difference
-    "similarity": lambda of, _: 2.0,
-    "cc": lambda of, _: {"norm": 1.0, "consecutive": 0.0}.get(of["variant"], 2.0),
-    # h', at most δ, twice as each pair counts twice; for each of the other samples in an angle
-    "rkd_distance": lambda of, _: 2 * of["delta"],
-    "rkd_angle": lambda of, of_array: 2 * of["delta"] * of_array["student"][0],
-    # p / q − Σ p
-    "pkt": lambda of, _: 1.0,
-}
-
-
-def _by_t(options: dict[str, Any]) -> float:
-    """T² / T, or 1 / T where the loss has no T²."""
-    t: float = options["temperature"]
-    return t if options["temperature_squared"] else 1 / t
-
-
-def _conditioning(case: Case) -> float:
-    """What `gradcheck.check` is to be told of a loss: `_CONDITIONING`, divided as the value is."""
-    shapes, options = case.shapes, case.options
-    batch = next(iter(shapes.values()))[0]
-    of = {name: int(np.prod(shape)) for name, shape in shapes.items()}
-    reduction = options.get("reduction", "batchmean" if "labels" in options else "sum")
-    divisor = {"batchmean": batch, "sum": 1, "none": 1}.get(reduction)
-    if divisor is None:  # "elementmean": the number of entries, positions, channels or pairs
-        if case.op in ("hint", "vid"):
-            divisor = of["teacher"]
-        elif case.op == "attention":
-            divisor = of["student"] // shapes["student"][1]
-        elif case.op == "fsp":
-            rows, columns = shapes["teacher_first"][1], shapes["teacher_second"][1]
-            divisor = batch * columns * (rows if options["variant"] == "squared" else 1)
-        elif case.op in ("similarity", "rkd_distance", "pkt", "cc"):
-            divisor = batch**2
-        elif case.op == "rkd_angle":
-            divisor = batch**3
-        else:
-            divisor = of["student"]
-    return _CONDITIONING[case.op](options, shapes) / divisor
+    return _gradients(function, trained, rng, **options)
 
 
 def _loss_contract(loss: Callable[..., Any], case: Case, rng: np.random.Generator) -> Finding:
@@ -518,7 +438,7 @@ def _training_gradient(training: Training, case: Case, rng: np.random.Generator)
         dx, grads = backward(gradients)
         return value, (dx, grads | of_loss)
 
-    return _gradients(function, args, rng, conditioning=1 / len(batch.x))
+    return _gradients(function, args, rng)
 
 
 def _training_steps(training: Training, case: Case, rng: np.random.Generator) -> Finding:
@@ -611,19 +531,16 @@ _CHECKS_OF_A_LOSS: dict[str, Check] = {
     "entries": partial(_of_loss, entrywise=True),
     "contract": _loss_contract,
 }
-# An entry of a network's gradient can be a small difference of what reaches it through several
-# layers, so its rounding goes by the size of that and not by its own: hence `conditioning`, which
-# allows 1e-16 beside 1e-13 of the entry.
 _CHECKS_OF_CNN: dict[str, Check] = {
     "value": _cnn_value,
     "direction": _of_cnn,
-    "entries": partial(_of_cnn, entrywise=True, conditioning=1e-3),
+    "entries": partial(_of_cnn, entrywise=True),
     "contract": _cnn_contract,
 }
 _CHECKS_OF_A_DOCUMENT_NET: dict[str, Check] = {
     "value": _document_net_value,
     "direction": _of_document_net,
-    "entries": partial(_of_document_net, entrywise=True, sample=1, conditioning=1e-3),
+    "entries": partial(_of_document_net, entrywise=True, sample=1),
 }
 
 PROOFS: dict[str, Proof] = {
