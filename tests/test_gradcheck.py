@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from npkd import gradcheck, ops
+from npkd.gradcheck import RIGHT, UNDECIDED, WRONG, trial
 
 ONE_NUMBER = np.array([0.3])
 
@@ -69,7 +70,7 @@ def one_entry_off(by):
     return change
 
 
-WRONG = {
+WRONG_BACKWARDS = {
     "dropped term": lambda dx, dw: (dx, 0 * dw),
     "doubled term": lambda dx, dw: (dx, 2 * dw),
     "averaged over the batch": lambda dx, dw: (dx, dw / 3),
@@ -116,12 +117,13 @@ def test_a_right_backward_pass_is_accepted(rng, subject, entrywise):
 @either_way
 @pytest.mark.parametrize(
     ("wrong", "subject"),
-    [(w, s) for w in WRONG for s in SUBJECTS] + [(w, s) for w in WRONG_BY_LITTLE for s in EXACT],
+    [(w, s) for w in WRONG_BACKWARDS for s in SUBJECTS]
+    + [(w, s) for w in WRONG_BY_LITTLE for s in EXACT],
 )
 @pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
 def test_a_wrong_backward_pass_is_rejected(rng, wrong, subject, entrywise):
     make, arguments, options = SUBJECTS[subject]
-    change = (WRONG | WRONG_BY_LITTLE)[wrong]
+    change = (WRONG_BACKWARDS | WRONG_BY_LITTLE)[wrong]
     with pytest.raises(AssertionError):
         gradcheck.check(make(change), *arguments(rng), rng=rng, entrywise=entrywise, **options)
 
@@ -228,17 +230,25 @@ def test_arguments_may_be_numbers(rng, method, entrywise):
 
 @pytest.mark.parametrize("method", gradcheck.METHODS)
 @either_way
-def test_arguments_may_have_no_entries(rng, method, entrywise):
-    def function(x, w):
-        return x @ w, lambda dy: (dy @ w.T, x.T @ dy)
+def test_arguments_without_entries_are_not_compared(rng, method, entrywise):
+    def product_and_sum(factor):
+        return lambda x, w, b: (
+            x @ w + b,
+            lambda dy: (dy @ w.T, x.T @ dy, factor * dy.sum(axis=0)),
+        )
 
-    x, w = np.empty((0, 2)), np.ones((2, 3))
-    result = gradcheck.check(function, x, w, rng=rng, method=method, entrywise=entrywise)
-    assert result.error == 0
+    options = {"rng": rng, "method": method, "entrywise": entrywise}
+    args = np.empty((2, 0)), np.empty((0, 3)), rng.standard_normal(3)
+    for factor, answer in ((1, RIGHT), (2, WRONG)):
+        assert gradcheck.compare(product_and_sum(factor), *args, **options).answer == answer
+    nothing = gradcheck.compare(lambda x: (np.ones(2), lambda dy: x), np.empty((0, 2)), **options)
+    assert nothing.answer == UNDECIDED
+    assert "nothing was compared" in str(nothing)
 
 
-def test_a_function_without_arguments_is_right(rng):
-    assert gradcheck.compare(lambda: (np.ones(3), lambda dy: ()), rng=rng).directions == 0
+def test_a_function_without_arguments_is_not_judged(rng):
+    result = gradcheck.compare(lambda: (np.ones(3), lambda dy: ()), rng=rng)
+    assert (result.answer, result.directions) == (UNDECIDED, 0)
 
 
 @every_method
@@ -299,18 +309,6 @@ def test_sample_leaves_no_entry_out_for_ever(rng):
     assert found == {(i,) for i in range(10)}
 
 
-def test_conditioning_allows_for_gradients_that_are_small_differences(rng):
-    """The gradient of Σ (x − x) is 0, which rounding may miss by 1e-16 of its terms."""
-
-    def loss(error):
-        return lambda x: (np.sum(x - x), np.full(x.shape, error))
-
-    x = np.ones(5)
-    assert not gradcheck.compare(loss(1e-16), x, rng=rng).ok
-    assert gradcheck.compare(loss(1e-16), x, rng=rng, conditioning=1.0).ok
-    assert not gradcheck.compare(loss(1e-12), x, rng=rng, conditioning=1.0).ok
-
-
 # Calls that make no sense
 
 
@@ -349,13 +347,24 @@ def test_a_function_that_refuses_complex_numbers_is_told_of_central_differences(
         ("one gradient too many", r"argument 2 \(4, 4\); expected"),
         ("None for a gradient", "the gradient by argument 0 is None"),
         ("None for the last gradient", "the gradient by argument 1 is None"),
-        ("one NaN", r"by argument 0 at \(1, 2\) is nan; of 28 entries 1 are not finite"),
-        ("one infinite entry", r"by argument 0 at \(1, 2\) is -?inf; of 28"),
     ],
 )
 def test_gradients_that_cannot_be_compared_are_named(rng, wrong, message):
     with pytest.raises(AssertionError, match=message):
-        gradcheck.compare(weighted_tanh(WRONG[wrong]), *operands(rng), rng=rng)
+        gradcheck.compare(weighted_tanh(WRONG_BACKWARDS[wrong]), *operands(rng), rng=rng)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("one NaN", r"by argument 0 at \(1, 2\) is nan; of 28 entries 1 are not finite"),
+        ("one infinite entry", r"by argument 0 at \(1, 2\) is -?inf; of 28"),
+    ],
+)
+def test_a_gradient_that_is_not_finite_is_wrong_where_the_value_is(rng, wrong, message):
+    result = gradcheck.compare(weighted_tanh(WRONG_BACKWARDS[wrong]), *operands(rng), rng=rng)
+    assert result.answer == WRONG
+    assert re.search(message, str(result))
 
 
 # The result
@@ -372,10 +381,12 @@ def test_the_fields_of_a_result(rng):
     assert result.where == "argument 0 at (1, 1)"
     assert (result.backward, result.expected, result.error) == (4, 3, 1)
     assert (result.scale, result.relative) == (7, 1 / 7)
-    assert result.allowed == 1e-13 * 7
+    assert 1e-13 * 7 <= result.allowed < 1e-4  # v moves beside the point, and the fault with it
     assert result.of_allowed == 1 / result.allowed
     assert (result.ok, result.directions) == (False, 4)
     assert (result.crossings, result.switched, len(result.notes)) == ((), (), 1)
+    assert [entry.answer for entry in result.entries] == [RIGHT, RIGHT, RIGHT, WRONG]
+    assert all(entry.power < 1e-8 for entry in result.entries[:3])
 
 
 def test_a_failure_raises_what_compare_tells():
@@ -400,16 +411,18 @@ def test_the_message_says_where_and_by_how_much(rng):
     function = three_times([[3.0, 3.0], [3.0, 4.0]])
     message = str(gradcheck.compare(function, np.ones((2, 2)), rng=rng, entrywise=True))
     for part in (
-        "gradient is wrong: argument 0 at (1, 1), the worst of 4\n",
+        "gradient is wrong: argument 0 at (1, 1), the worst of 4 (1 WRONG)\n",
         "backward gives 4\n",
         "complex step gives 3\n",
-        "differ by 1, relatively 0.143; allowed is 7e-13",
+        "differ by 1, relatively 0.143; allowed is ",
     ):
         assert part in message
 
 
 def test_a_value_that_is_not_a_number_agrees_with_nothing(rng):
-    assert not gradcheck.compare(lambda x: (x * np.nan, lambda dy: dy), np.ones(3), rng=rng).ok
+    result = gradcheck.compare(lambda x: (x * np.nan, lambda dy: dy), np.ones(3), rng=rng)
+    assert result.answer == UNDECIDED
+    assert "the value, output at (0,) is nan; of 3 entries 3 are not finite" in str(result)
 
 
 def test_an_infinite_derivative_agrees_with_nothing(rng):
@@ -472,7 +485,7 @@ def test_a_failure_along_a_direction_is_traced_to_its_entry(rng, subject, by):
 
 
 def test_a_failure_of_too_many_entries_is_not_traced(rng, monkeypatch):
-    monkeypatch.setattr(gradcheck, "MOST_TO_LOCATE", 5)
+    monkeypatch.setattr(trial, "MOST_TO_LOCATE", 5)
     assert "entries" in str(gradcheck.compare(sine(2.0), np.ones(5), rng=rng))
     assert "entries" not in str(gradcheck.compare(sine(2.0), np.ones(6), rng=rng))
 
@@ -547,8 +560,12 @@ def network_arguments(rng):
 
 
 def test_central_differences_of_random_networks_give_no_false_alarm(rng):
-    for _ in range(200):
-        gradcheck.check(conv_relu_pool, *network_arguments(rng), rng=rng, method="central")
+    answers = [
+        gradcheck.compare(conv_relu_pool, *network_arguments(rng), rng=rng, method="central").answer
+        for _ in range(200)
+    ]
+    assert WRONG not in answers
+    assert answers.count(RIGHT) >= 195  # of few, some output has kinks on both sides of the point
 
 
 def test_central_differences_of_random_networks_see_a_wrong_one(rng, monkeypatch):
@@ -561,7 +578,7 @@ def test_central_differences_of_random_networks_see_a_wrong_one(rng, monkeypatch
 
         return y, changed
 
-    monkeypatch.setattr(gradcheck, "MOST_TO_LOCATE", 0)  # it takes its time
+    monkeypatch.setattr(trial, "MOST_TO_LOCATE", 0)  # it takes its time
     for _ in range(20):
         assert not gradcheck.compare(wrong, *network_arguments(rng), rng=rng, method="central").ok
 
@@ -586,8 +603,9 @@ entry_of_a_kink = {"method": "central", "entrywise": True}
 @pytest.mark.parametrize("position", NEAR_ZERO)
 def test_a_kink_near_the_point_is_reported_with_entry_place_and_slopes(rng, position):
     x = np.array([[0.5, -2.0], [position, 1.5]])
-    result = gradcheck.check(relu(), x, rng=rng, **entry_of_a_kink)
+    result = gradcheck.compare(relu(), x, rng=rng, **entry_of_a_kink)
     (crossing,) = result.crossings
+    assert result.answer == (UNDECIDED if crossing.at_the_point else RIGHT)
     assert crossing.output == "output at (1, 0)"
     assert crossing.t == pytest.approx(-position, rel=1e-3, abs=1e-14)
     assert (crossing.before, crossing.after) == pytest.approx((0, 1), abs=1e-6)
@@ -612,18 +630,18 @@ def test_a_kink_beside_the_point_is_judged_by_its_own_side(rng, position, direct
 
 
 @pytest.mark.parametrize("position", [0.0, 1e-12, -1e-12])
-def test_at_a_kink_any_slope_between_is_accepted_and_none_outside(rng, position):
+def test_at_a_kink_any_slope_between_is_undecided_and_none_outside_is(rng, position):
     def judged(slope):
         return gradcheck.compare(
             relu(lambda x: slope), np.array([position]), rng=rng, **entry_of_a_kink
         )
 
     for slope in (0.0, 0.5, 1.0):
-        assert judged(slope).ok
+        assert judged(slope).answer == UNDECIDED
     for slope in (-0.1, -1e-5, 1 + 1e-5, 2.0):
-        assert not judged(slope).ok
+        assert judged(slope).answer == WRONG
     assert judged(0.0).crossings[0].at_the_point
-    assert "any slope between was accepted" in str(judged(0.0))
+    assert "the point is at a kink, and any slope between its two is one" in str(judged(0.0))
 
 
 @pytest.mark.parametrize("at", [3, 8, 16])
@@ -633,8 +651,9 @@ def test_a_kink_of_a_curved_function_at_the_point_is_seen_to_be_there(rng, at):
     def function(x):
         return np.maximum(1 - x**at, 0), lambda dy: dy * np.where(x < 1, -at * x ** (at - 1), 0)
 
-    result = gradcheck.check(function, np.ones(1), rng=rng, **entry_of_a_kink)
+    result = gradcheck.compare(function, np.ones(1), rng=rng, **entry_of_a_kink)
     assert result.crossings[0].at_the_point
+    assert result.answer == UNDECIDED
 
 
 def test_kinks_at_any_distance_give_no_false_alarm_and_hide_no_error(rng):
@@ -670,7 +689,7 @@ def test_kinks_in_awkward_places_give_no_false_alarm(rng, kinks):
 
     options = {"rng": rng, "method": "central", "entrywise": True}
     for _ in range(10):
-        gradcheck.check(function, np.zeros(1), **options)
+        assert gradcheck.compare(function, np.zeros(1), **options).answer != WRONG
 
 
 def test_a_long_list_of_kinks_is_cut(rng):
@@ -1068,16 +1087,20 @@ def test_the_contract_takes_gradients_in_a_list_as_compare_does(rng):
 # The judge
 
 
-def test_gradcheck_imports_nothing_of_npkd():
-    tree = ast.parse(Path(gradcheck.__file__).read_text(encoding="utf-8"))
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-    modules = {
-        name.split(".")[0]
-        for node in imports
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else ["." * node.level + (node.module or "")]
-        )
-    }
-    assert modules == {"math", "collections", "dataclasses", "itertools", "typing", "numpy"}
+def test_gradcheck_imports_nothing_else_of_npkd():
+    for path in Path(gradcheck.__file__).parent.glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = [
+            name
+            for node in ast.walk(tree)
+            for name in (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else ["." * node.level + (node.module or "")]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+        ]
+        allowed = {"math", "collections", "dataclasses", "itertools", "typing", "numpy"}
+        for name in names:
+            assert name.startswith("npkd.gradcheck.") or name.split(".")[0] in allowed, path

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from mutants import CHECKS, KILLS, MUTANTS, build, rejection
 
-from npkd import gradcheck, ops, threads
+from npkd import ops, threads
+from npkd.gradcheck import trial
 from npkd.proofs import PROOFS
 
 MOST_CASES = 100
@@ -16,7 +17,7 @@ MOST_CASES = 100
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch):
     """Of a wrong gradient it need not be found which entry is; arrays are too small for threads."""
-    monkeypatch.setattr(gradcheck, "MOST_TO_LOCATE", 0)
+    monkeypatch.setattr(trial, "MOST_TO_LOCATE", 0)
     with threads.one_blas_thread():
         yield
 

@@ -1,0 +1,498 @@
+"""Both sides of the identity at the point and beside it, and what follows from them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from npkd.gradcheck.answers import RIGHT, UNDECIDED, WRONG, Result
+from npkd.gradcheck.differences import (
+    Slope,
+    central_difference,
+    complex_step,
+    computational_noise,
+    in_place,
+    scalar_difference,
+    unit_step,
+)
+from npkd.gradcheck.vectors import (
+    Direction,
+    Vector,
+    bits,
+    called,
+    gradient,
+    not_finite,
+    typical,
+    unit_directions,
+    weights,
+)
+
+POWER = 1e-3  # the largest fault, relative to S, that RIGHT may leave unseen
+EXACT_POWER = 1e-8  # the same where nothing is rounded to less than double precision
+MOST_TO_LOCATE = 2000  # entries up to which a failure along a direction is traced to an entry
+ULP = 2.0**-52
+DISTANCES = (2.0**-44, 2.0**-35, 2.0**-21, 2.0**-10)  # of points on a ray, relative to x
+FIRST = DISTANCES[2]  # does, on one ray, where both sides agree at once
+MOST_STRETCHED = 2.0**-21  # relative to v, which moves with x
+RAYS = 4
+AWAY = 2.0**-10  # relative to the size of the arrays
+OF_NOISE = 32  # how many times the rounding measured is allowed
+
+NOT_A_FUNCTION = (
+    "not a function: called again at the same point it gives other bits; fix what it draws or "
+    "remembers (a dropout mask, say)"
+)
+
+
+@dataclass
+class _Point:
+    """The arguments there, what v is multiplied by there, the value, and the gradient for dy."""
+
+    x: np.ndarray
+    stretch: np.ndarray | float
+    y: np.ndarray
+    g: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """s₂ and s₁ at a point, S there, and what s₁ lost to rounding where it subtracted."""
+
+    backward: Any
+    expected: Any
+    scale: float
+    rounding: float
+    slope: Slope
+
+    @property
+    def difference(self) -> Any:
+        return self.expected - self.backward
+
+    @property
+    def error(self) -> float:
+        return float(np.abs(self.difference))
+
+    @property
+    def size(self) -> float:
+        return float(max(np.abs(self.backward), np.abs(self.expected)))
+
+
+@dataclass(frozen=True)
+class _Opinion:
+    """What central differences say of s₁: value ± uncertainty, where s₁ and s₂ are those of sides.
+
+    at_kink: that is beside the point, since at the point itself they cannot agree.
+    """
+
+    value: float
+    uncertainty: float
+    sides: _Sides
+    at_kink: bool = False
+
+    @property
+    def agrees(self) -> bool:
+        """With the complex step."""
+        return abs(self.value - self.sides.expected) <= self.uncertainty
+
+    @property
+    def against_backward(self) -> bool:
+        return abs(self.value - self.sides.backward) > self.uncertainty
+
+    @property
+    def resolved(self) -> bool:
+        """Whether it is precise enough to have seen a fault."""
+        return self.uncertainty <= POWER * max(self.sides.scale, abs(self.value))
+
+
+class Trial:
+    """One function at one point, for one dy."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        x: Vector,
+        rng: np.random.Generator,
+        method: str,
+        tolerance: float,
+        power: float | None,
+    ):
+        self.function, self.x, self.method, self.tolerance = function, x, method, tolerance
+        value, backward = called(function, x.like(x.values))
+        self.y = Vector.of(value, "output")
+        if not self.y.values.size:
+            raise ValueError(
+                "gradcheck: the function returned no numbers, so there is nothing to compare "
+                "(a batch of none is a case for check_contract)"
+            )
+        exact = method != "central" and self.y.eps <= ULP
+        self.power = power or (EXACT_POWER if exact else POWER)
+        self.dy = (
+            weights(rng, self.y.values) if callable(backward) else np.ones(self.y.values.shape)
+        )
+        self.here = _Point(x.values, 1.0, self.y.values, self._gradient(backward))
+        self._seed, self._points = int(rng.integers(2**63)), dict[tuple[int, float], _Point]()
+        self.compared: list[Direction] = []
+        self._opinions: dict[str, _Opinion] = {}
+
+    def f(self, values: np.ndarray) -> Vector:
+        """The function's value."""
+        return Vector.of(called(self.function, self.x.like(values))[0], "output")
+
+    def _gradient(self, backward: Any) -> np.ndarray:
+        given = backward(self.y.like(self.dy)[0]) if callable(backward) else backward
+        return gradient(given, self.x)
+
+    def _point(self, values: np.ndarray, stretch: np.ndarray | float = 1.0) -> _Point:
+        value, backward = called(self.function, self.x.like(values))
+        return _Point(values, stretch, Vector.of(value, "output").values, self._gradient(backward))
+
+    def _beside(self, ray: int, distance: float) -> _Point:
+        """The point of a ray at this distance, relative to each argument; v moves as much."""
+        if (ray, distance) not in self._points:
+            rng, x = np.random.default_rng([self._seed, ray]), self.x.values
+            w, stretch = weights(rng, x.real), weights(rng, x.real)
+            moved = x + distance * w * np.where(x == 0, self._typical(), x)
+            with np.errstate(all="ignore"):
+                self._points[ray, distance] = self._point(
+                    moved, 1 + min(distance, MOST_STRETCHED) * stretch
+                )
+        return self._points[ray, distance]
+
+    def _away(self) -> _Point:
+        """A point as far away as the arguments' size lets see: kinks near the point are not there.
+
+        That of a ray may be as near to 0 as the point is.
+        """
+        if (RAYS, AWAY) not in self._points:
+            x = self.x.values
+            w = weights(np.random.default_rng([self._seed, RAYS]), x.real)
+            self._points[RAYS, AWAY] = self._point(x + AWAY * w * self._typical())
+        return self._points[RAYS, AWAY]
+
+    def _typical(self) -> np.ndarray:
+        """For each entry the root mean square of its array."""
+        x = self.x.values
+        return np.concatenate([np.full(a.shape, typical(a)) for a in self.x.arrays(x)])
+
+    def same_again(self) -> bool:
+        """Whether value and gradient are, to the bit, what they were at first."""
+        again = self._point(self.x.values)
+        return bits([again.y, again.g]) == bits([self.here.y, self.here.g])
+
+    def without_comparison(self) -> Result | None:
+        """What can be said before anything is compared."""
+        if not self.same_again():
+            return Result(UNDECIDED, NOT_A_FUNCTION, self.method)
+        if bad := not_finite(self.y, self.here.y, "the value, "):
+            return Result(UNDECIDED, f"{bad}: there is no derivative to compare with", self.method)
+        if bad := not_finite(self.x, self.here.g, "the gradient by "):
+            return Result(WRONG, bad, self.method)
+        return None
+
+    def judged(self, direction: Direction) -> Result:
+        """The answer along one direction."""
+        self.compared.append(direction)
+        with np.errstate(all="ignore"):
+            if self.method == "central":
+                return self._by_differences(direction)
+            return self._exactly(direction)
+
+    def _sides(self, point: _Point, direction: Direction) -> _Sides:
+        _, _, v, moved = direction
+        v = v * point.stretch
+        derivative = {"complex": complex_step, "affine": unit_step, "linear": in_place}
+        return self._compared(point, v, derivative[self.method](self.f, point.x, v, moved))
+
+    def _compared(self, point: _Point, v: np.ndarray, slope: Slope) -> _Sides:
+        ours, theirs = point.g * v, self.dy * slope.value
+        return _Sides(
+            np.sum(ours).item(),
+            np.sum(theirs).item(),
+            sum(float(np.sum(np.abs(terms))) for terms in (ours, theirs)),
+            float(np.sum(np.abs(self.dy) * slope.error(self.tolerance))),
+            slope,
+        )
+
+    def _allowed(self, sides: _Sides) -> float:
+        return self.tolerance * sides.scale + sides.rounding
+
+    # Methods that are exact to rounding
+
+    def _exactly(self, direction: Direction) -> Result:
+        here = self._sides(self.here, direction)
+        beside = [self._sides(self._beside(0, FIRST), direction)]
+        noise = near = abs(beside[0].difference - here.difference)
+        opinion = self._opinion(direction) if self.method == "complex" else None
+        at_once = all(sides.error <= self._allowed(sides) for sides in (here, *beside))
+        rays: list[list[_Sides]] = []
+        if not at_once or (opinion and not (opinion.agrees and opinion.resolved)):
+            rays = [
+                [self._sides(self._beside(ray, distance), direction) for distance in DISTANCES]
+                for ray in range(RAYS)
+            ]
+            beside = [sides for ray in rays for sides in ray]
+            steps = np.abs(np.diff([[sides.difference for sides in ray] for ray in rays], axis=1))
+            noise = float(np.median(np.max(steps, axis=1)))
+            near = float(np.median(steps[:, 0]))
+        bound = self._allowed(here) + OF_NOISE * noise
+        strays = [s for s in beside if not s.error <= self._allowed(s) + OF_NOISE * noise]
+        seen = here.scale == 0 or 2 * bound <= self.power * here.scale
+        resolved = opinion is None or opinion.resolved
+
+        result = self._result(direction, here, OF_NOISE * noise + here.rounding)
+        if opinion is not None:
+            result = replace(result, opinion=4 * opinion.uncertainty, branch_only=opinion.at_kink)
+            if not opinion.agrees:
+                left = self._cancelled(direction, here, rays)
+                return left or self._not_analytic(result, opinion)
+        elif bend := self._bend(direction, here, noise):
+            return replace(result, reason=bend)
+
+        if not np.isfinite(here.error):
+            return replace(result, reason="the derivative is not finite: take another point")
+        if here.error <= bound and seen and resolved and not strays:
+            return replace(result, answer=RIGHT)
+        if opinion is not None and rays and (left := self._cancelled(direction, here, rays)):
+            return left
+        if here.error > bound and here.error > self._unresolvable(direction, here) and resolved:
+            return self._with_notes(replace(result, answer=WRONG), direction)
+        own = self._opinion_along(direction) if opinion is not None else None
+        proved = own and own.resolved and own.agrees and own.against_backward
+        if proved and here.error > self._allowed(here) + OF_NOISE * near:
+            return self._with_notes(replace(result, answer=WRONG), direction)
+        if not resolved:
+            assert opinion is not None
+            reason = (
+                f"whether the complex step is right is not seen: differences give "
+                f"{opinion.value:.3g} ± {opinion.uncertainty:.2g}; smaller values, or a point "
+                "where the function is less curved, would decide it"
+            )
+        elif here.error > bound:
+            reason = (
+                f"the two sides differ by {here.error:.2g}, which over the whole size of the "
+                "arguments changes the value by less than its rounding"
+            )
+        elif strays:
+            reason = (
+                "right at the point, but beside it the two sides differ by "
+                f"{max(s.error for s in strays):.2g}: is it a function, and right everywhere?"
+            )
+        else:
+            reason = (
+                f"the difference that rounding explains here, {bound:.2g}, is not small against "
+                f"what is compared, {here.scale:.2g}: take another point, dy or direction"
+            )
+        return replace(result, reason=reason)
+
+    def _result(self, direction: Direction, sides: _Sides, uncertainty: float) -> Result:
+        name, index, v, moved = direction
+        return Result(
+            UNDECIDED,
+            "",
+            self.method,
+            name,
+            index,
+            sides.backward,
+            sides.expected,
+            sides.scale,
+            self.tolerance,
+            uncertainty,
+            smallest=float(np.min(np.abs(v[moved]))) if index is None else 1.0,
+        )
+
+    def _not_analytic(self, result: Result, opinion: _Opinion) -> Result:
+        found = f"{opinion.value:.12g} ± {opinion.uncertainty:.2g}"
+        if not opinion.resolved:
+            reason = f"differences give {found}, which is not the complex step's: look at both"
+            return replace(result, reason=reason)
+        reason = (
+            f"a central difference gives {found}, the complex step {opinion.sides.expected:.12g}: "
+            "the function is not analytic (abs, conj, norm, a cast to float, a decision not by "
+            "the real part?)"
+        )
+        if opinion.against_backward:
+            reason += f", and backward gives {opinion.sides.backward:.12g}"
+            return replace(result, answer=WRONG, reason=reason)
+        return replace(result, reason=f'{reason}; judge it by method="central"')
+
+    def _cancelled(
+        self, direction: Direction, here: _Sides, rays: list[list[_Sides]]
+    ) -> Result | None:
+        """RIGHT where both sides are what rounding left of known parts, otherwise None."""
+        steps = np.abs(np.diff([[sides.difference for sides in ray] for ray in rays], axis=1))
+        noise, near = float(np.max(steps)), float(np.max(steps[:, 0]))
+        parts = noise / ULP
+        everywhere = [here, *(sides for ray in rays for sides in ray)]
+        small = max(sides.size for sides in everywhere) <= 1e-6 * parts
+        alike = max(sides.error for sides in everywhere) <= OF_NOISE * noise
+        if not (0 < noise <= 1e3 * near and small and alike):
+            return None
+        values = [np.abs(np.sum(self.dy * (p.y - self.here.y))) for p in self._points.values()]
+        of_value = float(max(values) + ULP * np.sum(np.abs(self.dy * self.here.y)))
+        opinion = self._opinion_at(self.here, direction)
+        uncertain = opinion.uncertainty + OF_NOISE * noise
+        if abs(opinion.value) > uncertain or noise > 1e4 * self._rate(direction) * of_value:
+            return None
+        reason = (
+            "zero by cancellation: both sides are what rounding left of parts that cancel, of "
+            f"about {parts:.0g} (rounding moves them by {noise:.1g})"
+        )
+        result = self._result(direction, here, OF_NOISE * noise)
+        return replace(result, answer=RIGHT, reason=reason, opinion=4 * uncertain, parts=parts)
+
+    def _rate(self, direction: Direction) -> float:
+        """How much larger v is than the arguments."""
+        return max(
+            float(np.max(np.abs(along), initial=0)) / typical(a)
+            for along, a in zip(
+                self.x.arrays(direction[2]), self.x.arrays(self.x.values), strict=True
+            )
+        )
+
+    def _unresolvable(self, direction: Direction, here: _Sides) -> float:
+        """The change of s₁ that over the size of the arguments is a rounding of the values."""
+        value, touched = np.abs(self.dy * self.here.y), np.asarray(here.slope.value) != 0
+        touching = value[touched] if touched.any() else value
+        return float(4 * ULP * self._rate(direction) * np.sum(touching))
+
+    def _bend(self, direction: Direction, here: _Sides, noise: float) -> str:
+        """That the function is not affine, or linear, along a direction; "" if it is."""
+        _, _, v, moved = direction
+        x, y = self.x.values, self.here.y
+        if self.method == "affine":
+            bend = self.f(x + v).values - 2 * y + self.f(x - v).values
+        else:
+            at_v, both = x.copy(), x.copy()
+            at_v[moved], both[moved] = v[moved], x[moved] + v[moved]
+            bend = self.f(both).values - self.f(at_v).values - y
+        size = float(np.abs(np.sum(self.dy * bend)))
+        rounding = max(self.tolerance, 8 * self.y.eps) * float(np.sum(np.abs(self.dy * y)))
+        if size <= 4 * (here.rounding + rounding) + 8 * noise:
+            return ""
+        return (
+            f"the function is not {self.method} in {direction[0]}: it bends by {size:.2g} along "
+            'the direction; judge it by method="complex" or "central"'
+        )
+
+    # The second opinion on the complex step
+
+    def _opinion(self, direction: Direction) -> _Opinion:
+        """That along the direction; for entries that along one random direction, if it agrees."""
+        if direction[1] is None:
+            return self._opinion_along(direction)
+        if "all" not in self._opinions:
+            v = weights(np.random.default_rng([self._seed, RAYS]), self.x.values)
+            self._opinions["all"] = self._opinion_along(("", None, v, slice(0, v.size)))
+        opinion = self._opinions["all"]
+        return opinion if opinion.agrees else self._opinion_along(direction)
+
+    def _opinion_along(self, direction: Direction) -> _Opinion:
+        opinion = self._opinion_at(self.here, direction)
+        if opinion.agrees:
+            return opinion
+        beside = self._opinion_at(self._away(), direction)
+        return replace(beside, at_kink=beside.agrees and beside.resolved)
+
+    def _opinion_at(self, point: _Point, direction: Direction) -> _Opinion:
+        sides, v = self._sides(point, direction), direction[2] * point.stretch
+        near = self._beside(0, DISTANCES[0]).y - self.here.y
+        of_values = np.abs(near) + 2 * max(ULP, self.y.eps) * np.abs(self.here.y)
+        rounding = float(np.sum(np.abs(self.dy) * of_values))
+        found = scalar_difference(
+            self.f, point.x, v, self.dy, rounding, sides.expected, sides.scale
+        )
+        return _Opinion(*found, sides)
+
+    def _with_notes(self, result: Result, direction: Direction) -> Result:
+        """With what a difference says, and the worst entry."""
+        notes = self._located(result, direction)
+        if self.method == "complex":
+            opinion = self._opinion_along(direction)
+            if not opinion.against_backward:
+                verdict = "which agrees with both: the error is too small for it to judge"
+            else:
+                verdict = "as the complex step does: the backward pass is wrong"
+            notes.append(
+                f"a central difference gives {opinion.value:.12g} ± {opinion.uncertainty:.2g}"
+                f"{' beside the point' if opinion.at_kink else ''}, {verdict}"
+            )
+        return replace(result, notes=tuple(notes))
+
+    def _located(self, result: Result, direction: Direction) -> list[str]:
+        """Which entry is worst, where a random direction failed."""
+        entries = self.x.values.size
+        if result.index is not None or entries > MOST_TO_LOCATE:
+            return []
+        by_entry = [
+            self._result(unit, sides, sides.rounding)
+            for unit in unit_directions(self.x, np.random.default_rng(0), None)
+            for sides in [self._simple_sides(unit)]
+        ]
+        worst = max(by_entry, key=lambda of: of.of_allowed)
+        return [
+            f"the worst of {entries} entries is {worst.where}: "
+            f"backward gives {worst.backward:.17g}, expected is {worst.expected:.17g}"
+        ]
+
+    def _simple_sides(self, direction: Direction) -> _Sides:
+        """Both sides at the point, by the method."""
+        if self.method != "central":
+            return self._sides(self.here, direction)
+        return self._compared(self.here, direction[2], self._difference(direction[2]))
+
+    # Differences
+
+    def _difference(self, v: np.ndarray) -> Slope:
+        return central_difference(self.f, self.x.values, v, self.here.y, self.y, self._noise())
+
+    def _noise(self) -> np.ndarray:
+        """What rounding does to each output, measured once along a direction of all arguments."""
+        if not hasattr(self, "_measured"):
+            v = weights(np.random.default_rng([self._seed, RAYS]), self.x.values)
+            floor = self.y.eps * np.abs(self.here.y)
+            self._measured = np.maximum(floor, computational_noise(self.f, self.x.values, v))
+        return self._measured
+
+    def _by_differences(self, direction: Direction) -> Result:
+        v = direction[2]
+        slope = self._difference(v)
+        here = self._compared(self.here, v, slope)
+        moves = [
+            abs(np.sum((self._beside(ray, far).g - self._beside(ray, near).g) * v))
+            for ray in range(RAYS - 1)
+            for near, far in [DISTANCES[:2]]
+        ]
+        errors = np.abs(self.dy) * slope.error(0.0)
+        # of outputs that do not change there is rounding only, at random
+        still = np.sqrt(np.sum(errors**2, where=slope.unchanged))
+        rounding = float(np.sum(errors, where=np.logical_not(slope.unchanged)) + 4 * still)
+        kinks = float(np.sum(np.abs(self.dy) * slope.between))
+        uncertainty = 2 * rounding + kinks + OF_NOISE * float(np.median(moves))
+        result = replace(self._result(direction, here, uncertainty), crossings=slope.crossings)
+        bound = result.allowed
+        if not np.isfinite(bound) or not np.isfinite(here.error):
+            return replace(result, reason=f"differences come to no value: {here.expected:.3g}")
+        if here.error > bound:
+            return self._with_notes(replace(result, answer=WRONG), direction)
+        if 2 * bound <= self.power * here.scale:
+            return replace(result, answer=RIGHT)
+        if here.size == 0 and 2 * bound <= self.power * self._natural():
+            reason = "both sides are 0, and the value does not change at all"
+            return replace(result, answer=RIGHT, reason=reason)
+        why = "the point is at a kink, and any slope between its two is one; take another point"
+        if not any(crossing.at_the_point for crossing in slope.crossings):
+            why = (
+                "the function is too coarse, too curved or too steep here, or nothing changes; "
+                "take another point, a higher precision, or the complex step"
+            )
+        reason = f"differences are uncertain by {bound:.2g}, of {here.scale:.2g} compared: {why}"
+        return replace(result, reason=reason)
+
+    def _natural(self) -> float:
+        """The size of a derivative by one entry, averaged over all, as differences have it."""
+        if not hasattr(self, "_average"):
+            v = weights(np.random.default_rng([self._seed, RAYS + 1]), self.x.values)
+            slope = self._difference(v)
+            self._average = float(np.sum(np.abs(self.dy * slope.value))) / v.size
+        return self._average
