@@ -7,6 +7,8 @@ from mutants import KILLS
 
 from npkd import evaluate
 
+pytest_plugins = ["skips"]  # --all-extras
+
 FUZZED = pytest.StashKey[Counter[tuple[str, str, str]]]()  # what, kind, outcome
 KILLED = pytest.StashKey[Counter[str]]()  # runs by the step that they were killed in
 WORST = pytest.StashKey[list[tuple[str, str, int, float]]]()  # name, check, examples, error
