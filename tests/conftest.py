@@ -17,7 +17,7 @@ WORST = pytest.StashKey[list[tuple[str, str, int, float]]]()  # name, check, exa
 @pytest.fixture(autouse=True, scope="session")
 def _latency_in_few_runs():
     """Whole runs are many in these tests; how long a forward pass takes is not what they ask."""
-    evaluate.LATENCY_RUNS = 3
+    evaluate.WARM_UP_RUNS = evaluate.LATENCY_RUNS = 1
 
 
 def pytest_addoption(parser):
