@@ -105,7 +105,7 @@ def test_step_1_really_trains_the_large_net():
 
 
 def test_the_small_net_is_updated_on_every_batch():
-    events, _ = tiny.finish()
+    events, _ = tiny.finished()
     updates = [e for e in events if isinstance(e, distill.Training) and e.net == "small"]
     assert len(updates) == 2 * 3  # epochs times ⌈22 / 8⌉ batches
 
@@ -136,7 +136,7 @@ def test_logits_are_no_labels():
 
 
 def test_all_of_it_runs_with_progress_throughout():
-    events, last = tiny.finish()
+    events, last = tiny.finished()
     updates = [event for event in events if isinstance(event, distill.Training)]
     assert len(updates) == 3 + 6 + 6
     assert all(np.isfinite(event.update.loss) for event in updates)
@@ -162,7 +162,7 @@ def test_augmentation_is_seeded_and_switchable():
 
 
 def test_one_report_holds_quality_size_speed_and_cost_beside_the_net_from_labels():
-    report = tiny.finish()[1].report
+    report = tiny.finished()[1].report
     for name in ("large", "small", "small_from_labels"):
         assert {
             "accuracy",

@@ -14,7 +14,7 @@ from npkd.tasks import brought_back
 
 @pytest.fixture(scope="module")
 def finished():
-    return tiny.finish(augment=True, versions=2)
+    return tiny.finished(augment=True, versions=2)
 
 
 def batch(count=4, epoch=0, seed=0):

@@ -33,7 +33,7 @@ def run():
 
 @pytest.fixture(scope="module")
 def finished():
-    return tiny.finish(**HINT)[1]
+    return tiny.finished(**HINT)[1]
 
 
 def objective(run, *terms, label_weight=0.0):
