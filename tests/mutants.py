@@ -518,8 +518,8 @@ MUTANTS = [
                 "if True:",
             ),
             "stride 1 by default": (
-                "kernels if stride is None else stride",
-                "1 if stride is None else stride",
+                "stride = kernels",
+                "stride = 1",
             ),
             "dx not divided": (
                 "dy[n] / divisor",
