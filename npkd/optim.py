@@ -79,6 +79,7 @@ class SGD:
         threads.run(update, threads.parts(len(theta), work=threads.MOVE * theta.size))
 
 
+@np.errstate(under="ignore")  # rounding, as in threads.run
 def clipped(grads: Mapping[str, np.ndarray], norm: float) -> dict[str, np.ndarray]:
     """The gradients, all shortened alike if their common norm is above `norm`.
 
@@ -110,7 +111,7 @@ def clipped(grads: Mapping[str, np.ndarray], norm: float) -> dict[str, np.ndarra
 
 
 def _common_norm(grads: Mapping[str, np.ndarray]) -> float:
-    with np.errstate(over="ignore", under="ignore"):  # the caller sees what comes of it
+    with np.errstate(over="ignore"):  # the caller sees what comes of it
         return math.hypot(*(float(np.linalg.norm(g)) for g in grads.values()))
 
 

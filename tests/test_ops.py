@@ -631,6 +631,26 @@ def test_float_dtypes_are_offered_by_name():
     assert refusal(ops.relu, np.arange(3)) == message
 
 
+# Errors of floating point
+
+
+@every_op
+@few_examples
+@given(data=st.data(), seed=SEEDS, size=st.sampled_from([1e-44, 1e-38, 1e-30, 1e-22, 1.0, 1e3]))
+def test_underflow_is_rounding_even_where_it_should_raise(op, data, seed, size):
+    """Products of small numbers, and the exponentials of logits that lie far apart."""
+    case = data.draw(cases(op))
+    rng = np.random.default_rng(seed)
+    values = [array * np.float32(size) for array in arrays(case, rng, np.float32).values()]
+    dy = upstream(apply(case, *values)[0], rng) * np.float32(min(size, 1))
+    results = []
+    for under in ("ignore", "raise"):
+        with np.errstate(all="raise", under=under):
+            y, backward = apply(case, *values)
+            results.append(bits([y, *gradients(backward, dy)]))
+    assert results[0] == results[1]
+
+
 # Conventions
 
 

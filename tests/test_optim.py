@@ -168,6 +168,16 @@ def test_hyperparameters_out_of_range_are_refused(options, message):
         SGD(**options)
 
 
+def test_a_velocity_that_fades_away_is_no_error():
+    params, grads = {"dead": np.ones(3, np.float32)}, {"dead": np.full(3, 1e-30, np.float32)}
+    sgd = SGD(0.1, momentum=0.5)
+    with np.errstate(all="raise"):
+        for _ in range(80):
+            sgd.step(params, grads)
+            grads["dead"][:] = 0
+    np.testing.assert_array_equal(sgd.velocity["dead"], 0)
+
+
 # Schedules
 
 
