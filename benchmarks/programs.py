@@ -11,13 +11,14 @@ Arrays = dict[str, np.ndarray]
 Program = Callable[[Case], Arrays]
 
 PRECISION = 30  # the number of the fault that is no wrong result, but a lower precision
+UNLISTED = 0  # the number of those that the list of faults to be caught lacks
 
 
 @dataclass(frozen=True)
 class WrongProgram:
     """A program with one mistake.
 
-    number   of the fault, in the list of those to be caught
+    number   of the fault, in the list of those to be caught, or UNLISTED
     faults   its name in `npkd.validate.faults`; for number 30, of the precision. Several, where
              no result of the subject tells them apart
     subject  whose cases it computes

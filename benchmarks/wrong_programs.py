@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.programs import PRECISION, Arrays, Program, WrongProgram
+from benchmarks.programs import PRECISION, UNLISTED, Arrays, Program, WrongProgram
 from npkd.validate import Case, Operation
 
 # Right pieces
@@ -634,25 +634,28 @@ def dkd_without_t2(student, teacher, labels, temperature):
 # Of temperatures and shares; these have no number in the list of faults.
 
 
-@wrong(0, "T where T² belongs", piece="kl", subjects=WITH_KL)
+@wrong(UNLISTED, "T where T² belongs", piece="kl", subjects=WITH_KL)
 def kl_times_t(student, teacher, temperature):
     return Pieces.kl(student, teacher, temperature) / temperature
 
 
-@wrong(0, "temperature for the teacher alone", piece="kl", subjects=WITH_KL)
+@wrong(UNLISTED, "temperature for the teacher alone", piece="kl", subjects=WITH_KL)
 def kl_of_a_student_without_temperature(student, teacher, temperature):
     log_q = F.log_softmax(student, dim=1)
     p = F.softmax(teacher / temperature, dim=1)
     return F.kl_div(log_q, p, reduction="batchmean") * temperature**2
 
 
-@wrong(0, "α and 1 − α exchanged", piece="mix", subjects=["mix", "mix kl", "distillation"])
+@wrong(UNLISTED, "α and 1 − α exchanged", piece="mix", subjects=["mix", "mix kl", "distillation"])
 def alpha_for_the_labels(hard, soft, alpha):
     return alpha * hard + (1 - alpha) * soft
 
 
 @wrong(
-    0, "share 1 − α of the labels left out", piece="mix", subjects=["mix", "mix kl", "distillation"]
+    UNLISTED,
+    "share 1 − α of the labels left out",
+    piece="mix",
+    subjects=["mix", "mix kl", "distillation"],
 )
 def labels_in_full(hard, soft, alpha):
     return hard + alpha * soft

@@ -795,6 +795,7 @@ class Run:
         """
         return self.over(self.dataset.test_images, self.dataset.test_labels, outputs, teacher)
 
+    @np.errstate(under="ignore")  # rounding, as in threads.run
     def over(
         self, images: Images, labels: np.ndarray, outputs: Outputs, teacher: Outputs | None = None
     ) -> Figures:
@@ -809,6 +810,7 @@ class Run:
                 parts[-1] |= self.task.compare(y, teacher[part])
         return {name: np.concatenate([figures[name] for figures in parts]) for name in parts[0]}
 
+    @np.errstate(under="ignore")  # rounding, as in threads.run
     def against_truth(self, outputs: Outputs) -> dict[str, float]:
         """The mean loss to the truth over the test images, and the task's figures."""
         images, labels, total = self.dataset.test_images, self.dataset.test_labels, 0.0

@@ -13,7 +13,7 @@ from npkd.layers import Network
 
 BATCH = 64
 FEW = 1024  # numbers that an output has at most if it is kept
-LATENCY_RUNS = 30
+WARM_UP_RUNS, LATENCY_RUNS = 3, 30
 
 
 class Features:
@@ -175,7 +175,7 @@ def latency_ms(network: Network, batch_size: int) -> float:
     The time does not depend on what the images show, so they are all zeros.
     """
     x = np.zeros((batch_size, *network.image_shape), network.dtype)
-    for _ in range(3):
+    for _ in range(WARM_UP_RUNS):
         network(x)
     seconds = []
     for _ in range(LATENCY_RUNS):

@@ -269,6 +269,7 @@ class Objective:
         layers = [layer for term in self.terms for layer in term.teacher or (self.teacher_output,)]
         return list(dict.fromkeys(layers))
 
+    @np.errstate(under="ignore")  # rounding, as in threads.run
     def __call__(
         self, outputs: Mapping[str, np.ndarray], batch: Batch
     ) -> tuple[np.ndarray, dict[str, np.ndarray], Params]:

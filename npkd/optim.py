@@ -10,6 +10,8 @@ from npkd.ops.contract import FLOATS, as_float, is_integer, shown
 
 Schedule = Callable[[int], float]
 
+SQUARES_ARE_LOST = 1e-10  # a norm whose float32 squares may be below the smallest normal number
+
 
 class SGD:
     """Gradient descent with momentum and weight decay.
@@ -77,24 +79,40 @@ class SGD:
         threads.run(update, threads.parts(len(theta), work=threads.MOVE * theta.size))
 
 
+@np.errstate(under="ignore")  # rounding, as in threads.run
 def clipped(grads: Mapping[str, np.ndarray], norm: float) -> dict[str, np.ndarray]:
     """The gradients, all shortened alike if their common norm is above `norm`.
 
     Definition (‖g‖² = Σ over all gradients and entries of g²)
         g · min(1, norm / ‖g‖)
 
-    Gradients that need no shortening are returned as they are, not copied; so are those whose norm
-    overflows: the next loss shows that they are past help. Raises ValueError unless norm > 0.
+    Gradients that need no shortening are returned as they are, not copied; so are those that are
+    not finite: the next loss shows that they are past help. Where ‖g‖ is so large or so small that
+    squares overflow or are lost, it is taken of g / 2ᵉ, which rounds nothing. Raises ValueError
+    unless norm > 0.
 
     Source: Pascanu, Mikolov and Bengio 2013, "On the difficulty of training recurrent neural
     networks", algorithm 1.
     """
     if not as_float(norm) > 0:
         raise ValueError(f"clipped: norm is {shown(norm)}, expected a number above 0")
-    total = math.sqrt(sum(float(np.linalg.norm(g)) ** 2 for g in grads.values()))
-    if not norm < total < math.inf:
+    scale, total = 1.0, _common_norm(grads)
+    if total < SQUARES_ARE_LOST or total == math.inf:
+        largest = max((float(np.abs(g).max(initial=0)) for g in grads.values()), default=0.0)
+        if 0 < largest < math.inf:
+            scale = 2.0 ** (math.frexp(largest)[1] - 1)  # largest / scale is from 1 to 2
+            scaled = {name: g / scale if g.any() else g for name, g in grads.items()}
+            total = _common_norm(scaled)
+    if not norm / scale < total < math.inf:
         return dict(grads)
+    if scale != 1:
+        grads = scaled
     return {name: g * float(norm / total) for name, g in grads.items()}
+
+
+def _common_norm(grads: Mapping[str, np.ndarray]) -> float:
+    with np.errstate(over="ignore"):  # the caller sees what comes of it
+        return math.hypot(*(float(np.linalg.norm(g)) for g in grads.values()))
 
 
 def constant(lr: float, *, warmup: int = 0) -> Schedule:

@@ -21,8 +21,10 @@ def psnr(images: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
     Definition, with d the difference of the lumas, without their borders
         psnr = −10 log₁₀ mean(d²)    and at most HIGHEST_PSNR
+
+    Raises ValueError where nothing is left within the borders, below 5×5.
     """
-    difference = _compared(images) - _compared(truth)
+    difference = _compared("psnr", images, 1) - _compared("psnr", truth, 1)
     mean = np.maximum((difference**2).mean(axis=(1, 2)), 10 ** (-HIGHEST_PSNR / 10))
     return -10 * np.log10(mean)
 
@@ -35,10 +37,12 @@ def ssim(images: np.ndarray, truth: np.ndarray) -> np.ndarray:
         ssim = mean of (2 μ_x μ_y + C1)(2 σ_xy + C2) / ((μ_x² + μ_y² + C1)(σ_x² + σ_y² + C2))
     over all places of the window inside.
 
+    Raises ValueError where the window has no place within the borders, below 15×15.
+
     Source: Wang, Bovik, Sheikh and Simoncelli 2004, "Image Quality Assessment: From Error
     Visibility to Structural Similarity", equation 13.
     """
-    x, y = _compared(images), _compared(truth)
+    x, y = _compared("ssim", images, WINDOW), _compared("ssim", truth, WINDOW)
     mean_x, mean_y = _windowed(x), _windowed(y)
     variance_x = _windowed(x * x) - mean_x**2
     variance_y = _windowed(y * y) - mean_y**2
@@ -87,8 +91,17 @@ def _cubic_weights(size: int, a: float = -0.75) -> np.ndarray:
     return weights
 
 
-def _compared(images: np.ndarray) -> np.ndarray:
-    """What of images counts, as values that can be shown: (N, H − 2·CROP, W − 2·CROP)."""
+def _compared(figure: str, images: np.ndarray, least: int) -> np.ndarray:
+    """What of images counts, as values that can be shown: (N, H − 2·CROP, W − 2·CROP).
+
+    least: how many cells that must be, in height and in width.
+    """
+    height, width = images.shape[2:]
+    if min(height, width) < least + 2 * CROP:
+        raise ValueError(
+            f"{figure}: images are {height}×{width}, expected at least {least + 2 * CROP} cells "
+            f"each way: {least} that count between borders of {CROP}"
+        )
     return luma(images.clip(0, 1))[:, CROP:-CROP, CROP:-CROP]
 
 

@@ -19,6 +19,8 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+import numpy as np
+
 try:
     from threadpoolctl import ThreadpoolController
 except ImportError:
@@ -92,8 +94,13 @@ def parts(count: int, work: int, most: int | None = None) -> list[slice]:
     return slices(slice(0, count), max(1, -(-count // number)))
 
 
+@np.errstate(under="ignore")
 def run(work: Callable[[Part], Result], over: Sequence[Part]) -> list[Result]:
-    """[work(part) for part in over], shared among threads; an error in any of them is raised."""
+    """[work(part) for part in over], shared among threads; an error in any of them is raised.
+
+    A result below the smallest normal number is rounding, and no error even where np.seterr has it
+    that underflow raises; the rest is as np.seterr has it.
+    """
     if ThreadpoolController is None or getattr(_inside, "part", False):
         return [work(part) for part in over]
     helpers = min(get_num_threads(), len(over)) - 1

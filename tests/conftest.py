@@ -7,6 +7,8 @@ from mutants import KILLS
 
 from npkd import evaluate
 
+pytest_plugins = ["skips"]  # --all-extras
+
 FUZZED = pytest.StashKey[Counter[tuple[str, str, str]]]()  # what, kind, outcome
 KILLED = pytest.StashKey[Counter[str]]()  # runs by the step that they were killed in
 WORST = pytest.StashKey[list[tuple[str, str, int, float]]]()  # name, check, examples, error
@@ -15,7 +17,7 @@ WORST = pytest.StashKey[list[tuple[str, str, int, float]]]()  # name, check, exa
 @pytest.fixture(autouse=True, scope="session")
 def _latency_in_few_runs():
     """Whole runs are many in these tests; how long a forward pass takes is not what they ask."""
-    evaluate.LATENCY_RUNS = 3
+    evaluate.WARM_UP_RUNS = evaluate.LATENCY_RUNS = 1
 
 
 def pytest_addoption(parser):

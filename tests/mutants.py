@@ -518,8 +518,8 @@ MUTANTS = [
                 "if True:",
             ),
             "stride 1 by default": (
-                "kernels if stride is None else stride",
-                "1 if stride is None else stride",
+                "stride = kernels",
+                "stride = 1",
             ),
             "dx not divided": (
                 "dy[n] / divisor",
@@ -2388,19 +2388,19 @@ MUTANTS = [
                 "g * float(norm / max(norm, np.linalg.norm(g)))",
             ),
             "clipped by the square of the norm": (
-                "total = math.sqrt(sum(float(np.linalg.norm(g)) ** 2 for g in grads.values()))",
-                "total = sum(float(np.linalg.norm(g)) ** 2 for g in grads.values())",
+                "math.hypot(*(float(np.linalg.norm(g)) for g in grads.values()))",
+                "sum(float(np.linalg.norm(g)) ** 2 for g in grads.values())",
             ),
             "clipped by the sum of the norms": (
-                "total = math.sqrt(sum(float(np.linalg.norm(g)) ** 2 for g in grads.values()))",
-                "total = sum(float(np.linalg.norm(g)) for g in grads.values())",
+                "math.hypot(*(float(np.linalg.norm(g)) for g in grads.values()))",
+                "sum(float(np.linalg.norm(g)) for g in grads.values())",
             ),
             "clipped gradients made longer": (
                 "norm / total",
                 "total / norm",
             ),
             "short gradients made longer": (
-                "if not norm < total < math.inf:",
+                "if not norm / scale < total < math.inf:",
                 "if not 0 < total < math.inf:",
             ),
         },

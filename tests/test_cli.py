@@ -1,11 +1,15 @@
 """The command, run as a user runs it: what it prints, its exit status, its files."""
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict
+from functools import cache
+from importlib.util import find_spec
 
 import commands
 import numpy as np
@@ -17,21 +21,52 @@ from npkd import checkpoint, cli, distill, losses, objectives, ops, page, proofs
 QUICK = ["--large-epochs", "1", "--epochs", "1", "--batch-size", "8", "--seed", "3"]
 
 
-@pytest.fixture
-def with_pictures():
-    pytest.importorskip("matplotlib")
-
-
 @pytest.fixture(autouse=True)
-def _without_pictures(request, monkeypatch):
+def _without_pictures(monkeypatch):
     """They take longer than these small runs, where nothing asks for them."""
-    if "with_pictures" not in request.fixturenames:
-        monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
 
 
 @pytest.fixture(scope="module")
 def corners(tmp_path_factory):
     return tiny.file(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def plain(corners, tmp_path_factory):
+    """A run without matplotlib and without --out: status, output, errors, where it was started."""
+    home, out, err = tmp_path_factory.mktemp("plain"), io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setitem(sys.modules, "matplotlib", None)
+        patch.chdir(home)
+        status = cli.main(["distill", "--data", corners, *QUICK])
+    return status, out.getvalue(), err.getvalue(), home
+
+
+@pytest.fixture(scope="module")
+def with_a_stream_closed(corners, tmp_path_factory):
+    """Runs with pictures in processes of their own, to a terminal that has ASCII alone.
+
+    By the stream that is closed: the process, with what came of the other, and the run's folder.
+    """
+    code = (
+        "import sys; from npkd import cli, evaluate; "
+        "evaluate.WARM_UP_RUNS = evaluate.LATENCY_RUNS = 1; sys.exit(cli.main())"
+    )
+
+    @cache
+    def run(redirection):
+        folder = tmp_path_factory.mktemp("closed") / "run"
+        command = ["sh", "-c", f'"$@" {redirection}', "sh", sys.executable, "-c", code, "distill"]
+        done = subprocess.run(
+            [*command, "--data", corners, *QUICK, "--out", folder],
+            capture_output=True,
+            check=False,
+            env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        )
+        return done, folder
+
+    return run
 
 
 def run(capsys, *arguments, command="distill"):
@@ -48,17 +83,23 @@ def assert_one_line(result, *words):
         assert word in err
 
 
-def test_a_run_names_the_six_steps_and_writes_its_files(capsys, corners, tmp_path, with_pictures):
-    status, out, err = run(capsys, "--data", corners, *QUICK, "--out", tmp_path / "run")
+def test_a_run_names_the_six_steps(plain):
+    status, out, err, _ = plain
     assert (status, err) == (0, "")
     steps = [line for line in out.splitlines() if line.startswith("step ")]
     assert steps == [f"step {number} of 6: {title}" for number, title in distill.STEPS.items()]
-    for words in ("latency of 64 images", "8,410,564", "parameters 31.4×", str(tmp_path)):
+    for words in ("latency of 64 images", "8,410,564", "parameters 31.4×", "runs/corners-3"):
         assert words in out
-    assert {path.name for path in (tmp_path / "run").iterdir()} == set(checkpoint.RUN_FILES)
-    report = json.loads((tmp_path / "run" / "report.json").read_text())
+
+
+@pytest.mark.skipif(find_spec("matplotlib") is None, reason="needs matplotlib")
+def test_a_run_writes_its_files(with_a_stream_closed):
+    done, folder = with_a_stream_closed("2>&-")
+    assert str(folder) in done.stdout.decode()
+    assert {path.name for path in folder.iterdir()} == set(checkpoint.RUN_FILES)
+    report = json.loads((folder / "report.json").read_text())
     assert report["config"]["epochs"] == 1
-    assert (tmp_path / "run" / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_settings_reach_the_run_and_the_rest_is_the_presets(capsys, corners, tmp_path):
@@ -109,19 +150,16 @@ def test_losses_prints_who_has_which_loss_how(capsys):
     assert capsys.readouterr().err.startswith("npkd losses: NAME is 'l3', expected some of att")
 
 
-def test_without_matplotlib_all_but_the_picture_is_written(capsys, corners, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    status, out, _ = run(capsys, "--data", corners, *QUICK, "--out", tmp_path / "run")
-    assert status == 0
+def test_without_matplotlib_all_but_the_picture_is_written(plain):
+    _, out, _, home = plain
     assert re.search("report.png and report.html need matplotlib", out)
-    assert not (tmp_path / "run" / "report.png").exists()
-    assert (tmp_path / "run" / "small.npz").exists()
+    (folder,) = (home / "runs").iterdir()
+    assert not (folder / "report.png").exists()
+    assert (folder / "small.npz").exists()
 
 
-def test_the_default_folder_is_named_after_data_and_seed(capsys, corners, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert run(capsys, "--data", corners, *QUICK)[0] == 0
-    assert (tmp_path / "runs" / "corners-3" / "report.json").exists()
+def test_the_default_folder_is_named_after_data_and_seed(plain):
+    assert (plain[-1] / "runs" / "corners-3" / "report.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -197,13 +235,10 @@ def test_a_diverging_run_says_where_and_what_to_try(capsys, corners, tmp_path):
     assert_one_line(result, "small", "epoch", "step", "try --learning-rate below 1e+20")
 
 
-def test_a_terminal_that_lacks_letters_gets_question_marks(corners, tmp_path):
-    command = [sys.executable, "-m", "npkd", "distill", "--data", corners, *QUICK]
-    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
-    result = subprocess.run(
-        [*command, "--out", tmp_path / "run"], capture_output=True, env=environment, check=True
-    )
-    assert b"31.4?" in result.stdout
+def test_a_terminal_that_lacks_letters_gets_question_marks(with_a_stream_closed):
+    done, _ = with_a_stream_closed("2>&-")
+    assert done.returncode == 0
+    assert b"31.4?" in done.stdout
 
 
 def test_output_cut_off_by_its_reader_is_no_traceback(corners, tmp_path):
@@ -218,12 +253,10 @@ def test_output_cut_off_by_its_reader_is_no_traceback(corners, tmp_path):
 
 
 @pytest.mark.parametrize("redirection", ["2>&-", ">&-"])
-def test_closed_streams_do_not_end_a_run(corners, tmp_path, redirection):
-    command = (
-        f"{sys.executable} -m npkd distill --data {corners} {' '.join(QUICK)} --out {tmp_path}/run"
-    )
-    assert subprocess.run(["sh", "-c", f"{command} {redirection}"], check=False).returncode == 0
-    assert (tmp_path / "run" / "report.json").exists()
+def test_closed_streams_do_not_end_a_run(with_a_stream_closed, redirection):
+    done, folder = with_a_stream_closed(redirection)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (folder / "report.json").exists()
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")

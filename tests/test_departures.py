@@ -105,9 +105,36 @@ def test_step_1_really_trains_the_large_net():
 
 
 def test_the_small_net_is_updated_on_every_batch():
-    events, _ = tiny.finish()
+    events, _ = tiny.finished()
     updates = [e for e in events if isinstance(e, distill.Training) and e.net == "small"]
     assert len(updates) == 2 * 3  # epochs times ⌈22 / 8⌉ batches
+
+
+def test_the_large_net_is_trained_to_the_end_before_it_teaches():
+    run = distill.Run(tiny.dataset(), tiny.config(large_epochs=2))
+    order, taught_by = [], set()
+    for event in run.steps():
+        if isinstance(event, distill.Stage) and event.number == 6:
+            break
+        if isinstance(event, distill.Training):
+            order.append(event.net)
+            if event.net == "small":
+                taught_by.add(run.large.params["fc2.weight"].tobytes())
+    assert order == ["large"] * 6 + ["small"] * 6 + ["small_from_labels"] * 6
+    assert len(taught_by) == 1
+
+
+@pytest.mark.parametrize("preset", distill.PRESETS)
+def test_the_small_net_learns_by_l2_as_in_the_text_not_by_cross_entropy(preset):
+    run = distill.Run(tiny.dataset(), distill.PRESETS[preset])
+    versions = [run.teacher_outputs(version) for version in range(run.prepare.versions)]
+    batch = next(run.prepare.small_batches(versions))
+    teacher, y = batch.teacher["fc2"], run.small(batch.x)[0]
+    value, gradients, _ = run.objective({"fc2": y}, batch)
+    expected, gradient = losses.l2(y, teacher)
+    assert value == expected
+    np.testing.assert_array_equal(gradients["fc2"], gradient)
+    assert abs(losses.soft_cross_entropy(y, teacher)[0] - expected) > 0.1
 
 
 def test_step_3_reports_the_large_net_against_the_truth_and_trains_nothing():
@@ -136,7 +163,7 @@ def test_logits_are_no_labels():
 
 
 def test_all_of_it_runs_with_progress_throughout():
-    events, last = tiny.finish()
+    events, last = tiny.finished()
     updates = [event for event in events if isinstance(event, distill.Training)]
     assert len(updates) == 3 + 6 + 6
     assert all(np.isfinite(event.update.loss) for event in updates)
@@ -161,8 +188,26 @@ def test_augmentation_is_seeded_and_switchable():
     assert (first_on.x != first_off.x).any()
 
 
+def test_images_are_normalised_by_the_training_images_with_the_documents_preset_too():
+    data = tiny.dataset()
+    x_high = np.concatenate(
+        [
+            batch.x
+            for batch in distill.Preparation(data, distill.PRESETS["document"]).large_batches()
+            if batch.epoch == 0
+        ]
+    )
+    np.testing.assert_allclose(x_high.mean(axis=(0, 2, 3)), 0, atol=1e-5)
+    np.testing.assert_allclose(x_high.std(axis=(0, 2, 3)), 1, atol=1e-5)
+    of_training = data.train_images.astype(np.float64).transpose(0, 2, 3, 1).reshape(-1, 3)
+    expected = data.test_images - of_training.mean(axis=0)[:, None, None]
+    expected /= of_training.std(axis=0)[:, None, None]
+    found = distill.Preparation(data, distill.PRESETS["document"]).task.normalise(data.test_images)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_one_report_holds_quality_size_speed_and_cost_beside_the_net_from_labels():
-    report = tiny.finish()[1].report
+    report = tiny.finished()[1].report
     for name in ("large", "small", "small_from_labels"):
         assert {
             "accuracy",

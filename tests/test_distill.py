@@ -8,13 +8,13 @@ import tiny
 
 from npkd import SGD, SmallCNN, data, distill, losses, ops, optim, threads
 from npkd.data import low_resolution
-from npkd.objectives import Batch, Objective, from_truth
+from npkd.objectives import Batch, Objective, Term, from_truth
 from npkd.tasks import brought_back
 
 
 @pytest.fixture(scope="module")
 def finished():
-    return tiny.finish(augment=True, versions=2)
+    return tiny.finished(augment=True, versions=2)
 
 
 def batch(count=4, epoch=0, seed=0):
@@ -95,6 +95,28 @@ def test_train_stops_before_the_update_when_a_gradient_is_not_finite():
         next(updates)
     for name, theta in network.params.items():
         np.testing.assert_array_equal(theta, before[name])
+
+
+@pytest.mark.parametrize("loss", ["l2", "kl"])
+def test_underflow_is_rounding_in_updates_even_where_it_should_raise(loss):
+    """As where a net is sure of its classes, and its gradients are as small as can be."""
+    results = []
+    for under in ("ignore", "raise"):
+        network, one = SmallCNN(0), batch(6)
+        network.params["fc2.weight"] *= 2000
+        one.teacher["fc2"] *= 200
+        updates = distill.train(
+            network,
+            [one] * 3,
+            loss=Objective(0.5, terms=(Term(loss, student=("fc2",), teacher=("fc2",)),)),
+            optimiser=SGD(1e-6, momentum=0.9),
+            schedule=optim.constant(1e-6),
+            clip_norm=1.0,
+        )
+        with np.errstate(all="raise", under=under):
+            losses_of = [update.loss for update in updates]
+        results.append((losses_of, {k: theta.tobytes() for k, theta in network.params.items()}))
+    assert results[0] == results[1]
 
 
 def test_a_run_that_diverges_says_what_to_try():

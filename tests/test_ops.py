@@ -7,6 +7,7 @@ contract holds, npkd.proofs checks; see tests/test_proofs.py.
 import inspect
 import pickle
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -489,7 +490,7 @@ REFUSED = [
     *(
         Case("conv2d", CONVOLUTION, {name: value})
         for name in ("stride", "dilation")
-        for value in (0, -1, (1, 0), 1.5, True, "1", None, (1, 1, 1), (1,), ())
+        for value in (0, -1, (1, 0), 1.5, True, "1", None, (1, 1, 1), (0,), ())
     ),
     *(
         Case("conv2d", CONVOLUTION, {"padding": p})
@@ -630,6 +631,26 @@ def test_float_dtypes_are_offered_by_name():
     assert refusal(ops.relu, np.arange(3)) == message
 
 
+# Errors of floating point
+
+
+@every_op
+@few_examples
+@given(data=st.data(), seed=SEEDS, size=st.sampled_from([1e-44, 1e-38, 1e-30, 1e-22, 1.0, 1e3]))
+def test_underflow_is_rounding_even_where_it_should_raise(op, data, seed, size):
+    """Products of small numbers, and the exponentials of logits that lie far apart."""
+    case = data.draw(cases(op))
+    rng = np.random.default_rng(seed)
+    values = [array * np.float32(size) for array in arrays(case, rng, np.float32).values()]
+    dy = upstream(apply(case, *values)[0], rng) * np.float32(min(size, 1))
+    results = []
+    for under in ("ignore", "raise"):
+        with np.errstate(all="raise", under=under):
+            y, backward = apply(case, *values)
+            results.append(bits([y, *gradients(backward, dy)]))
+    assert results[0] == results[1]
+
+
 # Conventions
 
 
@@ -642,7 +663,62 @@ def test_softmax_along_an_axis_of_no_entries_has_none(op):
         assert y.shape == backward(x).shape == shape
 
 
+def sizes_in_sequences_of_one(case: Case, kind: type) -> Case:
+    """The same case, with each size that is one int given as a sequence of one."""
+    sizes = case.options.keys() & {"kernel_size", "stride", "padding", "dilation"}
+    return replace(
+        case,
+        options={
+            name: kind([value]) if name in sizes and isinstance(value, int) else value
+            for name, value in case.options.items()
+        },
+    )
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+@pytest.mark.parametrize("op", ["conv2d", "avg_pool2d", "max_pool2d"])
+@few_examples
+@given(data=st.data(), seed=SEEDS)
+def test_a_size_in_a_sequence_of_one_is_that_size(op, kind, data, seed):
+    given_plainly = data.draw(cases(op))
+    case = sizes_in_sequences_of_one(given_plainly, kind)
+    rng = np.random.default_rng(seed)
+    values = arrays(case, rng).values()
+    (y, backward), (expected, expected_backward) = (
+        apply(one, *values) for one in (case, given_plainly)
+    )
+    assert_close(y, define(case, *values))
+    dy = upstream(y, rng)
+    assert bits([y, *gradients(backward, dy)]) == bits(
+        [expected, *gradients(expected_backward, dy)]
+    )
+
+
 pools = pytest.mark.parametrize("op", [ops.avg_pool2d, ops.max_pool2d])
+
+
+@pools
+@pytest.mark.parametrize("stride", [(), []])
+def test_a_pools_stride_of_no_ints_is_its_window(op, stride):
+    x, rng = np.random.default_rng(0).standard_normal((2, 3, 7, 8)), np.random.default_rng(1)
+    (y, backward), (expected, expected_backward) = (
+        op(x, (3, 2), stride=one, padding=1) for one in (stride, None)
+    )
+    dy = upstream(y, rng)
+    assert bits([y, backward(dy)]) == bits([expected, expected_backward(dy)])
+
+
+@pytest.mark.parametrize("wrong", [(), (1, 1, 1), [1, 1, 1, 1], (True,), (1.0,), (0.5,), (-1,)])
+def test_sizes_of_other_numbers_of_ints_or_of_no_ints_are_refused(wrong):
+    x, w = np.ones((2, 3, 7, 8)), np.ones((4, 3, 2, 2))
+    for name in ("stride", "padding", "dilation"):
+        assert f"conv2d: {name} is {wrong}, expected" in refusal(ops.conv2d, x, w, **{name: wrong})
+    for op in (ops.avg_pool2d, ops.max_pool2d):
+        assert "kernel_size is" in refusal(op, x, wrong)
+        assert "padding is" in refusal(op, x, 2, padding=wrong)
+        if wrong:
+            assert "stride is" in refusal(op, x, 2, stride=wrong)
+    assert "dilation is" in refusal(ops.max_pool2d, x, 2, dilation=wrong)
 
 
 @pools

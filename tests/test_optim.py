@@ -168,6 +168,16 @@ def test_hyperparameters_out_of_range_are_refused(options, message):
         SGD(**options)
 
 
+def test_a_velocity_that_fades_away_is_no_error():
+    params, grads = {"dead": np.ones(3, np.float32)}, {"dead": np.full(3, 1e-30, np.float32)}
+    sgd = SGD(0.1, momentum=0.5)
+    with np.errstate(all="raise"):
+        for _ in range(80):
+            sgd.step(params, grads)
+            grads["dead"][:] = 0
+    np.testing.assert_array_equal(sgd.velocity["dead"], 0)
+
+
 # Schedules
 
 
@@ -244,10 +254,61 @@ def test_gradients_of_just_the_norm_are_not_copied():
     assert optim.clipped(grads, 5.0)["a"] is grads["a"]
 
 
-def test_gradients_whose_norm_overflows_are_left_as_they_are():
-    grads = {"a": np.array([1e200, -1e200])}
-    with np.errstate(over="ignore"):
-        assert optim.clipped(grads, 1.0)["a"] is grads["a"]
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1))
+def test_gradients_of_any_size_are_clipped_as_their_multiples_are(dtype, data, seed):
+    """Powers of two round nothing: 2ᵉ g clipped to 2ᵉ norm is 2ᵉ (g clipped to norm)."""
+    rng = np.random.default_rng(seed)
+    grads = random_arrays(rng, dtype=dtype) | {"zero": np.zeros(3, dtype)}
+    norm = data.draw(st.floats(0.1, 30))
+    info = np.finfo(dtype)  # all that is normal, up to the largest number
+    exponent = data.draw(st.integers(info.minexp + info.nmant, info.maxexp - 6))
+    multiples = {name: np.ldexp(g, exponent) for name, g in grads.items()}
+    with np.errstate(all="raise", under="ignore"):
+        found = optim.clipped(multiples, math.ldexp(norm, exponent))
+    for name, expected in optim.clipped(grads, norm).items():
+        assert found[name].dtype == dtype
+        np.testing.assert_allclose(
+            np.ldexp(found[name], -exponent), expected, rtol=8 * info.eps, atol=info.eps
+        )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"),
+    [
+        *((np.float32, size) for size in (1e20, 3e38, 1e-22, 1e-30, 1e-38, 1e-44)),
+        *((np.float64, size) for size in (1e200, 1.7e308, 1e-170, 1e-300, 1e-320)),
+    ],
+)
+def test_gradients_whose_squares_overflow_or_are_lost_are_clipped(dtype, size):
+    """To a norm of 1 or, where they are smaller, to a tenth of their size."""
+    grads = {"a": np.full((2, 3), size, dtype), "b": np.array(-size / 2, dtype)}
+    norm = min(1.0, size / 10)
+    with np.errstate(all="raise", under="ignore"):
+        found = optim.clipped(grads, norm)
+    exact = {name: g.astype(np.longdouble) / np.longdouble(size) for name, g in grads.items()}
+    length = np.sqrt(sum(np.sum(g**2) for g in exact.values()))
+    for name, g in exact.items():
+        assert found[name].dtype == dtype
+        np.testing.assert_allclose(
+            found[name].astype(np.longdouble),
+            g * (np.longdouble(norm) / length),
+            rtol=4 * np.finfo(dtype).eps,
+            atol=np.finfo(dtype).smallest_subnormal,
+        )
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_gradients_that_are_not_finite_are_left_as_they_are(bad):
+    grads = {"a": np.array([1.0, bad]), "b": np.array([1e200])}
+    with np.errstate(all="raise"):
+        clipped = optim.clipped(grads, 1.0)
+    assert all(clipped[name] is g for name, g in grads.items())
+
+
+def test_tiny_gradients_below_the_norm_are_not_copied():
+    grads = {"a": np.full(4, 1e-30, np.float32), "b": np.zeros(2, np.float32)}
+    assert all(optim.clipped(grads, 3e-30)[name] is g for name, g in grads.items())
 
 
 @pytest.mark.parametrize("norm", [0.0, -1.0, math.nan])

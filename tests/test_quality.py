@@ -62,6 +62,18 @@ def test_equal_images_are_as_near_as_can_be():
     np.testing.assert_array_equal(quality.psnr(images, images), quality.HIGHEST_PSNR)
 
 
+@pytest.mark.parametrize(
+    ("figure", "name", "least"), [(quality.psnr, "psnr", 5), (quality.ssim, "ssim", 15)]
+)
+def test_images_of_which_nothing_would_count_are_refused(figure, name, least):
+    enough = np.full((2, 3, least, least), 0.5)
+    np.testing.assert_allclose(figure(enough, enough), figure(*2 * [np.full((2, 3, 20, 18), 0.5)]))
+    for size in ((least - 1, 20), (20, least - 1), (1, 1), (0, 20)):
+        few, message = np.zeros((2, 3, *size)), f"{name}: images are {size[0]}×{size[1]}, expected"
+        with pytest.raises(ValueError, match=f"^{message} at least {least} cells each way"):
+            figure(few, few)
+
+
 def test_the_border_does_not_count():
     images, truth = pair(1)
     framed = images.copy()

@@ -9,7 +9,7 @@ from npkd import drawings, report
 
 @pytest.fixture(scope="module")
 def finished():
-    return tiny.finish()[1]
+    return tiny.finished()[1]
 
 
 def test_the_table_has_a_column_for_each_net_and_lines_of_one_width(finished):

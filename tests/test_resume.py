@@ -45,37 +45,43 @@ def _without_pictures(monkeypatch):
 
 @pytest.fixture(scope="module")
 def finished():
-    return tiny.finish(augment=True, versions=2)[1]
+    return tiny.finished(augment=True, versions=2)[1]
 
 
-def stopped(folder: Path, net: str, step: int) -> None:
-    """A run with a checkpoint right after this update, and no more."""
+# Updates, of which three are an epoch, after which a run is gone on with; and after which it is
+# stopped again at once, or its state altered.
+GONE_ON_WITH = [
+    ("large", 0),
+    ("large", 2),
+    ("small", 1),
+    ("small", 2),
+    ("small", 3),
+    ("small", 5),
+    ("small_from_labels", 4),
+    ("small_from_labels", 5),
+]
+OTHERS = [("large", 1), ("small", 0), ("small_from_labels", 5)]
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """Of one run: folders with a checkpoint right after each of these updates, and no other."""
     run = distill.Run(tiny.dataset(), tiny.config(augment=True, versions=2))
+    folders = {}
     for event in run.steps():
-        if isinstance(event, distill.Training) and (event.net, event.update.step) == (net, step):
+        if not isinstance(event, distill.Training):
+            continue
+        if (update := (event.net, event.update.step)) in GONE_ON_WITH + OTHERS:
+            folders[update] = tmp_path_factory.mktemp("stopped")
             state = vars(run.state())
             arrays = state.pop("arrays")
-            checkpoint.save(folder, 1, state, arrays)
-            return
+            checkpoint.save(folders[update], 1, state, arrays)
+    return folders
 
 
-# Three updates are an epoch.
-@pytest.mark.parametrize(
-    ("net", "step"),
-    [
-        ("large", 0),
-        ("large", 2),
-        ("small", 1),
-        ("small", 2),
-        ("small", 3),
-        ("small", 5),
-        ("small_from_labels", 4),
-        ("small_from_labels", 5),
-    ],
-)
-def test_a_run_that_goes_on_ends_as_if_it_had_never_been_stopped(finished, tmp_path, net, step):
-    stopped(tmp_path, net, step)
-    state, arrays = checkpoint.load(checkpoint.found(tmp_path)[0])
+@pytest.mark.parametrize(("net", "step"), GONE_ON_WITH)
+def test_a_run_that_goes_on_ends_as_if_it_had_never_been_stopped(finished, checkpoints, net, step):
+    state, arrays = checkpoint.load(checkpoint.found(checkpoints[net, step])[0])
     run = distill.Run(
         tiny.dataset(),
         tiny.config(augment=True, versions=2),
@@ -86,10 +92,9 @@ def test_a_run_that_goes_on_ends_as_if_it_had_never_been_stopped(finished, tmp_p
     assert without_times(last.report) == without_times(finished.report)
 
 
-@pytest.mark.parametrize(("net", "step"), [("large", 1), ("small", 0), ("small_from_labels", 5)])
-def test_stopped_again_before_it_has_caught_up_a_run_is_where_it_was(tmp_path, net, step):
-    stopped(tmp_path, net, step)
-    state, arrays = checkpoint.load(checkpoint.found(tmp_path)[0])
+@pytest.mark.parametrize(("net", "step"), OTHERS)
+def test_stopped_again_before_it_has_caught_up_a_run_is_where_it_was(checkpoints, net, step):
+    state, arrays = checkpoint.load(checkpoint.found(checkpoints[net, step])[0])
     resumed = distill.State(**state, arrays=arrays)
     run = distill.Run(tiny.dataset(), tiny.config(augment=True, versions=2), resumed)
     for event in run.steps():
@@ -116,9 +121,8 @@ def test_stopped_again_before_it_has_caught_up_a_run_is_where_it_was(tmp_path, n
         {"arrays": {}},
     ],
 )
-def test_a_state_that_does_not_fit_the_run_is_refused(tmp_path, change):
-    stopped(tmp_path, "large", 1)
-    state, arrays = checkpoint.load(checkpoint.found(tmp_path)[0])
+def test_a_state_that_does_not_fit_the_run_is_refused(checkpoints, change):
+    state, arrays = checkpoint.load(checkpoint.found(checkpoints["large", 1])[0])
     wrong = distill.State(**(state | {"arrays": arrays} | change))
     with pytest.raises(ValueError, match=r"\bits?\b|large"):
         distill.Run(tiny.dataset(), tiny.config(augment=True, versions=2), wrong)
@@ -206,7 +210,7 @@ def result(folder: Path):
 
 def start(data, folder, *more, before=""):
     """The command in a process of its own, which does this before it begins."""
-    code = WITHOUT_PICTURES + before + THE_COMMAND
+    code = QUICKLY + before + THE_COMMAND
     return subprocess.Popen(
         [
             *(sys.executable, "-c", code, "distill", "--data", data, *ARGUMENTS),
@@ -220,8 +224,11 @@ def start(data, folder, *more, before=""):
 
 # Up to so many seconds after a step has begun; a kill then falls into it, or soon after. Step 3 is
 # over in less time than it takes to hear of it, so there the process kills itself.
-DURATION = {1: 0.7, 2: 0.05, 3: 0.0, 4: 0.02, 5: 0.9, 6: 0.9}
-WITHOUT_PICTURES = "import os, sys; sys.modules['matplotlib'] = None; from npkd import cli; "
+DURATION = {1: 0.7, 2: 0.05, 3: 0.0, 4: 0.02, 5: 0.9, 6: 0.4}
+QUICKLY = (  # without pictures, and as conftest.py has latencies
+    "import os, sys; sys.modules['matplotlib'] = None; from npkd import cli, evaluate; "
+    "evaluate.WARM_UP_RUNS = evaluate.LATENCY_RUNS = 1; "
+)
 THE_COMMAND = "sys.exit(cli.main(sys.argv[1:]))"
 KILLED_IN_STEP_3 = (
     "cli.print = lambda *shown, **how: print(*shown, **how) or ("
@@ -269,8 +276,10 @@ def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(data, uninterrupted, t
     assert result(folder) == uninterrupted
 
 
-def unfinished(data, folder):
-    """Let a folder have two checkpoints of a run."""
+@pytest.fixture(scope="module")
+def killed(data, tmp_path_factory):
+    """A folder with two checkpoints of a run."""
+    folder = tmp_path_factory.mktemp("killed") / "run"
     process = start(data, folder, "--checkpoint-every", "1")
     for line in process.stdout:
         if line.startswith("step 5"):
@@ -278,13 +287,19 @@ def unfinished(data, folder):
     process.kill()
     process.communicate()
     assert len(checkpoint.found(folder)) == 2
+    return folder
+
+
+@pytest.fixture
+def unfinished(killed, tmp_path):
+    """Another such folder."""
+    return Path(shutil.copytree(killed, tmp_path / "run"))
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
-    data, uninterrupted, tmp_path, capsys
+    data, uninterrupted, unfinished, capsys
 ):
-    folder = tmp_path / "run"
-    unfinished(data, folder)
+    folder = unfinished
     newest, before = checkpoint.found(folder)
     newest.write_bytes(newest.read_bytes()[:-100])
     assert cli.main(["distill", "--data", data, *ARGUMENTS, "--out", str(folder), "--resume"]) == 0
@@ -353,10 +368,9 @@ def test_results_without_a_checkpoint_to_go_on_from_are_kept(data, tmp_path, cap
     assert (tmp_path / "small.npz").read_text() == "precious"
 
 
-def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(data, tmp_path):
+def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(data, unfinished):
     """The system itself refuses: no file may grow beyond a limit, as on a full disk."""
-    folder = tmp_path / "run"
-    unfinished(data, folder)
+    folder = unfinished
     before = [path.name for path in checkpoint.found(folder)]
     code = (
         "import resource, signal, sys; from npkd import cli; "

@@ -12,13 +12,10 @@ from npkd.models import LargeSuperResolver, SmallSuperResolver
 from npkd.objectives import Objective
 from npkd.tasks import TASKS, UPSAMPLINGS, brought_back
 
-RESOLVE = {"task": "super-resolve", "teacher_views": "high", "versions": 2, "clip_norm": 50.0}
-RATES = dict.fromkeys(distill.RATES.values(), 3e-4)
-
 
 @pytest.fixture(scope="module")
 def resolved():
-    return tiny.finish(**RESOLVE, **RATES)
+    return tiny.finished(**tiny.RESOLVE)
 
 
 def task(name):
@@ -88,7 +85,7 @@ def test_super_resolution_goes_through_the_same_six_steps(resolved):
 
 
 def test_the_distilled_net_learns_from_the_large_nets_images_and_the_other_from_the_true_ones():
-    run = distill.Run(tiny.dataset(), tiny.config(**RESOLVE, **RATES))
+    run = distill.Run(tiny.dataset(), tiny.config(**tiny.RESOLVE))
     teacher = [run.teacher_outputs(version) for version in range(run.prepare.versions)]
     for batch in run.prepare.small_batches(teacher):
         np.testing.assert_array_equal(batch.x, low_resolution(batch.truth))
@@ -113,7 +110,7 @@ def test_what_is_super_resolved_cannot_be_shown_in_full_resolution():
 @pytest.mark.parametrize("name", TASKS)
 def test_the_samples_are_of_the_test_images(name, resolved):
     data = tiny.dataset()
-    last = resolved[1] if name == "super-resolve" else tiny.finish()[1]
+    last = resolved[1] if name == "super-resolve" else tiny.finished()[1]
     samples = last.samples
     np.testing.assert_array_equal(samples["x_high"], data.test_images[samples["chosen"]])
     assert set(samples["firsts"]) <= set(samples["chosen"])
@@ -125,7 +122,7 @@ def test_the_samples_are_of_the_test_images(name, resolved):
 
 def test_where_nothing_is_augmented_there_is_one_version():
     """Digits are not flipped, and what is super-resolved is not shifted."""
-    assert distill.Preparation(tiny.dataset(), tiny.config(**RESOLVE)).versions == 1
+    assert distill.Preparation(tiny.dataset(), tiny.config(**tiny.RESOLVE)).versions == 1
     assert distill.Preparation(tiny.dataset(), tiny.config(versions=2)).versions == 2
 
 

@@ -48,6 +48,51 @@ def test_value_and_gradients_of_an_op_are_those_of_pytorch(op, data, seed):
         assert_close(gradient, tensor.grad)
 
 
+# PyTorch's own samples (torch.testing's), and the like for the other operations with sizes
+SIZES = [
+    ("avg_pool2d", (2, 3, 9, 9), ((3, 3),), {"stride": (1, 1), "padding": (1,), "ceil_mode": True}),
+    ("avg_pool2d", (1, 1, 4, 4), ((2, 2),), {"stride": (), "padding": (0,)}),
+    ("avg_pool2d", (1, 2, 6, 6), ((4, 4),), {"stride": (2, 2), "padding": (2,), "ceil_mode": True}),
+    ("avg_pool2d", (2, 3, 9, 8), ([3],), {"stride": [2]}),
+    ("max_pool2d", (2, 3, 9, 8), ((3,),), {"stride": (2,), "padding": (1,), "dilation": (2,)}),
+    ("max_pool2d", (2, 3, 9, 8), ([3],), {"stride": [], "padding": [1]}),
+    ("conv2d", (2, 3, 9, 8), (), {"stride": (2,), "padding": (1,), "dilation": (2,)}),
+    ("conv2d", (2, 3, 9, 8), (), {"stride": [2], "padding": [1], "dilation": [2]}),
+]
+
+
+@pytest.mark.parametrize(("op", "shape", "sizes", "options"), SIZES)
+def test_sizes_in_a_sequence_of_one_or_none_are_pytorchs(op, shape, sizes, options):
+    rng = np.random.default_rng(0)
+    shapes = [shape, (4, 3, 2, 3)] if op == "conv2d" else [shape]
+    values = [rng.standard_normal(one) for one in shapes]
+    y, backward = getattr(ops, op)(*values, *sizes, **options)
+    tensors = [with_gradient(value) for value in values]
+    expected = getattr(functional, op)(*tensors, *sizes, **options)
+    assert_close(y, expected.detach())
+    dy = rng.standard_normal(y.shape)
+    expected.backward(torch.from_numpy(dy))
+    dx, *_ = backward(dy) if op == "conv2d" else (backward(dy),)
+    assert_close(dx, tensors[0].grad)
+
+
+@pytest.mark.parametrize("wrong", [(1, 1, 1), (True,), 2.0, ()])
+def test_what_pytorch_refuses_as_a_size_is_refused(wrong):
+    x, w = np.ones((2, 3, 9, 8)), np.ones((4, 3, 2, 3))
+    for op, more, name in (
+        ("conv2d", [w], "stride"),
+        ("conv2d", [w], "padding"),
+        ("conv2d", [w], "dilation"),
+        ("avg_pool2d", [], "kernel_size"),
+        ("max_pool2d", [2], "dilation"),
+    ):
+        tensors = [torch.from_numpy(one) if one is w else one for one in more]
+        with pytest.raises((RuntimeError, TypeError)):
+            getattr(functional, op)(torch.from_numpy(x), *tensors, **{name: wrong})
+        with pytest.raises(ValueError, match=f"{op}: {name} is"):
+            getattr(ops, op)(x, *more, **{name: wrong})
+
+
 # The document's nets
 
 

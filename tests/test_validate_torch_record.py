@@ -118,6 +118,24 @@ def computed_anew(operation, known):
     return dict(zip(operation.outputs, gradients, strict=True))
 
 
+def test_sizes_in_a_sequence_of_one_or_none_are_read_as_they_are_meant(rng):
+    torch.manual_seed(0)
+    layers = nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=(1,), padding=(1,), dilation=[1]),
+        nn.AvgPool2d((3,), (2,), (1,)),
+        nn.MaxPool2d([2], stride=(), padding=(1,), dilation=(1,)),
+        nn.AvgPool2d(2, stride=[]),
+    )
+    case, found, *_ = in_torch.record(layers, torch.randn(2, 3, 12, 13), rng=rng)
+    judge([(case, found)]).check()
+    pools = [one for one in case.operations if one.op in ("avg_pool2d", "max_pool2d")]
+    assert [np.broadcast_to(one.options["stride"], 2).tolist() for one in pools] == [
+        [2, 2],
+        [2, 2],
+        [2, 2],
+    ]
+
+
 def test_each_operation_gives_its_recorded_results_from_its_recorded_inputs(net, images, rng):
     case, found, precision, _ = in_torch.record(net, images, rng=rng)
     known = {**case.inputs, **found}

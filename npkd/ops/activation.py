@@ -50,6 +50,7 @@ def relu(x: np.ndarray) -> Op:
     return y, backward
 
 
+@np.errstate(under="ignore")  # rounding, as in threads.run
 def softmax(x: np.ndarray, axis: int = -1) -> Op:
     """Exponentials along an axis, divided by their sum.
 
@@ -71,6 +72,7 @@ def softmax(x: np.ndarray, axis: int = -1) -> Op:
     p = np.exp(_less_maximum("softmax", x, axis))
     p /= p.sum(axis=axis, keepdims=True)
 
+    @np.errstate(under="ignore")
     def backward(dy: np.ndarray) -> np.ndarray:
         require_gradient("softmax", dy, p.shape, p.dtype)
         return p * (dy - (dy * p).sum(axis=axis, keepdims=True))
@@ -78,6 +80,7 @@ def softmax(x: np.ndarray, axis: int = -1) -> Op:
     return p.copy(), backward
 
 
+@np.errstate(under="ignore")  # rounding, as in threads.run
 def log_softmax(x: np.ndarray, axis: int = -1) -> Op:
     """The logarithm of softmax, without its rounding to zero.
 
@@ -101,6 +104,7 @@ def log_softmax(x: np.ndarray, axis: int = -1) -> Op:
         y -= np.log(np.exp(y).sum(axis=axis, keepdims=True))
     p = np.exp(y)
 
+    @np.errstate(under="ignore")
     def backward(dy: np.ndarray) -> np.ndarray:
         require_gradient("log_softmax", dy, p.shape, p.dtype)
         return dy - p * dy.sum(axis=axis, keepdims=True)

@@ -1,4 +1,4 @@
-"""What every op promises and checks: arrays of one floating dtype, sizes as an int or a pair."""
+"""What every op promises and checks: arrays of one floating dtype, sizes as PyTorch takes them."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 Op = tuple[np.ndarray, Callable[..., Any]]  # an op's value and its backward pass
-Pair = int | tuple[int, int]
+Pair = int | tuple[int] | tuple[int, int]  # or a list
 
 FLOATS = tuple(map(np.dtype, ("float32", "float64", "complex64", "complex128")))
 
@@ -50,17 +50,20 @@ def require_gradient(op: str, dy: np.ndarray, shape: tuple[int, ...], dtype: np.
         )
 
 
-def pair(op: str, name: str, value: Pair, minimum: int) -> tuple[int, int]:
-    """An int or a pair of ints (rows, columns) as a pair, each at least `minimum`."""
+def pair(op: str, name: str, value: Any, minimum: int) -> tuple[int, int]:
+    """An int, or one or two ints in a tuple or list, as a pair (rows, columns).
+
+    One int is for both. Raises ValueError for anything else, and below `minimum`.
+    """
     if type(value) is int and value >= minimum:
         return value, value
-    values = value if isinstance(value, tuple | list) else (value, value)
+    values = value if isinstance(value, tuple | list) else (value,)
     integers = all(map(is_integer, values))
-    if len(values) != 2 or not integers or min(values) < minimum:
+    if len(values) not in (1, 2) or not integers or min(values) < minimum:
         raise ValueError(
             f"{op}: {name} is {shown(value)}, expected an int or a pair of ints, at least {minimum}"
         )
-    return int(values[0]), int(values[1])
+    return int(values[0]), int(values[-1])
 
 
 def positive_integer(op: str, name: str, value: int) -> int:

@@ -35,9 +35,10 @@ def conv2d(
         Ho = ⌊(H + top + bottom − dilation·(kh − 1) − 1) / stride⌋ + 1, and Wo likewise
 
     Arguments
-        stride, dilation: an int or a pair (rows, columns), at least 1.
-        padding: zeros around the image. An int or a pair is put on both sides; "valid" is none;
-        "same" is what keeps Ho = H and Wo = W, the odd cell at the bottom and right, stride 1 only.
+        stride, dilation: at least 1. Sizes are an int, for rows and columns, a sequence of one,
+        which is the same, or a pair (rows, columns).
+        padding: zeros around the image. A size is put on both sides; "valid" is none; "same" is
+        what keeps Ho = H and Wo = W, the odd cell at the bottom and right, stride 1 only.
         groups: G; channels of x and y fall into G groups that see nothing of each other.
 
     Definition (groups = 1, stride s, dilation d, padding p; x is zero outside of the image)

@@ -25,7 +25,7 @@ def avg_pool2d(
     x: np.ndarray,
     kernel_size: Pair,
     *,
-    stride: Pair | None = None,
+    stride: Pair | tuple[()] | None = None,
     padding: Pair = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
@@ -39,8 +39,9 @@ def avg_pool2d(
         starts on a cell or on the padding before; Wo likewise
 
     Arguments
-        stride: by default the window's size. padding: zeros on both sides, at most half a window.
-        Sizes are an int or a pair (rows, columns).
+        stride: by default, or as PyTorch's (), the window's size. padding: zeros on both sides, at
+        most half a window. Sizes are an int, for rows and columns, a sequence of one, which is the
+        same, or a pair (rows, columns).
 
     Definition (window (u, v) starts at row u·s − p, column v·s − p; x is zero outside of the image)
         y[n,c,u,v] = Σ_i Σ_j x[n, c, u·s − p + i, v·s − p + j] / D[u,v]
@@ -98,7 +99,7 @@ def max_pool2d(
     x: np.ndarray,
     kernel_size: Pair,
     *,
-    stride: Pair | None = None,
+    stride: Pair | tuple[()] | None = None,
     padding: Pair = 0,
     dilation: Pair = 1,
     ceil_mode: bool = False,
@@ -111,8 +112,9 @@ def max_pool2d(
         the last window starts on a cell or on the padding before; Wo likewise
 
     Arguments
-        stride: by default the window's size. padding: cells on both sides, at most half a window,
-        which are never chosen. Sizes are an int or a pair (rows, columns).
+        stride: by default, or as PyTorch's (), the window's size. padding: cells on both sides, at
+        most half a window, which are never chosen. Sizes are an int, for rows and columns, a
+        sequence of one, which is the same, or a pair (rows, columns).
 
     Definition (window (u, v) starts at row u·s − p, column v·s − p)
         y[n,c,u,v] = max over i, j of x[n, c, u·s − p + i·d, v·s − p + j·d], cells of the image only
@@ -191,7 +193,7 @@ def _axes(
     op: str,
     x: np.ndarray,
     kernel_size: Pair,
-    stride: Pair | None,
+    stride: Pair | tuple[()] | None,
     padding: Pair,
     dilation: Pair,
     ceil_mode: bool,
@@ -200,7 +202,9 @@ def _axes(
     require_arrays(op, x=x)
     require_axes(op, "x", x, "N C H W")
     kernels = pair(op, "kernel_size", kernel_size, 1)
-    strides = pair(op, "stride", kernels if stride is None else stride, 1)
+    if stride is None or (isinstance(stride, tuple | list) and not stride):
+        stride = kernels
+    strides = pair(op, "stride", stride, 1)
     paddings = pair(op, "padding", padding, 0)
     dilations = pair(op, "dilation", dilation, 1)
     if any(2 * p > k for p, k in zip(paddings, kernels, strict=True)):

@@ -108,6 +108,7 @@ def _phases(factor: int) -> Iterator[tuple[int, int, float]]:
         yield r, 0 if offset < 0 else 1, offset % 1.0
 
 
+@np.errstate(under="ignore")  # rounding, as in threads.run
 def _interpolate(x: np.ndarray, factor: int, axis: int) -> np.ndarray:
     """Linear interpolation along one axis."""
     x = np.moveaxis(x, axis, 0)
@@ -119,6 +120,7 @@ def _interpolate(x: np.ndarray, factor: int, axis: int) -> np.ndarray:
     return np.moveaxis(y, 0, axis)
 
 
+@np.errstate(under="ignore")  # rounding, as in threads.run
 def _interpolate_adjoint(dy: np.ndarray, factor: int, axis: int) -> np.ndarray:
     """The adjoint of `_interpolate`."""
     dy = np.moveaxis(dy, axis, 0)

@@ -218,7 +218,7 @@ def windows_on_a_cell(
     Along an axis tap i of window o lies on cell o·stride + i·dilation − padding. The taps that lie
     on one cell are thus stride / gcd(stride, dilation) apart, and each is in another window.
     """
-    stride = kernel_size if stride is None else stride
+    stride = stride or kernel_size  # not given, or PyTorch's ()
     axes = zip(
         *(np.broadcast_to(size, 2).tolist() for size in (kernel_size, stride, dilation)),
         strict=True,

@@ -101,7 +101,7 @@ def _max_pool2d(
 
 def _pool(kernel_size, stride, padding, ceil_mode):
     kernel = _size(kernel_size)
-    stride = kernel if stride is None or stride == () else _size(stride)
+    stride = _size(stride) if stride else kernel  # not given, or ()
     options = {"kernel_size": kernel, "stride": stride, "padding": _size(padding)}
     return options | {"ceil_mode": bool(ceil_mode)}
 
