@@ -549,11 +549,13 @@ def _add_gradcheck(commands: Any) -> None:
         help="check every gradient of npkd, and every value, on this machine",
         description="Check everything in npkd on random cases: values against the formula in "
         "scalar loops, backward passes against the complex step (1e-14 along a random direction, "
-        "1e-13 entry by entry), the contract of every operation, and whole updates against "
-        "derivatives taken without any backward pass. Prints a row for each subject: its checks, "
-        "the random cases that each was run on, the worst relative error of values and of "
-        "gradients, and where that was. Exit status 1 if a check fails. To check a function of "
-        "your own, see npkd.gradcheck.",
+        "1e-13 entry by entry, and what rounding was measured to do), the contract of every "
+        "operation, and whole updates against derivatives taken without any backward pass. Prints "
+        "a row for each subject: its checks, the random cases that each was run on, the worst "
+        "relative error of values and of gradients, the smallest relative fault of a gradient that "
+        "every case would have seen, and where the worst gradient was. Exit status 1 if a check "
+        "fails: a gradient that is wrong, and one that could not be decided on, which is said. To "
+        "check a function of your own, see npkd.gradcheck.",
     )
     say = parser.add_argument
     say(
@@ -592,12 +594,14 @@ def _gradcheck(args: argparse.Namespace) -> int:
     _set_threads(args.threads)
     print(f"npkd {__version__}: seed {args.seed}, relative errors\n")
     width = max(map(len, proofs.PROOFS)) + 2
-    print(f"{'':{width}}checks  examples     value  gradient  where the gradient is worst")
+    columns = f"{'value':>10}{'gradient':>10}{'would see':>11}"
+    print(f"{'':{width}}checks  examples{columns}  where the gradient is worst")
     failed = []
     with threads.one_blas_thread():
         for row in proofs.prove(args.names or list(proofs.PROOFS), args.examples, args.seed):
             verdict = f"FAILED {len(row.failures)} times" if row.failures else row.gradient.where
             errors = f"{row.value.relative:10.1e}{row.gradient.relative:10.1e}"
+            errors += f"{row.gradient.power:11.1e}"
             line = f"{row.name:{width}}{row.checks:6}{row.examples:10}{errors}  {verdict}"
             print(line.rstrip(), flush=True)
             if row.failures:

@@ -9,6 +9,7 @@ from npkd import evaluate
 
 pytest_plugins = ["skips"]  # --all-extras
 
+ANSWERS = pytest.StashKey[Counter[tuple[str, str]]]()  # right or wrong, what it was called
 FUZZED = pytest.StashKey[Counter[tuple[str, str, str]]]()  # what, kind, outcome
 KILLED = pytest.StashKey[Counter[str]]()  # runs by the step that they were killed in
 WORST = pytest.StashKey[list[tuple[str, str, int, float]]]()  # name, check, examples, error
@@ -27,6 +28,13 @@ def pytest_addoption(parser):
         default=20,
         metavar="N",
         help="random cases for each check of npkd.proofs (20)",
+    )
+    parser.addoption(
+        "--gradients",
+        type=int,
+        default=200,
+        metavar="N",
+        help="right and wrong gradients for tests/test_gradcheck_answers.py, of each (200)",
     )
     parser.addoption(
         "--inputs",
@@ -60,6 +68,14 @@ def pytest_terminal_summary(terminalreporter, config):
             errors = ", ".join(f"{check} {error:.1e}" for _, check, _, error in rows if error)
             write(f"{name:<20}{sum(row[2] for row in rows):>7} examples: {errors or 'exact'}")
         write(f"{'all':<20}{sum(row[2] for row in worst):>7} examples")
+    answers = config.stash.get(ANSWERS, Counter())
+    if answers:
+        terminalreporter.section(
+            "gradients, and what they were called, by test_gradcheck_answers.py"
+        )
+        for kind in ("right", "wrong"):
+            of = {word: count for (k, word), count in sorted(answers.items()) if k == kind}
+            write(f"{sum(of.values()):,} {kind}: {', '.join(f'{of[w]:,} {w}' for w in of)}")
     killed = config.stash.get(KILLED, Counter())
     if killed:
         terminalreporter.section("runs killed and gone on with, by test_resume.py")

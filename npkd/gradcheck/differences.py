@@ -200,6 +200,11 @@ def scalar_difference(
             break
     if unchanged:
         return 0.0, 2 * rounding / h[0] if expected else 0.0
+    # A function that swings within the smallest step looks flat: that it is as steep as expected
+    # must have been seen, or seen not to be, where it would move it by no more than it moves.
+    moves = 2 * np.max(np.abs(c[-3:] * h[-3:])) + rounding
+    if not abs(best[0] - expected) <= best[1] and abs(expected) * h[-1] > moves:
+        return best[0], math.inf
     return best
 
 

@@ -304,7 +304,10 @@ class Trial:
     def _not_analytic(self, result: Result, opinion: _Opinion) -> Result:
         found = f"{opinion.value:.12g} ± {opinion.uncertainty:.2g}"
         if not opinion.resolved:
-            reason = f"differences give {found}, which is not the complex step's: look at both"
+            reason = (
+                f"differences give {found}, the complex step {opinion.sides.expected:.12g}: is the "
+                'function analytic? judge it by method="central"'
+            )
             return replace(result, reason=reason)
         reason = (
             f"a central difference gives {found}, the complex step {opinion.sides.expected:.12g}: "

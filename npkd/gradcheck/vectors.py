@@ -34,7 +34,10 @@ class Vector:
                     f"gradcheck: {name} holds {array.dtype}, expected numbers (give what is no "
                     "number to the function yourself: lambda x: function(x, labels))"
                 )
-        return cls._of_leaves(tuple(args), found)
+        x = cls._of_leaves(tuple(args), found)
+        if bad := not_finite(x, x.values, ""):
+            raise ValueError(f"gradcheck: {bad}, expected finite arguments")
+        return x
 
     @classmethod
     def _of_leaves(cls, trees: tuple[Any, ...], named: list[tuple[str, np.ndarray]]) -> "Vector":
@@ -114,7 +117,8 @@ def gradient(given: Any, x: Vector) -> np.ndarray:
     for k, (gradient, tree) in enumerate(zip(found, x.trees, strict=False)):
         if isinstance(gradient, Mapping) and isinstance(tree, Mapping):  # in the argument's order
             found[k] = {key: gradient[key] for key in [*tree, *gradient] if key in gradient}
-    gradients = Vector.of_arguments(found)
+    named = [leaf for k, of in enumerate(found) for leaf in leaves(of, f"argument {k}")]
+    gradients = Vector._of_leaves(tuple(found), named)
     if len(found) != len(x.trees) or gradients.shapes != x.shapes or gradients.names != x.names:
         got, expected = (
             ", ".join(f"{n} {s}" for n, s in zip(v.names, v.shapes, strict=True))
