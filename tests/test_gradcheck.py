@@ -1101,6 +1101,14 @@ def test_gradcheck_imports_nothing_else_of_npkd():
                 else []
             )
         ]
-        allowed = {"math", "collections", "dataclasses", "itertools", "typing", "numpy"}
+        allowed = {
+            "math",
+            "collections",
+            "dataclasses",
+            "functools",
+            "itertools",
+            "typing",
+            "numpy",
+        }
         for name in names:
             assert name.startswith("npkd.gradcheck.") or name.split(".")[0] in allowed, path

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,26 @@ class _Opinion:
         return self.uncertainty <= POWER * max(self.sides.scale, abs(self.value))
 
 
+@dataclass(frozen=True)
+class _Beside:
+    """Both sides at points beside the point, and the steps that rounding makes s₁ − s₂ take there.
+
+    noise, near: as most rays have it, along all of a ray and between its two nearest points.
+    most, most_near: the most on any ray. agree: whether no more points need be asked.
+    """
+
+    rays: list[list[_Sides]]
+    noise: float
+    near: float
+    most: float
+    most_near: float
+    agree: bool = False
+
+    @property
+    def sides(self) -> list[_Sides]:
+        return [sides for ray in self.rays for sides in ray]
+
+
 class Trial:
     """One function at one point, for one dy."""
 
@@ -133,7 +154,6 @@ class Trial:
         self.here = _Point(x.values, 1.0, self.y.values, self._gradient(backward))
         self._seed, self._points = int(rng.integers(2**63)), dict[tuple[int, float], _Point]()
         self.compared: list[Direction] = []
-        self._opinions: dict[str, _Opinion] = {}
 
     def f(self, values: np.ndarray) -> Vector:
         """The function's value."""
@@ -166,7 +186,7 @@ class Trial:
         """
         if (RAYS, AWAY) not in self._points:
             x = self.x.values
-            w = weights(np.random.default_rng([self._seed, RAYS]), x.real)
+            w = self._direction_of_all(0).real
             self._points[RAYS, AWAY] = self._point(x + AWAY * w * self._typical())
         return self._points[RAYS, AWAY]
 
@@ -221,48 +241,36 @@ class Trial:
 
     def _exactly(self, direction: Direction) -> Result:
         here = self._sides(self.here, direction)
-        beside = [self._sides(self._beside(0, FIRST), direction)]
-        noise = near = abs(beside[0].difference - here.difference)
         opinion = self._opinion(direction) if self.method == "complex" else None
-        at_once = all(sides.error <= self._allowed(sides) for sides in (here, *beside))
-        rays: list[list[_Sides]] = []
-        if not at_once or (opinion and not (opinion.agrees and opinion.resolved)):
-            rays = [
-                [self._sides(self._beside(ray, distance), direction) for distance in DISTANCES]
-                for ray in range(RAYS)
-            ]
-            beside = [sides for ray in rays for sides in ray]
-            steps = np.abs(np.diff([[sides.difference for sides in ray] for ray in rays], axis=1))
-            noise = float(np.median(np.max(steps, axis=1)))
-            near = float(np.median(steps[:, 0]))
-        bound = self._allowed(here) + OF_NOISE * noise
-        strays = [s for s in beside if not s.error <= self._allowed(s) + OF_NOISE * noise]
-        seen = here.scale == 0 or 2 * bound <= self.power * here.scale
         resolved = opinion is None or opinion.resolved
+        beside = self._first(here, direction)
+        if not beside.agree or (opinion and not (opinion.agrees and resolved)):
+            beside = self._along_rays(direction)
+        bound = self._allowed(here) + OF_NOISE * beside.noise
+        allowed = [self._allowed(s) + OF_NOISE * beside.noise for s in beside.sides]
+        strays = [
+            s.error for s, most in zip(beside.sides, allowed, strict=True) if not s.error <= most
+        ]
 
-        result = self._result(direction, here, OF_NOISE * noise + here.rounding)
+        result = self._result(direction, here, OF_NOISE * beside.noise + here.rounding)
         if opinion is not None:
             result = replace(result, opinion=4 * opinion.uncertainty, branch_only=opinion.at_kink)
             if not opinion.agrees:
-                left = self._cancelled(direction, here, rays)
+                left = self._cancelled(direction, here, beside)
                 return left or self._not_analytic(result, opinion)
-        elif bend := self._bend(direction, here, noise):
+        elif bend := self._bend(direction, here, beside.noise):
             return replace(result, reason=bend)
 
         if not np.isfinite(here.error):
             return replace(result, reason="the derivative is not finite: take another point")
+        seen = here.scale == 0 or 2 * bound <= self.power * here.scale
         if here.error <= bound and seen and resolved and not strays:
             return replace(result, answer=RIGHT)
-        if opinion is not None and rays and (left := self._cancelled(direction, here, rays)):
+        if opinion is not None and (left := self._cancelled(direction, here, beside)):
             return left
-        if here.error > bound and here.error > self._unresolvable(direction, here) and resolved:
+        if self._proved_wrong(direction, here, beside, resolved):
             return self._with_notes(replace(result, answer=WRONG), direction)
-        own = self._opinion_along(direction) if opinion is not None else None
-        proved = own and own.resolved and own.agrees and own.against_backward
-        if proved and here.error > self._allowed(here) + OF_NOISE * near:
-            return self._with_notes(replace(result, answer=WRONG), direction)
-        if not resolved:
-            assert opinion is not None
+        if opinion is not None and not resolved:
             reason = (
                 f"whether the complex step is right is not seen: differences give "
                 f"{opinion.value:.3g} ± {opinion.uncertainty:.2g}; smaller values, or a point "
@@ -275,15 +283,50 @@ class Trial:
             )
         elif strays:
             reason = (
-                "right at the point, but beside it the two sides differ by "
-                f"{max(s.error for s in strays):.2g}: is it a function, and right everywhere?"
+                f"right at the point, but beside it the two sides differ by {max(strays):.2g}: is "
+                "it a function, and right everywhere?"
             )
         else:
             reason = (
                 f"the difference that rounding explains here, {bound:.2g}, is not small against "
-                f"what is compared, {here.scale:.2g}: take another point, dy or direction"
+                f"what is compared, {here.scale:.2g}: take another point, dy or direction, or "
+                "give values in their own precision"
             )
         return replace(result, reason=reason)
+
+    def _first(self, here: _Sides, direction: Direction) -> "_Beside":
+        """One point beside, which does where both sides agree at once, there and at the point."""
+        sides = self._sides(self._beside(0, FIRST), direction)
+        agree = all(s.error <= self._allowed(s) for s in (here, sides))
+        noise = float(np.abs(sides.difference - here.difference))
+        return _Beside([[sides]], noise, noise, 0.0, 0.0, agree)
+
+    def _along_rays(self, direction: Direction) -> "_Beside":
+        """Points on several rays; of what one or two of the rays see, as a kink, no notice."""
+        rays = [
+            [self._sides(self._beside(ray, distance), direction) for distance in DISTANCES]
+            for ray in range(RAYS)
+        ]
+        steps = np.abs(np.diff([[sides.difference for sides in ray] for ray in rays], axis=1))
+        noise, near = np.median(np.max(steps, axis=1)), np.median(steps[:, 0])
+        most, most_near = np.max(steps), np.max(steps[:, 0])
+        return _Beside(rays, float(noise), float(near), float(most), float(most_near))
+
+    def _proved_wrong(
+        self, direction: Direction, here: _Sides, beside: "_Beside", resolved: bool
+    ) -> bool:
+        """Whether rounding does nowhere beside the point what the two sides differ by.
+
+        Or not near it, where differences speak for the complex step and against backward.
+        """
+        allowed = self._allowed(here)
+        least = max(allowed + OF_NOISE * beside.noise, self._unresolvable(direction, here))
+        if here.error > least and resolved:
+            return True
+        if self.method != "complex" or not here.error > allowed + OF_NOISE * beside.near:
+            return False
+        own = self._opinion_along(direction)
+        return own.resolved and own.agrees and own.against_backward
 
     def _result(self, direction: Direction, sides: _Sides, uncertainty: float) -> Result:
         name, index, v, moved = direction
@@ -319,17 +362,13 @@ class Trial:
             return replace(result, answer=WRONG, reason=reason)
         return replace(result, reason=f'{reason}; judge it by method="central"')
 
-    def _cancelled(
-        self, direction: Direction, here: _Sides, rays: list[list[_Sides]]
-    ) -> Result | None:
+    def _cancelled(self, direction: Direction, here: _Sides, beside: "_Beside") -> Result | None:
         """RIGHT where both sides are what rounding left of known parts, otherwise None."""
-        steps = np.abs(np.diff([[sides.difference for sides in ray] for ray in rays], axis=1))
-        noise, near = float(np.max(steps)), float(np.max(steps[:, 0]))
+        noise, everywhere = beside.most, [here, *beside.sides]
         parts = noise / ULP
-        everywhere = [here, *(sides for ray in rays for sides in ray)]
         small = max(sides.size for sides in everywhere) <= 1e-6 * parts
         alike = max(sides.error for sides in everywhere) <= OF_NOISE * noise
-        if not (0 < noise <= 1e3 * near and small and alike):
+        if not (0 < noise <= 1e3 * beside.most_near and small and alike):
             return None
         values = [np.abs(np.sum(self.dy * (p.y - self.here.y))) for p in self._points.values()]
         of_value = float(max(values) + ULP * np.sum(np.abs(self.dy * self.here.y)))
@@ -382,13 +421,17 @@ class Trial:
 
     def _opinion(self, direction: Direction) -> _Opinion:
         """That along the direction; for entries that along one random direction, if it agrees."""
-        if direction[1] is None:
-            return self._opinion_along(direction)
-        if "all" not in self._opinions:
-            v = weights(np.random.default_rng([self._seed, RAYS]), self.x.values)
-            self._opinions["all"] = self._opinion_along(("", None, v, slice(0, v.size)))
-        opinion = self._opinions["all"]
-        return opinion if opinion.agrees else self._opinion_along(direction)
+        if direction[1] is not None and self._opinion_of_all.agrees:
+            return self._opinion_of_all
+        return self._opinion_along(direction)
+
+    @cached_property
+    def _opinion_of_all(self) -> _Opinion:
+        v = self._direction_of_all(0)
+        return self._opinion_along(("all arguments", None, v, slice(0, v.size)))
+
+    def _direction_of_all(self, number: int) -> np.ndarray:
+        return weights(np.random.default_rng([self._seed, RAYS + number]), self.x.values)
 
     def _opinion_along(self, direction: Direction) -> _Opinion:
         opinion = self._opinion_at(self.here, direction)
@@ -447,15 +490,13 @@ class Trial:
     # Differences
 
     def _difference(self, v: np.ndarray) -> Slope:
-        return central_difference(self.f, self.x.values, v, self.here.y, self.y, self._noise())
+        return central_difference(self.f, self.x.values, v, self.here.y, self.y, self._noise)
 
+    @cached_property
     def _noise(self) -> np.ndarray:
         """What rounding does to each output, measured once along a direction of all arguments."""
-        if not hasattr(self, "_measured"):
-            v = weights(np.random.default_rng([self._seed, RAYS]), self.x.values)
-            floor = self.y.eps * np.abs(self.here.y)
-            self._measured = np.maximum(floor, computational_noise(self.f, self.x.values, v))
-        return self._measured
+        measured = computational_noise(self.f, self.x.values, self._direction_of_all(0))
+        return np.maximum(self.y.eps * np.abs(self.here.y), measured)
 
     def _by_differences(self, direction: Direction) -> Result:
         v = direction[2]
@@ -480,7 +521,7 @@ class Trial:
             return self._with_notes(replace(result, answer=WRONG), direction)
         if 2 * bound <= self.power * here.scale:
             return replace(result, answer=RIGHT)
-        if here.size == 0 and 2 * bound <= self.power * self._natural():
+        if here.size == 0 and 2 * bound <= self.power * self._natural:
             reason = "both sides are 0, and the value does not change at all"
             return replace(result, answer=RIGHT, reason=reason)
         why = "the point is at a kink, and any slope between its two is one; take another point"
@@ -492,10 +533,8 @@ class Trial:
         reason = f"differences are uncertain by {bound:.2g}, of {here.scale:.2g} compared: {why}"
         return replace(result, reason=reason)
 
+    @cached_property
     def _natural(self) -> float:
         """The size of a derivative by one entry, averaged over all, as differences have it."""
-        if not hasattr(self, "_average"):
-            v = weights(np.random.default_rng([self._seed, RAYS + 1]), self.x.values)
-            slope = self._difference(v)
-            self._average = float(np.sum(np.abs(self.dy * slope.value))) / v.size
-        return self._average
+        slope = self._difference(self._direction_of_all(1))
+        return float(np.sum(np.abs(self.dy * slope.value))) / self.x.values.size
