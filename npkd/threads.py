@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 try:
-    from threadpoolctl import ThreadpoolController
+    from threadpoolctl import OpenBLASController, ThreadpoolController
 except ImportError:
     ThreadpoolController = None
 
@@ -125,6 +125,7 @@ def one_blas_thread() -> Iterator[None]:
     with _lock:
         if _blas_holders == 0:
             _blas = _blas or ThreadpoolController()
+            _free_openblas()
             _blas_limit = _blas.limit(limits=1, user_api="blas")
         _blas_holders += 1
     try:
@@ -133,7 +134,19 @@ def one_blas_thread() -> Iterator[None]:
         with _lock:
             _blas_holders -= 1
             if _blas_holders == 0:
+                _free_openblas()
                 _blas_limit.restore_original_limits()
+                _free_openblas()
+
+
+def _free_openblas() -> None:
+    """Let any thread set OpenBLAS's limit; from 3.8 on threadpoolctl heeds the first one alone.
+
+    It goes by threads, so that they do not undo each other's limits; here they are counted.
+    """
+    free = getattr(OpenBLASController, "clear_controlling_thread", None)
+    if free is not None:
+        free(force=True)
 
 
 class _Job:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -65,6 +66,43 @@ def test_cached_slices_fit_the_cache_or_hold_one_item(length, item_bytes):
     for piece in pieces:
         items = piece.stop - piece.start
         assert items == 1 or items * item_bytes <= threads.CACHED_BYTES
+
+
+# BLAS
+
+
+def in_a_thread(work):
+    """What it gives, in a thread of its own."""
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(work).result(timeout=30)
+
+
+def test_every_thread_holds_blas_to_one_thread_and_lets_it_go(threadpoolctl):
+    def held():
+        with threads.one_blas_thread():
+            return blas_threads(threadpoolctl)
+
+    before = blas_threads(threadpoolctl)
+    ones = [1] * len(before)
+    assert [held(), in_a_thread(held), held(), in_a_thread(held)] == [ones] * 4
+    assert blas_threads(threadpoolctl) == before
+
+
+@pytest.mark.parametrize("main_is_first", [True, False])
+def test_blas_is_held_until_the_last_thread_leaves_whichever_it_is(threadpoolctl, main_is_first):
+    before = blas_threads(threadpoolctl)
+    one, other = threads.one_blas_thread(), threads.one_blas_thread()
+    first, last = (one, other) if main_is_first else (other, one)  # to enter, and to leave
+
+    def within(hold, call):
+        return call() if hold is one else in_a_thread(call)
+
+    within(first, first.__enter__)
+    within(last, last.__enter__)
+    within(first, lambda: first.__exit__(None, None, None))
+    assert blas_threads(threadpoolctl) == [1] * len(before)
+    within(last, lambda: last.__exit__(None, None, None))
+    assert blas_threads(threadpoolctl) == before
 
 
 # Running
