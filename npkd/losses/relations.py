@@ -15,8 +15,19 @@ from npkd.losses.arguments import (
     require_one_batch,
     require_same,
 )
-from npkd.losses.geometry import Step, distances, flat, products, shares, unit
+from npkd.losses.geometry import (
+    Step,
+    cosines,
+    distances,
+    flat,
+    products,
+    scale,
+    shares,
+    sum_of_squares,
+    unit,
+)
 from npkd.losses.regression import huber_of
+from npkd.losses.softened import divergence
 from npkd.ops.contract import is_integer, shown
 
 
@@ -57,11 +68,21 @@ def similarity(
     count = require_one_batch("similarity", student=student, teacher=teacher)
     divide = {"paper": unit, "l1": shares}[choice("similarity", "variant", variant, "paper", "l1")]
     divisor = _pairs("similarity", reduction, count)
-    p, to_features = products(flat(student))
-    (g, backward), (of_teacher, _) = divide(p), divide(products(flat(teacher))[0])
+    p, to_features = _products_by_row(flat(student))
+    (g, backward), (of_teacher, _) = divide(p), divide(_products_by_row(flat(teacher))[0])
     delta = g - of_teacher
     gradient = to_features(backward(2 * delta / divisor))
     return (delta * delta).sum() / divisor, gradient.reshape(student.shape)
+
+
+def _products_by_row(f: np.ndarray) -> Step:
+    """P[i,j] = Σ_d f[i,d] f[j,d], every row in a unit of its own, which its length divides out.
+
+    The left factor is divided by its own size, the right one by that of all: neither overflows.
+    """
+    own, of_all = scale(f, axis=1), scale(f)
+    left, right = f / own, f / of_all
+    return left @ right.T, lambda dp: dp @ right / own + dp.T @ left / of_all
 
 
 def rkd_distance(
@@ -96,14 +117,15 @@ def rkd_distance(
     count = require_one_batch("rkd_distance", student=student, teacher=teacher)
     far = positive("rkd_distance", "delta", delta)
     divisor = _pairs("rkd_distance", reduction, count)
-    d, to_features = distances(flat(student))
-    of_teacher, _ = distances(flat(teacher))
+    f, t = flat(student), flat(teacher)
+    unit_of, of_t = (np.minimum(scale(x), 1) for x in (f, t))  # in which no distance is denormal
+    (d, to_features), (of_teacher, _) = distances(f / unit_of), distances(t / of_t)
     psi, mean, apart = _by_mean(d)
     value, g = huber_of(psi - _by_mean(of_teacher)[0], far)
     g = g / divisor
     through_mean = (g * psi).sum() / max(1, int(np.count_nonzero(apart)))
     dd = np.where(apart, (g - through_mean) / mean, 0)
-    return value.sum() / divisor, to_features(dd).reshape(student.shape)
+    return value.sum() / divisor, (to_features(dd) / unit_of).reshape(student.shape)
 
 
 def rkd_angle(
@@ -138,12 +160,11 @@ def rkd_angle(
     far = positive("rkd_angle", "delta", delta)
     divisor = divisor_of("rkd_angle", reduction, elementmean=count**3, batchmean=count, sum=1)
     f = flat(student)
-    e, to_differences = unit(f - f[:, np.newaxis])  # (B, B, D)
-    psi, to_directions = products(e)
+    psi, to_differences = cosines(f - f[:, np.newaxis])  # (B, B, B)
     t = flat(teacher)
-    of_teacher, _ = products(unit(t - t[:, np.newaxis])[0])
+    of_teacher, _ = cosines(t - t[:, np.newaxis])
     value, g = huber_of(psi - of_teacher, far)
-    dv = to_differences(to_directions(g / divisor))
+    dv = to_differences(g / divisor)
     gradient = dv.sum(axis=0) - dv.sum(axis=1)
     return value.sum() / divisor, gradient.reshape(student.shape)
 
@@ -166,9 +187,18 @@ def pkt(
         Σ p log((p + ε) / (q + ε)) over all pairs, divided by B² for "elementmean", the default, by
         B for "batchmean", by nothing for "sum"
 
+    Derivation of what is computed, which keeps its digits where the nets are alike
+        c the products of u, c' the teacher's; S[i] = Σ_k (1 + c[i,k]), S' likewise; Δ = c − c'
+        q − p = (Δ − p Σ_k Δ) / S
+        With w = (q − p) / (p + ε), x = log(1 + w) and φ(x) = e^x − 1 − x, −log(1 + w) = φ(x) − w, and
+        −Σ p w = −Σ (q − p) + ε Σ w, where Σ (q − p) is 0. So is it with any factor before it, hence
+        Σ p log((p + ε)/(q + ε)) = Σ p φ(x) + ε Σ w (m − p) / (m + ε),   m = 1/B
+        and m − p = (mean c' − c') / S' has its digits where all samples are alike
+
     Gradient by the student
-        dq = −p / (q + ε), divided as the value is
-        ds[i,j] = (dq[i,j] − Σ_k dq[i,k] q[i,k]) / Σ_k s[i,k],   du = ½ (ds + dsᵀ) u
+        dq = −p / (q + ε), and as all changes of q in a row are 0 in sum, a number may be added:
+        m / (m + ε), which makes it (q − p + (m − q) ε / (m + ε)) / (q + ε), divided as the value is
+        dc[i,j] = (dq[i,j] − Σ_k dq[i,k] q[i,k]) / S[i],   du = (dc + dcᵀ) u
         df from du through the length, as in `attention`
 
     Conventions: ε keeps the logarithm finite where two samples are opposite, s = 0; without it the
@@ -188,18 +218,26 @@ def pkt(
     epsilon = not_negative("pkt", "epsilon", epsilon)
     divisor = _pairs("pkt", reduction, count)
     u, to_features = unit(flat(student), epsilon)
-    cosine, to_directions = products(u)
-    q, to_cosine = shares(_likeness(cosine))
-    p, _ = shares(_likeness(products(unit(flat(teacher), epsilon)[0])[0]))
-    value = (p * np.log((p + epsilon) / (q + epsilon))).sum() / divisor
-    ds = to_cosine(-p / (q + epsilon) / divisor)
-    return value, to_features(to_directions(ds / 2)).reshape(student.shape)
-
-
-def _likeness(cosine: np.ndarray) -> np.ndarray:
-    """A cosine scaled to [0, 1]; rounding may have it below −1, and its logarithm would be NaN."""
-    s = (cosine + 1) / 2
-    return np.where(s.real < 0, 0, s)
+    c, to_directions = products(u)
+    of_teacher, _ = products(unit(flat(teacher), epsilon)[0])
+    c, of_teacher = (np.where(x.real < -1, -1, x) for x in (c, of_teacher))  # by rounding
+    delta = c - of_teacher
+    total, of_total = ((1 + x).sum(axis=1, keepdims=True) for x in (c, of_teacher))
+    q, p = (1 + c) / total, (1 + of_teacher) / of_total
+    more = (delta - p * delta.sum(axis=1, keepdims=True)) / total  # q − p
+    opposite = p + epsilon == 0
+    w = more / np.where(opposite, 1, p + epsilon)
+    x = np.log1p(np.where(opposite, np.inf, w))
+    value = divergence(p, np.where(opposite, q, p * (1 + w)), x).sum() / divisor
+    m = 1 / max(1, count)
+    away, q_away = (
+        (x.sum(axis=1, keepdims=True) * m - x) / by for x, by in ((of_teacher, of_total), (c, total))
+    )  # m − p, m − q
+    value += (w * away).sum() * (epsilon / (m + epsilon) / divisor)
+    dq = (more + epsilon / (m + epsilon) * q_away) / (q + epsilon) / divisor
+    dc = (dq - (dq * q).sum(axis=1, keepdims=True)) / total
+    w = scale(dc) if epsilon else 1.0  # ε may make u and its gradient small
+    return value, (to_features(to_directions(dc / w)) * w).reshape(student.shape)
 
 
 def cc(
@@ -219,7 +257,8 @@ def cc(
 
     Definition (u[i] the sample's features divided by their length)
         K[i,j] = Σ_{p=0}^{order} e^{−2γ} (2γ)^p / p! · (Σ_d u[i,d] u[j,d])^p,
-        the Gaussian kernel exp(−γ ‖u[i] − u[j]‖²) by Taylor's series to `order`; K' likewise
+        the Gaussian kernel exp(−γ ‖u[i] − u[j]‖²) by Taylor's series to `order`; K' likewise. The
+        term p = 0 is the same in both, and is left out of what is computed
         Σ (K − K')² over all pairs, divided by B² for "elementmean", the default, by B for
         "batchmean", by nothing for "sum"
 
@@ -255,37 +294,46 @@ def cc(
     if variant == "consecutive":
         return _consecutive(student, teacher, reduction)
     divisor = _pairs("cc", reduction, count)
-    (u, to_features), (v, _) = _vectors(student, variant), _vectors(teacher, variant)
-    (k, to_directions), (of_teacher, _) = products(u), products(v)
-    slope = np.ones_like(k)
+    weights = [1.0]
     if variant != "bilinear":
-        k, slope = _gaussian(k, gamma, order)
-        of_teacher, _ = _gaussian(of_teacher, gamma, order)
+        weights = [
+            float(np.exp(-2 * gamma)) * (2 * gamma) ** p / factorial(p) for p in range(1, order + 1)
+        ]
+    f, t, unit_of = flat(student), flat(teacher), 1.0
+    if variant != "paper":
+        unit_of = max(scale(f).item(), scale(t).item())
+        f, t = f / unit_of, t / unit_of
+    matrix = cosines if variant == "paper" else products
+    (c, to_features), (of_teacher, _) = matrix(f), matrix(t)
+    # K, in a unit of its own too: K = unit^2n Σ_p w_p unit^(2p−2n) c^p, none of which is large
+    n = len(weights) if unit_of > 1 else 1
+    weights = [w * unit_of ** (2 * (p - n)) for p, w in enumerate(weights, 1)]
+    (k, slope), (of_teacher, _) = _series(c, weights), _series(of_teacher, weights)
     delta = k - of_teacher
     if variant == "norm":
         direction = unit(delta.ravel())[0].reshape(delta.shape)
-        value, dk = (direction * delta).sum() / divisor, direction / divisor
+        value, dk, units = (direction * delta).sum() / divisor, direction / divisor, 0
     else:
-        value, dk = (delta * delta).sum() / divisor, 2 * delta / divisor
-    return value, to_features(to_directions(dk * slope)).reshape(student.shape)
+        value, dk, units = sum_of_squares(delta.ravel(), 1 / divisor), 2 * delta / divisor, 2 * n
+    value = _times(value, unit_of, 2 * n + units)
+    gradient = _times(to_features(dk * slope), unit_of, 2 * n - 1 + units)
+    return value, gradient.reshape(student.shape)
 
 
-def _vectors(features: np.ndarray, variant: str) -> Step:
-    """Features as rows, divided by their length where the variant has it so."""
-    rows = flat(features)
-    return unit(rows) if variant == "paper" else (rows, lambda dy: dy)
-
-
-def _gaussian(c: np.ndarray, gamma: float, order: int) -> tuple[np.ndarray, np.ndarray]:
-    """The kernel of unit vectors with products c, by Taylor's series, and its slope by c."""
-    weights = [
-        float(np.exp(-2 * gamma)) * (2 * gamma) ** p / factorial(p) for p in range(order + 1)
-    ]
+def _series(c: np.ndarray, weights: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Σ_{p≥1} w_p c^p and its slope by c."""
     k, slope = np.zeros_like(c), np.zeros_like(c)
-    for p in range(order, -1, -1):  # Horner: k = w₀ + c (w₁ + c (w₂ + …))
-        slope = k + c * slope
-        k = weights[p] + c * k
+    for w in reversed(weights):  # Horner: k = c (w₁ + c (w₂ + …))
+        slope = w + k + c * slope
+        k = c * (w + k)
     return k, slope
+
+
+def _times(x: np.ndarray, unit_of: float, power: int) -> np.ndarray:
+    """x · unit^power, without a power that is beyond all numbers: 0 stays 0."""
+    for _ in range(power if unit_of != 1 else 0):
+        x = x * unit_of
+    return x
 
 
 def _consecutive(
@@ -309,8 +357,9 @@ def _by_mean(d: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Distances in units of the mean of those above 0; that mean; which are above 0."""
     apart = d.real > 0
     many = int(np.count_nonzero(apart))
-    mean = d[apart].sum() / many if many else np.ones((), d.dtype)
-    return d / mean, mean, apart
+    w = scale(d).item()  # the sum might overflow
+    mean = (d[apart] / w).sum() / many if many else np.ones((), d.dtype)
+    return d / w / mean, mean * w, apart
 
 
 def _pairs(loss: str, reduction: str, count: int) -> int:
