@@ -226,9 +226,11 @@ def pkt(
     q, p = (1 + c) / total, (1 + of_teacher) / of_total
     more = (delta - p * delta.sum(axis=1, keepdims=True)) / total  # q − p
     opposite = p + epsilon == 0
-    w = more / np.where(opposite, 1, p + epsilon)
-    x = np.log1p(np.where(opposite, np.inf, w))
-    value = divergence(p, np.where(opposite, q, p * (1 + w)), x).sum() / divisor
+    by = np.where(opposite, 1, p + epsilon)
+    w, near = more / by, np.abs(more) <= 0.5 * np.abs(by)
+    more_than_p = np.where(opposite, np.inf, (q + epsilon) / by)  # 1 + w
+    x = np.where(near, np.log1p(np.where(near, w, 0)), np.log(np.where(near, 1, more_than_p)))
+    value = divergence(p, np.where(opposite, q, p * more_than_p), x).sum() / divisor
     m = 1 / max(1, count)
     away, q_away = (
         (x.sum(axis=1, keepdims=True) * m - x) / by for x, by in ((of_teacher, of_total), (c, total))
