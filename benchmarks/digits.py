@@ -1,4 +1,4 @@
-"""How many digits the losses keep: their values and gradients beside the same formulas at 50 digits.
+"""How many digits the losses keep: values and gradients beside the same formulas in mpmath.
 
     python benchmarks/digits.py                            the table, for the npkd that is imported
     PYTHONPATH=/another/npkd python benchmarks/digits.py   for another version of it
@@ -212,9 +212,7 @@ def difference(s, t):
 
 
 def l1(s, t, k, *, reduction="batchmean"):
-    return reduced(
-        absolute(difference(s, t)), reduction, batchmean=len(s), elementmean=s.size
-    )
+    return reduced(absolute(difference(s, t)), reduction, batchmean=len(s), elementmean=s.size)
 
 
 def huber(s, t, k, *, delta=1.0, reduction="batchmean", variant="paper"):
@@ -427,8 +425,28 @@ def scales(many: int, dtype: Any) -> np.ndarray:
 
 FORMULAS: dict[str, Callable[..., Any]] = {
     of.__name__: of
-    for of in (l2, l1, huber, cross_entropy, mix, kl, soft_cross_entropy, limit, dkd, dist, hint,
-               attention, nst, fsp, vid, similarity, rkd_distance, rkd_angle, pkt, cc)  # fmt: skip
+    for of in (
+        l2,
+        l1,
+        huber,
+        cross_entropy,
+        mix,
+        kl,
+        soft_cross_entropy,
+        limit,
+        dkd,
+        dist,
+        hint,
+        attention,
+        nst,
+        fsp,
+        vid,
+        similarity,
+        rkd_distance,
+        rkd_angle,
+        pkt,
+        cc,
+    )
 }
 
 
@@ -683,6 +701,9 @@ class Errors(NamedTuple):
     relative: float
 
 
+NONE = Errors(0.0, 0.0)
+
+
 def error(found: np.ndarray, expected: np.ndarray, tol: float) -> Errors:
     """max|a − b| beside tol · max|b|, and absolutely below the smallest normal number."""
     found = np.asarray(found)
@@ -740,7 +761,7 @@ def errors(case: Case, dtype: Any) -> dict[str, Errors]:
 class Worst:
     """The worst error of a loss in a dtype, and where it was."""
 
-    errors: Errors = Errors(0.0, 0.0)
+    errors: Errors = NONE
     where: str = ""
     beyond: list[str] = field(default_factory=list)
 

@@ -427,9 +427,9 @@ def _below(z: list, temperature: float = 1.0) -> list:
 
 
 def _log_softened(z: list, temperature: float = 1.0) -> list:
-    """log softmax(z / T)_c = y_c − log(1 + Σ_{k≠r} exp y_k), y_k = (z_k − z_r) / T, z_r the largest.
+    """log softmax(z / T)_c = y_c − log(1 + Σ_{k≠r} exp y_k), y_k = (z_k − z_r) / T.
 
-    Where one class is all but certain, its log softmax is −Σ_{k≠r} exp y_k and no rounded 0.
+    z_r is the largest. Where one class is all but certain, its log softmax is −Σ_{k≠r} exp y_k and no rounded 0.
     """
     r = max(range(len(z)), key=lambda c: z[c].real)
     y = _below(z, temperature)
@@ -484,9 +484,7 @@ def _divergence(p: list, q: list, u: list) -> Number:
 
 def _between(p: list, q: list, u: list) -> list:
     """The differences q_c − p_c from u_c = log q_c − log p_c: p_c (exp u_c − 1) where |u_c| ≤ 1."""
-    return [
-        p[c] * _expm1(u[c]) if abs(u[c]) <= 1 else q[c] - p[c] for c in range(len(u))
-    ]
+    return [p[c] * _expm1(u[c]) if abs(u[c]) <= 1 else q[c] - p[c] for c in range(len(u))]
 
 
 def _expected(p: list, x: list) -> Number:
@@ -793,7 +791,7 @@ def dkd(
         between = between if np.isfinite(between) else _less(o_s, o_t)
         u_two, _ = _log_ratio([d_label, between], two_s, two_t)
         tckd = _divergence(_exp(two_t), _exp(two_s), u_two)
-        nckd = 0.0
+        nckd: Number = 0.0
         if -math.inf not in (o_s.real, o_t.real):
             nckd = _divergence(_exp(rest_t), _exp(rest_s), u_rest)
         losses.append(factor * (_weighted(alpha, tckd) + _weighted(beta, nckd)))
@@ -823,9 +821,7 @@ def _weighted(weight: float, x: Number) -> Number:
     return 0.0 if weight == 0 else weight * x
 
 
-def _one_less_correlation(
-    a: list, b: list, log_q: list, log_p: list, epsilon: float
-) -> Number:
+def _one_less_correlation(a: list, b: list, log_q: list, log_p: list, epsilon: float) -> Number:
     """1 − ρ, ρ = Σ x̃ ỹ / (‖x̃‖ ‖ỹ‖ + ε), x̃ = x − mean x, ỹ = y − mean y; 1 where one is constant.
 
     a is log q less the largest of them, b is log p less the largest: x = exp a and y = exp b are q
@@ -1280,7 +1276,9 @@ def pkt(
             ratio = (q[j] + epsilon) / (p[j] + epsilon)  # 1 + w
             x = np.log1p(w) if abs(w) <= 0.5 else np.log(ratio)
             total += _divergence([p[j]], [p[j] * ratio], [x.item()])
-            total += w * (m * sum(of_teacher) - of_teacher[j]) / s_of_teacher * epsilon / (m + epsilon)
+            total += (
+                w * (m * sum(of_teacher) - of_teacher[j]) / s_of_teacher * epsilon / (m + epsilon)
+            )
     return total / {"sum": 1, "batchmean": batch, "elementmean": batch**2}[reduction]
 
 

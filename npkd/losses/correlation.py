@@ -2,8 +2,16 @@
 
 import numpy as np
 
-from npkd.losses.arguments import not_negative, number, require_logits, temperatures
-from npkd.losses.geometry import centred, orthogonal, scale, sum_of_squares, unit
+from npkd.losses.arguments import in_range, not_negative, number, require_logits, temperatures
+from npkd.losses.geometry import (
+    centred,
+    directions_apart,
+    length,
+    orthogonal,
+    scale,
+    sum_of_squares,
+    unit,
+)
 from npkd.losses.softened import (
     below,
     by_log_probabilities,
@@ -14,6 +22,7 @@ from npkd.losses.softened import (
 )
 
 
+@in_range
 def dist(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -115,8 +124,7 @@ def _one_less_correlation(
 
     a is log q less the largest of its row, b likewise of log p; ratio is log q − log p. Units are
     those of a's largest, r, in both: x = e^a, y = e^{b − b[r]}; x − y = y (e^m − 1), m = ratio −
-    ratio[r]. With n = ‖x̃‖, n' = ‖ỹ‖, δ = x̃ − ỹ, and n − n' = δ·(x̃ + ỹ) / (n + n'):
-        u − v = (δ − u (n − n')) / n'
+    ratio[r], from which `directions_apart` has u − v.
 
     As ρ has no unit, its gradient by log q adds up to 0.
 
@@ -132,22 +140,18 @@ def _one_less_correlation(
     w = scale(x, axis=1)  # another factor of the units, at a high T
     x, y = x / w, y / w
     (u, backward), (v, _) = unit(x), unit(y)
-    n, of_n = (
-        np.where(none, 1, (of * e).sum(axis=1, keepdims=True)) for of, e in ((x, u), (y, v))
-    )
     of_r = np.take_along_axis(ratio, r, axis=1)
     less_is_lost = np.abs(a) + np.abs(b) < np.abs(ratio) + np.abs(of_r)
     m = np.where(less_is_lost, a - b, ratio - of_r)
     delta, _ = centred(difference(np.exp(b), np.exp(a), m) / w)
-    alike &= (delta * delta).sum(axis=1, keepdims=True).real < (of_n * of_n).real / 4
-    apart = (delta - u * ((delta * (x + y)).sum(axis=1, keepdims=True) / (n + of_n))) / of_n
-    apart = np.where(alike, apart, u - v)
+    apart = np.where(alike, directions_apart(x, y, delta), u - v)
     opposed = (u * v).sum(axis=1, keepdims=True).real < 0
     across = np.where(opposed, -u - v, apart)
     half = sum_of_squares(across, 0.5)[:, np.newaxis]
     one_less = np.where(opposed, 2 - half, half)
 
     of_unit = np.take_along_axis(log_q, r, axis=1) + np.take_along_axis(log_p, of_y, axis=1)
+    n, of_n = (np.where(none, 1, length(of)) for of in (x, y))
     lengths = n * of_n * np.exp(of_unit) * w * w
     less_kappa = epsilon / (lengths + epsilon) if epsilon else np.zeros_like(lengths)
     kappa = lengths / (lengths + epsilon) if epsilon else np.ones_like(lengths)

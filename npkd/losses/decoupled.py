@@ -4,6 +4,7 @@ import numpy as np
 
 from npkd.losses.arguments import (
     divisor_of,
+    in_range,
     number,
     require_labels,
     require_logits,
@@ -12,6 +13,7 @@ from npkd.losses.arguments import (
 from npkd.losses.softened import difference, divergence, less, log_ratio, log_softened
 
 
+@in_range
 def dkd(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -43,8 +45,8 @@ def dkd(
         divided as the value is. Each row sums to 0.
 
     As in `kl`, all differences come from those of logits: among the rest from d = (student −
-    teacher) / T, which also gives o_s − o_t = log Σ_{c≠l} r_t[c] e^{d[c]}; between the label and the
-    rest from d[l] and o_s − o_t.
+    teacher) / T, which also gives o_s − o_t = log Σ_{c≠l} r_t[c] e^{d[c]}; between the label and
+    the rest from d[l] and o_s − o_t.
 
     Conventions: with α = 1 and β = 1 − b_t[l], sample by sample, it is `kl`. With two classes the
     rest is one class, NCKD is 0, and what is left is α `kl`. Classes at −∞ count as in `kl`; if
@@ -52,6 +54,8 @@ def dkd(
 
     Elsewhere: mdistiller leaves the label out by subtracting 1000 from its logit / T, which comes
     to the same unless logits / T are that far apart.
+
+    A part of weight 0 counts nothing, even where it is ∞.
 
     Raises ValueError as `kl` and `cross_entropy` do, and for fewer than two classes.
 
@@ -71,15 +75,16 @@ def dkd(
     o_apart = np.where(np.isfinite(o_apart), o_apart, less(o_s, o_t))
     u_two, _ = log_ratio(np.concatenate([d[is_label][:, np.newaxis], o_apart], 1), two_s, two_t)
     (b_s, r_s), (b_t, r_t) = (np.exp(two_s), np.exp(rest_s)), (np.exp(two_t), np.exp(rest_t))
-    beta = np.where(none_s | none_t, 0, beta).astype(student.dtype)  # (B, 1)
     times = t if temperature_squared else 1.0
-    value = alpha * divergence(b_t, b_s, u_two, times)
-    value += beta[:, 0] * divergence(r_t, r_s, u_rest, times)
+    tckd, nckd = divergence(b_t, b_s, u_two, times), divergence(r_t, r_s, u_rest, times)
+    no_rest = none_s | none_t  # (B, 1)
+    value = alpha * np.where(alpha == 0, 0, tckd)  # 0 · ∞ is 0
+    value += beta * np.where((beta == 0) | no_rest[:, 0], 0, nckd)
     if reduction != "none":
         value = value.sum() / divisor
 
     by_two = alpha * difference(b_t, b_s, u_two)  # (B, 2)
-    by_rest = beta * difference(r_t, r_s, u_rest)  # (B, C − 1)
+    by_rest = beta * np.where(no_rest, 0, difference(r_t, r_s, u_rest))  # (B, C − 1)
     gradient = np.empty_like(student)
     gradient[is_label] = by_two[:, 0]
     gradient[~is_label] = (by_two[:, 1:] * r_s + by_rest).ravel()
@@ -87,7 +92,7 @@ def dkd(
 
 
 def _taken_apart(z: np.ndarray, is_label: np.ndarray, t: float) -> tuple[np.ndarray, ...]:
-    """log softmax(z[l], o) (B, 2), log softmax of the rest (B, C − 1), o (B, 1), if there is no rest.
+    """log softmax(z[l], o) (B, 2), log softmax of the rest (B, C − 1), o, and if all is ruled out.
 
     With m the largest of the rest, o = m + log Σ e^{rest − m}.
     """

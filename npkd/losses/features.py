@@ -8,6 +8,7 @@ from npkd import ops
 from npkd.losses.arguments import (
     choice,
     divisor_of,
+    in_range,
     not_negative,
     number,
     require_maps,
@@ -19,6 +20,7 @@ from npkd.losses.regression import l2
 from npkd.ops.contract import require_arrays
 
 
+@in_range
 def hint(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -66,6 +68,7 @@ def hint(
     return value, gradients if weight is not None else gradients[0]
 
 
+@in_range
 def attention(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -131,6 +134,7 @@ def attention(
     return value, to_student(backward(dq / divisor))
 
 
+@in_range
 def nst(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -185,6 +189,7 @@ def nst(
     return value, (backward(ds) * w).reshape(student.shape)
 
 
+@in_range
 def fsp(
     first: np.ndarray,
     second: np.ndarray,
@@ -262,6 +267,7 @@ def fsp(
     return value, (by_first, by_second, *by_weight_first, *by_weight_second)
 
 
+@in_range
 def vid(
     student: np.ndarray,
     teacher: np.ndarray,

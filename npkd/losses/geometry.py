@@ -60,10 +60,10 @@ def unit(x: np.ndarray, epsilon: float | np.ndarray = 0.0) -> Step:
     none = largest == 0
     largest = np.where(none, 1, largest)
     v = x / largest
-    length = np.sqrt((v * v).sum(axis=-1, keepdims=True))
-    length = np.where(none, 1, length)
-    e = v / length
-    n = length * largest
+    of_v = np.sqrt((v * v).sum(axis=-1, keepdims=True))
+    of_v = np.where(none, 1, of_v)
+    e = v / of_v
+    n = of_v * largest
     less = epsilon / (n + epsilon)  # y = e (1 − less)
     kept = np.where(less == 0, 1, n / (n + epsilon))
     rules = e.real * e.real > 0.5
@@ -71,9 +71,35 @@ def unit(x: np.ndarray, epsilon: float | np.ndarray = 0.0) -> Step:
     def backward(dy: np.ndarray) -> np.ndarray:
         along = (dy * e).sum(axis=-1, keepdims=True)
         across = orthogonal(e, dy - e * along, rules)
-        return np.where(none, 0, (across + e * along * less) * kept / length / largest)
+        return np.where(none, 0, (across + e * along * less) * kept / of_v / largest)
 
     return e * kept, backward
+
+
+def length(x: np.ndarray) -> np.ndarray:
+    """√Σ x² along the last axis, kept, wherever it can be represented."""
+    by = scale(x, axis=-1)
+    return np.sqrt(((x / by) ** 2).sum(axis=-1, keepdims=True)) * by
+
+
+def lengths_apart(x: np.ndarray, y: np.ndarray, less: np.ndarray) -> np.ndarray:
+    """‖x‖ − ‖y‖ along the last axis, kept, from less = x − y, where that has digits.
+
+    ‖x‖² − ‖y‖² = Σ (x − y)(x + y), so it is Σ (x − y)(x + y) / (‖x‖ + ‖y‖).
+    """
+    both = length(x) + length(y)
+    return (less * ((x + y) / np.where(both == 0, 1, both))).sum(axis=-1, keepdims=True)
+
+
+def directions_apart(x: np.ndarray, y: np.ndarray, less: np.ndarray) -> np.ndarray:
+    """x/‖x‖ − y/‖y‖ along the last axis, from less = x − y, if that is less than half of y.
+
+    With n, m the two lengths it is ((x − y) − (x/n) (n − m)) / m.
+    """
+    u, m = unit(x)[0], length(y)
+    near = (length(less).real < m.real / 2) & (u != 0).any(axis=-1, keepdims=True)
+    apart = (less - u * lengths_apart(x, y, less)) / np.where(near, m, 1)
+    return np.where(near, apart, u - unit(y)[0])
 
 
 def shares(x: np.ndarray) -> Step:
@@ -151,9 +177,7 @@ def distances(x: np.ndarray) -> Step:
     """
     y = np.empty((len(x), len(x)), x.dtype)
     for i, row in enumerate(x):
-        difference = row - x  # (N, D)
-        by = scale(difference, axis=1)
-        y[i] = np.sqrt(((difference / by) ** 2).sum(axis=1)) * by[:, 0]
+        y[i] = length(row - x)[:, 0]
 
     def backward(dy: np.ndarray) -> np.ndarray:
         weight = dy + dy.T  # (N, N)

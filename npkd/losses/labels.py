@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from npkd.losses.arguments import divisor_of, require_labels
+from npkd.losses.arguments import divisor_of, in_range, require_labels
 from npkd.losses.softened import log_softened
 from npkd.ops.contract import require_arrays, require_axes
 
 
+@in_range
 def cross_entropy(
     logits: np.ndarray, labels: np.ndarray, *, reduction: str = "batchmean"
 ) -> tuple[np.ndarray, np.ndarray]:

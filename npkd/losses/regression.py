@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from npkd.losses.arguments import choice, divisor_of, positive, require_same, temperatures
+from npkd.losses.arguments import choice, divisor_of, in_range, positive, require_same, temperatures
 from npkd.losses.geometry import sum_of_squares
 from npkd.losses.softened import (
     by_log_probabilities,
@@ -17,6 +17,7 @@ from npkd.losses.softened import (
 )
 
 
+@in_range
 def l2(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -89,6 +90,7 @@ def l2(
     return value, gradient if factor == t else (factor / t) * gradient
 
 
+@in_range
 def l1(
     student: np.ndarray, teacher: np.ndarray, *, reduction: str = "batchmean"
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -123,6 +125,7 @@ def l1(
     return value, sign / divisor
 
 
+@in_range
 def huber(
     student: np.ndarray,
     teacher: np.ndarray,

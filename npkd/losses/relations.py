@@ -10,6 +10,7 @@ import numpy as np
 from npkd.losses.arguments import (
     choice,
     divisor_of,
+    in_range,
     not_negative,
     positive,
     require_one_batch,
@@ -18,8 +19,10 @@ from npkd.losses.arguments import (
 from npkd.losses.geometry import (
     Step,
     cosines,
+    directions_apart,
     distances,
     flat,
+    lengths_apart,
     products,
     scale,
     shares,
@@ -31,6 +34,7 @@ from npkd.losses.softened import divergence
 from npkd.ops.contract import is_integer, shown
 
 
+@in_range
 def similarity(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -85,6 +89,7 @@ def _products_by_row(f: np.ndarray) -> Step:
     return left @ right.T, lambda dp: dp @ right / own + dp.T @ left / of_all
 
 
+@in_range
 def rkd_distance(
     student: np.ndarray, teacher: np.ndarray, *, delta: float = 1.0, reduction: str = "elementmean"
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -103,6 +108,10 @@ def rkd_distance(
         dd[i,j] = g[i,j] / μ − Σ(g d) / (N μ²) for d[i,j] above 0
         df[i] = Σ_j (dd[i,j] + dd[j,i]) (f[i] − f[j]) / d[i,j]
 
+    Where both nets' features are of one shape, ψ − ψ' is ((d − d') − ψ' mean(d − d')) / μ, with
+    d − d' from the differences of features: it keeps its digits where the nets are alike. For other
+    shapes, ψ − ψ' has the digits that are left of ψ.
+
     Conventions: the pairs i = j count, with h = 0. Samples that are equal have d = 0, which passes
     no gradient; where all are, ψ is 0. In a batch of one the loss is 0.
 
@@ -119,15 +128,26 @@ def rkd_distance(
     divisor = _pairs("rkd_distance", reduction, count)
     f, t = flat(student), flat(teacher)
     unit_of, of_t = (np.minimum(scale(x), 1) for x in (f, t))  # in which no distance is denormal
-    (d, to_features), (of_teacher, _) = distances(f / unit_of), distances(t / of_t)
-    psi, mean, apart = _by_mean(d)
-    value, g = huber_of(psi - _by_mean(of_teacher)[0], far)
+    if f.shape == t.shape:
+        unit_of = of_t = np.maximum(unit_of, of_t)
+    f, t = f / unit_of, t / of_t
+    (d, to_features), (of_teacher, _) = distances(f), distances(t)
+    (psi, mean, apart), (psi_of_teacher, _, _) = _by_mean(d), _by_mean(of_teacher)
+    difference, many = psi - psi_of_teacher, max(1, int(np.count_nonzero(apart)))
+    if f.shape == t.shape and np.array_equal(apart, of_teacher.real > 0):
+        less = np.empty_like(d)  # d − d'
+        for i in range(count):
+            less[i] = lengths_apart(f[i] - f, t[i] - t, (f[i] - t[i]) - (f - t))[:, 0]
+        if (np.abs(less.real) <= of_teacher.real / 2).all():
+            difference = (less - psi_of_teacher * (less.sum() / many)) / mean
+    value, g = huber_of(difference, far)
     g = g / divisor
-    through_mean = (g * psi).sum() / max(1, int(np.count_nonzero(apart)))
+    through_mean = (g * psi).sum() / many
     dd = np.where(apart, (g - through_mean) / mean, 0)
     return value.sum() / divisor, (to_features(dd) / unit_of).reshape(student.shape)
 
 
+@in_range
 def rkd_angle(
     student: np.ndarray, teacher: np.ndarray, *, delta: float = 1.0, reduction: str = "elementmean"
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -147,6 +167,9 @@ def rkd_angle(
         dv[i,j] = (de[i,j] − e[i,j] Σ_d de e) / ‖f[j] − f[i]‖, and v[i,j] = f[j] − f[i]:
         df[j] = Σ_i dv[i,j] − Σ_i dv[j,i]
 
+    Where both nets' features are of one shape, ψ − ψ' is Σ_d (e − e')[i,j,d] e[i,k,d] + e'[i,j,d]
+    (e − e')[i,k,d], with e − e' from the differences of features, as for `rkd_distance`.
+
     Conventions: triples with j = k, or of equal samples, count too. In a batch of one the loss
     is 0.
 
@@ -160,15 +183,23 @@ def rkd_angle(
     far = positive("rkd_angle", "delta", delta)
     divisor = divisor_of("rkd_angle", reduction, elementmean=count**3, batchmean=count, sum=1)
     f = flat(student)
-    psi, to_differences = cosines(f - f[:, np.newaxis])  # (B, B, B)
     t = flat(teacher)
-    of_teacher, _ = cosines(t - t[:, np.newaxis])
-    value, g = huber_of(psi - of_teacher, far)
+    x, y = f - f[:, np.newaxis], t - t[:, np.newaxis]  # (B, B, D)
+    (psi, to_differences), (of_teacher, _) = cosines(x), cosines(y)
+    difference = psi - of_teacher
+    if f.shape == t.shape:
+        less = directions_apart(x, y, (f - t) - (f - t)[:, np.newaxis])  # e − e'
+        e, of_e = (unit(of)[0] for of in (x, y))
+        among = ~np.eye(count, dtype=bool)  # two others; of one with itself ψ is 1 or 0
+        products_apart = less @ np.swapaxes(e, 1, 2) + of_e @ np.swapaxes(less, 1, 2)
+        difference = np.where(among, products_apart, difference)
+    value, g = huber_of(difference, far)
     dv = to_differences(g / divisor)
     gradient = dv.sum(axis=0) - dv.sum(axis=1)
     return value.sum() / divisor, gradient.reshape(student.shape)
 
 
+@in_range
 def pkt(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -190,8 +221,8 @@ def pkt(
     Derivation of what is computed, which keeps its digits where the nets are alike
         c the products of u, c' the teacher's; S[i] = Σ_k (1 + c[i,k]), S' likewise; Δ = c − c'
         q − p = (Δ − p Σ_k Δ) / S
-        With w = (q − p) / (p + ε), x = log(1 + w) and φ(x) = e^x − 1 − x, −log(1 + w) = φ(x) − w, and
-        −Σ p w = −Σ (q − p) + ε Σ w, where Σ (q − p) is 0. So is it with any factor before it, hence
+        With w = (q − p) / (p + ε), x = log(1 + w) and φ(x) = e^x − 1 − x, −x = φ(x) − w, and
+        −Σ p w = −Σ (q − p) + ε Σ w, where Σ (q − p) is 0, whatever factor it has. Hence
         Σ p log((p + ε)/(q + ε)) = Σ p φ(x) + ε Σ w (m − p) / (m + ε),   m = 1/B
         and m − p = (mean c' − c') / S' has its digits where all samples are alike
 
@@ -233,7 +264,8 @@ def pkt(
     value = divergence(p, np.where(opposite, q, p * more_than_p), x).sum() / divisor
     m = 1 / max(1, count)
     away, q_away = (
-        (x.sum(axis=1, keepdims=True) * m - x) / by for x, by in ((of_teacher, of_total), (c, total))
+        (x.sum(axis=1, keepdims=True) * m - x) / by
+        for x, by in ((of_teacher, of_total), (c, total))
     )  # m − p, m − q
     value += (w * away).sum() * (epsilon / (m + epsilon) / divisor)
     dq = (more + epsilon / (m + epsilon) * q_away) / (q + epsilon) / divisor
@@ -242,6 +274,7 @@ def pkt(
     return value, (to_features(to_directions(dc / w)) * w).reshape(student.shape)
 
 
+@in_range
 def cc(
     student: np.ndarray,
     teacher: np.ndarray,

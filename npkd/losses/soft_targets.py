@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from npkd.losses.arguments import choice, divisor_of, require_logits, temperatures
+from npkd.losses.arguments import choice, divisor_of, in_range, require_logits, temperatures
 from npkd.losses.geometry import centred, sum_of_squares
 from npkd.losses.softened import (
     below,
@@ -19,6 +19,7 @@ from npkd.losses.softened import (
 )
 
 
+@in_range
 def kl(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -38,8 +39,8 @@ def kl(
         "none": loss_b   "sum": Σ_b loss_b   "batchmean": Σ_b loss_b / B   "elementmean": … / (B·C)
 
     computed from u = log q − log p, for which (student − teacher) / T has the digits where the two
-    are near, as T² Σ_c p φ(u) with φ(u) = e^u − 1 − u: the same, since p and q both sum to 1, but no
-    term is negative and none cancels. See `npkd.losses.softened` for both.
+    are near, as T² Σ_c p φ(u) with φ(u) = e^u − 1 − u: the same, since p and q both sum to 1, but
+    no term is negative and none cancels. See `npkd.losses.softened` for both.
 
     Gradient by the student
         ∂ log q[c] / ∂z[j] = ([c = j] − q[j]) / T, and Σ p = 1, so
@@ -94,6 +95,7 @@ def kl(
     return value, (factor / t / divisor) * gradient
 
 
+@in_range
 def soft_cross_entropy(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -142,6 +144,7 @@ def soft_cross_entropy(
     return value, (factor / t / divisor) * difference(p, q, u)
 
 
+@in_range
 def limit(
     student: np.ndarray, teacher: np.ndarray, *, reduction: str = "batchmean"
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -40,9 +40,7 @@ def log_softened(z: np.ndarray, t: float = 1.0) -> np.ndarray:
 
 
 @np.errstate(invalid="ignore")  # ∞ − ∞ where one net rules out what the other is sure of
-def log_ratio(
-    d: np.ndarray, log_q: np.ndarray, log_p: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def log_ratio(d: np.ndarray, log_q: np.ndarray, log_p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """u = log q − log p, of two rows of probabilities (…, C), and log Σ p e^d (…, 1).
 
     d is u but for a number of each row: (student − teacher) / T. Near equality, and for all rows at

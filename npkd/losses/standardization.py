@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from npkd.losses.arguments import not_negative
+from npkd.losses.arguments import in_range, not_negative
 from npkd.losses.geometry import centred
 from npkd.ops.contract import Op, is_integer, require_arrays, require_axes, require_gradient, shown
 
 
+@in_range
 def standardize(logits: np.ndarray, *, ddof: int = 0, epsilon: float = 1e-7) -> Op:
     """Each sample's logits brought to mean 0 and standard deviation 1.
 
@@ -57,6 +58,7 @@ def standardize(logits: np.ndarray, *, ddof: int = 0, epsilon: float = 1e-7) -> 
     none = by == 0
     by = np.where(none, 1, by)
 
+    @in_range
     def backward(dy: np.ndarray) -> np.ndarray:
         require_gradient("standardize", dy, c.shape, c.dtype)
         d, _ = centred(dy)
