@@ -429,7 +429,8 @@ def _below(z: list, temperature: float = 1.0) -> list:
 def _log_softened(z: list, temperature: float = 1.0) -> list:
     """log softmax(z / T)_c = y_c − log(1 + Σ_{k≠r} exp y_k), y_k = (z_k − z_r) / T.
 
-    z_r is the largest. Where one class is all but certain, its log softmax is −Σ_{k≠r} exp y_k and no rounded 0.
+    z_r is the largest. Where one class is all but certain, its log softmax is −Σ_{k≠r} exp y_k and
+    no rounded 0.
     """
     r = max(range(len(z)), key=lambda c: z[c].real)
     y = _below(z, temperature)
