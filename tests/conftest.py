@@ -27,6 +27,11 @@ def pytest_addoption(parser):
         help="random cases for each check of npkd.proofs (20)",
     )
     parser.addoption(
+        "--digits",
+        action="store_true",
+        help="all cases of tests/test_losses_digits.py, for minutes",
+    )
+    parser.addoption(
         "--inputs",
         type=int,
         default=1_000,

@@ -144,6 +144,8 @@ def _one_less_correlation(
     less_is_lost = np.abs(a) + np.abs(b) < np.abs(ratio) + np.abs(of_r)
     m = np.where(less_is_lost, a - b, ratio - of_r)
     delta, _ = centred(difference(np.exp(b), np.exp(a), m) / w)
+    if x.shape[1] == 2:  # of two numbers less their mean there is one direction, and its opposite
+        alike[...] = False
     apart = np.where(alike, directions_apart(x, y, delta), u - v)
     opposed = (u * v).sum(axis=1, keepdims=True).real < 0
     across = np.where(opposed, -u - v, apart)
