@@ -936,7 +936,7 @@ MUTANTS = [
             ),
             "teacher's logits not divided by T": (
                 "log_q, log_p = log_softened(student, t), log_softened(teacher, t)\n"
-                "        delta, _ = log_ratio(delta, log_q, log_p)",
+                "        delta, _ = log_ratio(apart(student, teacher) / t, log_q, log_p)",
                 "log_q, log_p = log_softened(student, t), log_softened(teacher)\n"
                 "        delta, _ = log_ratio(student / t - teacher, log_q, log_p)",
             ),
@@ -946,7 +946,7 @@ MUTANTS = [
             ),
             "softmax over the batch": (
                 "log_q, log_p = log_softened(student, t), log_softened(teacher, t)\n"
-                "        delta, _ = log_ratio(delta, log_q, log_p)",
+                "        delta, _ = log_ratio(apart(student, teacher) / t, log_q, log_p)",
                 "log_q, log_p = log_softened(student.T, t).T, log_softened(teacher.T, t).T\n"
                 "        delta = log_q - log_p",
             ),
@@ -1351,15 +1351,15 @@ MUTANTS = [
         "npkd.losses.soft_targets",
         {
             "mean not subtracted": (
-                "of_infinite(lambda of: centred(of)[0], less(student, teacher))",
-                "less(student, teacher)",
+                "of_infinite(lambda of: centred(of)[0], apart(student, teacher))",
+                "student - teacher",
             ),
             "mean over the batch subtracted": (
-                "of_infinite(lambda of: centred(of)[0], less(student, teacher))",
-                "centred(less(student, teacher).T)[0].T",
+                "of_infinite(lambda of: centred(of)[0], apart(student, teacher))",
+                "centred((student - teacher).T)[0].T",
             ),
             "mean of the student's logits subtracted": (
-                "of_infinite(lambda of: centred(of)[0], less(student, teacher))",
+                "of_infinite(lambda of: centred(of)[0], apart(student, teacher))",
                 "centred(student)[0] - teacher",
             ),
             "mean not subtracted in the gradient": (
@@ -1383,7 +1383,7 @@ MUTANTS = [
                 "return value, 2 * delta / (classes * divisor)",
             ),
             "the student's logits changed": (
-                "lambda of: centred(of)[0], less(student, teacher))",
+                "lambda of: centred(of)[0], apart(student, teacher))",
                 "lambda of: centred(of)[0], np.subtract(student, teacher, out=student))",
             ),
             "one entry of the gradient off by 1e-12": (
@@ -2113,8 +2113,8 @@ MUTANTS = [
                 "gradient = dv.sum(axis=0) - dv.sum(axis=1)\n    gradient.flat[:1] *= 1 + 1e-12",
             ),
             "directions apart on one side alone": (
-                "less @ np.swapaxes(e, 1, 2) + of_e @ np.swapaxes(less, 1, 2)",
-                "less @ np.swapaxes(e, 1, 2)",
+                "products_apart(e, of_e, less)",
+                "products_apart(e, e, less)",
             ),
         },
     ),
@@ -2125,6 +2125,14 @@ MUTANTS = [
             "length taken as a constant": (
                 "across = orthogonal(e, dy - e * along, rules)",
                 "across = dy",
+            ),
+            "products apart on one side alone": (
+                "less @ np.swapaxes(x, -1, -2) + y @ np.swapaxes(less, -1, -2)",
+                "less @ np.swapaxes(x, -1, -2)",
+            ),
+            "directions apart, lengths taken as equal": (
+                "less - u * lengths_apart(x, y, less)",
+                "less.copy()",
             ),
         },
     ),
@@ -2175,12 +2183,12 @@ MUTANTS = [
                 "q, p = c / total, of_teacher / of_total",
             ),
             "the student's columns for its rows": (
-                "    delta = c - of_teacher\n",
-                "    c = c + 0.1 * np.arange(count)\n    delta = c - of_teacher\n",
+                "    total, of_total =",
+                "    c = c + 0.1 * np.arange(count)\n    total, of_total =",
             ),
             "no ε in the student's length": (
-                "u, to_features = unit(flat(student), epsilon)",
-                "u, to_features = unit(flat(student))",
+                "unit(f, epsilon), unit(t, epsilon)",
+                "unit(f), unit(t, epsilon)",
             ),
             "one entry of the gradient off by 1e-11": (
                 "return value, (to_features(to_directions(dc / w)) * w).reshape(student.shape)",

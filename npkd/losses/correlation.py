@@ -13,10 +13,10 @@ from npkd.losses.geometry import (
     unit,
 )
 from npkd.losses.softened import (
+    apart,
     below,
     by_log_probabilities,
     difference,
-    less,
     log_ratio,
     log_softened,
 )
@@ -64,6 +64,10 @@ def dist(
         batch of one every class is constant, and intra is 1. A class at −∞ in all samples is
         constant too.
 
+    Digits: ρ compares directions, each of which is a quotient of sums: there are 3 bits fewer than
+    of `kl`, and where u and v nearly agree though the logits do not, as when the teacher's are the
+    student's times a number, value and gradient have the digits that are left of u − v.
+
     Elsewhere
         The authors' code has ε = 1e-8, and at first had no temperature; the paper's appendix has no
         T². torchdistill has T² on both terms. All are the same at T = 1, but for ε.
@@ -80,7 +84,7 @@ def dist(
     beta, gamma = number("dist", "beta", beta), number("dist", "gamma", gamma)
     epsilon = not_negative("dist", "epsilon", epsilon)
     log_q, log_p = log_softened(student, t), log_softened(teacher, t)
-    ratio, _ = log_ratio(less(student, teacher) / t, log_q, log_p)
+    ratio, _ = log_ratio(apart(student, teacher) / t, log_q, log_p)
     inter, by_inter, unit_of_inter = _one_less_correlation(
         below(student, t), below(teacher, t), ratio, log_q, log_p, epsilon
     )
@@ -106,7 +110,7 @@ def _between_samples(z: np.ndarray, log_q: np.ndarray, t: float) -> np.ndarray:
     """
     k = log_q.real.min(axis=1).argmax()
     one, of_one = np.broadcast_to(z[k], z.shape), np.broadcast_to(log_q[k], log_q.shape)
-    a, _ = log_ratio(less(z, one) / t, log_q, of_one)
+    a, _ = log_ratio(apart(z, one) / t, log_q, of_one)
     ruled_out = np.isneginf(of_one.real) & (log_q.real > -np.inf).any(axis=0)
     return below(np.where(ruled_out, log_q, a).T)
 

@@ -10,7 +10,7 @@ from npkd.losses.arguments import (
     require_logits,
     temperatures,
 )
-from npkd.losses.softened import difference, divergence, less, log_ratio, log_softened
+from npkd.losses.softened import apart, difference, divergence, less, log_ratio, log_softened
 
 
 @in_range
@@ -69,11 +69,12 @@ def dkd(
     is_label = np.arange(student.shape[1]) == labels[:, np.newaxis]  # (B, C)
     two_s, rest_s, o_s, none_s = _taken_apart(student, is_label, t)
     two_t, rest_t, o_t, none_t = _taken_apart(teacher, is_label, t)
-    d = less(student, teacher) / t
+    d = apart(student, teacher) / t
     d_rest = d[~is_label].reshape(rest_s.shape)
     u_rest, o_apart = log_ratio(d_rest, rest_s, rest_t)
-    o_apart = np.where(np.isfinite(o_apart), o_apart, less(o_s, o_t))
-    u_two, _ = log_ratio(np.concatenate([d[is_label][:, np.newaxis], o_apart], 1), two_s, two_t)
+    d_two = np.concatenate([d[is_label][:, np.newaxis], o_apart], axis=1)
+    plain = np.concatenate([less(student, teacher)[is_label][:, np.newaxis] / t, less(o_s, o_t)], 1)
+    u_two, _ = log_ratio(np.where(np.isfinite(o_apart), d_two, plain), two_s, two_t)
     (b_s, r_s), (b_t, r_t) = (np.exp(two_s), np.exp(rest_s)), (np.exp(two_t), np.exp(rest_t))
     times = t if temperature_squared else 1.0
     tckd, nckd = divergence(b_t, b_s, u_two, times), divergence(r_t, r_s, u_rest, times)

@@ -45,6 +45,8 @@ def hint(
         dr = 2 (r − teacher), divided as the value is (half=True: without the 2), then
         dstudent = weightᵀ dr,   dweight = Σ dr studentᵀ,   dbias = Σ dr over batch and positions
 
+    Digits: those that are left of weight · student + bias, whose products round and may cancel.
+
     Conventions: without a weight the student's features are taken as they are, and the gradient is
     one array. The regressor is linear; some put batch normalisation and a ReLU behind it.
 
@@ -97,6 +99,9 @@ def attention(
 
     Conventions: where nothing is active, a = 0, the map counts as 0 and passes no gradient; nor
     does "norm" where Q = R. The mean over C may be a sum: the length divides it out.
+
+    Digits: with ε, maps of one position are 1 − ε/(n + ε), and differ by about ε, with the digits
+    that leaves; where the features' power is below the smallest number beside ε, it counts as 0.
 
     Elsewhere: the authors' code is "squared" with the elementmean, not the paper's norm: about 140
     times apart on random 8×8 maps of 16 channels, by no constant factor. PyTorch's normalize has
@@ -165,7 +170,8 @@ def nst(
         then ds → dstudent through the length, as in `attention`
 
     Conventions: the middle sum does not depend on the student; with it the loss is 0 at equality. A
-    channel of zeros stays 0. A takes B·(HW)² numbers.
+    channel of zeros stays 0. A takes B·(HW)² numbers. With ε and one position, digits are left as
+    for `attention`.
 
     Elsewhere: RepDistiller, mdistiller and KD-Zoo agree; the first two average the larger map over
     cells until sizes are the same.

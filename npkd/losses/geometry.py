@@ -91,15 +91,23 @@ def lengths_apart(x: np.ndarray, y: np.ndarray, less: np.ndarray) -> np.ndarray:
     return (less * ((x + y) / np.where(both == 0, 1, both))).sum(axis=-1, keepdims=True)
 
 
-def directions_apart(x: np.ndarray, y: np.ndarray, less: np.ndarray) -> np.ndarray:
-    """x/‖x‖ − y/‖y‖ along the last axis, from less = x − y, if that is less than half of y.
+def directions_apart(
+    x: np.ndarray, y: np.ndarray, less: np.ndarray, epsilon: float = 0.0
+) -> np.ndarray:
+    """x/(‖x‖ + ε) − y/(‖y‖ + ε) along the last axis, from less = x − y, if that is
+    half of y at most.
 
-    With n, m the two lengths it is ((x − y) − (x/n) (n − m)) / m.
+    With n, m the two lengths it is ((x − y) − x/(n + ε) · (n − m)) / (m + ε).
     """
-    u, m = unit(x)[0], length(y)
-    near = (length(less).real < m.real / 2) & (u != 0).any(axis=-1, keepdims=True)
-    apart = (less - u * lengths_apart(x, y, less)) / np.where(near, m, 1)
-    return np.where(near, apart, u - unit(y)[0])
+    u, m = unit(x, epsilon)[0], length(y)
+    near = (length(less).real <= m.real / 2) & (m.real > 0)
+    apart = (less - u * lengths_apart(x, y, less)) / np.where(near, m + epsilon, 1)
+    return np.where(near, apart, u - unit(y, epsilon)[0])
+
+
+def products_apart(x: np.ndarray, y: np.ndarray, less: np.ndarray) -> np.ndarray:
+    """x xᵀ − y yᵀ, of the last two axes, from less = x − y: less xᵀ + y lessᵀ."""
+    return less @ np.swapaxes(x, -1, -2) + y @ np.swapaxes(less, -1, -2)
 
 
 def shares(x: np.ndarray) -> Step:

@@ -7,6 +7,7 @@ import numpy as np
 from npkd.losses.arguments import choice, divisor_of, in_range, positive, require_same, temperatures
 from npkd.losses.geometry import sum_of_squares
 from npkd.losses.softened import (
+    apart,
     by_log_probabilities,
     by_logits,
     difference,
@@ -53,6 +54,9 @@ def l2(
         "log-probabilities": the same with their logarithms; both from the differences of logits, as
         in `kl`. Equal infinities, classes that both nets rule out, have Δ = 0.
 
+    Digits: "probabilities" has fewer in the gradient, by log10 T, where the student alone rules out
+    a class and T is high: Δ is then nearly the same for all others, and only its steps count.
+
     Elsewhere
         A framework's mse_loss with its default reduction is Σ Δ² / (B·C), so that
         batchmean = (C/2) · mse_loss: `reduction="elementmean", half=False` is it.
@@ -73,7 +77,7 @@ def l2(
         delta = delta / t
     if variant != "paper":
         log_q, log_p = log_softened(student, t), log_softened(teacher, t)
-        delta, _ = log_ratio(delta, log_q, log_p)
+        delta, _ = log_ratio(apart(student, teacher) / t, log_q, log_p)
         q = np.exp(log_q)
         if variant == "probabilities":
             delta = difference(np.exp(log_p), q, delta)

@@ -24,6 +24,7 @@ from npkd.losses.geometry import (
     flat,
     lengths_apart,
     products,
+    products_apart,
     scale,
     shares,
     sum_of_squares,
@@ -60,6 +61,8 @@ def similarity(
     Conventions: variant="l1" divides rows by the sum of their absolute values. A sample of zero
     features has a row of zeros, which stays so and passes no gradient (the other rows, which hold
     its products too, do). In a batch of one, G is 1 and the loss 0.
+
+    Digits: G is a quotient of sums of products, each rounded: a bit fewer than of the features.
 
     Elsewhere: torchdistill is "l1", smaller by no constant factor: nearly B times, 28 at B = 32,
     for features behind a ReLU, 2 to 6 times for normal ones.
@@ -110,7 +113,7 @@ def rkd_distance(
 
     Where both nets' features are of one shape, ψ − ψ' is ((d − d') − ψ' mean(d − d')) / μ, with
     d − d' from the differences of features: it keeps its digits where the nets are alike. For other
-    shapes, ψ − ψ' has the digits that are left of ψ.
+    shapes, ψ − ψ' has the digits that are left of ψ. ψ is a quotient of sums: a bit fewer.
 
     Conventions: the pairs i = j count, with h = 0. Samples that are equal have d = 0, which passes
     no gradient; where all are, ψ is 0. In a batch of one the loss is 0.
@@ -191,8 +194,7 @@ def rkd_angle(
         less = directions_apart(x, y, (f - t) - (f - t)[:, np.newaxis])  # e − e'
         e, of_e = (unit(of)[0] for of in (x, y))
         among = ~np.eye(count, dtype=bool)  # two others; of one with itself ψ is 1 or 0
-        products_apart = less @ np.swapaxes(e, 1, 2) + of_e @ np.swapaxes(less, 1, 2)
-        difference = np.where(among, products_apart, difference)
+        difference = np.where(among, products_apart(e, of_e, less), difference)
     value, g = huber_of(difference, far)
     dv = to_differences(g / divisor)
     gradient = dv.sum(axis=0) - dv.sum(axis=1)
@@ -219,7 +221,8 @@ def pkt(
         B for "batchmean", by nothing for "sum"
 
     Derivation of what is computed, which keeps its digits where the nets are alike
-        c the products of u, c' the teacher's; S[i] = Σ_k (1 + c[i,k]), S' likewise; Δ = c − c'
+        c the products of u, c' the teacher's; S[i] = Σ_k (1 + c[i,k]), S' likewise; Δ = c − c',
+        for features of one shape from their differences, as in `rkd_angle`
         q − p = (Δ − p Σ_k Δ) / S
         With w = (q − p) / (p + ε), x = log(1 + w) and φ(x) = e^x − 1 − x, −x = φ(x) − w, and
         −Σ p w = −Σ (q − p) + ε Σ w, where Σ (q − p) is 0, whatever factor it has. Hence
@@ -248,11 +251,14 @@ def pkt(
     count = require_one_batch("pkt", student=student, teacher=teacher)
     epsilon = not_negative("pkt", "epsilon", epsilon)
     divisor = _pairs("pkt", reduction, count)
-    u, to_features = unit(flat(student), epsilon)
-    c, to_directions = products(u)
-    of_teacher, _ = products(unit(flat(teacher), epsilon)[0])
-    c, of_teacher = (np.where(x.real < -1, -1, x) for x in (c, of_teacher))  # by rounding
-    delta = c - of_teacher
+    f, t = flat(student), flat(teacher)
+    (u, to_features), (v, _) = unit(f, epsilon), unit(t, epsilon)
+    (c, to_directions), (of_teacher, _) = products(u), products(v)
+    delta, beyond = c - of_teacher, (c.real < -1) | (of_teacher.real < -1)  # by rounding
+    if f.shape == t.shape:
+        delta = products_apart(u, v, directions_apart(f, t, f - t, epsilon))
+    c, of_teacher = (np.where(x.real < -1, -1, x) for x in (c, of_teacher))
+    delta = np.where(beyond, c - of_teacher, delta)
     total, of_total = ((1 + x).sum(axis=1, keepdims=True) for x in (c, of_teacher))
     q, p = (1 + c) / total, (1 + of_teacher) / of_total
     more = (delta - p * delta.sum(axis=1, keepdims=True)) / total  # q − p
@@ -312,6 +318,8 @@ def cc(
         it depends on the order of the samples, and in a batch of one it is 0. Gradient
         sign(f − f')[i] (a[i−1] + a[i+1]), divided as the value is.
         A sample of zero features has u = 0.
+
+    Digits: products of features cancel, and so do K and K': a bit fewer than of the features.
 
     Elsewhere: three losses under one name. KD-Zoo is "paper"; torchdistill is "norm"; RepDistiller
     is "consecutive", on features that trained layers of both nets have embedded.

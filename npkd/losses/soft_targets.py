@@ -7,11 +7,11 @@ import numpy as np
 from npkd.losses.arguments import choice, divisor_of, in_range, require_logits, temperatures
 from npkd.losses.geometry import centred, sum_of_squares
 from npkd.losses.softened import (
+    apart,
     below,
     by_logits,
     difference,
     divergence,
-    less,
     log_ratio,
     log_softened,
     of_infinite,
@@ -53,6 +53,7 @@ def kl(
         T q[j] (r[j] − Σ_c q[c] r[c]), r = log q − log p. variant="unlogged" is what comes of
         probabilities given as if they were their logarithms, Σ p (log p − q), r = −p, and "reversed
         unlogged" of both, Σ q (log q − p), r = log q − p: mistakes, offered to be recognised.
+        Logits / T below the smallest normal number lose digits by the division.
         A class at −∞ is ruled out: a term with p = 0 counts 0 · log 0 = 0, so that it adds nothing
         if the teacher alone rules it out, and the loss is ∞ if the student alone does.
 
@@ -82,7 +83,7 @@ def kl(
             value, r = factor * expected(q, log_q - p), below(student, t) - of_p
         gradient = of_infinite(partial(by_logits, q), r)
     else:
-        r = less(student, teacher) / t  # too
+        r = apart(student, teacher) / t  # too
         u, _ = log_ratio(r, log_q, log_p)
         times = t if temperature_squared else 1.0
         if variant == "reversed":
@@ -137,7 +138,7 @@ def soft_cross_entropy(
     )
     log_p, log_q = log_softened(teacher, t), log_softened(student, t)
     p, q = np.exp(log_p), np.exp(log_q)
-    u, _ = log_ratio(less(student, teacher) / t, log_q, log_p)
+    u, _ = log_ratio(apart(student, teacher) / t, log_q, log_p)
     value = -factor * expected(p, log_q)
     if reduction != "none":
         value = value.sum() / divisor
@@ -175,7 +176,7 @@ def limit(
         "limit", reduction, batchmean=len(student), sum=1, elementmean=student.size, none=1
     )
     classes = student.shape[1]
-    delta = of_infinite(lambda of: centred(of)[0], less(student, teacher))
+    delta = of_infinite(lambda of: centred(of)[0], apart(student, teacher))
     value = sum_of_squares(delta, 0.5 / classes)
     if reduction != "none":
         value = value.sum() / divisor
