@@ -19,7 +19,7 @@ on relations i, j, k samples; B is the size of the batch, T the temperature. Siz
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -380,8 +380,11 @@ def _product(x: list, y: list) -> Number:
 
 
 def _length(x: list) -> Number:
-    """The root √Σ_d x_d², the principal one."""
-    return np.sqrt(_product(x, x)).item()
+    """The root √Σ_d x_d², the principal one, from x divided by its largest |Re x_d|."""
+    largest = max((abs(value.real) for value in x), default=0.0)
+    if largest == 0:
+        return 0.0
+    return np.sqrt(sum((value / largest) ** 2 for value in x)).item() * largest
 
 
 def _unit(x: list, epsilon: float = 0.0) -> list:
@@ -391,9 +394,103 @@ def _unit(x: list, epsilon: float = 0.0) -> list:
 
 
 def _centred(x: list) -> list:
-    """The entries x_d less their mean."""
+    """The entries x_d less their mean, x_0 less first: what all have in common is no rounding."""
+    x = [value - x[0] for value in x]
     mean = sum(x) / len(x)
     return [value - mean for value in x]
+
+
+def _less(x: Number, y: Number) -> Number:
+    """The difference x − y, of equal infinities 0."""
+    return 0.0 if x == y else x - y
+
+
+def _lesses(x: list, y: list) -> list:
+    return [_less(one, other) for one, other in zip(x, y, strict=True)]
+
+
+# Rows of logits as probabilities, and how far two of them are apart
+
+
+def _exp(x: list) -> list:
+    return [np.exp(value).item() for value in x]
+
+
+def _expm1(x: Number) -> Number:
+    return np.expm1(x).item()
+
+
+def _below(z: list, temperature: float = 1.0) -> list:
+    """The differences y_c = (z_c − z_r) / T from the largest logit z_r."""
+    largest = max(z, key=lambda value: value.real)
+    return [(value - largest) / temperature for value in z]
+
+
+def _log_softened(z: list, temperature: float = 1.0) -> list:
+    """log softmax(z / T)_c = y_c − log(1 + Σ_{k≠r} exp y_k), y_k = (z_k − z_r) / T.
+
+    z_r is the largest. Where one class is all but certain, its log softmax is −Σ_{k≠r} exp y_k and
+    no rounded 0.
+    """
+    r = max(range(len(z)), key=lambda c: z[c].real)
+    y = _below(z, temperature)
+    others = sum(value for c, value in enumerate(_exp(y)) if c != r)
+    log_sum = np.log1p(others).item()
+    return [value - log_sum for value in y]
+
+
+def _log_ratio(d: list, log_q: list, log_p: list) -> tuple[list, Number]:
+    """u_c = log q_c − log p_c, and log Σ_c p_c exp d_c, where d_c = u_c but for a number.
+
+    With r the class that is likely in both and f_c = d_c − d_r, u_c = f_c − log Z where
+        Z = Σ_c p_c exp f_c = 1 + Σ_near p (exp f − 1) − Σ_far p + Z Σ_far q
+    near where |f_c| ≤ 1, far otherwise, where p exp f = q Z. If that is half of all and more, log Z
+    is log p_r − log q_r.
+    """
+    classes = range(len(d))
+    r = max(classes, key=lambda c: min(log_p[c].real, log_q[c].real))
+    p, q, f = _exp(log_p), _exp(log_q), [value - d[r] for value in d]
+    near = [c for c in classes if abs(f[c]) <= 1]
+    far = [c for c in classes if c not in near]
+    far_p, far_q = sum(p[c] for c in far), sum(q[c] for c in far)
+    if abs(far_p) + abs(far_q) < 0.5:
+        more = sum(p[c] * _expm1(f[c]) for c in near)
+        log_z = np.log1p(more - far_p).item() - np.log1p(-far_q).item()
+    else:
+        log_z = -_less(log_q[r], log_p[r])
+    u = []
+    for c in classes:
+        ruled_out = max(log_p[c].real, log_q[c].real) == -math.inf
+        known = np.isfinite(log_z) and not ruled_out
+        u.append(f[c] - log_z if known else _less(log_q[c], log_p[c]))
+    return u, d[r] + log_z
+
+
+def _divergence(p: list, q: list, u: list) -> Number:
+    """The sum Σ_c p_c (log p_c − log q_c), from u_c = log q_c − log p_c.
+
+    It is Σ_c p_c φ(u_c), φ(u) = exp u − 1 − u = u²/2! + u³/3! + …, as Σ p = Σ q = 1: no term is
+    negative. Where |u| > 1, p φ(u) = q − p − p u, which is q where p is 0.
+    """
+    total: Number = 0.0
+    for c in range(len(u)):
+        if abs(u[c]) <= 1:
+            total += p[c] * sum(u[c] ** n / math.factorial(n) for n in range(2, 22))
+        elif p[c] == 0:
+            total += q[c]
+        else:
+            total += q[c] - p[c] - p[c] * u[c]
+    return total
+
+
+def _between(p: list, q: list, u: list) -> list:
+    """The differences q_c − p_c from u_c = log q_c − log p_c: p_c (exp u_c − 1) where |u_c| ≤ 1."""
+    return [p[c] * _expm1(u[c]) if abs(u[c]) <= 1 else q[c] - p[c] for c in range(len(u))]
+
+
+def _expected(p: list, x: list) -> Number:
+    """The sum Σ_c p_c x_c, without the terms of p_c = 0."""
+    return sum(p[c] * x[c] for c in range(len(p)) if p[c] != 0)
 
 
 def _rows(features: np.ndarray) -> list:
@@ -422,27 +519,25 @@ def l2(
         student, teacher (B, …), the same shape  →  a number; with "none" an array of that shape
 
     Definition, with Δ = f(student / T) − f(teacher / T) along the last axis, where f is nothing,
-    or with variant "probabilities" softmax, with "log-probabilities" log softmax
+    or with variant "probabilities" softmax, with "log-probabilities" log softmax, both from the
+    differences of logits as in `kl`; where both are the same infinity Δ = 0
         "none"         ½ T² Δ² for each entry; without the ½ unless `half`, and without the T²
                        unless `temperature_squared`
         "sum"          the sum of these
         "batchmean"    their sum / B
         "elementmean"  their sum / number of entries
     """
-    transforms: dict[str, Callable[[list], list]] = {
-        "paper": list,
-        "probabilities": _softmax,
-        "log-probabilities": _log_softmax,
-    }
-    f = transforms[variant]
     factor = (0.5 if half else 1.0) * (temperature**2 if temperature_squared else 1.0)
     losses = []
     for index in np.ndindex(student.shape[:-1]):
-        s = f([value / temperature for value in student[index].tolist()])
-        t = f([value / temperature for value in teacher[index].tolist()])
-        for k in range(len(s)):
-            delta = s[k] - t[k]
-            losses.append(factor * delta * delta)
+        s, t = student[index].tolist(), teacher[index].tolist()
+        deltas = [value / temperature for value in _lesses(s, t)]
+        if variant != "paper":
+            log_q, log_p = _log_softened(s, temperature), _log_softened(t, temperature)
+            deltas, _ = _log_ratio(deltas, log_q, log_p)
+            if variant == "probabilities":
+                deltas = _between(_exp(log_p), _exp(log_q), deltas)
+        losses += [factor * delta * delta for delta in deltas]
     if reduction == "none":
         return np.array(losses, student.dtype).reshape(student.shape)
     divisor = {"sum": 1, "batchmean": len(student), "elementmean": student.size}[reduction]
@@ -465,8 +560,7 @@ def l1(
     """
     losses = []
     for index in np.ndindex(student.shape):
-        delta = student.item(*index) - teacher.item(*index)
-        losses.append(_absolute(delta))
+        losses.append(_absolute(_less(student.item(*index), teacher.item(*index))))
     if reduction == "none":
         return np.array(losses, student.dtype).reshape(student.shape)
     divisor = {"sum": 1, "batchmean": len(student), "elementmean": student.size}[reduction]
@@ -502,7 +596,7 @@ def huber(
     """
     losses = []
     for index in np.ndindex(student.shape):
-        h = _huber(student.item(*index) - teacher.item(*index), delta)
+        h = _huber(_less(student.item(*index), teacher.item(*index)), delta)
         losses.append(h / delta if variant == "smooth" else h)
     if reduction == "none":
         return np.array(losses, student.dtype).reshape(student.shape)
@@ -519,11 +613,12 @@ def cross_entropy(
         logits (B, C), labels (B,) integers in 0 … C−1  →  a number; with "none" an array (B,)
 
     Definition
-        "none"       ℓ[n] = −log softmax(logits[n])[labels[n]]
+        "none"       ℓ[n] = −log softmax(logits[n])[labels[n]], which is log(1 + Σ_k exp(z_k − z_l))
+                     over the classes k other than the label l, where z_l is the largest logit
         "sum"        Σ_n ℓ[n]
         "batchmean"  Σ_n ℓ[n] / B
     """
-    losses = [-_log_softmax(logits[n].tolist())[labels.item(n)] for n in range(len(logits))]
+    losses = [-_log_softened(logits[n].tolist())[labels.item(n)] for n in range(len(logits))]
     if reduction == "none":
         return np.array(losses, logits.dtype)
     divisor = {"sum": 1, "batchmean": len(logits)}[reduction]
@@ -550,10 +645,14 @@ def mix(
     return (1 - alpha) * hard(student, labels) + alpha * soft(student, teacher)
 
 
-def _softened(logits: np.ndarray, temperature: float) -> tuple[list, list]:
-    """The softmax of logits / T for each sample, and its logarithm."""
-    lines = [[value / temperature for value in line] for line in logits.tolist()]
-    return [_softmax(line) for line in lines], [_log_softmax(line) for line in lines]
+def _compared(
+    student: np.ndarray, teacher: np.ndarray, temperature: float
+) -> Iterator[tuple[list, list, list, list, list]]:
+    """q, log q, p, log p, and log q − log p, q and p the softmax of logits / T, by samples."""
+    for s, t in zip(student.tolist(), teacher.tolist(), strict=True):
+        log_q, log_p = _log_softened(s, temperature), _log_softened(t, temperature)
+        u, _ = _log_ratio([value / temperature for value in _lesses(s, t)], log_q, log_p)
+        yield _exp(log_q), log_q, _exp(log_p), log_p, u
 
 
 def kl(
@@ -575,23 +674,24 @@ def kl(
                        with variant "reversed"  T² Σ_c q (log q − log p)
                        "unlogged"               T² Σ_c p (log p − q)
                        "reversed unlogged"      T² Σ_c q (log q − p)
+                       where 0 log 0 is 0
         "sum"          the sum of these over b
         "batchmean"    their sum / B
         "elementmean"  their sum / (B C)
+
+    The first two as Σ p φ(log q − log p), Σ q φ(log p − log q), φ(u) = exp u − 1 − u, which is the
+    same since p and q both sum to 1
     """
     batch, classes = student.shape
-    (p, log_p), (q, log_q) = _softened(teacher, temperature), _softened(student, temperature)
     factor = temperature**2 if temperature_squared else 1.0
     losses = []
-    for b in range(batch):
-        total = 0.0
-        for c in range(classes):
-            total += {
-                "paper": p[b][c] * (log_p[b][c] - log_q[b][c]),
-                "reversed": q[b][c] * (log_q[b][c] - log_p[b][c]),
-                "unlogged": p[b][c] * (log_p[b][c] - q[b][c]),
-                "reversed unlogged": q[b][c] * (log_q[b][c] - p[b][c]),
-            }[variant]
+    for q, log_q, p, log_p, u in _compared(student, teacher, temperature):
+        total = {
+            "paper": lambda: _divergence(p, q, u),  # noqa: B023
+            "reversed": lambda: _divergence(q, p, [-value for value in u]),  # noqa: B023
+            "unlogged": lambda: _expected(p, _lesses(log_p, q)),  # noqa: B023
+            "reversed unlogged": lambda: _expected(q, _lesses(log_q, p)),  # noqa: B023
+        }[variant]()
         losses.append(factor * total)
     if reduction == "none":
         return np.array(losses, student.dtype)
@@ -613,15 +713,17 @@ def soft_cross_entropy(
         student, teacher (B, C)  →  a number; with "none" an array (B,)
 
     Definition, with p = softmax(teacher / T), q = softmax(student / T)
-        "none"         −T² Σ_c p log q, without the T² unless `temperature_squared`
+        "none"         −T² Σ_c p log q, without the T² unless `temperature_squared`; 0 log 0 is 0
         "sum"          the sum of these over b
         "batchmean"    their sum / B
         "elementmean"  their sum / (B C)
     """
     batch, classes = student.shape
-    (p, _), (_, log_q) = _softened(teacher, temperature), _softened(student, temperature)
     factor = temperature**2 if temperature_squared else 1.0
-    losses = [-factor * _product(p[b], log_q[b]) for b in range(batch)]
+    losses = [
+        -factor * _expected(p, log_q)
+        for _, log_q, p, _, _ in _compared(student, teacher, temperature)
+    ]
     if reduction == "none":
         return np.array(losses, student.dtype)
     divisor = {"sum": 1, "batchmean": batch, "elementmean": batch * classes}[reduction]
@@ -645,23 +747,12 @@ def limit(
     batch, classes = student.shape
     losses = []
     for s, t in zip(student.tolist(), teacher.tolist(), strict=True):
-        centred = _centred([s[c] - t[c] for c in range(classes)])
+        centred = _centred(_lesses(s, t))
         losses.append(_product(centred, centred) / (2 * classes))
     if reduction == "none":
         return np.array(losses, student.dtype)
     divisor = {"sum": 1, "batchmean": batch, "elementmean": batch * classes}[reduction]
     return sum(losses) / divisor
-
-
-def _divergence(teacher: list, student: list) -> Number:
-    """The sum Σ_c p (log p − log q) for p, q the softmax of two lines of logits."""
-    p, log_p, log_q = _softmax(teacher), _log_softmax(teacher), _log_softmax(student)
-    return sum(p[c] * (log_p[c] - log_q[c]) for c in range(len(p)))
-
-
-def _log_sum_exp(line: list) -> Number:
-    """The logarithm log Σ_k exp x_k, as x_0 − log softmax(x)_0."""
-    return line[0] - _log_softmax(line)[0]
 
 
 def dkd(
@@ -686,29 +777,94 @@ def dkd(
         "none"       T² (α TCKD + β NCKD), without the T² unless `temperature_squared`
         "sum"        the sum of these over b
         "batchmean"  their sum / B
+    both by the differences of logits as in `kl`, with o_s − o_t = log Σ_{c≠l} p exp d, d the
+    difference and p the teacher's probabilities among the rest. NCKD is 0 where, in either net, all
+    of the rest is at −∞
     """
     factor = temperature**2 if temperature_squared else 1.0
     losses = []
     for b, label in enumerate(labels.tolist()):
-        z_s = [value / temperature for value in student[b].tolist()]
-        z_t = [value / temperature for value in teacher[b].tolist()]
-        rest_s = [value for c, value in enumerate(z_s) if c != label]
-        rest_t = [value for c, value in enumerate(z_t) if c != label]
-        two_s = [z_s[label], _log_sum_exp(rest_s)]
-        two_t = [z_t[label], _log_sum_exp(rest_t)]
-        tckd, nckd = _divergence(two_t, two_s), _divergence(rest_t, rest_s)
-        losses.append(factor * (alpha * tckd + beta * nckd))
+        two_s, rest_s, o_s = _taken_apart(student[b].tolist(), label, temperature)
+        two_t, rest_t, o_t = _taken_apart(teacher[b].tolist(), label, temperature)
+        d = [value / temperature for value in _lesses(student[b].tolist(), teacher[b].tolist())]
+        d_label, d_rest = d[label], d[:label] + d[label + 1 :]
+        u_rest, between = _log_ratio(d_rest, rest_s, rest_t)
+        between = between if np.isfinite(between) else _less(o_s, o_t)
+        u_two, _ = _log_ratio([d_label, between], two_s, two_t)
+        tckd = _divergence(_exp(two_t), _exp(two_s), u_two)
+        nckd: Number = 0.0
+        if -math.inf not in (o_s.real, o_t.real):
+            nckd = _divergence(_exp(rest_t), _exp(rest_s), u_rest)
+        losses.append(factor * (_weighted(alpha, tckd) + _weighted(beta, nckd)))
     if reduction == "none":
         return np.array(losses, student.dtype)
     divisor = {"sum": 1, "batchmean": len(student)}[reduction]
     return sum(losses) / divisor
 
 
-def _correlation(x: list, y: list, epsilon: float) -> Number:
-    """Σ x̃ ỹ / (‖x̃‖ ‖ỹ‖ + ε), x̃ = x − mean x, ỹ = y − mean y; 0 where x or y is constant."""
-    x, y = _centred(x), _centred(y)
-    lengths = _length(x) * _length(y)
-    return 0.0 if lengths == 0 else _product(x, y) / (lengths + epsilon)
+def _taken_apart(z: list, label: int, temperature: float) -> tuple[list, list, Number]:
+    """log softmax(z_l / T, o), log softmax of the rest, and o = log Σ_{c≠l} exp(z_c / T).
+
+    With m the largest of the rest, o = m / T + log Σ_{c≠l} exp((z_c − m) / T).
+    """
+    rest = [value for c, value in enumerate(z) if c != label]
+    r = max(range(len(rest)), key=lambda c: rest[c].real)
+    m = rest[r]
+    if m.real == -math.inf:
+        return [0.0, -math.inf], _log_softened([0.0 for _ in rest]), -math.inf
+    log_rest = _log_softened(rest, temperature)
+    more = -log_rest[r]
+    return _log_softened([(z[label] - m) / temperature, more]), log_rest, m / temperature + more
+
+
+def _weighted(weight: float, x: Number) -> Number:
+    """The product, and 0 where the weight is, whatever x is."""
+    return 0.0 if weight == 0 else weight * x
+
+
+def _one_less_correlation(a: list, b: list, log_q: list, log_p: list, epsilon: float) -> Number:
+    """1 − ρ, ρ = Σ x̃ ỹ / (‖x̃‖ ‖ỹ‖ + ε), x̃ = x − mean x, ỹ = y − mean y; 1 where one is constant.
+
+    a is log q less the largest of them, b is log p less the largest: x = exp a and y = exp b are q
+    and p, each in a unit, and x̃ is that of exp a − 1. The unit of y is where x is the largest, if
+    that is large in y too. With u = x̃/‖x̃‖, v = ỹ/‖ỹ‖ and κ = ‖x̃‖‖ỹ‖ /
+    (‖x̃‖‖ỹ‖ + ε), 1 − ρ = 1 − κ Σ u v = κ ½ Σ (u − v)² + 1 − κ.
+    """
+    r = of_y = max(range(len(a)), key=lambda k: a[k].real)
+    if b[r].real > -1:
+        b = [value - b[r] for value in b]
+    else:
+        of_y = max(range(len(b)), key=lambda k: b[k].real)
+    x, y = (_centred([_expm1(value) for value in of]) for of in (a, b))
+    if not any(value.real for value in x) or not any(value.real for value in y):
+        return 1.0
+    u, v = _unit(x), _unit(y)
+    sign = -1 if _product(u, v).real < 0 else 1
+    half = sum((sign * u[k] - v[k]) ** 2 for k in range(len(u))) / 2
+    one_less = half if sign > 0 else 2 - half
+    if epsilon == 0:
+        return one_less
+    lengths = _length(x) * _length(y) * np.exp(log_q[r] + log_p[of_y]).item()
+    return (lengths * one_less + epsilon) / (lengths + epsilon)
+
+
+def _between_samples(logits: list, log_q: list, temperature: float) -> list:
+    """log q[b][c] less the largest of its class, by class.
+
+    From the differences to the sample that rules out the least; a class that even that one rules
+    out as it stands.
+    """
+    k = max(range(len(logits)), key=lambda b: min(value.real for value in log_q[b]))
+    ratios = []
+    for z, of_z in zip(logits, log_q, strict=True):
+        d = [value / temperature for value in _lesses(z, logits[k])]
+        ratios.append(_log_ratio(d, of_z, log_q[k])[0])
+    by_class = []
+    for c in range(len(log_q[0])):
+        of_class = [line[c] for line in log_q]
+        ruled_out = log_q[k][c].real == -math.inf != max(value.real for value in of_class)
+        by_class.append(_below(of_class if ruled_out else [line[c] for line in ratios]))
+    return by_class
 
 
 def dist(
@@ -733,11 +889,19 @@ def dist(
         T² (β inter + γ intra), without the T² unless `temperature_squared`
     """
     batch, classes = student.shape
-    (q, _), (p, _) = _softened(student, temperature), _softened(teacher, temperature)
+    s, t = student.tolist(), teacher.tolist()
+    log_q, log_p = ([_log_softened(line, temperature) for line in of] for of in (s, t))
     factor = temperature**2 if temperature_squared else 1.0
-    inter = 1 - sum(_correlation(q[b], p[b], epsilon) for b in range(batch)) / batch
-    q_of, p_of = ([list(of) for of in zip(*rows, strict=True)] for rows in (q, p))  # by class
-    intra = 1 - sum(_correlation(q_of[c], p_of[c], epsilon) for c in range(classes)) / classes
+    inter: Number = 0.0
+    for b in range(batch):
+        x, y = _below(s[b], temperature), _below(t[b], temperature)
+        inter += _one_less_correlation(x, y, log_q[b], log_p[b], epsilon) / batch
+    x_of = _between_samples(s, log_q, temperature)
+    y_of = _between_samples(t, log_p, temperature)
+    intra: Number = 0.0
+    for c in range(classes):
+        q_of, p_of = ([line[c] for line in of] for of in (log_q, log_p))
+        intra += _one_less_correlation(x_of[c], y_of[c], q_of, p_of, epsilon) / classes
     return factor * (beta * inter + gamma * intra)
 
 
@@ -855,17 +1019,18 @@ def nst(
     length is 0, t[d] likewise of the teacher, and k(x, y) = (Σ_i x_i y_i)²
         "none"       Σ_{c,c'} k(s[c], s[c']) / C² + Σ_{d,d'} k(t[d], t[d']) / D²
                      − 2 Σ_{c,d} k(s[c], t[d]) / CD
+                     which is Σ_{i,j} (Σ_c s[c,i] s[c,j] / C − Σ_d t[d,i] t[d,j] / D)²
         "sum"        the sum of these over b
         "batchmean"  their sum / B
     """
     losses = []
     for of_student, of_teacher in zip(_maps(student), _maps(teacher), strict=True):
         s, t = ([_unit(x, epsilon) for x in channels] for channels in (of_student, of_teacher))
-        own, others, both = (
-            sum(_product(x, y) ** 2 for x in first for y in second) / (len(first) * len(second))
-            for first, second in ((s, s), (t, t), (s, t))
-        )
-        losses.append(own + others - 2 * both)
+        total: Number = 0.0
+        for i, j in np.ndindex(len(s[0]), len(s[0])):
+            own = sum(x[i] * x[j] for x in s) / len(s)
+            total += (own - sum(x[i] * x[j] for x in t) / len(t)) ** 2
+        losses.append(total)
     if reduction == "none":
         return np.array(losses, student.dtype)
     return sum(losses) / {"sum": 1, "batchmean": len(student)}[reduction]
@@ -960,6 +1125,14 @@ def _products(rows: list) -> list:
     return [[_product(x, y) for y in rows] for x in rows]
 
 
+def _cosines(rows: list) -> list:
+    """The products of all pairs of rows, each divided by its length: 1 with itself, or 0."""
+    of = _products([_unit(row) for row in rows])
+    for i, row in enumerate(rows):
+        of[i][i] = 1.0 if any(row) else 0.0
+    return of
+
+
 def _shares(x: list) -> list:
     """The entries x_k / Σ_l |x_l|, or zeros where the sum is 0."""
     total = sum(_absolute(value) for value in x)
@@ -1032,7 +1205,7 @@ def rkd_distance(
 def _angles(features: np.ndarray) -> list:
     """ψ[i][j][k] = Σ_d e[i,j,d] e[i,k,d], e[i,j] = (f[j] − f[i]) / ‖f[j] − f[i]‖, or 0."""
     rows = _rows(features)
-    return [_products([_unit(_difference(y, x)) for y in rows]) for x in rows]
+    return [_cosines([_difference(y, x) for y in rows]) for x in rows]
 
 
 def rkd_angle(
@@ -1057,13 +1230,10 @@ def rkd_angle(
     return total / {"sum": 1, "batchmean": batch, "elementmean": batch**3}[reduction]
 
 
-def _choices(features: np.ndarray, epsilon: float) -> list:
-    """s[i,j] / Σ_k s[i,k], s[i,j] = (Σ_d u[i,d] u[j,d] + 1) / 2, u[i] = f[i] / (‖f[i]‖ + ε)."""
-    choices = []
-    for cosines in _products([_unit(row, epsilon) for row in _rows(features)]):
-        s = [0.0 if value.real < -1 else (value + 1) / 2 for value in cosines]
-        choices.append([value / sum(s) for value in s])
-    return choices
+def _likenesses(features: np.ndarray, epsilon: float) -> list:
+    """c[i,j] = Σ_d u[i,d] u[j,d], u[i] = f[i] / (‖f[i]‖ + ε), and at least −1."""
+    products = _products([_unit(row, epsilon) for row in _rows(features)])
+    return [[-1.0 if value.real < -1 else value for value in row] for row in products]
 
 
 def pkt(
@@ -1084,19 +1254,40 @@ def pkt(
         "batchmean"    the same / B
         "elementmean"  the same / B²
     where a cosine below −1, by rounding or by the real part of a complex one, has s = 0
+
+    As Σ (q − p) is 0 in each row, with w = (q − p) / (p + ε), φ(x) = exp x − 1 − x and m = 1/B,
+        Σ p log((p + ε) / (q + ε)) = Σ p φ(log(1 + w)) + ε Σ w (m − p) / (m + ε)
+    and q − p = (Δ − p Σ_k Δ[k]) / Σ_k (1 + c[k]), Δ = c − c', c the products Σ_d u[i,d] u[j,d], c'
+    the teacher's
     """
     batch = len(student)
-    p, q = _choices(teacher, epsilon), _choices(student, epsilon)
+    m = 1 / max(1, batch)
     total: Number = 0.0
-    for i, j in np.ndindex(batch, batch):
-        total += p[i][j] * np.log((p[i][j] + epsilon) / (q[i][j] + epsilon)).item()
+    for c, of_teacher in zip(
+        _likenesses(student, epsilon), _likenesses(teacher, epsilon), strict=True
+    ):
+        s, s_of_teacher = sum(1 + value for value in c), sum(1 + value for value in of_teacher)
+        p, q = [(1 + value) / s_of_teacher for value in of_teacher], [(1 + x) / s for x in c]
+        delta = _difference(c, of_teacher)
+        for j in range(batch):
+            if p[j] + epsilon == 0:
+                total += q[j]
+                continue
+            w = (delta[j] - p[j] * sum(delta)) / s / (p[j] + epsilon)
+            ratio = (q[j] + epsilon) / (p[j] + epsilon)  # 1 + w
+            x = np.log1p(w) if abs(w) <= 0.5 else np.log(ratio)
+            total += _divergence([p[j]], [p[j] * ratio], [x.item()])
+            total += (
+                w * (m * sum(of_teacher) - of_teacher[j]) / s_of_teacher * epsilon / (m + epsilon)
+            )
     return total / {"sum": 1, "batchmean": batch, "elementmean": batch**2}[reduction]
 
 
 def _kernel(c: Number, gamma: float, order: int) -> Number:
-    """Σ_{p=0}^{order} e^{−2γ} (2γ)^p / p! c^p."""
+    """Σ_{p=1}^{order} e^{−2γ} (2γ)^p / p! c^p, without the term of p = 0, the same for all c."""
     return sum(
-        math.exp(-2 * gamma) * (2 * gamma) ** p / math.factorial(p) * c**p for p in range(order + 1)
+        math.exp(-2 * gamma) * (2 * gamma) ** p / math.factorial(p) * c**p
+        for p in range(1, order + 1)
     )
 
 
@@ -1135,9 +1326,8 @@ def cc(
         for i in range(batch - 1):
             total += _product(a[i], a[i + 1])
         return total if reduction == "sum" else total / max(1, batch - 1)
-    if variant == "paper":
-        rows, of_teacher = ([_unit(row) for row in one] for one in (rows, of_teacher))
-    k, k_of_teacher = _products(rows), _products(of_teacher)
+    matrix = _cosines if variant == "paper" else _products
+    k, k_of_teacher = matrix(rows), matrix(of_teacher)
     for i, j in np.ndindex(batch, batch):
         ours, theirs = k[i][j], k_of_teacher[i][j]
         if variant != "bilinear":

@@ -37,6 +37,11 @@ def pytest_addoption(parser):
         help="right and wrong gradients for tests/test_gradcheck_answers.py, of each (200)",
     )
     parser.addoption(
+        "--digits",
+        action="store_true",
+        help="all cases of tests/test_losses_digits.py, for minutes",
+    )
+    parser.addoption(
         "--inputs",
         type=int,
         default=1_000,

@@ -875,16 +875,16 @@ MUTANTS = [
         "npkd.losses.regression",
         {
             "value without the ½": (
-                "value = 0.5 * delta * delta",
-                "value = delta * delta",
+                "sum_of_squares(delta.ravel(), 0.5 * factor / divisor)",
+                "sum_of_squares(delta.ravel(), factor / divisor)",
             ),
             "value by absolute values": (
-                "value = 0.5 * delta * delta",
-                "value = 0.5 * abs(delta) ** 2",
+                "sum_of_squares(delta.ravel(), 0.5 * factor / divisor)",
+                "sum_of_squares(np.abs(delta).ravel(), 0.5 * factor / divisor)",
             ),
             "value in double precision": (
-                "value = 0.5 * delta * delta",
-                "value = np.float64(0.5) * delta * delta",
+                "value = 0.5 * factor * delta * delta",
+                "value = np.float64(0.5) * factor * delta * delta",
             ),
             "gradient by the teacher": (
                 "gradient = delta / divisor",
@@ -911,16 +911,16 @@ MUTANTS = [
                 '"l2", reduction, batchmean=len(student), sum=1, elementmean=len(student)',
             ),
             "gradient averaged where losses are kept apart": (
-                "none=1\n    )\n    if variant in",
-                "none=len(student)\n    )\n    if variant in",
+                "none=1\n    )\n    delta = less(student, teacher)\n    if t",
+                "none=len(student)\n    )\n    delta = less(student, teacher)\n    if t",
             ),
             "half=False forgotten": (
                 "factor *= 2",
                 "pass",
             ),
             "T² in the gradient alone": (
-                "value = factor * value",
-                "value = (2 - half) * value",
+                "0.5 * factor / divisor)",
+                "0.5 * (2 - half) / divisor)",
             ),
             "T² in the value alone": (
                 "gradient if factor == t else (factor / t) * gradient",
@@ -931,24 +931,28 @@ MUTANTS = [
                 "factor * gradient",
             ),
             "difference not divided by T": (
-                "(student - teacher) / t if t != 1 else student - teacher",
-                "student - teacher",
+                "        delta = delta / t\n",
+                "        delta = delta.copy()\n",
             ),
             "teacher's logits not divided by T": (
-                "transform(teacher / t)",
-                "transform(teacher)",
+                "log_q, log_p = log_softened(student, t), log_softened(teacher, t)\n"
+                "        delta, _ = log_ratio(apart(student, teacher) / t, log_q, log_p)",
+                "log_q, log_p = log_softened(student, t), log_softened(teacher)\n"
+                "        delta, _ = log_ratio(student / t - teacher, log_q, log_p)",
             ),
             "gradient not through the softmax": (
-                "gradient = backward(gradient)",
+                "gradient = of_infinite(partial(back, q), gradient)",
                 "pass",
             ),
             "softmax over the batch": (
-                "transform(student / t), transform(teacher / t)",
-                "transform(student / t, 0), transform(teacher / t, 0)",
+                "log_q, log_p = log_softened(student, t), log_softened(teacher, t)\n"
+                "        delta, _ = log_ratio(apart(student, teacher) / t, log_q, log_p)",
+                "log_q, log_p = log_softened(student.T, t).T, log_softened(teacher.T, t).T\n"
+                "        delta = log_q - log_p",
             ),
             "probabilities and their logarithms exchanged": (
-                '{"probabilities": softmax, "log-probabilities": log_softmax}',
-                '{"probabilities": log_softmax, "log-probabilities": softmax}',
+                '        if variant == "probabilities":\n            delta =',
+                '        if variant != "probabilities":\n            delta =',
             ),
         },
     ),
@@ -1067,42 +1071,48 @@ MUTANTS = [
         "npkd.losses.labels",
         {
             "gradient towards the class before": (
-                "of_label[np.arange(len(labels)), labels] = 1",
-                "of_label[np.arange(len(labels)), labels - 1] = 1",
+                "gradient[of_label] = np.expm1(log_p[of_label])",
+                "gradient[of_label[0], labels - 1] -= 1",
             ),
             "gradient with its sign flipped": (
-                "backward(-of_label / divisor)",
-                "backward(of_label / divisor)",
+                "return value, gradient / divisor",
+                "return value, -gradient / divisor",
             ),
             "gradient averaged twice": (
-                "backward(-of_label / divisor)",
-                "backward(-of_label / divisor) / divisor",
+                "return value, gradient / divisor",
+                "return value, gradient / divisor**2",
             ),
             "gradient not averaged": (
-                "backward(-of_label / divisor)",
-                "backward(-of_label)",
+                "return value, gradient / divisor",
+                "return value, gradient",
             ),
             "averaged over classes too": (
                 "batchmean=len(logits)",
                 "batchmean=logits.size",
             ),
             "softmax over the batch": (
-                "log_softmax(logits)",
-                "log_softmax(logits, 0)",
+                "log_p = log_softened(logits)",
+                "log_p = log_softened(logits.T).T",
             ),
             "softmax of a softmax": (
-                "log_softmax(logits)",
-                "log_softmax(np.exp(log_softmax(logits)[0]))",
+                "log_p = log_softened(logits)",
+                "log_p = log_softened(np.exp(log_softened(logits)))",
             ),
             "losses kept apart are added": (
                 'if reduction != "none":',
                 "if True:",
             ),
             "one entry of the gradient off by 1e-12": (
-                "return value, backward(-of_label / divisor)",
-                "gradient = backward(-of_label / divisor)\n"
-                "    gradient[0, 0] *= 1 + 1e-12\n"
-                "    return value, gradient",
+                "return value, gradient / divisor",
+                "gradient[0, 0] *= 1 + 1e-12\n    return value, gradient / divisor",
+            ),
+            "the label's gradient alone": (
+                "gradient, of_label = np.exp(log_p),",
+                "gradient, of_label = np.zeros_like(log_p),",
+            ),
+            "the label's gradient not that of the others": (
+                "np.expm1(log_p[of_label])",
+                "np.exp(log_p[of_label]) - 2",
             ),
         },
     ),
@@ -1113,16 +1123,6 @@ MUTANTS = [
             "labels in another order": (
                 "labels = np.asarray(labels)",
                 "labels = np.sort(labels)",
-            ),
-        },
-    ),
-    *_mutants(
-        "cross_entropy",
-        "npkd.ops.activation",
-        {
-            "log_softmax gives dy, nothing subtracted": (
-                "return dy - p * dy.sum(axis=axis, keepdims=True)",
-                "return dy.copy()",
             ),
         },
     ),
@@ -1177,8 +1177,8 @@ MUTANTS = [
         "npkd.losses.soft_targets",
         {
             "T² missing in the value": (
-                "value = factor * value",
-                "value = value.copy()",
+                "times = t if temperature_squared else 1.0",
+                "times = 1.0",
             ),
             "T² missing in the gradient": (
                 "return value, (factor / t / divisor) * gradient",
@@ -1197,20 +1197,32 @@ MUTANTS = [
                 "gradient[0, 0] *= 1 + 1e-12\n    return value, (factor / t / divisor) * gradient",
             ),
             "student and teacher exchanged": (
-                "log_p, log_q = log_softmax(teacher / t)[0], log_softmax(student / t)[0]",
-                "log_q, log_p = log_softmax(teacher / t)[0], log_softmax(student / t)[0]",
+                "log_p, log_q = log_softened(teacher, t), log_softened(student, t)\n"
+                "    p, q = np.exp(log_p), np.exp(log_q)\n"
+                "    if variant.endswith",
+                "log_q, log_p = log_softened(teacher, t), log_softened(student, t)\n"
+                "    p, q = np.exp(log_p), np.exp(log_q)\n"
+                "    if variant.endswith",
             ),
             "teacher not softened": (
-                "log_p, log_q = log_softmax(teacher / t)[0]",
-                "log_p, log_q = log_softmax(teacher)[0]",
+                "log_p, log_q = log_softened(teacher, t), log_softened(student, t)\n"
+                "    p, q = np.exp(log_p), np.exp(log_q)\n"
+                "    if variant.endswith",
+                "log_p, log_q = log_softened(teacher), log_softened(student, t)\n"
+                "    p, q = np.exp(log_p), np.exp(log_q)\n"
+                "    if variant.endswith",
             ),
             "softmax over the batch": (
-                "log_p, log_q = log_softmax(teacher / t)[0], log_softmax(student / t)[0]",
-                "log_p, log_q = log_softmax(teacher / t, 0)[0], log_softmax(student / t, 0)[0]",
+                "log_p, log_q = log_softened(teacher, t), log_softened(student, t)\n"
+                "    p, q = np.exp(log_p), np.exp(log_q)\n"
+                "    if variant.endswith",
+                "log_p, log_q = log_softened(teacher.T, t).T, log_softened(student.T, t).T\n"
+                "    p, q = np.exp(log_p), np.exp(log_q)\n"
+                "    if variant.endswith",
             ),
             "p and q exchanged in the gradient": (
-                "gradient = q - p",
-                "gradient = p - q",
+                "divergence(p, q, u, times), difference(p, q, u)",
+                "divergence(p, q, u, times), difference(q, p, -u)",
             ),
             "batchmean over all entries": (
                 '"kl", reduction, batchmean=len(student)',
@@ -1221,28 +1233,54 @@ MUTANTS = [
                 '"kl", reduction, batchmean=len(student), sum=1, elementmean=len(student)',
             ),
             "the reversed one not reversed": (
-                "divergence(log_q, log_p) if",
-                "divergence(log_p, log_q) if",
+                "divergence(q, p, -u, times)",
+                "divergence(p, q, u, times)",
             ),
             "reversed gradient without the softmax's mean": (
-                "q * (r - (q * r).sum(axis=1, keepdims=True))",
-                "q * r",
+                "of_infinite(partial(by_logits, q), r)\n        else",
+                "(q * u)\n        else",
             ),
             "unlogged gradient without the softmax's mean": (
-                "-q * (p - (q * p).sum(axis=1, keepdims=True))",
-                "-q * p",
+                "of_infinite(partial(by_logits, q), r)\n    else",
+                "q * r\n    else",
             ),
             "logarithms where probabilities were given for them": (
-                "(p * (log_p - q)).sum(axis=1)",
-                "(p * (log_p - log_q)).sum(axis=1)",
+                "expected(p, log_p - q)",
+                "expected(p, log_p - log_q)",
             ),
+        },
+    ),
+    *_mutants(
+        "kl",
+        "npkd.losses.softened",
+        {
             "e^u for e^u − 1": (
-                "np.expm1(np.where(near, u, 0)) - u",
-                "np.exp(np.where(near, u, 0)) - u",
+                "p * (times * x) * (times * x) / 2 * series",
+                "p * ((times * x) * (times * x) / 2 * series + 1)",
+            ),
+            "another series": (
+                "series = 1 + x / n * series",
+                "series = 1 + x / (n - 1) * series",
             ),
             "a term missing where the student is far surer": (
-                "np.exp(log_q) - p - p * u",
-                "np.exp(log_q) - p * u",
+                "q - p - p * u",
+                "q - p * u",
+            ),
+            "log Z without the far classes of the teacher": (
+                "more - far_p",
+                "more",
+            ),
+            "log Z without the far classes of the student": (
+                "np.log1p(np.where(alike, -far_q, 0))",
+                "0",
+            ),
+            "far rows by the classes that are near": (
+                "np.abs(far_p) + np.abs(far_q) < 0.5",
+                "np.abs(far_p) + np.abs(far_q) < np.inf",
+            ),
+            "differences to another class": (
+                "    f = d - of_r\n",
+                "    f = d - d[..., :1]\n",
             ),
         },
     ),
@@ -1251,44 +1289,48 @@ MUTANTS = [
         "npkd.losses.soft_targets",
         {
             "T² missing in the value": (
-                "value = -factor * (p * log_q).sum(axis=1)",
-                "value = -(p * log_q).sum(axis=1)",
+                "value = -factor * expected(p, log_q)",
+                "value = -expected(p, log_q)",
             ),
             "value with its sign flipped": (
-                "value = -factor * (p * log_q).sum(axis=1)",
-                "value = factor * (p * log_q).sum(axis=1)",
+                "value = -factor * expected(p, log_q)",
+                "value = factor * expected(p, log_q)",
             ),
             "the teacher's entropy subtracted": (
-                "value = -factor * (p * log_q).sum(axis=1)",
-                "value = -factor * (p * (log_q - np.log(p))).sum(axis=1)",
+                "value = -factor * expected(p, log_q)",
+                "value = -factor * expected(p, log_q - log_p)",
             ),
             "the student's own entropy": (
-                "value = -factor * (p * log_q).sum(axis=1)",
-                "value = -factor * (np.exp(log_q) * log_q).sum(axis=1)",
+                "value = -factor * expected(p, log_q)",
+                "value = -factor * expected(q, log_q)",
             ),
             "T² missing in the gradient": (
-                "(factor / t / divisor) * (np.exp(log_q) - p)",
-                "(1 / t / divisor) * (np.exp(log_q) - p)",
+                "(factor / t / divisor) * difference(p, q, u)",
+                "(1 / t / divisor) * difference(p, q, u)",
             ),
             "p and q exchanged in the gradient": (
-                "(factor / t / divisor) * (np.exp(log_q) - p)",
-                "(factor / t / divisor) * (p - np.exp(log_q))",
+                "(factor / t / divisor) * difference(p, q, u)",
+                "(factor / t / divisor) * difference(q, p, -u)",
             ),
             "gradient not through the softmax": (
-                "(factor / t / divisor) * (np.exp(log_q) - p)",
+                "(factor / t / divisor) * difference(p, q, u)",
                 "(factor / t / divisor) * -p",
             ),
             "student not softened": (
-                "p, log_q = np.exp(log_softmax(teacher / t)[0]), log_softmax(student / t)[0]",
-                "p, log_q = np.exp(log_softmax(teacher / t)[0]), log_softmax(student)[0]",
+                "log_p, log_q = log_softened(teacher, t), log_softened(student, t)\n"
+                "    p, q = np.exp(log_p), np.exp(log_q)\n"
+                "    u, _",
+                "log_p, log_q = log_softened(teacher, t), log_softened(student)\n"
+                "    p, q = np.exp(log_p), np.exp(log_q)\n"
+                "    u, _",
             ),
             "batchmean over all entries": (
                 "batchmean=len(student),\n        sum=1,",
                 "batchmean=student.size,\n        sum=1,",
             ),
             "one entry of the gradient off by 1e-12": (
-                "return value, (factor / t / divisor) * (np.exp(log_q) - p)",
-                "gradient = (factor / t / divisor) * (np.exp(log_q) - p)\n"
+                "return value, (factor / t / divisor) * difference(p, q, u)",
+                "gradient = (factor / t / divisor) * difference(p, q, u)\n"
                 "    gradient.flat[:1] *= 1 + 1e-12\n"
                 "    return value, gradient",
             ),
@@ -1309,28 +1351,28 @@ MUTANTS = [
         "npkd.losses.soft_targets",
         {
             "mean not subtracted": (
-                "delta -= delta.mean(axis=1, keepdims=True)",
-                "pass",
+                "of_infinite(lambda of: centred(of)[0], apart(student, teacher))",
+                "student - teacher",
             ),
             "mean over the batch subtracted": (
-                "delta -= delta.mean(axis=1, keepdims=True)",
-                "delta -= delta.mean(axis=0, keepdims=True)",
+                "of_infinite(lambda of: centred(of)[0], apart(student, teacher))",
+                "centred((student - teacher).T)[0].T",
             ),
             "mean of the student's logits subtracted": (
-                "delta -= delta.mean(axis=1, keepdims=True)",
-                "delta -= student.mean(axis=1, keepdims=True)",
+                "of_infinite(lambda of: centred(of)[0], apart(student, teacher))",
+                "centred(student)[0] - teacher",
             ),
             "mean not subtracted in the gradient": (
                 "return value, delta / (classes * divisor)",
                 "return value, (student - teacher) / (classes * divisor)",
             ),
             "value without the ½": (
-                "/ (2 * classes)",
-                "/ classes",
+                "sum_of_squares(delta, 0.5 / classes)",
+                "sum_of_squares(delta, 1 / classes)",
             ),
             "value not divided by C": (
-                "/ (2 * classes)",
-                "/ 2",
+                "sum_of_squares(delta, 0.5 / classes)",
+                "sum_of_squares(delta, 0.5)",
             ),
             "gradient not divided by C": (
                 "return value, delta / (classes * divisor)",
@@ -1341,8 +1383,8 @@ MUTANTS = [
                 "return value, 2 * delta / (classes * divisor)",
             ),
             "the student's logits changed": (
-                "delta = student - teacher",
-                "delta = np.subtract(student, teacher, out=student)",
+                "lambda of: centred(of)[0], apart(student, teacher))",
+                "lambda of: centred(of)[0], np.subtract(student, teacher, out=student))",
             ),
             "one entry of the gradient off by 1e-12": (
                 "return value, delta / (classes * divisor)",
@@ -1357,40 +1399,40 @@ MUTANTS = [
         "npkd.losses.decoupled",
         {
             "the label's class among the rest": (
-                "o = rest[:, 0] - log_r[:, 0]",
-                "o = z[:, 0] - log_softmax(z)[0][:, 0]",
+                "np.where(none, -np.inf, more)], axis=1)",
+                "log_softened(z, t).max(axis=1, keepdims=True) * -1], axis=1)",
             ),
             "the rest's mean logit for log Σ exp": (
-                "o = rest[:, 0] - log_r[:, 0]",
-                "o = rest.mean(axis=1)",
+                "np.where(none, -np.inf, more)], axis=1)",
+                "(rest.mean(axis=1, keepdims=True) - m) / t], axis=1)",
             ),
             "labels of other samples": (
                 "labels[:, np.newaxis]",
                 "labels[::-1, np.newaxis]",
             ),
             "α and β exchanged in the value": (
-                "alpha * divergence(two_t, two_s) + beta * divergence(rest_t, rest_s)",
-                "beta * divergence(two_t, two_s) + alpha * divergence(rest_t, rest_s)",
+                "value = alpha * np.where(alpha == 0, 0, tckd)",
+                "alpha, beta = beta, alpha\n    value = alpha * np.where(alpha == 0, 0, tckd)",
             ),
             "α for β in the gradient": (
-                "beta * (r_s - r_t)",
-                "alpha * (r_s - r_t)",
+                "by_rest = beta *",
+                "by_rest = alpha *",
             ),
             "student and teacher exchanged between label and rest": (
-                "divergence(two_t, two_s)",
-                "divergence(two_s, two_t)",
+                "divergence(b_t, b_s, u_two, times)",
+                "divergence(b_s, b_t, -u_two, times)",
             ),
             "student and teacher exchanged within the rest": (
-                "divergence(rest_t, rest_s)",
-                "divergence(rest_s, rest_t)",
+                "divergence(r_t, r_s, u_rest, times)",
+                "divergence(r_s, r_t, -u_rest, times)",
             ),
             "the rest weighted by its probability, as in KL": (
-                "beta * divergence(rest_t, rest_s)",
-                "beta * np.exp(two_t[:, 1]) * divergence(rest_t, rest_s)",
+                "divergence(r_t, r_s, u_rest, times)",
+                "(b_t[:, 1] * divergence(r_t, r_s, u_rest, times))",
             ),
             "no gradient between label and rest at the rest": (
-                "(by_two[:, 1:] * r_s + beta * (r_s - r_t))",
-                "(beta * (r_s - r_t))",
+                "(by_two[:, 1:] * r_s + by_rest)",
+                "(by_rest.copy())",
             ),
             "gradient shared out as the teacher has it": (
                 "by_two[:, 1:] * r_s",
@@ -1401,8 +1443,8 @@ MUTANTS = [
                 "gradient[is_label] = by_two[:, 1]",
             ),
             "T² missing in the value": (
-                "value = factor * value",
-                "value = value.copy()",
+                "times = t if temperature_squared else 1.0",
+                "times = 1.0",
             ),
             "T² missing in the gradient": (
                 "(factor / t / divisor) * gradient",
@@ -1421,8 +1463,8 @@ MUTANTS = [
         "npkd.losses.geometry",
         {
             "cosines, means not subtracted": (
-                "y = x - x.mean(axis=1, keepdims=True)",
-                "y = x.copy()",
+                "    y = x - x[:, :1]\n    y -= y.mean(axis=1, keepdims=True)\n",
+                "    y = x + 1\n",
             ),
         },
     ),
@@ -1435,56 +1477,61 @@ MUTANTS = [
                 "gamma * inter + beta * intra",
             ),
             "inter and intra exchanged in the gradient": (
-                "beta * by_inter + gamma * by_intra.T",
-                "gamma * by_inter + beta * by_intra.T",
+                "    by_log_q = beta * by_inter",
+                "    beta, gamma = gamma, beta\n    by_log_q = beta * by_inter",
             ),
             "no gradient by the correlation within classes": (
-                "beta * by_inter + gamma * by_intra.T",
-                "beta * by_inter",
+                "by_log_q += gamma * (by_intra * (least / unit_of_intra)).T",
+                "pass",
             ),
             "gradient not through the softmax": (
-                "backward(beta * by_inter + gamma * by_intra.T)",
-                "(beta * by_inter + gamma * by_intra.T)",
+                "by_log_probabilities(np.exp(log_q), by_log_q) / least",
+                "by_log_q / least",
             ),
             "T² missing in the value": (
                 "value = factor * (beta",
                 "value = (beta",
             ),
             "gradient not divided by T": (
-                "(factor / t) * backward",
-                "factor * backward",
+                "return value, (factor / t) *",
+                "return value, factor *",
             ),
             "teacher not softened": (
-                "softmax(teacher / t)\n",
-                "softmax(teacher)\n",
+                "    ratio, _ = log_ratio",
+                "    teacher = teacher * t\n"
+                "    log_p = log_softened(teacher, t)\n"
+                "    ratio, _ = log_ratio",
             ),
             "softmax over the batch": (
-                "softmax(student / t), softmax(teacher / t)\n",
-                "softmax(student / t, 0), softmax(teacher / t, 0)\n",
+                "by_log_probabilities(np.exp(log_q), by_log_q)",
+                "by_log_probabilities(np.exp(log_q).T, by_log_q.T).T",
             ),
             "correlations added, not averaged": (
-                "1 - (cosine * kappa).sum() / len(x)",
-                "1 - (cosine * kappa).sum()",
+                "return value.mean(),",
+                "return value.sum(),",
             ),
             "gradient with its sign flipped": (
-                "dx / -len(x)",
-                "dx / len(x)",
+                "np.where(none, 0, by_log) / len(x), w",
+                "np.where(none, 0, -by_log) / len(x), w",
             ),
             "length taken as a constant": (
-                "backward(kappa * v)",
-                "kappa * v / np.where(x_norm == 0, 1, x_norm)",
+                "backward(across)",
+                "(across / n)",
             ),
             "ε left out of the gradient": (
-                "backward(kappa * v) + cosine * u * y_norm * epsilon / (by * by)",
-                "backward(kappa * v)",
+                "by_log = kappa * (by_log - (1 - one_less) * less_kappa * x * u / n)",
+                "by_log = kappa * by_log",
             ),
             "ε added to each length": (
-                "both + epsilon)",
-                "(x_norm + epsilon) * (y_norm + epsilon))",
+                "    less_kappa = epsilon / (lengths",
+                "    epsilon = epsilon * (1 + (n + of_n).mean().item())\n"
+                "    less_kappa = epsilon / (lengths",
             ),
             "one entry of the gradient off by 1e-12": (
-                "return value, (factor / t) * backward(beta * by_inter + gamma * by_intra.T)",
-                "gradient = (factor / t) * backward(beta * by_inter + gamma * by_intra.T)\n"
+                "return value, (factor / t) * (by_log_probabilities(np.exp(log_q), by_log_q) "
+                "/ least)",
+                "gradient = (factor / t) * (by_log_probabilities(np.exp(log_q), by_log_q) / "
+                "least)\n"
                 "    gradient.flat[:1] *= 1 + 1e-12\n"
                 "    return value, gradient",
             ),
@@ -1505,8 +1552,8 @@ MUTANTS = [
         "npkd.losses.geometry",
         {
             "mean over the batch": (
-                "y = x - x.mean(axis=1, keepdims=True)",
-                "y = x - x.mean(axis=0, keepdims=True)",
+                "    y = x - x[:, :1]\n    y -= y.mean(axis=1, keepdims=True)\n",
+                "    y = x - x[:1]\n    y -= y.mean(axis=0, keepdims=True)\n",
             ),
         },
     ),
@@ -1523,8 +1570,8 @@ MUTANTS = [
                 "count = logits.shape[1] - 1",
             ),
             "divided by C in the gradient": (
-                "along = (dy * (c / by)).sum(axis=1, keepdims=True) / count",
-                "along = (dy * (c / by)).mean(axis=1, keepdims=True)",
+                "along = e * (d * e).sum(axis=1, keepdims=True) / count",
+                "along = e * (d * e).mean(axis=1, keepdims=True)",
             ),
             "variance for deviation": (
                 "by = epsilon + s",
@@ -1535,20 +1582,20 @@ MUTANTS = [
                 "by = np.sqrt(epsilon + s * s)",
             ),
             "mean taken as a constant": (
-                "return dc - dc.mean(axis=1, keepdims=True)",
-                "return dc",
+                "d, _ = centred(dy)",
+                "d = dy",
             ),
             "deviation taken as a constant": (
-                "(dy - c / s * along) / by",
-                "dy / by",
+                "(d - along + along * (epsilon / by)) / by",
+                "d / by",
             ),
             "ε in the deviation's slope": (
-                "(dy - c / s * along) / by",
-                "(dy - c / by * along) / by",
+                "(d - along + along * (epsilon / by)) / by",
+                "(d - along) / by",
             ),
             "one entry of the gradient off by 1e-12": (
-                "return dc - dc.mean(axis=1, keepdims=True)",
-                "gradient = dc - dc.mean(axis=1, keepdims=True)\n"
+                "return np.where(none, 0, (d - along + along * (epsilon / by)) / by)",
+                "gradient = np.where(none, 0, (d - along + along * (epsilon / by)) / by)\n"
                 "        gradient.flat[:1] *= 1 + 1e-12\n"
                 "        return gradient",
             ),
@@ -1626,12 +1673,16 @@ MUTANTS = [
                 "size**power",
             ),
             "maps divided by their sum": (
-                "from npkd.losses.geometry import flat, unit\n",
-                "from npkd.losses.geometry import flat, shares\n\n\n"
-                "def unit(x, epsilon=0.0):\n    return shares(x)\n\n\n",
+                "(q, backward), (r, _) = unit(a, epsilon_a), unit(b, epsilon_b)",
+                "(q, backward), (r, _) = (\n"
+                "        (m / by, lambda dy, m=m, by=by: (dy - (dy * m / by).sum(1, "
+                "keepdims=True)) / by)\n"
+                "        for m in (a, b)\n"
+                "        for by in [m.sum(axis=1, keepdims=True)]\n"
+                "    )",
             ),
             "the student's map divided by no length": (
-                "(q, backward), (r, _) = unit(a, epsilon),",
+                "(q, backward), (r, _) = unit(a, epsilon_a),",
                 "(q, backward), (r, _) = (a, lambda dq: dq),",
             ),
             "gradient not through the length": (
@@ -1639,8 +1690,8 @@ MUTANTS = [
                 "to_student(dq / divisor)",
             ),
             "no ε for the teacher": (
-                "unit(_activity(teacher, power)[0], epsilon)",
-                "unit(_activity(teacher, power)[0])",
+                "unit(b, epsilon_b)",
+                "unit(b)",
             ),
             "the square for the norm": (
                 "dq, _ = unit(delta)",
@@ -1667,8 +1718,8 @@ MUTANTS = [
         "npkd.losses.geometry",
         {
             "ε forgotten in the length's slope": (
-                "(dy - y * along * (by / n)) / by",
-                "(dy - y * along) / by",
+                "(across + e * along * less) * kept",
+                "across * kept",
             ),
         },
     ),
@@ -1677,48 +1728,52 @@ MUTANTS = [
         "npkd.losses.features",
         {
             "kernel of degree 1 in the student": (
-                "(own * own).sum(axis=(1, 2))",
-                "own.sum(axis=(1, 2))",
+                "np.swapaxes(s, 1, 2) @ s / c -",
+                "np.ones_like(s[:, 0, :, np.newaxis]) * s.mean(axis=1, keepdims=True) -",
             ),
             "student against teacher counted once": (
-                "- 2 * (cross * cross)",
-                "- (cross * cross)",
+                "value = sum_of_squares(flat(apart))",
+                "value = sum_of_squares(flat(apart))\n"
+                "    value = value + (s @ np.swapaxes(t, 1, 2) / (c * d) * (s @ "
+                "np.swapaxes(t, 1, 2))).sum((1, 2))",
             ),
             "the teacher's own term missing": (
-                "        + (of_teacher * of_teacher).sum(axis=(1, 2)) / d**2\n",
-                "",
+                "value = sum_of_squares(flat(apart))",
+                "value = sum_of_squares(flat(apart)) - sum_of_squares(flat(np.swapaxes(t, 1, "
+                "2) @ t / d))",
             ),
             "the teacher's channels divided by the student's number": (
-                "(of_teacher * of_teacher).sum(axis=(1, 2)) / d**2",
-                "(of_teacher * of_teacher).sum(axis=(1, 2)) / c**2",
+                "np.swapaxes(t, 1, 2) @ t / d",
+                "np.swapaxes(t, 1, 2) @ t / c",
             ),
             "gradient by one side of the kernel only": (
                 "ds = 4 * (",
                 "ds = 2 * (",
             ),
             "gradient towards the teacher with its sign flipped": (
-                "own @ s / c**2 - cross @ t",
-                "own @ s / c**2 + cross @ t",
+                "ds = 4 * (s @ (apart / w)) / c / divisor",
+                "ds = 4 * (s @ ((apart + 2 * np.swapaxes(t, 1, 2) @ t / d) / w)) / c / divisor",
             ),
             "gradient of the kernel of degree 1": (
-                "own @ s / c**2 -",
-                "np.ones_like(own) @ s / c**2 -",
+                "ds = 4 * (s @ (apart / w)) / c / divisor",
+                "ds = 4 * np.broadcast_to(apart.sum(axis=1, keepdims=True) / w, s.shape) / c "
+                "/ divisor",
             ),
             "channels divided by no length": (
                 "unit(_channels(f), epsilon) for f in",
                 "(_channels(f), lambda dy: dy) for f in",
             ),
             "gradient not through the length": (
-                "backward(ds).reshape(student.shape)",
-                "ds.reshape(student.shape)",
+                "(backward(ds) * w).reshape(student.shape)",
+                "(ds * w).reshape(student.shape)",
             ),
             "gradient not averaged": (
-                "cross @ t / (c * d)) / divisor",
-                "cross @ t / (c * d))",
+                "ds = 4 * (s @ (apart / w)) / c / divisor",
+                "ds = 4 * (s @ (apart / w)) / c",
             ),
             "one entry of the gradient off by 1e-11": (
-                "return value, backward(ds).reshape(student.shape)",
-                "gradient = backward(ds).reshape(student.shape)\n"
+                "return value, (backward(ds) * w).reshape(student.shape)",
+                "gradient = (backward(ds) * w).reshape(student.shape)\n"
                 "    gradient.flat[:1] *= 1 + 1e-11\n"
                 "    return value, gradient",
             ),
@@ -1729,8 +1784,12 @@ MUTANTS = [
         "npkd.losses.geometry",
         {
             "ε inside the root": (
-                "by = n + epsilon",
-                "by = np.sqrt(n * n + epsilon)",
+                "    n = of_v * largest\n",
+                "    n = np.sqrt((of_v * largest) ** 2 + epsilon)\n    epsilon = 0.0\n",
+            ),
+            "sums of squares in a unit that is not taken back": (
+                "times * (v * v).sum(axis=-1) * by * by",
+                "times * (v * v).sum(axis=-1) * by",
             ),
         },
     ),
@@ -1755,24 +1814,24 @@ MUTANTS = [
                 "dg = (0 * np.swapaxes(by_gram, 1, 2) @ f)",
             ),
             "gradient halved": (
-                "slope = 2 * columns if",
-                "slope = columns if",
+                "slope, value = 2 * columns,",
+                "slope, value = columns,",
             ),
             "value halved": (
-                "((columns if variant",
-                "((columns / 2 if variant",
+                "sum_of_squares(columns.ravel(), 1 / divisor)",
+                "sum_of_squares(columns.ravel(), 0.5 / divisor)",
             ),
             "elementmean over the batch": (
                 "entries = columns.size if",
                 "entries = len(columns) if",
             ),
             "one norm for all columns": (
-                "else unit(columns)[0]",
-                "else unit(columns.reshape(len(columns), -1))[0].reshape(columns.shape)",
+                "slope = unit(columns)[0]",
+                "slope = unit(columns.reshape(len(columns), -1))[0].reshape(columns.shape)",
             ),
             "the square for the norm": (
-                "else unit(columns)[0]",
-                "else columns",
+                "slope = unit(columns)[0]",
+                "slope = columns",
             ),
             "norms averaged over all entries": (
                 "else len(columns) * columns.shape[1]",
@@ -1793,16 +1852,16 @@ MUTANTS = [
         "npkd.losses.features",
         {
             "logarithm of the variance missing": (
-                "(error * precise + np.log(variance).reshape(by_channel)).sum()",
-                "(error * precise).sum()",
+                "squares.sum() * w * w + entries * np.log(variance).sum() / divisor",
+                "squares.sum() * w * w",
             ),
             "log σ for log σ²": (
-                "(error * precise + np.log(variance).reshape(by_channel)).sum()",
-                "(error * precise + np.log(variance).reshape(by_channel) / 2).sum()",
+                "entries * np.log(variance).sum() / divisor",
+                "entries * np.log(variance).sum() / 2 / divisor",
             ),
             "value without the ½": (
-                "value = 0.5 * (error * precise",
-                "value = (error * precise",
+                "value = 0.5 * (squares",
+                "value = (squares",
             ),
             "variance by exp": (
                 "variance = np.where(raised, scale, 0) + np.log1p(decay) + epsilon",
@@ -1821,16 +1880,16 @@ MUTANTS = [
                 "slope = np.where(raised, decay, 1) / (1 + decay)",
             ),
             "the variance divides the error but once in dscale": (
-                "(error * precise).sum(axis=over)) / variance / divisor",
-                "(error * error).sum(axis=over)) / variance / divisor",
+                "- by_scale * squares * w * w",
+                "- by_scale * squares * variance * w * w",
             ),
             "dscale with its sign flipped": (
-                "0.5 * (entries - (error * precise).sum(axis=over))",
-                "0.5 * ((error * precise).sum(axis=over) - entries)",
+                "dscale = by_scale * entries / divisor - by_scale * squares * w * w",
+                "dscale = by_scale * squares * w * w - by_scale * entries / divisor",
             ),
             "dscale without the logarithm's part": (
-                "0.5 * (entries - (error * precise).sum(axis=over))",
-                "0.5 * (-(error * precise).sum(axis=over))",
+                "dscale = by_scale * entries / divisor - by_scale",
+                "dscale = -by_scale",
             ),
             "logarithms of all channels in dscale": (
                 "entries = teacher.size // max(1, teacher.shape[1])",
@@ -1845,8 +1904,8 @@ MUTANTS = [
                 "dstudent, *others = backward(precise)",
             ),
             "a fixed variance trained": (
-                'dscale = by_variance * slope if variant == "paper" else',
-                "dscale = by_variance * slope if True else",
+                'if variant == "fixed":\n        dscale',
+                "if False:\n        dscale",
             ),
             "one entry of dscale off by 1e-12": (
                 "dstudent, *others = backward(precise / divisor)",
@@ -1871,8 +1930,8 @@ MUTANTS = [
                 "delta = g - of_teacher.T\n",
             ),
             "the teacher's rows not divided": (
-                "divide(p), divide(products(flat(teacher))[0])",
-                "divide(p), products(flat(teacher))",
+                "divide(p), divide(_products_by_row(flat(teacher))[0])",
+                "divide(p), _products_by_row(flat(teacher))",
             ),
             "gradient not through the rows' length": (
                 "backward(2 * delta / divisor)",
@@ -1887,8 +1946,8 @@ MUTANTS = [
                 "backward(-2 * delta / divisor)",
             ),
             "samples divided by their length first": (
-                "p, to_features = products(flat(student))",
-                "p, to_features = products(unit(flat(student))[0])",
+                "p, to_features = _products_by_row(flat(student))",
+                "p, to_features = _products_by_row(unit(flat(student))[0])",
             ),
             "batchmean over all pairs": (
                 "elementmean=count**2, batchmean=count,",
@@ -1900,35 +1959,34 @@ MUTANTS = [
                 "    gradient.flat[:1] *= 1 + 1e-12\n"
                 "    return (delta * delta).sum() / divisor, gradient",
             ),
+            "products by their left factor alone": (
+                "dp @ right / own + dp.T @ left / of_all",
+                "dp @ right / own",
+            ),
+            "products with complex numbers conjugated": (
+                "return left @ right.T,",
+                "return left @ right.T.conj(),",
+            ),
         },
     ),
     *_mutants(
         "similarity",
         "npkd.losses.geometry",
         {
-            "products by their first factor alone": (
-                "(dy + np.swapaxes(dy, -1, -2)) @ x",
-                "dy @ x",
-            ),
-            "products as if they were symmetric in the loss": (
-                "(dy + np.swapaxes(dy, -1, -2)) @ x",
-                "2 * dy @ x",
-            ),
-            "products with complex numbers conjugated": (
-                "y = x @ np.swapaxes(x, -1, -2)",
-                "y = x @ np.swapaxes(x, -1, -2).conj()",
-            ),
             "shares of the sum, signs and all": (
                 "s = (sign * x).sum(axis=-1, keepdims=True)",
                 "s = x.sum(axis=-1, keepdims=True)",
             ),
             "the shares' sum taken as a constant": (
-                "(dy - sign * (dy * y).sum(axis=-1, keepdims=True)) / s",
-                "dy / s",
+                "across = dy - sign * (dy * y).sum(axis=-1, keepdims=True)\n"
+                "        return np.where(none, 0, orthogonal(y, across, rules) / s)",
+                "return np.where(none, 0, dy / s)",
             ),
             "signs forgotten in the slope of the shares' sum": (
-                "(dy - sign * (dy * y).sum(axis=-1, keepdims=True)) / s",
-                "(dy - (dy * y).sum(axis=-1, keepdims=True)) / s",
+                "across = dy - sign * (dy * y).sum(axis=-1, keepdims=True)\n"
+                "        return np.where(none, 0, orthogonal(y, across, rules) / s)",
+                "across = dy - (dy * y).sum(axis=-1, keepdims=True)\n"
+                "        return np.where(none, 0, across / s)",
             ),
         },
     ),
@@ -1937,46 +1995,50 @@ MUTANTS = [
         "npkd.losses.relations",
         {
             "the mean distance taken as a constant": (
-                "through_mean = (g * psi).sum() / max(1, int(np.count_nonzero(apart)))",
+                "through_mean = (g * psi).sum() / many",
                 "through_mean = 0",
             ),
             "the mean's gradient spread over all pairs": (
-                "max(1, int(np.count_nonzero(apart)))",
-                "psi.size",
+                "through_mean = (g * psi).sum() / many",
+                "through_mean = (g * psi).sum() / psi.size",
             ),
             "gradient not divided by the mean": (
                 "np.where(apart, (g - through_mean) / mean, 0)",
                 "np.where(apart, g - through_mean, 0)",
             ),
             "distances of 0 in the mean": (
-                "d[apart].sum() / many if many",
-                "d.mean() if many",
+                "(d[apart] / w).sum() / many if many",
+                "(d / w).mean() if many",
             ),
             "distances in units of their sum": (
-                "d[apart].sum() / many if many",
-                "d[apart].sum() if many",
+                "(d[apart] / w).sum() / many if many",
+                "(d[apart] / w).sum() if many",
             ),
             "the teacher's distances in the student's unit": (
-                "_by_mean(of_teacher)[0], far)",
-                "of_teacher / mean, far)",
+                "difference, many = psi - psi_of_teacher,",
+                "psi_of_teacher = of_teacher / mean\n    difference, many = psi - psi_of_teacher,",
             ),
             "over to absolute values at 1 whatever δ": (
-                "_by_mean(of_teacher)[0], far)",
-                "_by_mean(of_teacher)[0], 1.0)",
+                "value, g = huber_of(difference, far)\n    g = g / divisor\n",
+                "value, g = huber_of(difference, 1.0)\n    g = g / divisor\n",
             ),
             "each pair counted once": (
-                "return value.sum() / divisor, to_features(dd)",
-                "return np.triu(value).sum() / divisor, to_features(dd)",
+                "return value.sum() / divisor, (to_features(dd)",
+                "return np.triu(value).sum() / divisor, (to_features(dd)",
             ),
             "mean over pairs of two samples": (
                 "elementmean=count**2,",
                 "elementmean=count * (count - 1),",
             ),
             "one entry of the gradient off by 1e-12": (
-                "return value.sum() / divisor, to_features(dd).reshape(student.shape)",
-                "gradient = to_features(dd).reshape(student.shape)\n"
+                "return value.sum() / divisor, (to_features(dd) / unit_of).reshape(student.shape)",
+                "gradient = (to_features(dd) / unit_of).reshape(student.shape)\n"
                 "    gradient.flat[:1] *= 1 + 1e-12\n"
                 "    return value.sum() / divisor, gradient",
+            ),
+            "the means' difference forgotten": (
+                "(less - psi_of_teacher * (less.sum() / many)) / mean",
+                "less / mean",
             ),
         },
     ),
@@ -1985,24 +2047,24 @@ MUTANTS = [
         "npkd.losses.geometry",
         {
             "squares of distances": (
-                "np.sqrt((difference * difference).sum(axis=1))",
-                "(difference * difference).sum(axis=1)",
+                "y[i] = length(row - x)[:, 0]",
+                "y[i] = length(row - x)[:, 0] ** 2",
             ),
             "distances by absolute values": (
-                "np.sqrt((difference * difference).sum(axis=1))",
-                "np.abs(difference).sum(axis=1)",
+                "y[i] = length(row - x)[:, 0]",
+                "y[i] = np.abs(row - x).sum(axis=1)",
             ),
             "gradient of distances not divided by them": (
-                "(dy + dy.T) / np.where(y == 0, 1, y)",
-                "dy + dy.T",
+                "weight[i] @ ((row - x) / of[:, np.newaxis])",
+                "weight[i] @ (row - x)",
             ),
             "gradient of distances at one end alone": (
-                "(dy + dy.T) / np.where(y == 0, 1, y)",
-                "dy / np.where(y == 0, 1, y)",
+                "weight = dy + dy.T",
+                "weight = dy.copy()",
             ),
             "gradient of distances towards the other sample": (
-                "dx[i] = weight[i] @ (row - x)",
-                "dx[i] = weight[i] @ (x - row)",
+                "weight[i] @ ((row - x) / of",
+                "weight[i] @ ((x - row) / of",
             ),
         },
     ),
@@ -2019,12 +2081,12 @@ MUTANTS = [
                 "count**3, batchmean=count**2,",
             ),
             "differences divided by no length": (
-                "e, to_differences = unit(f - f[:, np.newaxis])",
-                "e, to_differences = f - f[:, np.newaxis], lambda dy: dy",
+                "(psi, to_differences), (of_teacher, _) = cosines(x), cosines(y)",
+                "(psi, to_differences), (of_teacher, _) = products(x), cosines(y)",
             ),
             "the teacher's differences divided by no length": (
-                "products(unit(t - t[:, np.newaxis])[0])",
-                "products(t - t[:, np.newaxis])",
+                "(psi, to_differences), (of_teacher, _) = cosines(x), cosines(y)",
+                "(psi, to_differences), (of_teacher, _) = cosines(x), products(y)",
             ),
             "no gradient by the sample that is seen from": (
                 "dv.sum(axis=0) - dv.sum(axis=1)",
@@ -2035,20 +2097,24 @@ MUTANTS = [
                 "dv.sum(axis=1) - dv.sum(axis=0)",
             ),
             "gradient not through the length": (
-                "to_differences(to_directions(g / divisor))",
-                "to_directions(g / divisor)",
+                "dv = to_differences(g / divisor)",
+                "dv = products(unit(x)[0])[1](g / divisor)",
             ),
             "student and teacher exchanged": (
-                "huber_of(psi - of_teacher, far)",
-                "huber_of(of_teacher - psi, far)",
+                "value, g = huber_of(difference, far)\n    dv",
+                "value, g = huber_of(-difference, far)\n    dv",
             ),
             "over to absolute values at 1 whatever δ": (
-                "huber_of(psi - of_teacher, far)",
-                "huber_of(psi - of_teacher, 1.0)",
+                "value, g = huber_of(difference, far)\n    dv",
+                "value, g = huber_of(difference, 1.0)\n    dv",
             ),
             "one entry of the gradient off by 1e-12": (
                 "gradient = dv.sum(axis=0) - dv.sum(axis=1)",
                 "gradient = dv.sum(axis=0) - dv.sum(axis=1)\n    gradient.flat[:1] *= 1 + 1e-12",
+            ),
+            "directions apart on one side alone": (
+                "products_apart(e, of_e, less)",
+                "products_apart(e, e, less)",
             ),
         },
     ),
@@ -2057,8 +2123,16 @@ MUTANTS = [
         "npkd.losses.geometry",
         {
             "length taken as a constant": (
-                "(dy - y * along * (by / n)) / by",
-                "dy / by",
+                "across = orthogonal(e, dy - e * along, rules)",
+                "across = dy",
+            ),
+            "products apart on one side alone": (
+                "less @ np.swapaxes(x, -1, -2) + y @ np.swapaxes(less, -1, -2)",
+                "less @ np.swapaxes(x, -1, -2)",
+            ),
+            "directions apart, lengths taken as equal": (
+                "less - u * lengths_apart(x, y, less)",
+                "less.copy()",
             ),
         },
     ),
@@ -2067,57 +2141,58 @@ MUTANTS = [
         "npkd.losses.relations",
         {
             "student and teacher exchanged": (
-                "(p * np.log((p + epsilon) / (q + epsilon)))",
-                "(q * np.log((q + epsilon) / (p + epsilon)))",
+                "value = divergence(p, np.where(opposite, q, p * more_than_p), x).sum() / divisor",
+                "value = divergence(q, p, -x).sum() / divisor",
             ),
             "no ε above the line": (
-                "(p * np.log((p + epsilon) / (q + epsilon)))",
-                "(p * np.log(p / (q + epsilon)))",
+                "more_than_p = np.where(opposite, np.inf, (q + epsilon) / by)",
+                "more_than_p = np.where(opposite, np.inf, (q + epsilon) / by)\n"
+                "    near, more_than_p = near & False, more_than_p * by / (by - epsilon)",
             ),
             "ε added to the ratio": (
-                "(p * np.log((p + epsilon) / (q + epsilon)))",
-                "(p * np.log(p / q + epsilon))",
+                "more_than_p = np.where(opposite, np.inf, (q + epsilon) / by)",
+                "more_than_p = np.where(opposite, np.inf, q / (p + epsilon) + epsilon)\n"
+                "    near &= False",
             ),
             "ε above the line in the gradient too": (
-                "ds = to_cosine(-p / (q + epsilon) / divisor)",
-                "ds = to_cosine(-(p + epsilon) / (q + epsilon) / divisor)",
+                "dq = (more + epsilon / (m + epsilon) * q_away) / (q + epsilon) / divisor",
+                "dq = more / (q + epsilon) / divisor",
             ),
             "gradient with its sign flipped": (
-                "ds = to_cosine(-p / (q + epsilon) / divisor)",
-                "ds = to_cosine(p / (q + epsilon) / divisor)",
+                "dq = (more +",
+                "dq = -(more +",
             ),
             "gradient not averaged": (
-                "ds = to_cosine(-p / (q + epsilon) / divisor)",
-                "ds = to_cosine(-p / (q + epsilon))",
+                "* q_away) / (q + epsilon) / divisor",
+                "* q_away) / (q + epsilon)",
             ),
             "the sum of a row taken as a constant": (
-                "ds = to_cosine(-p / (q + epsilon) / divisor)",
-                "ds = -p / (q + epsilon) / divisor\n"
-                "    ds = ds / _likeness(cosine).sum(axis=1, keepdims=True)",
+                "dc = (dq - (dq * q).sum(axis=1, keepdims=True)) / total",
+                "dc = dq / total",
             ),
             "gradient of the cosine doubled": (
-                "to_directions(ds / 2)",
-                "to_directions(ds)",
+                "(to_features(to_directions(dc / w)) * w)",
+                "(to_features(to_directions(2 * dc / w)) * w)",
             ),
             "gradient not through the length": (
-                "to_features(to_directions(ds / 2))",
-                "to_directions(ds / 2)",
+                "(to_features(to_directions(dc / w)) * w)",
+                "(to_directions(dc / w) * w)",
             ),
             "cosines not shifted": (
-                "s = (cosine + 1) / 2",
-                "s = cosine / 2",
+                "q, p = (1 + c) / total, (1 + of_teacher) / of_total",
+                "q, p = c / total, of_teacher / of_total",
             ),
             "the student's columns for its rows": (
-                "q, to_cosine = shares(_likeness(cosine))",
-                "q, to_cosine = shares(_likeness(cosine))\n    q = q.T",
+                "    total, of_total =",
+                "    c = c + 0.1 * np.arange(count)\n    total, of_total =",
             ),
             "no ε in the student's length": (
-                "u, to_features = unit(flat(student), epsilon)",
-                "u, to_features = unit(flat(student))",
+                "unit(f, epsilon), unit(t, epsilon)",
+                "unit(f), unit(t, epsilon)",
             ),
             "one entry of the gradient off by 1e-11": (
-                "return value, to_features(to_directions(ds / 2)).reshape(student.shape)",
-                "gradient = to_features(to_directions(ds / 2)).reshape(student.shape)\n"
+                "return value, (to_features(to_directions(dc / w)) * w).reshape(student.shape)",
+                "gradient = (to_features(to_directions(dc / w)) * w).reshape(student.shape)\n"
                 "    gradient.flat[:1] *= 1 + 1e-11\n"
                 "    return value, gradient",
             ),
@@ -2128,8 +2203,8 @@ MUTANTS = [
         "npkd.losses.relations",
         {
             "the highest power missing": (
-                "for p in range(order + 1)",
-                "for p in range(order)] + [0.0",
+                "for p in range(1, order + 1)",
+                "for p in range(1, order)\n        ] + [\n            0.0",
             ),
             "powers not divided by p!": (
                 "(2 * gamma) ** p / factorial(p)",
@@ -2148,36 +2223,36 @@ MUTANTS = [
                 "np.exp(-2 * gamma)",
             ),
             "the kernel's slope left out": (
-                "to_directions(dk * slope)",
-                "to_directions(dk)",
+                "to_features(dk * slope)",
+                "to_features(dk)",
             ),
             "the kernel's slope by the kernel after it": (
-                "slope = k + c * slope\n        k = weights[p] + c * k",
-                "k = weights[p] + c * k\n        slope = k + c * slope",
+                "slope = w + k + c * slope\n        k = c * (w + k)",
+                "k = c * (w + k)\n        slope = w + k + c * slope",
             ),
             "gradient without the 2": (
-                "/ divisor, 2 * delta / divisor",
-                "/ divisor, delta / divisor",
+                "1 / divisor), 2 * delta / divisor, 2 * n",
+                "1 / divisor), delta / divisor, 2 * n",
             ),
             "the square for the norm": (
-                "value, dk = (direction * delta).sum() / divisor",
-                "value, dk = (delta * delta).sum() / divisor",
+                "value, dk, units = (direction * delta).sum() / divisor",
+                "value, dk, units = (delta * delta).sum() / divisor",
             ),
             "gradient of the norm as long as the difference": (
-                ", direction / divisor",
-                ", delta / divisor",
+                ", direction / divisor, 0",
+                ", delta / divisor, 0",
             ),
             "the teacher's products for its kernel": (
-                "of_teacher, _ = _gaussian(of_teacher, gamma, order)",
-                "of_teacher = of_teacher.copy()",
+                "_series(c, weights), _series(of_teacher, weights)",
+                "_series(c, weights), (of_teacher, None)",
             ),
             "samples divided by their length in all variants": (
-                'unit(rows) if variant == "paper" else',
-                "unit(rows) if True else",
+                'matrix = cosines if variant == "paper" else products',
+                "matrix = cosines if True else products",
             ),
             "gradient not through the length": (
-                "to_features(to_directions(dk * slope))",
-                "to_directions(dk * slope)",
+                "to_features(dk * slope)",
+                "products(f)[1](dk * slope)",
             ),
             "consecutive samples from the first to the last again": (
                 "value = (a[:-1] * a[1:]).sum() / divisor",
@@ -2196,8 +2271,8 @@ MUTANTS = [
                 "max(1, len(student))",
             ),
             "one entry of the gradient off by 1e-12": (
-                "return value, to_features(to_directions(dk * slope)).reshape(student.shape)",
-                "gradient = to_features(to_directions(dk * slope)).reshape(student.shape)\n"
+                "return value, gradient.reshape(student.shape)",
+                "gradient = gradient.reshape(student.shape)\n"
                 "    gradient.flat[:1] *= 1 + 1e-12\n"
                 "    return value, gradient",
             ),
@@ -2208,8 +2283,8 @@ MUTANTS = [
         "npkd.losses.geometry",
         {
             "directions by the square of the length": (
-                "y = x / by",
-                "y = x / (by * by)",
+                "return e * kept, backward",
+                "return e * kept / of_v, backward",
             ),
         },
     ),

@@ -14,6 +14,9 @@ import numpy as np
 
 from npkd.ops.contract import as_float, require_arrays, require_axes, shown
 
+# Of every loss: what is too small to be represented is 0, what is too large ±∞, and no news
+in_range = np.errstate(under="ignore", over="ignore")
+
 
 def divisor_of(loss: str, reduction: str, **divisors: int) -> int:
     """The divisor that goes with `reduction`, out of those that `loss` offers.

@@ -4,15 +4,16 @@ import numpy as np
 
 from npkd.losses.arguments import (
     divisor_of,
+    in_range,
     number,
     require_labels,
     require_logits,
     temperatures,
 )
-from npkd.losses.soft_targets import divergence
-from npkd.ops import log_softmax
+from npkd.losses.softened import apart, difference, divergence, less, log_ratio, log_softened
 
 
+@in_range
 def dkd(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -43,11 +44,18 @@ def dkd(
             at c ≠ l        T (α (b_s[rest] − b_t[rest]) r_s[c] + β (r_s[c] − r_t[c]))
         divided as the value is. Each row sums to 0.
 
+    As in `kl`, all differences come from those of logits: among the rest from d = (student −
+    teacher) / T, which also gives o_s − o_t = log Σ_{c≠l} r_t[c] e^{d[c]}; between the label and
+    the rest from d[l] and o_s − o_t.
+
     Conventions: with α = 1 and β = 1 − b_t[l], sample by sample, it is `kl`. With two classes the
-    rest is one class, NCKD is 0, and what is left is α `kl`.
+    rest is one class, NCKD is 0, and what is left is α `kl`. Classes at −∞ count as in `kl`; if
+    all of the rest is, in either net, NCKD counts as 0.
 
     Elsewhere: mdistiller leaves the label out by subtracting 1000 from its logit / T, which comes
     to the same unless logits / T are that far apart.
+
+    A part of weight 0 counts nothing, even where it is ∞.
 
     Raises ValueError as `kl` and `cross_entropy` do, and for fewer than two classes.
 
@@ -59,26 +67,42 @@ def dkd(
     alpha, beta = number("dkd", "alpha", alpha), number("dkd", "beta", beta)
     divisor = divisor_of("dkd", reduction, batchmean=len(student), sum=1, none=1)
     is_label = np.arange(student.shape[1]) == labels[:, np.newaxis]  # (B, C)
-    two_s, rest_s = _taken_apart(student / t, is_label)
-    two_t, rest_t = _taken_apart(teacher / t, is_label)
-    value = alpha * divergence(two_t, two_s) + beta * divergence(rest_t, rest_s)
-    value = factor * value
+    two_s, rest_s, o_s, none_s = _taken_apart(student, is_label, t)
+    two_t, rest_t, o_t, none_t = _taken_apart(teacher, is_label, t)
+    d = apart(student, teacher) / t
+    d_rest = d[~is_label].reshape(rest_s.shape)
+    u_rest, o_apart = log_ratio(d_rest, rest_s, rest_t)
+    d_two = np.concatenate([d[is_label][:, np.newaxis], o_apart], axis=1)
+    plain = np.concatenate([less(student, teacher)[is_label][:, np.newaxis] / t, less(o_s, o_t)], 1)
+    u_two, _ = log_ratio(np.where(np.isfinite(o_apart), d_two, plain), two_s, two_t)
+    (b_s, r_s), (b_t, r_t) = (np.exp(two_s), np.exp(rest_s)), (np.exp(two_t), np.exp(rest_t))
+    times = t if temperature_squared else 1.0
+    tckd, nckd = divergence(b_t, b_s, u_two, times), divergence(r_t, r_s, u_rest, times)
+    no_rest = none_s | none_t  # (B, 1)
+    value = alpha * np.where(alpha == 0, 0, tckd)  # 0 · ∞ is 0
+    value += beta * np.where((beta == 0) | no_rest[:, 0], 0, nckd)
     if reduction != "none":
         value = value.sum() / divisor
 
-    by_two = alpha * (np.exp(two_s) - np.exp(two_t))  # (B, 2)
-    r_s, r_t = np.exp(rest_s), np.exp(rest_t)  # (B, C − 1)
+    by_two = alpha * difference(b_t, b_s, u_two)  # (B, 2)
+    by_rest = beta * np.where(no_rest, 0, difference(r_t, r_s, u_rest))  # (B, C − 1)
     gradient = np.empty_like(student)
     gradient[is_label] = by_two[:, 0]
-    gradient[~is_label] = (by_two[:, 1:] * r_s + beta * (r_s - r_t)).ravel()
+    gradient[~is_label] = (by_two[:, 1:] * r_s + by_rest).ravel()
     return value, (factor / t / divisor) * gradient
 
 
-def _taken_apart(z: np.ndarray, is_label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """log softmax(z[l], o) (B, 2) and log softmax of the rest (B, C − 1)."""
-    of_label = z[is_label]  # (B,)
+def _taken_apart(z: np.ndarray, is_label: np.ndarray, t: float) -> tuple[np.ndarray, ...]:
+    """log softmax(z[l], o) (B, 2), log softmax of the rest (B, C − 1), o, and if all is ruled out.
+
+    With m the largest of the rest, o = m + log Σ e^{rest − m}.
+    """
     rest = z[~is_label].reshape(len(z), z.shape[1] - 1)  # (B, C − 1)
-    log_r, _ = log_softmax(rest)
-    o = rest[:, 0] - log_r[:, 0]  # log Σ exp
-    log_two, _ = log_softmax(np.stack([of_label, o], axis=1))
-    return log_two, log_r
+    r = rest.real.argmax(axis=1)[:, np.newaxis]
+    m = np.take_along_axis(rest, r, axis=1)
+    none = np.isneginf(m.real)
+    log_r = log_softened(np.where(none, 0, rest), t)
+    more = -np.take_along_axis(log_r, r, axis=1)
+    of_label = (z[is_label][:, np.newaxis] - np.where(none, 0, m)) / t
+    two = np.concatenate([of_label, np.where(none, -np.inf, more)], axis=1)
+    return log_softened(two), log_r, m / t + more, none

@@ -8,16 +8,19 @@ from npkd import ops
 from npkd.losses.arguments import (
     choice,
     divisor_of,
+    in_range,
     not_negative,
     number,
     require_maps,
     require_one_batch,
 )
-from npkd.losses.geometry import flat, unit
+from npkd.losses.geometry import flat, sum_of_squares, unit
+from npkd.losses.geometry import scale as scale_of
 from npkd.losses.regression import l2
 from npkd.ops.contract import require_arrays
 
 
+@in_range
 def hint(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -42,6 +45,8 @@ def hint(
         dr = 2 (r − teacher), divided as the value is (half=True: without the 2), then
         dstudent = weightᵀ dr,   dweight = Σ dr studentᵀ,   dbias = Σ dr over batch and positions
 
+    Digits: those that are left of weight · student + bias, whose products round and may cancel.
+
     Conventions: without a weight the student's features are taken as they are, and the gradient is
     one array. The regressor is linear; some put batch normalisation and a ReLU behind it.
 
@@ -65,6 +70,7 @@ def hint(
     return value, gradients if weight is not None else gradients[0]
 
 
+@in_range
 def attention(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -94,6 +100,9 @@ def attention(
     Conventions: where nothing is active, a = 0, the map counts as 0 and passes no gradient; nor
     does "norm" where Q = R. The mean over C may be a sum: the length divides it out.
 
+    Digits: with ε, maps of one position are 1 − ε/(n + ε), and differ by about ε, with the digits
+    that leaves; where the features' power is below the smallest number beside ε, it counts as 0.
+
     Elsewhere: the authors' code is "squared" with the elementmean, not the paper's norm: about 140
     times apart on random 8×8 maps of 16 channels, by no constant factor. PyTorch's normalize has
     the larger of n and 1e-12 for n + ε.
@@ -114,8 +123,10 @@ def attention(
     if variant == "squared":
         divisors["elementmean"] = batch * positions
     divisor = divisor_of("attention", reduction, **divisors)
-    a, to_student = _activity(student, power)
-    (q, backward), (r, _) = unit(a, epsilon), unit(_activity(teacher, power)[0], epsilon)
+    (a, to_student, epsilon_a), (b, _, epsilon_b) = (
+        _activity(features, power, epsilon) for features in (student, teacher)
+    )
+    (q, backward), (r, _) = unit(a, epsilon_a), unit(b, epsilon_b)
     delta = q - r
     if variant == "norm":
         dq, _ = unit(delta)
@@ -128,6 +139,7 @@ def attention(
     return value, to_student(backward(dq / divisor))
 
 
+@in_range
 def nst(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -148,13 +160,18 @@ def nst(
         "none": loss_b   "sum": Σ_b loss_b   "batchmean": Σ_b loss_b / B
     the squared maximum mean discrepancy of the two.
 
+    Derivation of what is computed
+        k(x, y) = Σ_ij x_i x_j y_i y_j is the product of the matrices x xᵀ and y yᵀ, so with
+        A[i,j] = Σ_c s_c[i] s_c[j] / C − Σ_d t_d[i] t_d[j] / D, over pairs of positions (HW × HW),
+        loss_b = Σ_ij A[i,j]²: not negative, and with digits left where the nets are alike
+
     Gradient by the student
-        ∂k(x, y)/∂x = 2 (Σ x y) y, and s_c stands on both sides of the first sum:
-        ds_c = 4 Σ_c' (s_c·s_c') s_c' / C² − 4 Σ_d (s_c·t_d) t_d / CD, divided as the value is;
+        dA = 2 A, divided as the value is, and s_c stands on both sides of A: ds_c = 4 A s_c / C;
         then ds → dstudent through the length, as in `attention`
 
     Conventions: the middle sum does not depend on the student; with it the loss is 0 at equality. A
-    channel of zeros stays 0.
+    channel of zeros stays 0. A takes B·(HW)² numbers. With ε and one position, digits are left as
+    for `attention`.
 
     Elsewhere: RepDistiller, mdistiller and KD-Zoo agree; the first two average the larger map over
     cells until sizes are the same.
@@ -168,20 +185,17 @@ def nst(
     epsilon = not_negative("nst", "epsilon", epsilon)
     divisor = divisor_of("nst", reduction, batchmean=len(student), sum=1, none=1)
     (s, backward), (t, _) = (unit(_channels(f), epsilon) for f in (student, teacher))
-    own, cross = s @ np.swapaxes(s, 1, 2), s @ np.swapaxes(t, 1, 2)  # (B, C, C), (B, C, D)
     c, d = s.shape[1], t.shape[1]
-    of_teacher = t @ np.swapaxes(t, 1, 2)  # (B, D, D)
-    value = (
-        (own * own).sum(axis=(1, 2)) / c**2
-        + (of_teacher * of_teacher).sum(axis=(1, 2)) / d**2
-        - 2 * (cross * cross).sum(axis=(1, 2)) / (c * d)
-    )
+    apart = np.swapaxes(s, 1, 2) @ s / c - np.swapaxes(t, 1, 2) @ t / d  # (B, H·W, H·W)
+    value = sum_of_squares(flat(apart))
     if reduction != "none":
         value = value.sum() / divisor
-    ds = 4 * (own @ s / c**2 - cross @ t / (c * d)) / divisor
-    return value, backward(ds).reshape(student.shape)
+    w = scale_of(apart) if epsilon else 1.0  # ε may make s and A small
+    ds = 4 * (s @ (apart / w)) / c / divisor
+    return value, (backward(ds) * w).reshape(student.shape)
 
 
+@in_range
 def fsp(
     first: np.ndarray,
     second: np.ndarray,
@@ -231,8 +245,10 @@ def fsp(
         _regressed("fsp", second, weight_second),
     )
     f, g = _channels(f), _channels(g)  # (B, C', HW), (B, D', HW)
-    gram = f @ np.swapaxes(g, 1, 2) / f.shape[2]
     tf, tg = _channels(teacher_first), _channels(teacher_second)
+    a, b = (max(scale_of(own).item(), scale_of(of).item()) for own, of in ((f, tf), (g, tg)))
+    f, g, tf, tg = f / a, g / b, tf / a, tg / b  # in units whose products do not overflow
+    gram = f @ np.swapaxes(g, 1, 2) / f.shape[2]
     of_teacher = tf @ np.swapaxes(tg, 1, 2) / tf.shape[2]
     if gram.shape != of_teacher.shape:
         raise ValueError(
@@ -242,16 +258,22 @@ def fsp(
     columns = np.swapaxes(gram - of_teacher, 1, 2)  # (B, D', C')
     entries = columns.size if variant == "squared" else len(columns) * columns.shape[1]
     divisor = divisor_of("fsp", reduction, elementmean=entries, batchmean=len(columns), sum=1)
-    slope = 2 * columns if variant == "squared" else unit(columns)[0]
-    value = ((columns if variant == "squared" else slope) * columns).sum() / divisor
+    if variant == "squared":
+        slope, value = 2 * columns, sum_of_squares(columns.ravel(), 1 / divisor) * a * b * a * b
+    else:
+        slope = unit(columns)[0]
+        value = (slope * columns).sum() / divisor * a * b
     by_gram = np.swapaxes(slope, 1, 2) / divisor
     by_gram = by_gram / f.shape[2]
-    df = (by_gram @ g).reshape(-1, f.shape[1], *first.shape[2:])
-    dg = (np.swapaxes(by_gram, 1, 2) @ f).reshape(-1, g.shape[1], *second.shape[2:])
+    df = (by_gram @ g).reshape(-1, f.shape[1], *first.shape[2:]) * b
+    dg = (np.swapaxes(by_gram, 1, 2) @ f).reshape(-1, g.shape[1], *second.shape[2:]) * a
+    if variant == "squared":
+        df, dg = df * a * b, dg * a * b
     (by_first, *by_weight_first), (by_second, *by_weight_second) = of_first(df), of_second(dg)
     return value, (by_first, by_second, *by_weight_first, *by_weight_second)
 
 
+@in_range
 def vid(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -280,7 +302,8 @@ def vid(
         ∂/∂σ²[o] = Σ ½ (1/σ² − e²/σ⁴) over batch and positions, and ∂σ²/∂scale = 1/(1 + e^−scale)
 
     Conventions: variant="fixed" takes σ² as a constant: dscale is 0. The value may be negative,
-    and at equality it is ½ log σ².
+    and at equality it is ½ log σ². Value and dscale are sums of terms of both signs, and have their
+    digits in proportion to the terms.
 
     Elsewhere: mdistiller leaves `scale` out of its optimiser, which makes it "fixed". The μ of
     RepDistiller and torchdistill is three 1×1 convolutions with ReLU between; here it is one. The
@@ -310,11 +333,15 @@ def vid(
     slope = np.where(raised, 1, decay) / (1 + decay)  # ∂σ²/∂scale
     error = mean - teacher
     precise = error / variance.reshape(by_channel)
-    value = 0.5 * (error * precise + np.log(variance).reshape(by_channel)).sum() / divisor
     over = tuple(k for k in range(teacher.ndim) if k != 1)
     entries = teacher.size // max(1, teacher.shape[1])
-    by_variance = 0.5 * (entries - (error * precise).sum(axis=over)) / variance / divisor
-    dscale = by_variance * slope if variant == "paper" else np.zeros_like(scale)
+    w = scale_of(error).item()  # the unit of errors, so that squares do not overflow
+    squares = (error / w * (precise / w)).sum(axis=over) / divisor  # (O,)
+    value = 0.5 * (squares.sum() * w * w + entries * np.log(variance).sum() / divisor)
+    by_scale = 0.5 * (slope / variance)
+    dscale = by_scale * entries / divisor - by_scale * squares * w * w
+    if variant == "fixed":
+        dscale = np.zeros_like(scale)
     dstudent, *others = backward(precise / divisor)
     return value, (dstudent, dscale, *others)
 
@@ -349,18 +376,25 @@ def _regressed(
 
 
 def _activity(
-    features: np.ndarray, power: float
-) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """Σ_c |f[b,c]|^power / C, (B, H·W), and its backward pass."""
+    features: np.ndarray, power: float, epsilon: float
+) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray], np.ndarray]:
+    """Σ_c |f[b,c]|^power / C, (B, H·W), its backward pass, and ε, each sample's in its own unit.
+
+    The unit is w^power, with w near the sample's largest feature, or where ε is more than its power
+    near the root of that: no power overflows, and none that counts vanishes.
+    """
+    least = scale_of(np.full(1, epsilon ** (1 / power), features.dtype))
+    w = scale_of(features, axis=(1, 2, 3))
+    w = np.maximum(w, least) if epsilon else w
     sign = np.sign(features.real)
-    size = sign * features
+    size = sign * features / w
     a = flat((size**power).mean(axis=1))
 
     def backward(da: np.ndarray) -> np.ndarray:
         slope = power / features.shape[1] * sign * size ** (power - 1)
-        return da.reshape(len(features), 1, *features.shape[2:]) * slope
+        return da.reshape(len(features), 1, *features.shape[2:]) * slope / w
 
-    return a, backward
+    return a, backward, (epsilon ** (1 / power) / w[:, :, 0, 0]) ** power
 
 
 def _channels(features: np.ndarray) -> np.ndarray:

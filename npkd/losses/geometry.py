@@ -12,33 +12,102 @@ import numpy as np
 Step = tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]
 
 
-def unit(x: np.ndarray, epsilon: float = 0.0) -> Step:
+def scale(x: np.ndarray, axis: int | tuple[int, ...] | None = None) -> np.ndarray:
+    """The power of 2 at or below the largest |Re x| along `axis`, kept; 1 where that is 0.
+
+    To divide by it is exact, and what is divided has squares that neither overflow nor vanish. To
+    a derivative it is a constant.
+    """
+    largest = np.abs(x.real).max(axis=axis, keepdims=True, initial=0)
+    _, exponent = np.frexp(np.where(np.isfinite(largest) & (largest > 0), largest, 1))
+    return np.ldexp(np.ones_like(largest), exponent - 1)
+
+
+@np.errstate(over="ignore")  # a result that is too large is ∞
+def sum_of_squares(x: np.ndarray, times: float = 1.0) -> np.ndarray:
+    """times · Σ x² along the last axis, wherever the result can be represented."""
+    by = scale(x, axis=-1)
+    v, by = x / by, by[..., 0]
+    return times * (v * v).sum(axis=-1) * by * by
+
+
+def orthogonal(e: np.ndarray, d: np.ndarray, rules: np.ndarray) -> np.ndarray:
+    """d along the last axis, of which it is known that Σ e d = 0.
+
+    An entry that `rules`, at most one of each row, is often what is left of larger terms. It is
+    replaced by −Σ e d / e over the others, which has its digits.
+    """
+    of_others = np.where(rules, 0, e * d).sum(axis=-1, keepdims=True)
+    return np.where(rules, -of_others / np.where(rules, e, 1), d)
+
+
+def unit(x: np.ndarray, epsilon: float | np.ndarray = 0.0) -> Step:
     """Vectors along the last axis, divided by their length.
 
     Definition
         y = x / (n + ε), n = √Σ x²; 0 where n is 0
 
-    computed with the largest entry divided out of the squares, which neither overflow nor vanish.
+    computed with the largest entry divided out of the squares, which neither overflow nor vanish;
+    what has one direction gives one result.
 
-    Backward, given dy
-        ∂n/∂x = x / n, so dx = dy / (n + ε) − x Σ(dy x) / (n (n + ε)²)
-                             = (dy − y Σ(dy y) (n + ε) / n) / (n + ε)
+    Backward, given dy (e = x / n)
+        ∂n/∂x = e, so dx = dy / (n + ε) − x Σ(dy e) / (n + ε)²
+                         = (dy − e Σ(dy e) + e Σ(dy e) ε / (n + ε)) / (n + ε)
+        The first two terms are what of dy is across e: of an entry that makes up most of the length
+        the other entries say it, and where D is 1 it is nothing.
     """
     largest = np.abs(x.real).max(axis=-1, keepdims=True, initial=0)
-    none = largest < np.finfo(x.dtype).tiny  # NaN is not below it
-    largest[none] = 1
+    none = largest == 0
+    largest = np.where(none, 1, largest)
     v = x / largest
-    length = np.sqrt((v * v).sum(axis=-1, keepdims=True))
-    length[none] = 1
-    n = length * largest
-    by = n + epsilon
-    y = x / by
+    of_v = np.sqrt((v * v).sum(axis=-1, keepdims=True))
+    of_v = np.where(none, 1, of_v)
+    e = v / of_v
+    n = of_v * largest
+    less = epsilon / (n + epsilon)  # y = e (1 − less)
+    kept = np.where(less == 0, 1, n / (n + epsilon))
+    rules = e.real * e.real > 0.5
 
     def backward(dy: np.ndarray) -> np.ndarray:
-        along = (dy * y).sum(axis=-1, keepdims=True)
-        return np.where(none, 0, (dy - y * along * (by / n)) / by)
+        along = (dy * e).sum(axis=-1, keepdims=True)
+        across = orthogonal(e, dy - e * along, rules)
+        return np.where(none, 0, (across + e * along * less) * kept / of_v / largest)
 
-    return y, backward
+    return e * kept, backward
+
+
+def length(x: np.ndarray) -> np.ndarray:
+    """√Σ x² along the last axis, kept, wherever it can be represented."""
+    by = scale(x, axis=-1)
+    return np.sqrt(((x / by) ** 2).sum(axis=-1, keepdims=True)) * by
+
+
+def lengths_apart(x: np.ndarray, y: np.ndarray, less: np.ndarray) -> np.ndarray:
+    """‖x‖ − ‖y‖ along the last axis, kept, from less = x − y, where that has digits.
+
+    ‖x‖² − ‖y‖² = Σ (x − y)(x + y), so it is Σ (x − y)(x + y) / (‖x‖ + ‖y‖).
+    """
+    both = length(x) + length(y)
+    return (less * ((x + y) / np.where(both == 0, 1, both))).sum(axis=-1, keepdims=True)
+
+
+def directions_apart(
+    x: np.ndarray, y: np.ndarray, less: np.ndarray, epsilon: float = 0.0
+) -> np.ndarray:
+    """x/(‖x‖ + ε) − y/(‖y‖ + ε) along the last axis, from less = x − y, if that is
+    half of y at most.
+
+    With n, m the two lengths it is ((x − y) − x/(n + ε) · (n − m)) / (m + ε).
+    """
+    u, m = unit(x, epsilon)[0], length(y)
+    near = (length(less).real <= m.real / 2) & (m.real > 0)
+    apart = (less - u * lengths_apart(x, y, less)) / np.where(near, m + epsilon, 1)
+    return np.where(near, apart, u - unit(y, epsilon)[0])
+
+
+def products_apart(x: np.ndarray, y: np.ndarray, less: np.ndarray) -> np.ndarray:
+    """x xᵀ − y yᵀ, of the last two axes, from less = x − y: less xᵀ + y lessᵀ."""
+    return less @ np.swapaxes(x, -1, -2) + y @ np.swapaxes(less, -1, -2)
 
 
 def shares(x: np.ndarray) -> Step:
@@ -48,16 +117,18 @@ def shares(x: np.ndarray) -> Step:
         y = x / s, s = Σ |x|; 0 where s is 0
 
     Backward, given dy
-        ∂s/∂x = sign(x), so dx = (dy − sign(x) Σ(dy y)) / s
+        ∂s/∂x = sign(x), so dx = (dy − sign(x) Σ(dy y)) / s, and Σ y dx = 0
     """
     sign = np.sign(x.real)
     s = (sign * x).sum(axis=-1, keepdims=True)
-    none = s.real < np.finfo(x.dtype).tiny
+    none = s.real == 0
     s = np.where(none, 1, s)
     y = x / s
+    rules = sign * y.real > 0.5
 
     def backward(dy: np.ndarray) -> np.ndarray:
-        return np.where(none, 0, (dy - sign * (dy * y).sum(axis=-1, keepdims=True)) / s)
+        across = dy - sign * (dy * y).sum(axis=-1, keepdims=True)
+        return np.where(none, 0, orthogonal(y, across, rules) / s)
 
     return y, backward
 
@@ -78,6 +149,27 @@ def products(x: np.ndarray) -> Step:
     return y, lambda dy: (dy + np.swapaxes(dy, -1, -2)) @ x
 
 
+def cosines(x: np.ndarray) -> Step:
+    """The products of all pairs of rows, each divided by its length.
+
+    Shapes
+        x (…, N, D)  →  y (…, N, N)
+
+    A row's product with itself is exactly 1, or 0 for a row of zeros: nothing of x changes it.
+    """
+    u, to_x = unit(x)
+    y, to_u = products(u)
+    of_itself = "...ii->...i"
+    np.einsum(of_itself, y)[...] = (x != 0).any(axis=-1)
+
+    def backward(dy: np.ndarray) -> np.ndarray:
+        dy = dy.copy()
+        np.einsum(of_itself, dy)[...] = 0
+        return to_x(to_u(dy))
+
+    return y, backward
+
+
 def distances(x: np.ndarray) -> Step:
     """The distances of all pairs of rows.
 
@@ -93,14 +185,14 @@ def distances(x: np.ndarray) -> Step:
     """
     y = np.empty((len(x), len(x)), x.dtype)
     for i, row in enumerate(x):
-        difference = row - x  # (N, D)
-        y[i] = np.sqrt((difference * difference).sum(axis=1))
+        y[i] = length(row - x)[:, 0]
 
     def backward(dy: np.ndarray) -> np.ndarray:
-        weight = (dy + dy.T) / np.where(y == 0, 1, y)  # (N, N); 0 apart, any does: x − x is 0
+        weight = dy + dy.T  # (N, N)
         dx = np.empty_like(x)
         for i, row in enumerate(x):
-            dx[i] = weight[i] @ (row - x)
+            of = np.where(y[i] == 0, 1, y[i])  # 0 apart, any does: x − x is 0
+            dx[i] = weight[i] @ ((row - x) / of[:, np.newaxis])
         return dx
 
     return y, backward
@@ -109,12 +201,12 @@ def distances(x: np.ndarray) -> Step:
 def centred(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows (N, D) less their means, and which rows are constant (N, 1).
 
-    Constant is what varies by no more than rounding does, D ε max|x|; such rows become 0.
+    The first entry is subtracted first: what all entries have in common costs no digits, and a
+    constant row becomes 0.
     """
-    y = x - x.mean(axis=1, keepdims=True)
-    varies, largest = (np.abs(of.real).max(axis=1, keepdims=True, initial=0) for of in (y, x))
-    constant = varies <= x.shape[1] * np.finfo(x.dtype).eps * largest
-    return np.where(constant, 0, y), constant
+    y = x - x[:, :1]
+    y -= y.mean(axis=1, keepdims=True)
+    return y, ~(y.real != 0).any(axis=1, keepdims=True)
 
 
 def flat(features: np.ndarray) -> np.ndarray:

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from npkd.losses.arguments import divisor_of, require_labels
-from npkd.ops import log_softmax
-from npkd.ops.contract import require_axes
+from npkd.losses.arguments import divisor_of, in_range, require_labels
+from npkd.losses.softened import log_softened
+from npkd.ops.contract import require_arrays, require_axes
 
 
+@in_range
 def cross_entropy(
     logits: np.ndarray, labels: np.ndarray, *, reduction: str = "batchmean"
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -23,21 +24,24 @@ def cross_entropy(
     Gradient by the logits
         ∂ log softmax(z)[l] / ∂z[c] = [c = l] − softmax(z)[c], so
         gradient[b,c] = softmax(logits_b)[c] − [c = l_b], divided by B for "batchmean"
+        and at the label e^{−loss_b} − 1, that is −Σ of the other probabilities, whose digits remain
+        where the label is all but certain, as those of loss_b do: see `log_softened`
 
-    Conventions: "batchmean" is what frameworks call "mean".
+    Conventions: "batchmean" is what frameworks call "mean". A label at −∞ has the loss ∞.
 
     Raises ValueError if shapes do not go together, if labels are no integers or out of range, for
     an empty batch under "batchmean", or for another reduction.
 
     Source: the definition is that of torch.nn.functional.cross_entropy with class indices.
     """
-    log_p, backward = log_softmax(logits)
+    require_arrays("cross_entropy", logits=logits)
     require_axes("cross_entropy", "logits", logits, "B C")
     labels = require_labels("cross_entropy", logits, labels)
     divisor = divisor_of("cross_entropy", reduction, batchmean=len(logits), sum=1, none=1)
-    of_label = np.zeros_like(logits)
-    of_label[np.arange(len(labels)), labels] = 1
-    value = -log_p[np.arange(len(labels)), labels]
+    log_p = log_softened(logits)
+    gradient, of_label = np.exp(log_p), (np.arange(len(labels)), labels)
+    gradient[of_label] = np.expm1(log_p[of_label])
+    value = -log_p[of_label]
     if reduction != "none":
         value = value.sum() / divisor
-    return value, backward(-of_label / divisor)
+    return value, gradient / divisor

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from npkd.losses.arguments import in_range
 from npkd.losses.labels import cross_entropy
 from npkd.losses.regression import l2
 from npkd.ops.contract import as_float, shown
@@ -11,6 +12,7 @@ from npkd.ops.contract import as_float, shown
 Loss = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
+@in_range
 def mix(
     student: np.ndarray,
     teacher: np.ndarray,

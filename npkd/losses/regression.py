@@ -1,11 +1,24 @@
 """Losses that measure how far the student's numbers are from the teacher's, entry by entry."""
 
+from functools import partial
+
 import numpy as np
 
-from npkd.losses.arguments import choice, divisor_of, positive, require_same, temperatures
-from npkd.ops import log_softmax, softmax
+from npkd.losses.arguments import choice, divisor_of, in_range, positive, require_same, temperatures
+from npkd.losses.geometry import sum_of_squares
+from npkd.losses.softened import (
+    apart,
+    by_log_probabilities,
+    by_logits,
+    difference,
+    less,
+    log_ratio,
+    log_softened,
+    of_infinite,
+)
 
 
+@in_range
 def l2(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -38,7 +51,11 @@ def l2(
         (the gradient once more, by the chain rule); with temperature_squared all is multiplied by
         T², which undoes it for "paper". variant="probabilities": Δ = softmax(student / T) −
         softmax(teacher / T) along the last axis, the gradient through the softmax;
-        "log-probabilities": the same with their logarithms.
+        "log-probabilities": the same with their logarithms; both from the differences of logits, as
+        in `kl`. Equal infinities, classes that both nets rule out, have Δ = 0.
+
+    Digits: "probabilities" has fewer in the gradient, by log10 T, where the student alone rules out
+    a class and T is high: Δ is then nearly the same for all others, and only its steps count.
 
     Elsewhere
         A framework's mse_loss with its default reduction is Σ Δ² / (B·C), so that
@@ -51,32 +68,33 @@ def l2(
     """
     require_same("l2", student, teacher)
     t, factor = temperatures("l2", temperature, temperature_squared)
-    choice("l2", "variant", variant, "paper", *_TRANSFORMS)
+    choice("l2", "variant", variant, "paper", "probabilities", "log-probabilities")
     divisor = divisor_of(
         "l2", reduction, batchmean=len(student), sum=1, elementmean=student.size, none=1
     )
-    if variant in _TRANSFORMS:
-        transform = _TRANSFORMS[variant]
-        (of_student, backward), (of_teacher, _) = transform(student / t), transform(teacher / t)
-        delta = of_student - of_teacher
-    else:
-        delta = (student - teacher) / t if t != 1 else student - teacher
+    delta = less(student, teacher)
+    if t != 1:
+        delta = delta / t
+    if variant != "paper":
+        log_q, log_p = log_softened(student, t), log_softened(teacher, t)
+        delta, _ = log_ratio(apart(student, teacher) / t, log_q, log_p)
+        q = np.exp(log_q)
+        if variant == "probabilities":
+            delta = difference(np.exp(log_p), q, delta)
     if not half:
         factor *= 2
-    value = 0.5 * delta * delta
-    if reduction != "none":
-        value = value.sum() / divisor
+    if reduction == "none":
+        value = 0.5 * factor * delta * delta
+    else:
+        value = sum_of_squares(delta.ravel(), 0.5 * factor / divisor)
     gradient = delta / divisor
-    if variant in _TRANSFORMS:
-        gradient = backward(gradient)
-    if factor != 1:
-        value = factor * value
+    if variant != "paper":
+        back = by_logits if variant == "probabilities" else by_log_probabilities
+        gradient = of_infinite(partial(back, q), gradient)
     return value, gradient if factor == t else (factor / t) * gradient
 
 
-_TRANSFORMS = {"probabilities": softmax, "log-probabilities": log_softmax}
-
-
+@in_range
 def l1(
     student: np.ndarray, teacher: np.ndarray, *, reduction: str = "batchmean"
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +121,7 @@ def l1(
     divisor = divisor_of(
         "l1", reduction, batchmean=len(student), sum=1, elementmean=student.size, none=1
     )
-    delta = student - teacher
+    delta = less(student, teacher)
     sign = np.sign(delta.real).astype(delta.dtype)
     value = sign * delta
     if reduction != "none":
@@ -111,6 +129,7 @@ def l1(
     return value, sign / divisor
 
 
+@in_range
 def huber(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -147,7 +166,7 @@ def huber(
     divisor = divisor_of(
         "huber", reduction, batchmean=len(student), sum=1, elementmean=student.size, none=1
     )
-    value, gradient = huber_of(student - teacher, far)
+    value, gradient = huber_of(less(student, teacher), far)
     if variant == "smooth":
         value, gradient = value / far, gradient / far
     if reduction != "none":

@@ -10,16 +10,32 @@ import numpy as np
 from npkd.losses.arguments import (
     choice,
     divisor_of,
+    in_range,
     not_negative,
     positive,
     require_one_batch,
     require_same,
 )
-from npkd.losses.geometry import Step, distances, flat, products, shares, unit
+from npkd.losses.geometry import (
+    Step,
+    cosines,
+    directions_apart,
+    distances,
+    flat,
+    lengths_apart,
+    products,
+    products_apart,
+    scale,
+    shares,
+    sum_of_squares,
+    unit,
+)
 from npkd.losses.regression import huber_of
+from npkd.losses.softened import divergence
 from npkd.ops.contract import is_integer, shown
 
 
+@in_range
 def similarity(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -46,6 +62,8 @@ def similarity(
     features has a row of zeros, which stays so and passes no gradient (the other rows, which hold
     its products too, do). In a batch of one, G is 1 and the loss 0.
 
+    Digits: G is a quotient of sums of products, each rounded: a bit fewer than of the features.
+
     Elsewhere: torchdistill is "l1", smaller by no constant factor: nearly B times, 28 at B = 32,
     for features behind a ReLU, 2 to 6 times for normal ones.
 
@@ -57,13 +75,24 @@ def similarity(
     count = require_one_batch("similarity", student=student, teacher=teacher)
     divide = {"paper": unit, "l1": shares}[choice("similarity", "variant", variant, "paper", "l1")]
     divisor = _pairs("similarity", reduction, count)
-    p, to_features = products(flat(student))
-    (g, backward), (of_teacher, _) = divide(p), divide(products(flat(teacher))[0])
+    p, to_features = _products_by_row(flat(student))
+    (g, backward), (of_teacher, _) = divide(p), divide(_products_by_row(flat(teacher))[0])
     delta = g - of_teacher
     gradient = to_features(backward(2 * delta / divisor))
     return (delta * delta).sum() / divisor, gradient.reshape(student.shape)
 
 
+def _products_by_row(f: np.ndarray) -> Step:
+    """P[i,j] = Σ_d f[i,d] f[j,d], every row in a unit of its own, which its length divides out.
+
+    The left factor is divided by its own size, the right one by that of all: neither overflows.
+    """
+    own, of_all = scale(f, axis=1), scale(f)
+    left, right = f / own, f / of_all
+    return left @ right.T, lambda dp: dp @ right / own + dp.T @ left / of_all
+
+
+@in_range
 def rkd_distance(
     student: np.ndarray, teacher: np.ndarray, *, delta: float = 1.0, reduction: str = "elementmean"
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -82,6 +111,10 @@ def rkd_distance(
         dd[i,j] = g[i,j] / μ − Σ(g d) / (N μ²) for d[i,j] above 0
         df[i] = Σ_j (dd[i,j] + dd[j,i]) (f[i] − f[j]) / d[i,j]
 
+    Where both nets' features are of one shape, ψ − ψ' is ((d − d') − ψ' mean(d − d')) / μ, with
+    d − d' from the differences of features: it keeps its digits where the nets are alike. For other
+    shapes, ψ − ψ' has the digits that are left of ψ. ψ is a quotient of sums: a bit fewer.
+
     Conventions: the pairs i = j count, with h = 0. Samples that are equal have d = 0, which passes
     no gradient; where all are, ψ is 0. In a batch of one the loss is 0.
 
@@ -96,16 +129,28 @@ def rkd_distance(
     count = require_one_batch("rkd_distance", student=student, teacher=teacher)
     far = positive("rkd_distance", "delta", delta)
     divisor = _pairs("rkd_distance", reduction, count)
-    d, to_features = distances(flat(student))
-    of_teacher, _ = distances(flat(teacher))
-    psi, mean, apart = _by_mean(d)
-    value, g = huber_of(psi - _by_mean(of_teacher)[0], far)
+    f, t = flat(student), flat(teacher)
+    unit_of, of_t = (np.minimum(scale(x), 1) for x in (f, t))  # in which no distance is denormal
+    if f.shape == t.shape:
+        unit_of = of_t = np.maximum(unit_of, of_t)
+    f, t = f / unit_of, t / of_t
+    (d, to_features), (of_teacher, _) = distances(f), distances(t)
+    (psi, mean, apart), (psi_of_teacher, _, _) = _by_mean(d), _by_mean(of_teacher)
+    difference, many = psi - psi_of_teacher, max(1, int(np.count_nonzero(apart)))
+    if f.shape == t.shape and np.array_equal(apart, of_teacher.real > 0):
+        less = np.empty_like(d)  # d − d'
+        for i in range(count):
+            less[i] = lengths_apart(f[i] - f, t[i] - t, (f[i] - t[i]) - (f - t))[:, 0]
+        if (np.abs(less.real) <= of_teacher.real / 2).all():
+            difference = (less - psi_of_teacher * (less.sum() / many)) / mean
+    value, g = huber_of(difference, far)
     g = g / divisor
-    through_mean = (g * psi).sum() / max(1, int(np.count_nonzero(apart)))
+    through_mean = (g * psi).sum() / many
     dd = np.where(apart, (g - through_mean) / mean, 0)
-    return value.sum() / divisor, to_features(dd).reshape(student.shape)
+    return value.sum() / divisor, (to_features(dd) / unit_of).reshape(student.shape)
 
 
+@in_range
 def rkd_angle(
     student: np.ndarray, teacher: np.ndarray, *, delta: float = 1.0, reduction: str = "elementmean"
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -125,6 +170,9 @@ def rkd_angle(
         dv[i,j] = (de[i,j] − e[i,j] Σ_d de e) / ‖f[j] − f[i]‖, and v[i,j] = f[j] − f[i]:
         df[j] = Σ_i dv[i,j] − Σ_i dv[j,i]
 
+    Where both nets' features are of one shape, ψ − ψ' is Σ_d (e − e')[i,j,d] e[i,k,d] + e'[i,j,d]
+    (e − e')[i,k,d], with e − e' from the differences of features, as for `rkd_distance`.
+
     Conventions: triples with j = k, or of equal samples, count too. In a batch of one the loss
     is 0.
 
@@ -138,16 +186,22 @@ def rkd_angle(
     far = positive("rkd_angle", "delta", delta)
     divisor = divisor_of("rkd_angle", reduction, elementmean=count**3, batchmean=count, sum=1)
     f = flat(student)
-    e, to_differences = unit(f - f[:, np.newaxis])  # (B, B, D)
-    psi, to_directions = products(e)
     t = flat(teacher)
-    of_teacher, _ = products(unit(t - t[:, np.newaxis])[0])
-    value, g = huber_of(psi - of_teacher, far)
-    dv = to_differences(to_directions(g / divisor))
+    x, y = f - f[:, np.newaxis], t - t[:, np.newaxis]  # (B, B, D)
+    (psi, to_differences), (of_teacher, _) = cosines(x), cosines(y)
+    difference = psi - of_teacher
+    if f.shape == t.shape:
+        less = directions_apart(x, y, (f - t) - (f - t)[:, np.newaxis])  # e − e'
+        e, of_e = (unit(of)[0] for of in (x, y))
+        among = ~np.eye(count, dtype=bool)  # two others; of one with itself ψ is 1 or 0
+        difference = np.where(among, products_apart(e, of_e, less), difference)
+    value, g = huber_of(difference, far)
+    dv = to_differences(g / divisor)
     gradient = dv.sum(axis=0) - dv.sum(axis=1)
     return value.sum() / divisor, gradient.reshape(student.shape)
 
 
+@in_range
 def pkt(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -166,9 +220,19 @@ def pkt(
         Σ p log((p + ε) / (q + ε)) over all pairs, divided by B² for "elementmean", the default, by
         B for "batchmean", by nothing for "sum"
 
+    Derivation of what is computed, which keeps its digits where the nets are alike
+        c the products of u, c' the teacher's; S[i] = Σ_k (1 + c[i,k]), S' likewise; Δ = c − c',
+        for features of one shape from their differences, as in `rkd_angle`
+        q − p = (Δ − p Σ_k Δ) / S
+        With w = (q − p) / (p + ε), x = log(1 + w) and φ(x) = e^x − 1 − x, −x = φ(x) − w, and
+        −Σ p w = −Σ (q − p) + ε Σ w, where Σ (q − p) is 0, whatever factor it has. Hence
+        Σ p log((p + ε)/(q + ε)) = Σ p φ(x) + ε Σ w (m − p) / (m + ε),   m = 1/B
+        and m − p = (mean c' − c') / S' has its digits where all samples are alike
+
     Gradient by the student
-        dq = −p / (q + ε), divided as the value is
-        ds[i,j] = (dq[i,j] − Σ_k dq[i,k] q[i,k]) / Σ_k s[i,k],   du = ½ (ds + dsᵀ) u
+        dq = −p / (q + ε), and as all changes of q in a row are 0 in sum, a number may be added:
+        m / (m + ε), which makes it (q − p + (m − q) ε / (m + ε)) / (q + ε), divided as the value is
+        dc[i,j] = (dq[i,j] − Σ_k dq[i,k] q[i,k]) / S[i],   du = (dc + dcᵀ) u
         df from du through the length, as in `attention`
 
     Conventions: ε keeps the logarithm finite where two samples are opposite, s = 0; without it the
@@ -187,21 +251,36 @@ def pkt(
     count = require_one_batch("pkt", student=student, teacher=teacher)
     epsilon = not_negative("pkt", "epsilon", epsilon)
     divisor = _pairs("pkt", reduction, count)
-    u, to_features = unit(flat(student), epsilon)
-    cosine, to_directions = products(u)
-    q, to_cosine = shares(_likeness(cosine))
-    p, _ = shares(_likeness(products(unit(flat(teacher), epsilon)[0])[0]))
-    value = (p * np.log((p + epsilon) / (q + epsilon))).sum() / divisor
-    ds = to_cosine(-p / (q + epsilon) / divisor)
-    return value, to_features(to_directions(ds / 2)).reshape(student.shape)
+    f, t = flat(student), flat(teacher)
+    (u, to_features), (v, _) = unit(f, epsilon), unit(t, epsilon)
+    (c, to_directions), (of_teacher, _) = products(u), products(v)
+    delta, beyond = c - of_teacher, (c.real < -1) | (of_teacher.real < -1)  # by rounding
+    if f.shape == t.shape:
+        delta = products_apart(u, v, directions_apart(f, t, f - t, epsilon))
+    c, of_teacher = (np.where(x.real < -1, -1, x) for x in (c, of_teacher))
+    delta = np.where(beyond, c - of_teacher, delta)
+    total, of_total = ((1 + x).sum(axis=1, keepdims=True) for x in (c, of_teacher))
+    q, p = (1 + c) / total, (1 + of_teacher) / of_total
+    more = (delta - p * delta.sum(axis=1, keepdims=True)) / total  # q − p
+    opposite = p + epsilon == 0
+    by = np.where(opposite, 1, p + epsilon)
+    w, near = more / by, np.abs(more) <= 0.5 * np.abs(by)
+    more_than_p = np.where(opposite, np.inf, (q + epsilon) / by)  # 1 + w
+    x = np.where(near, np.log1p(np.where(near, w, 0)), np.log(np.where(near, 1, more_than_p)))
+    value = divergence(p, np.where(opposite, q, p * more_than_p), x).sum() / divisor
+    m = 1 / max(1, count)
+    away, q_away = (
+        (x.sum(axis=1, keepdims=True) * m - x) / by
+        for x, by in ((of_teacher, of_total), (c, total))
+    )  # m − p, m − q
+    value += (w * away).sum() * (epsilon / (m + epsilon) / divisor)
+    dq = (more + epsilon / (m + epsilon) * q_away) / (q + epsilon) / divisor
+    dc = (dq - (dq * q).sum(axis=1, keepdims=True)) / total
+    w = scale(dc) if epsilon else 1.0  # ε may make u and its gradient small
+    return value, (to_features(to_directions(dc / w)) * w).reshape(student.shape)
 
 
-def _likeness(cosine: np.ndarray) -> np.ndarray:
-    """A cosine scaled to [0, 1]; rounding may have it below −1, and its logarithm would be NaN."""
-    s = (cosine + 1) / 2
-    return np.where(s.real < 0, 0, s)
-
-
+@in_range
 def cc(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -219,7 +298,8 @@ def cc(
 
     Definition (u[i] the sample's features divided by their length)
         K[i,j] = Σ_{p=0}^{order} e^{−2γ} (2γ)^p / p! · (Σ_d u[i,d] u[j,d])^p,
-        the Gaussian kernel exp(−γ ‖u[i] − u[j]‖²) by Taylor's series to `order`; K' likewise
+        the Gaussian kernel exp(−γ ‖u[i] − u[j]‖²) by Taylor's series to `order`; K' likewise. The
+        term p = 0 is the same in both, and is left out of what is computed
         Σ (K − K')² over all pairs, divided by B² for "elementmean", the default, by B for
         "batchmean", by nothing for "sum"
 
@@ -239,6 +319,8 @@ def cc(
         sign(f − f')[i] (a[i−1] + a[i+1]), divided as the value is.
         A sample of zero features has u = 0.
 
+    Digits: products of features cancel, and so do K and K': a bit fewer than of the features.
+
     Elsewhere: three losses under one name. KD-Zoo is "paper"; torchdistill is "norm"; RepDistiller
     is "consecutive", on features that trained layers of both nets have embedded.
 
@@ -255,37 +337,46 @@ def cc(
     if variant == "consecutive":
         return _consecutive(student, teacher, reduction)
     divisor = _pairs("cc", reduction, count)
-    (u, to_features), (v, _) = _vectors(student, variant), _vectors(teacher, variant)
-    (k, to_directions), (of_teacher, _) = products(u), products(v)
-    slope = np.ones_like(k)
+    weights = [1.0]
     if variant != "bilinear":
-        k, slope = _gaussian(k, gamma, order)
-        of_teacher, _ = _gaussian(of_teacher, gamma, order)
+        weights = [
+            float(np.exp(-2 * gamma)) * (2 * gamma) ** p / factorial(p) for p in range(1, order + 1)
+        ]
+    f, t, unit_of = flat(student), flat(teacher), 1.0
+    if variant != "paper":
+        unit_of = max(scale(f).item(), scale(t).item())
+        f, t = f / unit_of, t / unit_of
+    matrix = cosines if variant == "paper" else products
+    (c, to_features), (of_teacher, _) = matrix(f), matrix(t)
+    # K, in a unit of its own too: K = unit^2n Σ_p w_p unit^(2p−2n) c^p, none of which is large
+    n = len(weights) if unit_of > 1 else 1
+    weights = [w * unit_of ** (2 * (p - n)) for p, w in enumerate(weights, 1)]
+    (k, slope), (of_teacher, _) = _series(c, weights), _series(of_teacher, weights)
     delta = k - of_teacher
     if variant == "norm":
         direction = unit(delta.ravel())[0].reshape(delta.shape)
-        value, dk = (direction * delta).sum() / divisor, direction / divisor
+        value, dk, units = (direction * delta).sum() / divisor, direction / divisor, 0
     else:
-        value, dk = (delta * delta).sum() / divisor, 2 * delta / divisor
-    return value, to_features(to_directions(dk * slope)).reshape(student.shape)
+        value, dk, units = sum_of_squares(delta.ravel(), 1 / divisor), 2 * delta / divisor, 2 * n
+    value = _times(value, unit_of, 2 * n + units)
+    gradient = _times(to_features(dk * slope), unit_of, 2 * n - 1 + units)
+    return value, gradient.reshape(student.shape)
 
 
-def _vectors(features: np.ndarray, variant: str) -> Step:
-    """Features as rows, divided by their length where the variant has it so."""
-    rows = flat(features)
-    return unit(rows) if variant == "paper" else (rows, lambda dy: dy)
-
-
-def _gaussian(c: np.ndarray, gamma: float, order: int) -> tuple[np.ndarray, np.ndarray]:
-    """The kernel of unit vectors with products c, by Taylor's series, and its slope by c."""
-    weights = [
-        float(np.exp(-2 * gamma)) * (2 * gamma) ** p / factorial(p) for p in range(order + 1)
-    ]
+def _series(c: np.ndarray, weights: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Σ_{p≥1} w_p c^p and its slope by c."""
     k, slope = np.zeros_like(c), np.zeros_like(c)
-    for p in range(order, -1, -1):  # Horner: k = w₀ + c (w₁ + c (w₂ + …))
-        slope = k + c * slope
-        k = weights[p] + c * k
+    for w in reversed(weights):  # Horner: k = c (w₁ + c (w₂ + …))
+        slope = w + k + c * slope
+        k = c * (w + k)
     return k, slope
+
+
+def _times(x: np.ndarray, unit_of: float, power: int) -> np.ndarray:
+    """x · unit^power, without a power that is beyond all numbers: 0 stays 0."""
+    for _ in range(power if unit_of != 1 else 0):
+        x = x * unit_of
+    return x
 
 
 def _consecutive(
@@ -309,8 +400,9 @@ def _by_mean(d: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Distances in units of the mean of those above 0; that mean; which are above 0."""
     apart = d.real > 0
     many = int(np.count_nonzero(apart))
-    mean = d[apart].sum() / many if many else np.ones((), d.dtype)
-    return d / mean, mean, apart
+    w = scale(d).item()  # the sum might overflow
+    mean = (d[apart] / w).sum() / many if many else np.ones((), d.dtype)
+    return d / w / mean, mean * w, apart
 
 
 def _pairs(loss: str, reduction: str, count: int) -> int:

@@ -1,11 +1,25 @@
 """Losses that measure how far the student's class probabilities are from the teacher's."""
 
+from functools import partial
+
 import numpy as np
 
-from npkd.losses.arguments import choice, divisor_of, require_logits, temperatures
-from npkd.ops import log_softmax
+from npkd.losses.arguments import choice, divisor_of, in_range, require_logits, temperatures
+from npkd.losses.geometry import centred, sum_of_squares
+from npkd.losses.softened import (
+    apart,
+    below,
+    by_logits,
+    difference,
+    divergence,
+    log_ratio,
+    log_softened,
+    of_infinite,
+    steps,
+)
 
 
+@in_range
 def kl(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -24,19 +38,24 @@ def kl(
         loss_b = T² Σ_c p[b,c] (log p[b,c] − log q[b,c])
         "none": loss_b   "sum": Σ_b loss_b   "batchmean": Σ_b loss_b / B   "elementmean": … / (B·C)
 
-    computed as T² Σ_c p φ(log q − log p) with φ(u) = e^u − 1 − u, which is the same, since p and q
-    both sum to 1: no term is negative, and none cancels at a high temperature.
+    computed from u = log q − log p, for which (student − teacher) / T has the digits where the two
+    are near, as T² Σ_c p φ(u) with φ(u) = e^u − 1 − u: the same, since p and q both sum to 1, but
+    no term is negative and none cancels. See `npkd.losses.softened` for both.
 
     Gradient by the student
         ∂ log q[c] / ∂z[j] = ([c = j] − q[j]) / T, and Σ p = 1, so
         ∂loss_b/∂z[j] = −T² Σ_c p[c] ([c = j] − q[j]) / T = T (q[j] − p[j]), divided as the value is
+        and q − p = p (e^u − 1), which keeps its digits where q is near p
 
     Conventions
         T² keeps the gradient of a size when T grows; temperature_squared=False leaves it out.
         variant="reversed" exchanges the two: Σ q (log q − log p), with gradient
         T q[j] (r[j] − Σ_c q[c] r[c]), r = log q − log p. variant="unlogged" is what comes of
-        probabilities given as if they were their logarithms, Σ p (log p − q), and "reversed
+        probabilities given as if they were their logarithms, Σ p (log p − q), r = −p, and "reversed
         unlogged" of both, Σ q (log q − p), r = log q − p: mistakes, offered to be recognised.
+        Logits / T below the smallest normal number lose digits by the division.
+        A class at −∞ is ruled out: a term with p = 0 counts 0 · log 0 = 0, so that it adds nothing
+        if the teacher alone rules it out, and the loss is ∞ if the student alone does.
 
     Elsewhere
         KLDivLoss by default averages over all entries: "elementmean", C times too small. Without
@@ -53,24 +72,31 @@ def kl(
     divisor = divisor_of(
         "kl", reduction, batchmean=len(student), sum=1, elementmean=student.size, none=1
     )
-    log_p, log_q = log_softmax(teacher / t)[0], log_softmax(student / t)[0]
+    log_p, log_q = log_softened(teacher, t), log_softened(student, t)
     p, q = np.exp(log_p), np.exp(log_q)
-    if variant in ("reversed", "reversed unlogged"):
-        r = log_q - (log_p if variant == "reversed" else p)
-        value = divergence(log_q, log_p) if variant == "reversed" else (q * r).sum(axis=1)
-        gradient = q * (r - (q * r).sum(axis=1, keepdims=True))
-    elif variant == "unlogged":
-        value = (p * (log_p - q)).sum(axis=1)
-        gradient = -q * (p - (q * p).sum(axis=1, keepdims=True))
+    if variant.endswith("unlogged"):
+        # r but for a number of each row, from the differences between its classes
+        of_p = steps(p, teacher, q, t)
+        if variant == "unlogged":
+            value, r = factor * expected(p, log_p - q), -of_p
+        else:
+            value, r = factor * expected(q, log_q - p), below(student, t) - of_p
+        gradient = of_infinite(partial(by_logits, q), r)
     else:
-        value = divergence(log_p, log_q)
-        gradient = q - p
-    value = factor * value
+        r = apart(student, teacher) / t  # too
+        u, _ = log_ratio(r, log_q, log_p)
+        times = t if temperature_squared else 1.0
+        if variant == "reversed":
+            value = divergence(q, p, -u, times)
+            gradient = of_infinite(partial(by_logits, q), r)
+        else:
+            value, gradient = divergence(p, q, u, times), difference(p, q, u)
     if reduction != "none":
         value = value.sum() / divisor
     return value, (factor / t / divisor) * gradient
 
 
+@in_range
 def soft_cross_entropy(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -91,6 +117,8 @@ def soft_cross_entropy(
         that of `kl`, T (q − p): the two losses differ by T² Σ p log p, the teacher's entropy, which
         does not depend on the student. So this loss is not 0 where student and teacher are equal.
 
+    Conventions: a class at −∞ as in `kl`.
+
     Elsewhere: written as Σ p (log p − log q) from probabilities, it is NaN where a p underflows to
     0; here the logarithm comes first. TextBrewer's kd_ce_loss has no T².
 
@@ -108,13 +136,16 @@ def soft_cross_entropy(
         elementmean=student.size,
         none=1,
     )
-    p, log_q = np.exp(log_softmax(teacher / t)[0]), log_softmax(student / t)[0]
-    value = -factor * (p * log_q).sum(axis=1)
+    log_p, log_q = log_softened(teacher, t), log_softened(student, t)
+    p, q = np.exp(log_p), np.exp(log_q)
+    u, _ = log_ratio(apart(student, teacher) / t, log_q, log_p)
+    value = -factor * expected(p, log_q)
     if reduction != "none":
         value = value.sum() / divisor
-    return value, (factor / t / divisor) * (np.exp(log_q) - p)
+    return value, (factor / t / divisor) * difference(p, q, u)
 
 
+@in_range
 def limit(
     student: np.ndarray, teacher: np.ndarray, *, reduction: str = "batchmean"
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -133,6 +164,8 @@ def limit(
     Gradient by the student
         (Δ[b,c] − m[b]) / C, divided as the value is; its rows sum to 0
 
+    Conventions: a class at −∞ in both nets counts Δ = 0; in one, the loss is ∞.
+
     Raises ValueError as `kl` does.
 
     Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", 2.1,
@@ -143,17 +176,13 @@ def limit(
         "limit", reduction, batchmean=len(student), sum=1, elementmean=student.size, none=1
     )
     classes = student.shape[1]
-    delta = student - teacher
-    delta -= delta.mean(axis=1, keepdims=True)
-    value = (delta * delta).sum(axis=1) / (2 * classes)
+    delta = of_infinite(lambda of: centred(of)[0], apart(student, teacher))
+    value = sum_of_squares(delta, 0.5 / classes)
     if reduction != "none":
         value = value.sum() / divisor
     return value, delta / (classes * divisor)
 
 
-def divergence(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
-    """Σ p (log p − log q) along the last axis, as Σ p φ(u): see `kl`."""
-    u = log_q - log_p
-    p, near = np.exp(log_p), ~(u.real > 1)
-    small = np.expm1(np.where(near, u, 0)) - u  # φ(u), where e^u cannot overflow
-    return np.where(near, p * small, np.exp(log_q) - p - p * u).sum(axis=-1)
+def expected(p: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Σ p x along the last axis, where p = 0 adds nothing whatever x is."""
+    return (p * np.where(p == 0, 0, x)).sum(axis=-1)

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from npkd.losses.arguments import not_negative
+from npkd.losses.arguments import in_range, not_negative
 from npkd.losses.geometry import centred
 from npkd.ops.contract import Op, is_integer, require_arrays, require_axes, require_gradient, shown
 
 
+@in_range
 def standardize(logits: np.ndarray, *, ddof: int = 0, epsilon: float = 1e-7) -> Op:
     """Each sample's logits brought to mean 0 and standard deviation 1.
 
@@ -22,11 +23,16 @@ def standardize(logits: np.ndarray, *, ddof: int = 0, epsilon: float = 1e-7) -> 
         y[b,c] = (x[b,c] − m[b]) / (ε + s[b])
 
     Backward, given dy = ∂L/∂y (c = x − m; sums and means along the classes)
-        ∂s/∂c = c / ((C − ddof) s), so
-        dc = dy / (ε + s) − c Σ(dy c) / ((C − ddof) s (ε + s)²),    dx = dc − mean(dc)
+        ∂s/∂c = c / ((C − ddof) s), so with e = c / s
+        dc = dy / (ε + s) − e s Σ(dy e) / ((C − ddof) (ε + s)²),    dx = dc − mean(dc)
+    The mean is subtracted from dy, as that of e is 0 already, and s / (ε + s) is 1 − ε / (ε + s):
+        dx = (d − e along + e along ε / (ε + s)) / (ε + s),  d = dy − mean(dy),
+        along = Σ(d e) / (C − ddof)
+    of which the first two terms are what of d is across e, and nothing for two classes (ddof=0).
 
     Conventions: ddof as in NumPy. A row of equal logits becomes 0, and its gradient is
-    (dy − mean dy)/ε, the limit, or 0 where ε is 0 too.
+    (dy − mean dy)/ε, the limit, or 0 where ε is 0 too. A row with a class at −∞ has no deviation,
+    and is NaN.
 
     Elsewhere: the paper's formula divides by C, as NumPy does; the authors' code calls torch.std,
     which divides by C − 1 (ddof=1) and makes y √((C − 1)/C) times as large: 5.4 % apart at C = 10.
@@ -45,18 +51,18 @@ def standardize(logits: np.ndarray, *, ddof: int = 0, epsilon: float = 1e-7) -> 
     epsilon = not_negative("standardize", "epsilon", epsilon)
     count = logits.shape[1] - int(ddof)
     c, constant = centred(logits)
-    largest = np.abs(c.real).max(axis=1, keepdims=True)
-    largest = np.where(constant, 1, largest)
-    s = np.sqrt(((c / largest) ** 2).sum(axis=1, keepdims=True) / count) * largest
-    by = epsilon + s
+    largest = np.where(constant, 1, np.abs(c.real).max(axis=1, keepdims=True))
+    s = np.sqrt(((c / largest) ** 2).sum(axis=1, keepdims=True) / count)
+    e = c / largest / np.where(constant, 1, s)
+    by = epsilon + s * largest
     none = by == 0
     by = np.where(none, 1, by)
-    s = np.where(constant, 1, s)
 
+    @in_range
     def backward(dy: np.ndarray) -> np.ndarray:
         require_gradient("standardize", dy, c.shape, c.dtype)
-        along = (dy * (c / by)).sum(axis=1, keepdims=True) / count
-        dc = np.where(none, 0, (dy - c / s * along) / by)
-        return dc - dc.mean(axis=1, keepdims=True)
+        d, _ = centred(dy)
+        along = e * (d * e).sum(axis=1, keepdims=True) / count
+        return np.where(none, 0, (d - along + along * (epsilon / by)) / by)
 
     return c / by, backward
