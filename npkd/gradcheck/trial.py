@@ -168,10 +168,13 @@ class Trial:
         return _Point(values, stretch, Vector.of(value, "output").values, self._gradient(backward))
 
     def _beside(self, ray: int, distance: float) -> _Point:
-        """The point of a ray at this distance, relative to each argument; v moves as much."""
+        """The point of a ray at this distance, relative to each argument; v moves as much.
+
+        Rays come in pairs of opposite ones, so that both sides of a kink are seen.
+        """
         if (ray, distance) not in self._points:
-            rng, x = np.random.default_rng([self._seed, ray]), self.x.values
-            w, stretch = weights(rng, x.real), weights(rng, x.real)
+            rng, x = np.random.default_rng([self._seed, ray // 2]), self.x.values
+            w, stretch = weights(rng, x.real) * (-1) ** ray, weights(rng, x.real)
             moved = x + distance * w * np.where(x == 0, self._typical(), x)
             with np.errstate(all="ignore"):
                 self._points[ray, distance] = self._point(
@@ -246,6 +249,10 @@ class Trial:
         beside = self._first(here, direction)
         if not beside.agree or (opinion and not (opinion.agrees and resolved)):
             beside = self._along_rays(direction)
+        # Where both sides are exactly 0, those beside tell what is small.
+        size = here.scale or max(sides.scale for sides in beside.sides)
+        if opinion and here.scale == 0:
+            resolved |= opinion.uncertainty <= POWER * size
         bound = self._allowed(here) + OF_NOISE * beside.noise
         allowed = [self._allowed(s) + OF_NOISE * beside.noise for s in beside.sides]
         strays = [
@@ -263,8 +270,7 @@ class Trial:
 
         if not np.isfinite(here.error):
             return replace(result, reason="the derivative is not finite: take another point")
-        seen = here.scale == 0 or 2 * bound <= self.power * here.scale
-        if here.error <= bound and seen and resolved and not strays:
+        if here.error <= bound and 2 * bound <= self.power * size and resolved and not strays:
             return replace(result, answer=RIGHT)
         if opinion is not None and (left := self._cancelled(direction, here, beside)):
             return left
@@ -438,7 +444,7 @@ class Trial:
         if opinion.agrees:
             return opinion
         beside = self._opinion_at(self._away(), direction)
-        return replace(beside, at_kink=beside.agrees and beside.resolved)
+        return replace(beside, at_kink=beside.agrees)
 
     def _opinion_at(self, point: _Point, direction: Direction) -> _Opinion:
         sides, v = self._sides(point, direction), direction[2] * point.stretch
