@@ -136,7 +136,7 @@ def compare(
         'WRONG'
     """
     rng = generator(rng)
-    _require_sense(method, sample, power)
+    _require_sense(method, sample, power, entrywise)
     x = Vector.of_arguments(args)
     if np.iscomplexobj(x.values) and method != "linear":
         raise ValueError(f'gradcheck: complex arguments go with method "linear", not {method!r}')
@@ -173,10 +173,15 @@ def _worst(results: list[Result], method: str) -> Result:
     return replace(worst, directions=len(results), entries=entries, crossings=crossings)
 
 
-def _require_sense(method: str, sample: int | None, power: float | None) -> None:
+def _require_sense(method: str, sample: int | None, power: float | None, entrywise: bool) -> None:
     if method not in METHODS:
         raise ValueError(f"gradcheck: method is {method!r}, expected one of {METHODS}")
-    if sample is not None and (not isinstance(sample, int | np.integer) or sample < 1):
+    whole = isinstance(sample, int | np.integer) and not isinstance(sample, bool)
+    if sample is not None and (not whole or sample < 1):
         raise ValueError(f"gradcheck: sample is {sample!r}, expected a whole number from 1")
-    if power is not None and not 0 < power < 1:
+    if sample is not None and not entrywise:
+        raise ValueError(
+            f"gradcheck: sample is {sample!r}, of entries; give entrywise=True with it"
+        )
+    if power is not None and not (isinstance(power, float | int | np.floating) and 0 < power < 1):
         raise ValueError(f"gradcheck: power is {power!r}, expected a number between 0 and 1")

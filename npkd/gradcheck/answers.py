@@ -46,6 +46,7 @@ class Result:
     tolerance      1e-14 along a direction, 1e-13 for an entry
     uncertainty    what is allowed beside tolerance · scale: what rounding was measured to do, and
                    for differences their estimated error
+    between        of that, half of what lies between the two slopes of kinks at the point
     opinion        the smallest ⟨δg, v⟩ that differences would have seen if the complex step shared
                    the mistake; 0 for the other methods, which have no such assumption
     parts          of what size the parts are that cancel, where both sides are what rounding left
@@ -68,6 +69,7 @@ class Result:
     scale: float = 0.0
     tolerance: float = 0.0
     uncertainty: float = 0.0
+    between: float = 0.0
     opinion: float = 0.0
     parts: float = 0.0
     smallest: float = 1.0

@@ -11,12 +11,14 @@ from npkd.gradcheck.answers import Crossing
 from npkd.gradcheck.vectors import Vector, leaves
 
 STEP = 1e-30  # of the complex step
-STEPS = 0.25 ** np.arange(1, 15)  # of central differences, 0.25 … 3.7e-9; see `steps`
-NEAR = 8  # STEPS[NEAR], 3.8e-6: kinks between x − h v and x + h v with this h are looked for
+STEPS = 14  # of central differences, each a quarter of the one before: 0.25 … 3.7e-9 of the size
+NEAR = 8  # the step of 3.8e-6: kinks between x − h v and x + h v with this h are looked for
 AT_THE_POINT = 1e-4  # of that h: a nearer kink cannot be told from one at the point itself
 # Spacings of tables of differences: the widest, then from the narrowest on.
 SPACINGS = 2.0 ** np.array([-6, -44, -36, -28, -24, -20, -16, -13, -10, -8, -6])
-OPINION = ((-6, -8, -10, -12), (-15, -18, -21, -24), (-28, -32, -36))  # steps 2^k of a difference
+# Steps 2^k of the second opinion: wide ones, one that sees a ripple, and more on disagreement.
+OPINION = ((-6, -8, -10, -12, -30), (-15, -18, -21, -24), (-27, -33, -36))
+LEAST = 2.0**-1074  # the smallest number
 
 Function = Callable[[np.ndarray], Vector]
 
@@ -64,39 +66,48 @@ def in_place(f: Function, x: np.ndarray, v: np.ndarray, moved: slice) -> Slope:
 
 
 def central_difference(
-    f: Function, x: np.ndarray, v: np.ndarray, y: np.ndarray, outputs: Vector, rounding: np.ndarray
+    f: Function,
+    x: np.ndarray,
+    v: np.ndarray,
+    y: np.ndarray,
+    outputs: Vector,
+    rounding: np.ndarray,
+    h: np.ndarray,
 ) -> Slope:
     """(f(x + h v) − f(x − h v)) / 2h at the best h for each output, and the kinks near x.
 
-    y = f(x), whose entries `outputs` names, and what rounding does to each.
+    y = f(x), whose entries `outputs` names, and what rounding does to each; h: the steps.
     """
-    h = steps(x, v)[:, None]
+    h = h[:, None]
     after = np.array([f(x + step * v).values for step in h])  # (steps, outputs)
     before = np.array([f(x - step * v).values for step in h])
     noise = 8 * rounding / h
 
     value, error = _extrapolated((after - before) / (2 * h), (2,), noise)
-    sides = (y - before) / h, (after - y) / h
-    (left, left_error), (right, right_error) = (_extrapolated(s, (1, 2), noise) for s in sides)
-
     # By how much the slope changes across the point falls with h, but not where there is a kink.
     jump = np.abs(after - 2 * y + before) / h
-    kinked = (jump[NEAR] > jump[NEAR - 1] / 2) & (jump[NEAR] > 4 * noise[NEAR])
+    near, nearest = NEAR, NEAR + len(h) - STEPS
+    kinked, kinked_nearby = (
+        (jump[k] > jump[k - 1] / 2) & (jump[k] > 4 * noise[k]) for k in (near, nearest)
+    )
+    # What kinks are is told at the size of the arguments, whatever smaller steps there are.
+    h, after, before, noise = h[:STEPS], after[:STEPS], before[:STEPS], noise[:STEPS]
+    sides = (y - before) / h, (after - y) / h
+    (left, left_error), (right, right_error) = (_extrapolated(s, (1, 2), noise) for s in sides)
     crossings, between = [], np.zeros_like(value)
     for i in np.flatnonzero(kinked):
         t, a, b = _kink(y[i], after[:, i], before[:, i], h[:, 0])
-        at_the_point = abs(t) <= AT_THE_POINT * h[NEAR, 0]
+        at_the_point = abs(t) <= AT_THE_POINT * h[NEAR, 0] and kinked_nearby[i]
         if at_the_point:
             slopes = np.stack([side[:, i] for side in sides], axis=1)
             (a, b), errors = _extrapolated(slopes, (1, 2), noise[:, [i]], by_smaller=False)
             value[i] = (a + b) / 2
             error[i], between[i] = np.sum(errors), np.abs(a - b) / 2
-        elif t > 0:
-            a = value[i] = left[i]
-            error[i] = left_error[i]
         else:
-            b = value[i] = right[i]
-            error[i] = right_error[i]
+            side, side_error = (left[i], left_error[i]) if t > 0 else (right[i], right_error[i])
+            a, b = (side, b) if t > 0 else (a, side)
+            if kinked_nearby[i]:  # otherwise smaller steps do not reach the kink
+                value[i], error[i] = side, side_error
         crossings.append(Crossing(outputs.entry(int(i)), t, float(a), float(b), bool(at_the_point)))
     unchanged = ~np.any(after != before, axis=0) & ~np.any(after != y, axis=0)
     value[unchanged], error[unchanged] = 0.0, noise[0, unchanged]
@@ -109,10 +120,43 @@ def central_difference(
     )
 
 
-def steps(x: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """STEPS in the scale of the problem: h = 1 moves the arguments by about their size, or by 1."""
-    size = max(1.0, np.max(np.abs(x[v != 0]), initial=0))
-    return STEPS * size / np.max(np.abs(v), initial=1e-300)
+@dataclass(frozen=True)
+class Scale:
+    """By how much x + h v may be moved: h = largest moves the arguments by about their size.
+
+    smallest: the same for what is small among them, if that is far smaller.
+    """
+
+    largest: float
+    smallest: float
+
+    @classmethod
+    def of(cls, x: np.ndarray, v: np.ndarray, sizes: np.ndarray) -> "Scale":
+        """sizes: of the array that each entry lies in."""
+        moved = v != 0
+        along, size, typical = np.abs(v[moved]), np.abs(x[moved]), sizes[moved]
+        if not along.size:
+            return cls(1.0, 1.0)
+        far = np.where(
+            (size > 0) & (size < 1e-4 * typical), np.maximum(size, 1e-9 * typical), typical
+        )
+        largest = float(np.max(np.maximum(size, typical)) / np.max(along))
+        return cls(largest, min(largest, float(np.min(far / along))))
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Of central differences, from a quarter on."""
+        further = math.ceil(math.log(self.largest / self.smallest, 4))
+        return self.largest * 0.25 ** np.arange(1.0, 1 + STEPS + further)
+
+
+def coarsest(y: np.ndarray) -> np.ndarray:
+    """The coarsest precision that holds each number, as eps: it may have been rounded to that."""
+    bits = np.frexp(np.abs(y))[0] * 2.0**53
+    eps = np.full(y.shape, 2.0**-52)
+    for digits in (24, 11, 8):  # of float32, float16 and bfloat16
+        eps[bits % 2.0 ** (53 - digits) == 0] = 2.0 ** (1 - digits)
+    return eps
 
 
 def _extrapolated(
@@ -166,40 +210,44 @@ def scalar_difference(
     v: np.ndarray,
     dy: np.ndarray,
     rounding: float,
-    expected: float,
-    scale: float,
+    sides: tuple[float, float],
+    scale: Scale,
 ) -> tuple[float, float]:
     """⟨dy, J v⟩ by central differences, and what it is uncertain by.
 
     From two neighbouring steps, a factor q apart, (q² c(h/q) − c(h)) / (q² − 1) is free of the
     error c h². It is believed as far as that of the step before and those of all smaller steps,
     beyond what rounding does to them, let it: a function that swings within a step looks flat to
-    it. Where the first few agree with the other opinion, smaller steps are not asked.
+    it. Where the first few agree with the other opinion, others are not asked. sides: that opinion,
+    s₁, and the sum S of the sizes of all terms.
     """
-    unit = steps(x, v)[0] / STEPS[0]
+    expected, size = sides
+    further = np.arange(-40, -36 + math.log2(scale.smallest / scale.largest) - 4, -4)
     h, c = np.empty(0), np.empty(0)
     best, unchanged = (math.nan, math.inf), True
-    for powers in OPINION:
+    for powers in (*OPINION, further):
         for power in powers:
-            step = unit * 2.0**power
+            step = scale.largest * 2.0**power
             change = f(x + step * v).values - f(x - step * v).values
             unchanged &= not np.any(change)
             h, c = np.append(h, step), np.append(c, np.sum(dy * change) / (2 * step))
-        if unchanged:
+        if unchanged or not len(powers):
             continue
+        order = np.argsort(-h)
+        h, c = h[order], c[order]
         q = (h[:-1] / h[1:]) ** 2
         limits, noise = (q * c[1:] - c[:-1]) / (q - 1), 2 * rounding / h[1:]
         best = math.nan, math.inf
         for k in range(1, len(limits) - 1):
             apart = np.abs(limits[k - 1 :] - limits[k])
             apart[3:] -= 2 * noise[k + 2 :]
-            uncertain = float(2 * np.max(apart) + 2 * noise[k] + 1e-12 * scale)
+            uncertain = float(2 * np.max(apart) + 2 * noise[k] + 1e-12 * size)
             if uncertain < best[1]:
                 best = float(limits[k]), uncertain
-        if abs(best[0] - expected) <= best[1] <= 1e-6 * scale:
+        if abs(best[0] - expected) <= best[1] <= 1e-6 * size:
             break
     if unchanged:
-        return 0.0, 2 * rounding / h[0] if expected else 0.0
+        return 0.0, 2 * rounding / h[0] if size else 0.0
     # A function that swings within the smallest step looks flat: that it is as steep as expected
     # must have been seen, or seen not to be, where it would move it by no more than it moves.
     moves = 2 * np.max(np.abs(c[-3:] * h[-3:])) + rounding
@@ -208,7 +256,7 @@ def scalar_difference(
     return best
 
 
-def computational_noise(f: Function, x: np.ndarray, v: np.ndarray) -> np.ndarray:
+def computational_noise(f: Function, x: np.ndarray, v: np.ndarray, unit: float) -> np.ndarray:
     """The standard deviation of the rounding of each output, from tables of its differences.
 
     Over equally spaced points the fourth differences of a smooth function vanish with the fourth
@@ -217,14 +265,15 @@ def computational_noise(f: Function, x: np.ndarray, v: np.ndarray) -> np.ndarray
     rests at several heights: where a function works in a lower precision, or rounds, that is a
     wide one. (Where it rests at one height there is no noise, but a kink, as ReLU has.)
     """
-    unit, finer = steps(x, v)[0] / STEPS[0], 0.0
-    noise = np.zeros(f(x).values.size)
-    unknown = np.ones(noise.size, bool)
+    finer = 0.0
+    y = f(x).values
+    noise, unknown = np.zeros(y.size), np.ones(y.size, bool)
     for k, spacing in enumerate(SPACINGS):
         table = np.array([f(x + n * spacing * unit * v).values for n in range(-4, 5)])
         changes = np.diff(table, axis=0)
-        if k == 0:  # what does not change over the widest is constant
+        if k == 0:  # what does not change over the widest is constant, or coarser than that
             unknown = np.any(changes, axis=0)
+            noise[~unknown] = (coarsest(y) * np.abs(y))[~unknown] / 8
             continue
         rests = changes == 0
         top = np.max(np.where(rests, table[1:], -np.inf), axis=0)
@@ -246,7 +295,7 @@ def computational_noise(f: Function, x: np.ndarray, v: np.ndarray) -> np.ndarray
 
 def switched(branches: Callable[..., Any], x: Vector, v: np.ndarray) -> list[str]:
     """The units that decide otherwise at x − h v and x + h v."""
-    step = steps(x.values, v)[NEAR] * v
+    step = Scale.of(x.values, v, x.sizes).steps[NEAR] * v
     before, after = (
         dict(leaves(branches(*x.like(values)), "unit"))
         for values in (x.values - step, x.values + step)

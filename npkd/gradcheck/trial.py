@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from npkd.gradcheck.answers import RIGHT, UNDECIDED, WRONG, Result
+from npkd.gradcheck.answers import RIGHT, UNDECIDED, WRONG, Result, ratio
 from npkd.gradcheck.differences import (
+    LEAST,
+    STEP,
+    Scale,
     Slope,
     central_difference,
     complex_step,
@@ -37,7 +40,7 @@ DISTANCES = (2.0**-44, 2.0**-35, 2.0**-21, 2.0**-10)  # of points on a ray, rela
 FIRST = DISTANCES[2]  # does, on one ray, where both sides agree at once
 MOST_STRETCHED = 2.0**-21  # relative to v, which moves with x
 RAYS = 4
-AWAY = 2.0**-10  # relative to the size of the arrays
+AWAY = 2.0**-14  # relative to the size of the arrays
 OF_NOISE = 32  # how many times the rounding measured is allowed
 
 NOT_A_FUNCTION = (
@@ -48,10 +51,11 @@ NOT_A_FUNCTION = (
 
 @dataclass
 class _Point:
-    """The arguments there, what v is multiplied by there, the value, and the gradient for dy."""
+    """The arguments, what v is multiplied by, dy, the value, and the gradient for that dy."""
 
     x: np.ndarray
     stretch: np.ndarray | float
+    dy: np.ndarray
     y: np.ndarray
     g: np.ndarray
 
@@ -146,26 +150,49 @@ class Trial:
                 "gradcheck: the function returned no numbers, so there is nothing to compare "
                 "(a batch of none is a case for check_contract)"
             )
+        if np.iscomplexobj(self.y.values) and not np.iscomplexobj(x.values):
+            raise ValueError(
+                "gradcheck: the function returned complex numbers for real arguments; have it "
+                "return their real and imaginary parts"
+            )
         exact = method != "central" and self.y.eps <= ULP
         self.power = power or (EXACT_POWER if exact else POWER)
         self.dy = (
             weights(rng, self.y.values) if callable(backward) else np.ones(self.y.values.shape)
         )
-        self.here = _Point(x.values, 1.0, self.y.values, self._gradient(backward))
+        g = self._gradient(backward, self.dy)
+        coarse = max(self.y.eps, g.eps)
+        self.coarse = coarse if coarse > ULP else 0.0  # what was rounded, and known to be
+        self.here = _Point(x.values, 1.0, self.dy, self.y.values, g.values)
         self._seed, self._points = int(rng.integers(2**63)), dict[tuple[int, float], _Point]()
         self.compared: list[Direction] = []
 
     def f(self, values: np.ndarray) -> Vector:
         """The function's value."""
-        return Vector.of(called(self.function, self.x.like(values))[0], "output")
+        return self._called(values)[0]
 
-    def _gradient(self, backward: Any) -> np.ndarray:
-        given = backward(self.y.like(self.dy)[0]) if callable(backward) else backward
+    def _called(self, values: np.ndarray) -> tuple[Vector, Any]:
+        try:
+            value, backward = called(self.function, self.x.like(values))
+        except Exception as error:
+            error.add_note("gradcheck called the function beside the arguments that it was given")
+            raise
+        y = Vector.of(value, "output")
+        if y.shapes != self.y.shapes:
+            raise ValueError(
+                f"gradcheck: the function returned {y.shapes}, and {self.y.shapes} before"
+            )
+        return y, backward
+
+    def _gradient(self, backward: Any, dy: np.ndarray) -> Vector:
+        given = backward(self.y.like(dy)[0]) if callable(backward) else backward
         return gradient(given, self.x)
 
-    def _point(self, values: np.ndarray, stretch: np.ndarray | float = 1.0) -> _Point:
-        value, backward = called(self.function, self.x.like(values))
-        return _Point(values, stretch, Vector.of(value, "output").values, self._gradient(backward))
+    def _point(self, values: np.ndarray, stretch: Any = 1.0, of_dy: Any = 1.0) -> _Point:
+        """v and dy are multiplied by stretch and of_dy there; a loss has no dy that could be."""
+        y, backward = self._called(values)
+        dy = self.dy * of_dy if callable(backward) else self.dy
+        return _Point(values, stretch, dy, y.values, self._gradient(backward, dy).values)
 
     def _beside(self, ray: int, distance: float) -> _Point:
         """The point of a ray at this distance, relative to each argument; v moves as much.
@@ -174,29 +201,34 @@ class Trial:
         """
         if (ray, distance) not in self._points:
             rng, x = np.random.default_rng([self._seed, ray // 2]), self.x.values
-            w, stretch = weights(rng, x.real) * (-1) ** ray, weights(rng, x.real)
-            moved = x + distance * w * np.where(x == 0, self._typical(), x)
+            w, of_v = weights(rng, x.real) * (-1) ** ray, weights(rng, x.real)
+            moved = x + distance * w * np.where(x == 0, self.sizes, x)
+            little, of_dy = min(distance, MOST_STRETCHED), weights(rng, self.dy.real)
             with np.errstate(all="ignore"):
                 self._points[ray, distance] = self._point(
-                    moved, 1 + min(distance, MOST_STRETCHED) * stretch
+                    moved, 1 + little * of_v, 1 + little * of_dy
                 )
         return self._points[ray, distance]
 
     def _away(self) -> _Point:
-        """A point as far away as the arguments' size lets see: kinks near the point are not there.
+        """A point so far away that differences see no kink of the point's, and no farther.
 
         That of a ray may be as near to 0 as the point is.
         """
         if (RAYS, AWAY) not in self._points:
             x = self.x.values
             w = self._direction_of_all(0).real
-            self._points[RAYS, AWAY] = self._point(x + AWAY * w * self._typical())
+            with np.errstate(all="ignore"):
+                self._points[RAYS, AWAY] = self._point(x + AWAY * w * self.sizes)
         return self._points[RAYS, AWAY]
 
-    def _typical(self) -> np.ndarray:
-        """For each entry the root mean square of its array."""
-        x = self.x.values
-        return np.concatenate([np.full(a.shape, typical(a)) for a in self.x.arrays(x)])
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """For each entry the typical size of its array."""
+        return self.x.sizes
+
+    def _scale(self, v: np.ndarray) -> Scale:
+        return Scale.of(self.x.values, v, self.sizes)
 
     def same_again(self) -> bool:
         """Whether value and gradient are, to the bit, what they were at first."""
@@ -210,8 +242,20 @@ class Trial:
         if bad := not_finite(self.y, self.here.y, "the value, "):
             return Result(UNDECIDED, f"{bad}: there is no derivative to compare with", self.method)
         if bad := not_finite(self.x, self.here.g, "the gradient by "):
+            if self._infinite_too():
+                reason = f"{bad}, and so is the derivative: take another point"
+                return Result(UNDECIDED, reason, self.method)
             return Result(WRONG, bad, self.method)
         return None
+
+    def _infinite_too(self) -> bool:
+        """Whether the derivative is not finite either, at the first entry where g is not."""
+        v = np.zeros_like(self.x.values)
+        v[np.flatnonzero(~np.isfinite(self.here.g))[0]] = 1
+        leaf = next(leaf for leaf in self.x.leaves if np.any(v[leaf]))
+        with np.errstate(all="ignore"):
+            sides = self._simple_sides(("", (), v, leaf))
+        return not np.isfinite(sides.expected) or not np.isfinite(sides.rounding)
 
     def judged(self, direction: Direction) -> Result:
         """The answer along one direction."""
@@ -228,17 +272,17 @@ class Trial:
         return self._compared(point, v, derivative[self.method](self.f, point.x, v, moved))
 
     def _compared(self, point: _Point, v: np.ndarray, slope: Slope) -> _Sides:
-        ours, theirs = point.g * v, self.dy * slope.value
+        ours, theirs = point.g * v, point.dy * slope.value
         return _Sides(
             np.sum(ours).item(),
             np.sum(theirs).item(),
             sum(float(np.sum(np.abs(terms))) for terms in (ours, theirs)),
-            float(np.sum(np.abs(self.dy) * slope.error(self.tolerance))),
+            float(np.sum(np.abs(point.dy) * slope.error(self.tolerance))),
             slope,
         )
 
     def _allowed(self, sides: _Sides) -> float:
-        return self.tolerance * sides.scale + sides.rounding
+        return (self.tolerance + 8 * self.coarse) * sides.scale + sides.rounding
 
     # Methods that are exact to rounding
 
@@ -259,7 +303,8 @@ class Trial:
             s.error for s, most in zip(beside.sides, allowed, strict=True) if not s.error <= most
         ]
 
-        result = self._result(direction, here, OF_NOISE * beside.noise + here.rounding)
+        beyond = bound - self.tolerance * here.scale
+        result = self._result(direction, here, beyond)
         if opinion is not None:
             result = replace(result, opinion=4 * opinion.uncertainty, branch_only=opinion.at_kink)
             if not opinion.agrees:
@@ -402,20 +447,26 @@ class Trial:
         """The change of s₁ that over the size of the arguments is a rounding of the values."""
         value, touched = np.abs(self.dy * self.here.y), np.asarray(here.slope.value) != 0
         touching = value[touched] if touched.any() else value
-        return float(4 * ULP * self._rate(direction) * np.sum(touching))
+        lost = LEAST / STEP * float(np.sum(np.abs(self.dy)))  # slopes that the step makes 0
+        return float(4 * ULP * self._rate(direction) * np.sum(touching)) + 2 * lost
 
     def _bend(self, direction: Direction, here: _Sides, noise: float) -> str:
         """That the function is not affine, or linear, along a direction; "" if it is."""
         _, _, v, moved = direction
-        x, y = self.x.values, self.here.y
+        x, y, r = self.x.values, self.here.y, np.zeros_like(v)
+        r[moved] = (self._direction_of_all(0) * self.sizes)[moved]
         if self.method == "affine":
-            bend = self.f(x + v).values - 2 * y + self.f(x - v).values
+            others = [self.f(x + v).values, self.f(x + r).values, -self.f(x + v + r).values, -y]
         else:
-            at_v, both = x.copy(), x.copy()
-            at_v[moved], both[moved] = v[moved], x[moved] + v[moved]
-            bend = self.f(both).values - self.f(at_v).values - y
-        size = float(np.abs(np.sum(self.dy * bend)))
-        rounding = max(self.tolerance, 8 * self.y.eps) * float(np.sum(np.abs(self.dy * y)))
+            points = [x.copy() for _ in range(3)]
+            for point, at in zip(points, (v + r, v, r), strict=True):
+                point[moved] = at[moved]
+            both, *alone = (self.f(point).values for point in points)
+            others = [-both, *alone]
+        size = float(np.abs(np.sum(self.dy * sum(others))))
+        rounding = max(self.tolerance, 8 * self.y.eps) * float(
+            sum(np.sum(np.abs(self.dy * other)) for other in others)
+        )
         if size <= 4 * (here.rounding + rounding) + 8 * noise:
             return ""
         return (
@@ -451,9 +502,8 @@ class Trial:
         near = self._beside(0, DISTANCES[0]).y - self.here.y
         of_values = np.abs(near) + 2 * max(ULP, self.y.eps) * np.abs(self.here.y)
         rounding = float(np.sum(np.abs(self.dy) * of_values))
-        found = scalar_difference(
-            self.f, point.x, v, self.dy, rounding, sides.expected, sides.scale
-        )
+        like, scale = (sides.expected, sides.scale), self._scale(direction[2])
+        found = scalar_difference(self.f, point.x, v, point.dy, rounding, like, scale)
         return _Opinion(*found, sides)
 
     def _with_notes(self, result: Result, direction: Direction) -> Result:
@@ -496,48 +546,73 @@ class Trial:
     # Differences
 
     def _difference(self, v: np.ndarray) -> Slope:
-        return central_difference(self.f, self.x.values, v, self.here.y, self.y, self._noise)
+        return self._difference_by(v, self._scale(v).steps)
+
+    def _difference_by(self, v: np.ndarray, h: np.ndarray) -> Slope:
+        x, y = self.x.values, self.here.y
+        return central_difference(self.f, x, v, y, self.y, self._noise, h)
 
     @cached_property
     def _noise(self) -> np.ndarray:
         """What rounding does to each output, measured once along a direction of all arguments."""
-        measured = computational_noise(self.f, self.x.values, self._direction_of_all(0))
-        return np.maximum(self.y.eps * np.abs(self.here.y), measured)
+        v = self._direction_of_all(0)
+        measured = computational_noise(self.f, self.x.values, v, self._scale(v).largest)
+        return np.maximum(self.y.eps * np.abs(self.here.y) + LEAST, measured)
 
     def _by_differences(self, direction: Direction) -> Result:
         v = direction[2]
-        slope = self._difference(v)
+        h = self._scale(v).steps
+        result = self._against(direction, self._difference_by(v, h))
+        bound = result.allowed
+        if not np.isfinite(bound) or not np.isfinite(result.error):
+            reason = (
+                f"differences come to no value: {result.expected:.3g}; take a point around which "
+                "the function is defined"
+            )
+            return replace(result, reason=reason)
+        if result.error > bound:
+            # A lucky step may look surer than it is: other steps must say the same.
+            again = self._against(direction, self._difference_by(v, 0.6 * h))
+            apart = abs(again.expected - result.expected)
+            least = [4 * each.allowed - 3 * each.between + apart for each in (result, again)]
+            if result.error > least[0] and again.error > least[1]:
+                return self._with_notes(replace(result, answer=WRONG), direction)
+            reason = (
+                f"differences by other steps give {again.expected:.9g}: see what it does nearby"
+            )
+            return replace(result, reason=reason)
+        if 2 * bound <= self.power * result.scale:
+            return replace(result, answer=RIGHT)
+        if result.scale == 0 and 2 * bound <= self.power * self._natural:
+            reason = "both sides are 0, and the value does not change at all"
+            return replace(result, answer=RIGHT, reason=reason)
+        why = "the point is at a kink, and any slope between its two is one; take another point"
+        if not any(crossing.at_the_point for crossing in result.crossings):
+            why = (
+                "the function is too coarse, too curved or too steep here, or nothing changes; "
+                "take another point, a higher precision or the complex step, or ask for less power "
+                f"({2 * ratio(bound, result.scale):.1g})"
+            )
+        reason = f"differences are uncertain by {bound:.2g}, of {result.scale:.2g} compared: {why}"
+        return replace(result, reason=reason)
+
+    def _against(self, direction: Direction, slope: Slope) -> Result:
+        """The gradient against differences, undecided as yet."""
+        v = direction[2]
         here = self._compared(self.here, v, slope)
+        near, far = DISTANCES[:2]
         moves = [
             abs(np.sum((self._beside(ray, far).g - self._beside(ray, near).g) * v))
             for ray in range(RAYS - 1)
-            for near, far in [DISTANCES[:2]]
         ]
         errors = np.abs(self.dy) * slope.error(0.0)
         # of outputs that do not change there is rounding only, at random
         still = np.sqrt(np.sum(errors**2, where=slope.unchanged))
         rounding = float(np.sum(errors, where=np.logical_not(slope.unchanged)) + 4 * still)
         kinks = float(np.sum(np.abs(self.dy) * slope.between))
-        uncertainty = 2 * rounding + kinks + OF_NOISE * float(np.median(moves))
-        result = replace(self._result(direction, here, uncertainty), crossings=slope.crossings)
-        bound = result.allowed
-        if not np.isfinite(bound) or not np.isfinite(here.error):
-            return replace(result, reason=f"differences come to no value: {here.expected:.3g}")
-        if here.error > bound:
-            return self._with_notes(replace(result, answer=WRONG), direction)
-        if 2 * bound <= self.power * here.scale:
-            return replace(result, answer=RIGHT)
-        if here.size == 0 and 2 * bound <= self.power * self._natural:
-            reason = "both sides are 0, and the value does not change at all"
-            return replace(result, answer=RIGHT, reason=reason)
-        why = "the point is at a kink, and any slope between its two is one; take another point"
-        if not any(crossing.at_the_point for crossing in slope.crossings):
-            why = (
-                "the function is too coarse, too curved or too steep here, or nothing changes; "
-                "take another point, a higher precision, or the complex step"
-            )
-        reason = f"differences are uncertain by {bound:.2g}, of {here.scale:.2g} compared: {why}"
-        return replace(result, reason=reason)
+        of_gradient = OF_NOISE * float(np.median(moves)) + 2 * self.coarse * here.scale
+        result = self._result(direction, here, 2 * rounding + kinks + of_gradient)
+        return replace(result, crossings=slope.crossings, between=kinks)
 
     @cached_property
     def _natural(self) -> float:

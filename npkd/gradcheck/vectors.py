@@ -23,17 +23,16 @@ class Vector:
 
     @classmethod
     def of(cls, tree: Any, name: str) -> "Vector":
-        return cls._of_leaves((tree,), list(leaves(tree, name)))
+        found = list(leaves(tree, name))
+        _require_numbers(found, "have the function return arrays")
+        return cls._of_leaves((tree,), found)
 
     @classmethod
     def of_arguments(cls, args: Sequence[Any]) -> "Vector":
         found = [leaf for k, arg in enumerate(args) for leaf in leaves(arg, f"argument {k}")]
-        for name, array in found:
-            if array.dtype.kind not in "fciub":
-                raise ValueError(
-                    f"gradcheck: {name} holds {array.dtype}, expected numbers (give what is no "
-                    "number to the function yourself: lambda x: function(x, labels))"
-                )
+        _require_numbers(
+            found, "give what is no number to the function yourself: lambda x: function(x, labels)"
+        )
         x = cls._of_leaves(tuple(args), found)
         if bad := not_finite(x, x.values, ""):
             raise ValueError(f"gradcheck: {bad}, expected finite arguments")
@@ -70,6 +69,12 @@ class Vector:
         """The part of these values that lies in each array, in a row."""
         return [values[leaf] for leaf in self.leaves]
 
+    @property
+    def sizes(self) -> np.ndarray:
+        """For each entry the typical size of its array."""
+        found = [np.full(array.shape, typical(array)) for array in self.arrays(self.values)]
+        return np.concatenate(found) if found else np.empty(0)
+
     def array(self, i: int) -> int:
         """The number of the array that holds entry i."""
         return next(k for k, leaf in enumerate(self.leaves) if i < leaf.stop)
@@ -85,12 +90,25 @@ class Vector:
         return f"{self.names[self.array(i)]} at {self.index(i)}"
 
 
+def _require_numbers(named: Sequence[tuple[str, np.ndarray]], advice: str) -> None:
+    for name, array in named:
+        if array.dtype.kind not in "fciub":
+            raise ValueError(f"gradcheck: {name} holds {array.dtype}, expected numbers ({advice})")
+
+
 def leaves(tree: Any, name: str) -> Iterator[tuple[str, np.ndarray]]:
     if isinstance(tree, Mapping):
         for key, value in tree.items():
-            yield f'{name}["{key}"]', np.asarray(value)
+            yield f'{name}["{key}"]', _array(value, f'{name}["{key}"]')
     else:
-        yield name, np.asarray(tree)
+        yield name, _array(tree, name)
+
+
+def _array(value: Any, name: str) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"gradcheck: {name} is no array: {error}") from error
 
 
 def called(function: Callable[..., Any], args: list[Any]) -> tuple[Any, Any]:
@@ -103,7 +121,7 @@ def called(function: Callable[..., Any], args: list[Any]) -> tuple[Any, Any]:
     return result[0], result[1]
 
 
-def gradient(given: Any, x: Vector) -> np.ndarray:
+def gradient(given: Any, x: Vector) -> Vector:
     """The gradients in a row, one of its own shape for each argument.
 
     None at the end, for an argument that was not given, is left out.
@@ -125,13 +143,14 @@ def gradient(given: Any, x: Vector) -> np.ndarray:
             for v in (gradients, x)
         )
         raise AssertionError(f"gradients are by {got}; expected {expected}")
-    return gradients.values
+    _require_numbers(named, "have backward return arrays")
+    return gradients
 
 
 def typical(array: np.ndarray) -> float:
     """The root mean square of an array; 1 where it is 0."""
-    size = float(np.sqrt(np.mean(np.abs(array) ** 2))) if array.size else 0.0
-    return size or 1.0
+    largest = float(np.max(np.abs(array), initial=0))
+    return largest * float(np.sqrt(np.mean(np.abs(array / largest) ** 2))) if largest else 1.0
 
 
 def not_finite(of: Vector, values: np.ndarray, what: str) -> str:
@@ -182,7 +201,7 @@ def unit_directions(x: Vector, rng: np.random.Generator, sample: int | None) -> 
             entries = np.sort(rng.choice(entries, sample, replace=False))
         for i in entries:
             v = np.zeros_like(x.values)
-            v[i] = 1
+            v[i] = 0.6 + 0.8j if np.iscomplexobj(v) else 1  # what is not linear may be so along 1
             yield x.names[k], x.index(int(i)), v, leaf
 
 
