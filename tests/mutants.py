@@ -2003,8 +2003,8 @@ MUTANTS = [
                 "through_mean = (g * psi).sum() / psi.size",
             ),
             "gradient not divided by the mean": (
-                "np.where(apart, (g - through_mean) / mean, 0)",
-                "np.where(apart, g - through_mean, 0)",
+                "(by_psi / mean / unit_of)",
+                "(by_psi / unit_of)",
             ),
             "distances of 0 in the mean": (
                 "(d[apart] / w).sum() / many if many",
@@ -2023,16 +2023,16 @@ MUTANTS = [
                 "value, g = huber_of(difference, 1.0)\n    g = g / divisor\n",
             ),
             "each pair counted once": (
-                "return value.sum() / divisor, (to_features(dd)",
-                "return np.triu(value).sum() / divisor, (to_features(dd)",
+                "return value.sum() / divisor, (by_psi",
+                "return np.triu(value).sum() / divisor, (by_psi",
             ),
             "mean over pairs of two samples": (
                 "elementmean=count**2,",
                 "elementmean=count * (count - 1),",
             ),
             "one entry of the gradient off by 1e-12": (
-                "return value.sum() / divisor, (to_features(dd) / unit_of).reshape(student.shape)",
-                "gradient = (to_features(dd) / unit_of).reshape(student.shape)\n"
+                "return value.sum() / divisor, (by_psi / mean / unit_of).reshape(student.shape)",
+                "gradient = (by_psi / mean / unit_of).reshape(student.shape)\n"
                 "    gradient.flat[:1] *= 1 + 1e-12\n"
                 "    return value.sum() / divisor, gradient",
             ),
@@ -2141,18 +2141,16 @@ MUTANTS = [
         "npkd.losses.relations",
         {
             "student and teacher exchanged": (
-                "value = divergence(p, np.where(opposite, q, p * more_than_p), x).sum() / divisor",
+                "value = divergence(p, np.where(opposite, q, p * ratio), x).sum() / divisor",
                 "value = divergence(q, p, -x).sum() / divisor",
             ),
             "no ε above the line": (
-                "more_than_p = np.where(opposite, np.inf, (q + epsilon) / by)",
-                "more_than_p = np.where(opposite, np.inf, (q + epsilon) / by)\n"
-                "    near, more_than_p = near & False, more_than_p * by / (by - epsilon)",
+                "ratio = (q + epsilon) / by",
+                "near, ratio = near & False, (q + epsilon) / (by - epsilon)",
             ),
             "ε added to the ratio": (
-                "more_than_p = np.where(opposite, np.inf, (q + epsilon) / by)",
-                "more_than_p = np.where(opposite, np.inf, q / (p + epsilon) + epsilon)\n"
-                "    near &= False",
+                "ratio = (q + epsilon) / by",
+                "near, ratio = near & False, q / by + epsilon",
             ),
             "ε above the line in the gradient too": (
                 "dq = (more + epsilon / (m + epsilon) * q_away) / (q + epsilon) / divisor",
