@@ -1395,6 +1395,16 @@ MUTANTS = [
         },
     ),
     *_mutants(
+        "limit",
+        "npkd.losses.geometry",
+        {
+            "sums of squares in a unit that is not taken back": (
+                "times * (v * v).sum(axis=-1) * by * by",
+                "times * (v * v).sum(axis=-1) * by",
+            ),
+        },
+    ),
+    *_mutants(
         "dkd",
         "npkd.losses.decoupled",
         {
@@ -1732,15 +1742,15 @@ MUTANTS = [
                 "np.ones_like(s[:, 0, :, np.newaxis]) * s.mean(axis=1, keepdims=True) -",
             ),
             "student against teacher counted once": (
-                "value = sum_of_squares(flat(apart))",
-                "value = sum_of_squares(flat(apart))\n"
+                'value = np.einsum("bij,bij->b", apart, apart) * w * w',
+                'value = np.einsum("bij,bij->b", apart, apart) * w * w\n'
                 "    value = value + (s @ np.swapaxes(t, 1, 2) / (c * d) * (s @ "
                 "np.swapaxes(t, 1, 2))).sum((1, 2))",
             ),
             "the teacher's own term missing": (
-                "value = sum_of_squares(flat(apart))",
-                "value = sum_of_squares(flat(apart)) - sum_of_squares(flat(np.swapaxes(t, 1, "
-                "2) @ t / d))",
+                'value = np.einsum("bij,bij->b", apart, apart) * w * w',
+                'value = np.einsum("bij,bij->b", apart, apart) - ((t @ np.swapaxes(t, 1, 2) '
+                "/ d) ** 2).sum((1, 2))",
             ),
             "the teacher's channels divided by the student's number": (
                 "np.swapaxes(t, 1, 2) @ t / d",
@@ -1751,13 +1761,12 @@ MUTANTS = [
                 "ds = 2 * (",
             ),
             "gradient towards the teacher with its sign flipped": (
-                "ds = 4 * (s @ (apart / w)) / c / divisor",
-                "ds = 4 * (s @ ((apart + 2 * np.swapaxes(t, 1, 2) @ t / d) / w)) / c / divisor",
+                "ds = 4 * (s @ apart) / c / divisor",
+                "ds = 4 * (s @ (apart + 2 * np.swapaxes(t, 1, 2) @ t / d)) / c / divisor",
             ),
             "gradient of the kernel of degree 1": (
-                "ds = 4 * (s @ (apart / w)) / c / divisor",
-                "ds = 4 * np.broadcast_to(apart.sum(axis=1, keepdims=True) / w, s.shape) / c "
-                "/ divisor",
+                "ds = 4 * (s @ apart) / c / divisor",
+                "ds = 4 * np.broadcast_to(apart.sum(axis=1, keepdims=True), s.shape) / c / divisor",
             ),
             "channels divided by no length": (
                 "unit(_channels(f), epsilon) for f in",
@@ -1768,8 +1777,8 @@ MUTANTS = [
                 "(ds * w).reshape(student.shape)",
             ),
             "gradient not averaged": (
-                "ds = 4 * (s @ (apart / w)) / c / divisor",
-                "ds = 4 * (s @ (apart / w)) / c",
+                "ds = 4 * (s @ apart) / c / divisor",
+                "ds = 4 * (s @ apart) / c",
             ),
             "one entry of the gradient off by 1e-11": (
                 "return value, (backward(ds) * w).reshape(student.shape)",
@@ -1786,10 +1795,6 @@ MUTANTS = [
             "ε inside the root": (
                 "    n = of_v * largest\n",
                 "    n = np.sqrt((of_v * largest) ** 2 + epsilon)\n    epsilon = 0.0\n",
-            ),
-            "sums of squares in a unit that is not taken back": (
-                "times * (v * v).sum(axis=-1) * by * by",
-                "times * (v * v).sum(axis=-1) * by",
             ),
         },
     ),
