@@ -1965,7 +1965,7 @@ MUTANTS = [
                 "    return (delta * delta).sum() / divisor, gradient",
             ),
             "products by their left factor alone": (
-                "dp @ right / own + dp.T @ left / of_all",
+                "(dp @ right + dp.T @ left * (own / of_all)) / own",
                 "dp @ right / own",
             ),
             "products with complex numbers conjugated": (

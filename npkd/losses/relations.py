@@ -89,7 +89,7 @@ def _products_by_row(f: np.ndarray) -> Step:
     """
     own, of_all = scale(f, axis=1), scale(f)
     left, right = f / own, f / of_all
-    return left @ right.T, lambda dp: dp @ right / own + dp.T @ left / of_all
+    return left @ right.T, lambda dp: (dp @ right + dp.T @ left * (own / of_all)) / own
 
 
 @in_range
