@@ -87,7 +87,8 @@ def _products_by_row(f: np.ndarray) -> Step:
 
     The left factor is divided by its own size, the right one by that of all: neither overflows.
     """
-    own, of_all = scale(f, axis=1), scale(f)
+    of_all = scale(f)
+    own = np.minimum(scale(f, axis=1), of_all)  # a sample of zeros has the unit of all
     left, right = f / own, f / of_all
     return left @ right.T, lambda dp: (dp @ right + dp.T @ left * (own / of_all)) / own
 
