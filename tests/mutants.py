@@ -1622,6 +1622,17 @@ MUTANTS = [
         },
     ),
     *_mutants(
+        "limit",
+        "npkd.losses.geometry",
+        {
+            "sums of squares in a unit that is not taken back": (
+                "times * (v * v).sum(axis=-1) * by * by",
+                "times * (v * v).sum(axis=-1) * by",
+                "value",
+            ),
+        },
+    ),
+    *_mutants(
         "dkd",
         "npkd.losses.decoupled",
         {
@@ -2024,16 +2035,16 @@ MUTANTS = [
                 "value",
             ),
             "student against teacher counted once": (
-                "value = sum_of_squares(flat(apart))",
-                "value = sum_of_squares(flat(apart))\n"
+                'value = np.einsum("bij,bij->b", apart, apart) * w * w',
+                'value = np.einsum("bij,bij->b", apart, apart) * w * w\n'
                 "    value = value + (s @ np.swapaxes(t, 1, 2) / (c * d) * (s @ "
                 "np.swapaxes(t, 1, 2))).sum((1, 2))",
                 "value",
             ),
             "the teacher's own term missing": (
-                "value = sum_of_squares(flat(apart))",
-                "value = sum_of_squares(flat(apart)) - sum_of_squares(flat(np.swapaxes(t, 1, "
-                "2) @ t / d))",
+                'value = np.einsum("bij,bij->b", apart, apart) * w * w',
+                'value = np.einsum("bij,bij->b", apart, apart) - ((t @ np.swapaxes(t, 1, 2) '
+                "/ d) ** 2).sum((1, 2))",
                 "value",
             ),
             "the teacher's channels divided by the student's number": (
@@ -2047,14 +2058,13 @@ MUTANTS = [
                 "direction",
             ),
             "gradient towards the teacher with its sign flipped": (
-                "ds = 4 * (s @ (apart / w)) / c / divisor",
-                "ds = 4 * (s @ ((apart + 2 * np.swapaxes(t, 1, 2) @ t / d) / w)) / c / divisor",
+                "ds = 4 * (s @ apart) / c / divisor",
+                "ds = 4 * (s @ (apart + 2 * np.swapaxes(t, 1, 2) @ t / d)) / c / divisor",
                 "direction",
             ),
             "gradient of the kernel of degree 1": (
-                "ds = 4 * (s @ (apart / w)) / c / divisor",
-                "ds = 4 * np.broadcast_to(apart.sum(axis=1, keepdims=True) / w, s.shape) / c "
-                "/ divisor",
+                "ds = 4 * (s @ apart) / c / divisor",
+                "ds = 4 * np.broadcast_to(apart.sum(axis=1, keepdims=True), s.shape) / c / divisor",
                 "direction",
             ),
             "channels divided by no length": (
@@ -2068,8 +2078,8 @@ MUTANTS = [
                 "direction",
             ),
             "gradient not averaged": (
-                "ds = 4 * (s @ (apart / w)) / c / divisor",
-                "ds = 4 * (s @ (apart / w)) / c",
+                "ds = 4 * (s @ apart) / c / divisor",
+                "ds = 4 * (s @ apart) / c",
                 "direction",
             ),
             "one entry of the gradient off by 1e-11": (
@@ -2088,11 +2098,6 @@ MUTANTS = [
             "ε inside the root": (
                 "    n = of_v * largest\n",
                 "    n = np.sqrt((of_v * largest) ** 2 + epsilon)\n    epsilon = 0.0\n",
-                "value",
-            ),
-            "sums of squares in a unit that is not taken back": (
-                "times * (v * v).sum(axis=-1) * by * by",
-                "times * (v * v).sum(axis=-1) * by",
                 "value",
             ),
         },
@@ -2301,7 +2306,7 @@ MUTANTS = [
                 "entries",
             ),
             "products by their left factor alone": (
-                "dp @ right / own + dp.T @ left / of_all",
+                "(dp @ right + dp.T @ left * (own / of_all)) / own",
                 "dp @ right / own",
                 "direction",
             ),
@@ -2351,8 +2356,8 @@ MUTANTS = [
                 "direction",
             ),
             "gradient not divided by the mean": (
-                "np.where(apart, (g - through_mean) / mean, 0)",
-                "np.where(apart, g - through_mean, 0)",
+                "(by_psi / mean / unit_of)",
+                "(by_psi / unit_of)",
                 "direction",
             ),
             "distances of 0 in the mean": (
@@ -2376,8 +2381,8 @@ MUTANTS = [
                 "value",
             ),
             "each pair counted once": (
-                "return value.sum() / divisor, (to_features(dd)",
-                "return np.triu(value).sum() / divisor, (to_features(dd)",
+                "return value.sum() / divisor, (by_psi",
+                "return np.triu(value).sum() / divisor, (by_psi",
                 "value",
             ),
             "mean over pairs of two samples": (
@@ -2386,8 +2391,8 @@ MUTANTS = [
                 "value",
             ),
             "one entry of the gradient off by 1e-12": (
-                "return value.sum() / divisor, (to_features(dd) / unit_of).reshape(student.shape)",
-                "gradient = (to_features(dd) / unit_of).reshape(student.shape)\n"
+                "return value.sum() / divisor, (by_psi / mean / unit_of).reshape(student.shape)",
+                "gradient = (by_psi / mean / unit_of).reshape(student.shape)\n"
                 "    gradient.flat[:1] *= 1 + 1e-12\n"
                 "    return value.sum() / divisor, gradient",
                 "entries",
@@ -2517,20 +2522,18 @@ MUTANTS = [
         "npkd.losses.relations",
         {
             "student and teacher exchanged": (
-                "value = divergence(p, np.where(opposite, q, p * more_than_p), x).sum() / divisor",
+                "value = divergence(p, np.where(opposite, q, p * ratio), x).sum() / divisor",
                 "value = divergence(q, p, -x).sum() / divisor",
                 "value",
             ),
             "no ε above the line": (
-                "more_than_p = np.where(opposite, np.inf, (q + epsilon) / by)",
-                "more_than_p = np.where(opposite, np.inf, (q + epsilon) / by)\n"
-                "    near, more_than_p = near & False, more_than_p * by / (by - epsilon)",
+                "ratio = (q + epsilon) / by",
+                "near, ratio = near & False, (q + epsilon) / (by - epsilon)",
                 "value",
             ),
             "ε added to the ratio": (
-                "more_than_p = np.where(opposite, np.inf, (q + epsilon) / by)",
-                "more_than_p = np.where(opposite, np.inf, q / (p + epsilon) + epsilon)\n"
-                "    near &= False",
+                "ratio = (q + epsilon) / by",
+                "near, ratio = near & False, q / by + epsilon",
                 "value",
             ),
             "ε above the line in the gradient too": (

@@ -295,6 +295,8 @@ class Trial:
             beside = self._along_rays(direction)
         # Where both sides are exactly 0, those beside tell what is small.
         size = here.scale or max(sides.scale for sides in beside.sides)
+        if not size and opinion is None:
+            size = self._moved
         if opinion and here.scale == 0:
             resolved |= opinion.uncertainty <= POWER * size
         bound = self._allowed(here) + OF_NOISE * beside.noise
@@ -613,6 +615,12 @@ class Trial:
         of_gradient = OF_NOISE * float(np.median(moves)) + 2 * self.coarse * here.scale
         result = self._result(direction, here, 2 * rounding + kinks + of_gradient)
         return replace(result, crossings=slope.crossings, between=kinks)
+
+    @cached_property
+    def _moved(self) -> float:
+        """By how much the outputs move if all arguments do, by about their size."""
+        moved = self.f(self.x.values + self._direction_of_all(0) * self.sizes).values
+        return float(np.sum(np.abs(self.dy * (moved - self.here.y))))
 
     @cached_property
     def _natural(self) -> float:

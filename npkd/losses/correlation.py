@@ -141,8 +141,10 @@ def _one_less_correlation(
     b, of_y = np.where(alike, b - b_of_r, b), np.where(alike, r, of_y)
     (x, no_x), (y, no_y) = centred(np.expm1(a)), centred(np.expm1(b))
     none = no_x | no_y
-    w = scale(x, axis=1)  # another factor of the units, at a high T
-    x, y = x / w, y / w
+    w, of_w = scale(x, axis=1), scale(y, axis=1)  # another factor of the units, at a high T
+    alike &= (w <= 2 * of_w) & (of_w <= 2 * w)
+    of_w = np.where(alike, w, of_w)
+    x, y = x / w, y / of_w
     (u, backward), (v, _) = unit(x), unit(y)
     of_r = np.take_along_axis(ratio, r, axis=1)
     less_is_lost = np.abs(a) + np.abs(b) < np.abs(ratio) + np.abs(of_r)
@@ -158,7 +160,7 @@ def _one_less_correlation(
 
     of_unit = np.take_along_axis(log_q, r, axis=1) + np.take_along_axis(log_p, of_y, axis=1)
     n, of_n = (np.where(none, 1, length(of)) for of in (x, y))
-    lengths = n * of_n * np.exp(of_unit) * w * w
+    lengths = n * of_n * np.exp(of_unit) * w * of_w
     less_kappa = epsilon / (lengths + epsilon) if epsilon else np.zeros_like(lengths)
     kappa = lengths / (lengths + epsilon) if epsilon else np.ones_like(lengths)
     value = np.where(none, 1, kappa * one_less + less_kappa)

@@ -187,11 +187,13 @@ def nst(
     (s, backward), (t, _) = (unit(_channels(f), epsilon) for f in (student, teacher))
     c, d = s.shape[1], t.shape[1]
     apart = np.swapaxes(s, 1, 2) @ s / c - np.swapaxes(t, 1, 2) @ t / d  # (B, H·W, H·W)
-    value = sum_of_squares(flat(apart))
+    w = scale_of(apart).item() if epsilon else 1.0  # ε may make s and A small
+    if w != 1:
+        apart /= w
+    value = np.einsum("bij,bij->b", apart, apart) * w * w
     if reduction != "none":
         value = value.sum() / divisor
-    w = scale_of(apart) if epsilon else 1.0  # ε may make s and A small
-    ds = 4 * (s @ (apart / w)) / c / divisor
+    ds = 4 * (s @ apart) / c / divisor
     return value, (backward(ds) * w).reshape(student.shape)
 
 

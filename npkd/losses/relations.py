@@ -87,9 +87,10 @@ def _products_by_row(f: np.ndarray) -> Step:
 
     The left factor is divided by its own size, the right one by that of all: neither overflows.
     """
-    own, of_all = scale(f, axis=1), scale(f)
+    of_all = scale(f)
+    own = np.minimum(scale(f, axis=1), of_all)  # a sample of zeros has the unit of all
     left, right = f / own, f / of_all
-    return left @ right.T, lambda dp: dp @ right / own + dp.T @ left / of_all
+    return left @ right.T, lambda dp: (dp @ right + dp.T @ left * (own / of_all)) / own
 
 
 @in_range
@@ -146,8 +147,8 @@ def rkd_distance(
     value, g = huber_of(difference, far)
     g = g / divisor
     through_mean = (g * psi).sum() / many
-    dd = np.where(apart, (g - through_mean) / mean, 0)
-    return value.sum() / divisor, (to_features(dd) / unit_of).reshape(student.shape)
+    by_psi = to_features(np.where(apart, g - through_mean, 0))
+    return value.sum() / divisor, (by_psi / mean / unit_of).reshape(student.shape)
 
 
 @in_range
@@ -265,9 +266,11 @@ def pkt(
     opposite = p + epsilon == 0
     by = np.where(opposite, 1, p + epsilon)
     w, near = more / by, np.abs(more) <= 0.5 * np.abs(by)
-    more_than_p = np.where(opposite, np.inf, (q + epsilon) / by)  # 1 + w
-    x = np.where(near, np.log1p(np.where(near, w, 0)), np.log(np.where(near, 1, more_than_p)))
-    value = divergence(p, np.where(opposite, q, p * more_than_p), x).sum() / divisor
+    ratio = (q + epsilon) / by  # 1 + w
+    with np.errstate(divide="ignore"):  # without ε the student may rule out a pair
+        x = np.where(near, np.log1p(np.where(near, w, 0)), np.log(np.where(near, 1, ratio)))
+    x = np.where(opposite, np.inf, x)
+    value = divergence(p, np.where(opposite, q, p * ratio), x).sum() / divisor
     m = 1 / max(1, count)
     away, q_away = (
         (x.sum(axis=1, keepdims=True) * m - x) / by

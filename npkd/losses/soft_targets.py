@@ -52,7 +52,8 @@ def kl(
         variant="reversed" exchanges the two: Σ q (log q − log p), with gradient
         T q[j] (r[j] − Σ_c q[c] r[c]), r = log q − log p. variant="unlogged" is what comes of
         probabilities given as if they were their logarithms, Σ p (log p − q), r = −p, and "reversed
-        unlogged" of both, Σ q (log q − p), r = log q − p: mistakes, offered to be recognised.
+        unlogged" of both, Σ q (log q − p), r = log q − p: mistakes, offered to be recognised, with
+        a bit fewer in the gradient than the other two.
         Logits / T below the smallest normal number lose digits by the division.
         A class at −∞ is ruled out: a term with p = 0 counts 0 · log 0 = 0, so that it adds nothing
         if the teacher alone rules it out, and the loss is ∞ if the student alone does.
