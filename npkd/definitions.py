@@ -14,8 +14,8 @@ modulus. A vector of length 0 has no direction: where one is asked for, it stays
 Letters of ops: n image, c input channel, o output channel, (i, j) output row and column, (p, q)
 input row and column, (u, v) row and column inside a kernel. Of losses: b sample, c class or
 channel, d channel of another layer or entry of a row of features, i position in a map, or in losses
-on relations i, j, k samples; B is the size of the batch, T the temperature. Sizes are an int or a
-(height, width) pair. The meaning of the ops' arguments is PyTorch's.
+on relations i, j, k samples; B is the size of the batch, T the temperature. Sizes are an int, a
+sequence of one, or a (height, width) pair. The meaning of the ops' arguments is PyTorch's.
 """
 
 import math
@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-Size = int | tuple[int, int]
+Size = int | tuple[int] | tuple[int, int]
 Number = float | complex
 
 
@@ -127,7 +127,7 @@ def avg_pool2d(
     x: np.ndarray,
     kernel_size: Size,
     *,
-    stride: Size | None = None,
+    stride: Size | tuple[()] | None = None,
     padding: Size = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
@@ -146,7 +146,7 @@ def avg_pool2d(
     out of the padded image under `ceil_mode` are never counted. `stride=None` is `kernel_size`.
     """
     (kh, kw), (ph, pw) = _pair(kernel_size), _pair(padding)
-    sh, sw = _pair(kernel_size if stride is None else stride)
+    sh, sw = _pair(stride or kernel_size)  # not given, or ()
     images, channels, height, width = x.shape
     rows = _output_size(height, kh, sh, (ph, ph), 1, ceil_mode)
     columns = _output_size(width, kw, sw, (pw, pw), 1, ceil_mode)
@@ -170,7 +170,7 @@ def max_pool2d(
     x: np.ndarray,
     kernel_size: Size,
     *,
-    stride: Size | None = None,
+    stride: Size | tuple[()] | None = None,
     padding: Size = 0,
     dilation: Size = 1,
     ceil_mode: bool = False,
@@ -188,7 +188,7 @@ def max_pool2d(
     any number. `stride=None` is `kernel_size`.
     """
     (kh, kw), (ph, pw), (dh, dw) = _pair(kernel_size), _pair(padding), _pair(dilation)
-    sh, sw = _pair(kernel_size if stride is None else stride)
+    sh, sw = _pair(stride or kernel_size)  # not given, or ()
     images, channels, height, width = x.shape
     rows = _output_size(height, kh, sh, (ph, ph), dh, ceil_mode)
     columns = _output_size(width, kw, sw, (pw, pw), dw, ceil_mode)
