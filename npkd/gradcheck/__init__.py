@@ -26,8 +26,9 @@ where J v comes from, without the backward pass:
 The answer is one of three. With B the difference that is allowed, S = Σ |gᵢ vᵢ| + Σ |dyⱼ (J v)ⱼ|:
 
     RIGHT       |s₁ − s₂| ≤ B, and B is small: a fault δg with |⟨δg, v⟩| ≥ power · S would have been
-                seen, and power is reported: at most 1e-8, by differences 1e-3
-    WRONG       |s₁ − s₂| > B, or g is not finite while the value is
+                seen, and power is reported
+    WRONG       |s₁ − s₂| > B, also by other steps where they are differences, or g is not finite
+                while the value and its derivative are
     UNDECIDED   everything else, with the reason and what would decide it; among it whatever gives
                 other bits when it is called again at the same point: that is not a function
 
@@ -39,7 +40,8 @@ beside it. Along a ray x + t w from the point, t from some units in the last pla
     a kink at the point itself   makes a step between the point and the ray, and none along it
 
 so B is 1e-14 S (1e-13 for an entry) and 32 times the steps of s₁ − s₂ along rays. A right backward
-pass is right on both sides of a kink; at the point it is the branch taken that is compared.
+pass is right on both sides of a kink; at the point it is the branch taken that is compared. RIGHT
+needs 2 B ≤ 1e-8 S, and 1e-3 S by differences or where less than double precision is returned.
 
 Where both sides are but what rounding left of larger parts that cancel, as in the gradient of
 Σ batch_norm(x), which is 0, S says nothing. Rounding then tells the parts: they are some 2⁵³ times
@@ -47,7 +49,8 @@ larger than it. Zero by cancellation is right if it is as small everywhere besid
 rounding is as large near the point as far from it, and if differences find no derivative either.
 
 The complex step and a backward pass may share one mistake: both lose |x|, whose imaginary part is
-0. So central differences are always asked as well; they are weak and need nothing analytic.
+0. So central differences are always asked as well; they need nothing analytic, but are weak: of
+such a shared fault the power is theirs, some 1e-9, entry by entry of what all entries come to.
 
 This module imports nothing else of npkd, so that it can judge the rest.
 
