@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from importlib.util import find_spec
 
@@ -312,7 +312,13 @@ def test_gradcheck_prints_a_row_for_each_subject_and_ends_with_0(capsys):
     assert out.endswith("all checks passed\n")
 
 
-def test_gradcheck_covers_everything_by_default(capsys):
+def test_gradcheck_covers_everything_by_default(capsys, monkeypatch):
+    def passed(subject, case, rng):
+        return proofs.Finding()
+
+    for name, proof in proofs.PROOFS.items():  # whose checks are run by test_proofs.py
+        checks = dict.fromkeys(proof.checks, passed)
+        monkeypatch.setitem(proofs.PROOFS, name, replace(proof, checks=checks))
     status, out, _ = run(capsys, "--examples", "1", command="gradcheck")
     assert status == 0
     assert [line.split()[0] for line in out.splitlines()[3:-2]] == list(proofs.PROOFS)

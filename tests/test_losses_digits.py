@@ -19,7 +19,7 @@ from benchmarks import digits
 
 DTYPES = [np.float32, np.float64]
 CASES = list(digits.cases())
-PART = 24  # of the cases, one in so many by default
+PART = 48  # of the cases, one in so many by default
 few_examples = settings(max_examples=12, deadline=None)
 
 

@@ -65,8 +65,8 @@ def test_what_fails_is_told_with_its_case_and_the_rest_goes_on(monkeypatch):
     assert all("relu of x (" in failure for failure in row.failures)
 
 
-@given(name=st.sampled_from(list(CASES)), seed=seeds)
-@settings(max_examples=12, deadline=None)
+@given(name=st.sampled_from([name for name in CASES if name != "LargeCNN"]), seed=seeds)
+@settings(max_examples=12, deadline=None)  # of the document's nets the small one is quick
 def test_examples_depend_on_nothing_but_the_seed(name, seed):
     (row,), (again,) = (proofs.prove([name], examples=1, seed=seed) for _ in range(2))
     assert row == again

@@ -288,7 +288,7 @@ class Trial:
 
     def _exactly(self, direction: Direction) -> Result:
         here = self._sides(self.here, direction)
-        opinion = self._opinion(direction) if self.method == "complex" else None
+        opinion = self._opinion(direction, here) if self.method == "complex" else None
         resolved = opinion is None or opinion.resolved
         beside = self._first(here, direction)
         if not beside.agree or (opinion and not (opinion.agrees and resolved)):
@@ -425,7 +425,7 @@ class Trial:
             return None
         values = [np.abs(np.sum(self.dy * (p.y - self.here.y))) for p in self._points.values()]
         of_value = float(max(values) + ULP * np.sum(np.abs(self.dy * self.here.y)))
-        opinion = self._opinion_at(self.here, direction)
+        opinion = self._opinion_at(self.here, direction, here)
         uncertain = opinion.uncertainty + OF_NOISE * noise
         if abs(opinion.value) > uncertain or noise > 1e4 * self._rate(direction) * of_value:
             return None
@@ -478,11 +478,11 @@ class Trial:
 
     # The second opinion on the complex step
 
-    def _opinion(self, direction: Direction) -> _Opinion:
+    def _opinion(self, direction: Direction, here: _Sides) -> _Opinion:
         """That along the direction; for entries that along one random direction, if it agrees."""
         if direction[1] is not None and self._opinion_of_all.agrees:
             return self._opinion_of_all
-        return self._opinion_along(direction)
+        return self._opinion_along(direction, here)
 
     @cached_property
     def _opinion_of_all(self) -> _Opinion:
@@ -492,15 +492,19 @@ class Trial:
     def _direction_of_all(self, number: int) -> np.ndarray:
         return weights(np.random.default_rng([self._seed, RAYS + number]), self.x.values)
 
-    def _opinion_along(self, direction: Direction) -> _Opinion:
-        opinion = self._opinion_at(self.here, direction)
+    def _opinion_along(self, direction: Direction, here: _Sides | None = None) -> _Opinion:
+        opinion = self._opinion_at(self.here, direction, here)
         if opinion.agrees:
             return opinion
         beside = self._opinion_at(self._away(), direction)
         return replace(beside, at_kink=beside.agrees)
 
-    def _opinion_at(self, point: _Point, direction: Direction) -> _Opinion:
-        sides, v = self._sides(point, direction), direction[2] * point.stretch
+    def _opinion_at(
+        self, point: _Point, direction: Direction, sides: _Sides | None = None
+    ) -> _Opinion:
+        """At a point, for both sides there, which may be known."""
+        sides = sides or self._sides(point, direction)
+        v = direction[2] * point.stretch
         near = self._beside(0, DISTANCES[0]).y - self.here.y
         of_values = np.abs(near) + 2 * max(ULP, self.y.eps) * np.abs(self.here.y)
         rounding = float(np.sum(np.abs(self.dy) * of_values))
