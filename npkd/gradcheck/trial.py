@@ -143,7 +143,7 @@ class Trial:
         power: float | None,
     ):
         self.function, self.x, self.method, self.tolerance = function, x, method, tolerance
-        value, backward = called(function, x.like(x.values))
+        value, backward = called(function, x.like(x.values.copy()))
         self.y = Vector.of(value, "output")
         if not self.y.values.size:
             raise ValueError(
@@ -168,7 +168,7 @@ class Trial:
         self.compared: list[Direction] = []
 
     def f(self, values: np.ndarray) -> Vector:
-        """The function's value."""
+        """The function's value, which may write to what it is given."""
         return self._called(values)[0]
 
     def _called(self, values: np.ndarray) -> tuple[Vector, Any]:
@@ -185,12 +185,12 @@ class Trial:
         return y, backward
 
     def _gradient(self, backward: Any, dy: np.ndarray) -> Vector:
-        given = backward(self.y.like(dy)[0]) if callable(backward) else backward
+        given = backward(self.y.like(dy.copy())[0]) if callable(backward) else backward
         return gradient(given, self.x)
 
     def _point(self, values: np.ndarray, stretch: Any = 1.0, of_dy: Any = 1.0) -> _Point:
         """v and dy are multiplied by stretch and of_dy there; a loss has no dy that could be."""
-        y, backward = self._called(values)
+        y, backward = self._called(values.copy())
         dy = self.dy * of_dy if callable(backward) else self.dy
         return _Point(values, stretch, dy, y.values, self._gradient(backward, dy).values)
 

@@ -49,9 +49,9 @@ class Vector:
         return cls(trees, names, shapes, values, float(eps))
 
     def like(self, values: np.ndarray) -> list[Any]:
-        """Other values in the same arrays and dicts, which may be written to."""
+        """Other values in the same arrays and dicts, which share their memory."""
         arrays = (
-            values[leaf].reshape(shape).copy()
+            values[leaf].reshape(shape)
             for leaf, shape in zip(self.leaves, self.shapes, strict=True)
         )
         return [
