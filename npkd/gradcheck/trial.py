@@ -577,10 +577,14 @@ class Trial:
             )
             return replace(result, reason=reason)
         if result.error > bound:
-            # A lucky step may look surer than it is: other steps must say the same.
+            # A lucky step may look surer than it is, most so in less than double precision, where
+            # few are left between rounding and kinks: other steps must say the same, by far.
             again = self._against(direction, self._difference_by(v, 0.6 * h))
             apart = abs(again.expected - result.expected)
-            least = [4 * each.allowed - 3 * each.between + apart for each in (result, again)]
+            by = 16 if self.coarse else 4
+            least = [
+                by * each.allowed - (by - 1) * each.between + apart for each in (result, again)
+            ]
             if result.error > least[0] and again.error > least[1]:
                 return self._with_notes(replace(result, answer=WRONG), direction)
             reason = (
