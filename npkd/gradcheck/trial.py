@@ -293,10 +293,8 @@ class Trial:
         beside = self._first(here, direction)
         if not beside.agree or (opinion and not (opinion.agrees and resolved)):
             beside = self._along_rays(direction)
-        # Where both sides are exactly 0, those beside tell what is small.
-        size = here.scale or max(sides.scale for sides in beside.sides)
-        if not size and opinion is None:
-            size = self._moved
+        # Where both sides are exactly 0, those beside tell what is small, or all arguments' move.
+        size = here.scale or max(sides.scale for sides in beside.sides) or self._moved
         if opinion and here.scale == 0:
             resolved |= opinion.uncertainty <= POWER * size
         bound = self._allowed(here) + OF_NOISE * beside.noise
@@ -505,8 +503,9 @@ class Trial:
         """At a point, for both sides there, which may be known."""
         sides = sides or self._sides(point, direction)
         v = direction[2] * point.stretch
-        near = self._beside(0, DISTANCES[0]).y - self.here.y
-        of_values = np.abs(near) + 2 * max(ULP, self.y.eps) * np.abs(self.here.y)
+        w = DISTANCES[0] * self._direction_of_all(0).real
+        near = self.f(point.x + w * np.where(point.x == 0, self.sizes, point.x)).values - point.y
+        of_values = np.abs(near) + 2 * max(ULP, self.y.eps) * np.abs(point.y)
         rounding = float(np.sum(np.abs(self.dy) * of_values))
         like, scale = (sides.expected, sides.scale), self._scale(direction[2])
         found = scalar_difference(self.f, point.x, v, point.dy, rounding, like, scale)
