@@ -492,10 +492,10 @@ class Trial:
 
     def _opinion_along(self, direction: Direction, here: _Sides | None = None) -> _Opinion:
         opinion = self._opinion_at(self.here, direction, here)
-        if opinion.agrees:
+        if opinion.agrees and np.isfinite(opinion.uncertainty):
             return opinion
         beside = self._opinion_at(self._away(), direction)
-        return replace(beside, at_kink=beside.agrees)
+        return replace(beside, at_kink=beside.agrees and bool(np.isfinite(beside.uncertainty)))
 
     def _opinion_at(
         self, point: _Point, direction: Direction, sides: _Sides | None = None
