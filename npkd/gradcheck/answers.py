@@ -106,13 +106,18 @@ class Result:
         return ratio(self.error, self.allowed)
 
     @property
+    def seen(self) -> float:
+        """The smallest ⟨δg, v⟩ of a fault δg that would have been seen."""
+        return max(2 * self.allowed, self.opinion)
+
+    @property
     def power(self) -> float:
         """A fault δg with |⟨δg, v⟩| ≥ power · scale would have been seen.
 
         At the point the fault alone would make |s₁ − s₂| at least 2 B, or, if the complex step has
         it too, differences would disagree.
         """
-        return ratio(max(2 * self.allowed, self.opinion), self.scale)
+        return ratio(self.seen, self.scale)
 
     @property
     def power_if_analytic(self) -> float:
@@ -122,7 +127,7 @@ class Result:
     @property
     def single_entry(self) -> float:
         """A fault of one entry of the gradient, from this size on, would have been seen."""
-        return max(2 * self.allowed, self.opinion) / self.smallest
+        return self.seen / self.smallest
 
     @property
     def where(self) -> str:
@@ -164,10 +169,8 @@ class Result:
     def _seen(self) -> str:
         """What would not have been right."""
         if self.parts:
-            seen = max(2 * self.allowed, self.opinion)
-            return (
-                f"a fault of {seen:.1g}, {seen / self.parts:.1g} of the parts, would have been seen"
-            )
+            of_parts = self.seen / self.parts
+            return f"a fault of {self.seen:.1g}, {of_parts:.1g} of the parts, would have been seen"
         text = f"a fault of {self.power:.1g} of that sum would have been seen"
         if self.index is None:
             text += f", in a single entry of the gradient one of {self.single_entry:.1g}"
