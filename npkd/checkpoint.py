@@ -13,12 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from npkd import __version__
 from npkd.files import (
     BadInput,
+    Damaged,
+    OtherVersion,
+    files_in,
     is_there,
     npz_arrays,
     read_bytes,
     read_npz,
+    reading,
     write_atomically,
     writing_to,
 )
@@ -32,14 +37,14 @@ RUN_FILES = (
     "small_from_labels.npz",
     "samples.npz",
 )
-MOST_BYTES = 1 << 30  # of one file; the large net has 34 million
+MOST_BYTES = 1 << 30  # of one file, written or read; the large net has 34 million
 KEPT = 2  # checkpoints: the newest, and the one before in case that it is damaged
 NAME = re.compile(r"checkpoint-\d{10,}\.npkd")
 HEADER = b"npkd checkpoint 1, SHA-256 "  # then the digest of what follows, and a line's end
-
-
-class Damaged(BadInput):
-    """A checkpoint that is not what was written; the one before may be."""
+FORMAT = re.compile(rb"npkd checkpoint (\d+)")  # how it begins in any version
+CUT_SHORT = re.compile(  # what a write that was cut short leaves
+    rf"\.({NAME.pattern}|{'|'.join(map(re.escape, RUN_FILES))})\.[0-9a-f]+"
+)
 
 
 @contextmanager
@@ -50,7 +55,7 @@ def run_folder(path: str | Path, resume: bool = False) -> Iterator[Path]:
     another run is at work in it, or if it cannot be made or written to.
     """
     folder = Path(path)
-    with writing_to(folder):
+    with one_at_work(folder):
         held = results(folder)
         unfinished = found(folder)
         if unfinished and not resume:
@@ -64,7 +69,6 @@ def run_folder(path: str | Path, resume: bool = False) -> Iterator[Path]:
                 f"{folder}: already holds a run{ended} ({', '.join(held)}); give another --seed "
                 "or --out"
             )
-    with one_at_work(folder):
         yield folder
 
 
@@ -120,8 +124,9 @@ def save_weights(path: str | Path, params: Mapping[str, np.ndarray]) -> None:
     """Write parameters by name: the same bytes for the same parameters.
 
     path: an .npz file, or one that ends in .safetensors, which needs that package (the extra
-    `frameworks`). Raises BadInput without it.
+    `frameworks`). Raises BadInput without it, or for more bytes than `load_weights` takes.
     """
+    _require_readable(path, sum(theta.nbytes for theta in params.values()))
     if Path(path).suffix == ".safetensors":
         contiguous = {name: np.ascontiguousarray(theta) for name, theta in params.items()}
         data = _safetensors(path).save(contiguous)
@@ -133,14 +138,17 @@ def save_weights(path: str | Path, params: Mapping[str, np.ndarray]) -> None:
 def load_weights(path: str | Path) -> dict[str, np.ndarray]:
     """The parameters that `save_weights` or a framework wrote; `network.load` takes them.
 
-    Raises BadInput for anything but an .npz or .safetensors file of plain arrays.
+    Raises BadInput for anything but an .npz or .safetensors file of plain arrays, Unreadable if it
+    cannot be read just now.
     """
     if Path(path).suffix != ".safetensors":
         return read_npz(path, at_most=MOST_BYTES)
-    safetensors = _safetensors(path)
-    data = read_bytes(path, at_most=MOST_BYTES, what="a .safetensors file")
+    safetensors, what = _safetensors(path), "a .safetensors file"
     try:
-        return safetensors.load(data)
+        with reading(path, what):
+            return safetensors.load(read_bytes(path, at_most=MOST_BYTES, what=what))
+    except BadInput:
+        raise
     except Exception as error:  # its own errors, and NumPy's for dtypes that NumPy has not
         problem = f"not a .safetensors file that npkd can take: {error}"
         raise BadInput(f"{path}: {problem}") from error
@@ -160,10 +168,16 @@ def _safetensors(path: str | Path) -> Any:
 # Checkpoints: a line with the digest of the rest, then an .npz file; its member "about" is JSON
 
 
+def _require_readable(path: str | Path, size: int) -> None:
+    """Raise BadInput for a file that would be too large for `load_weights` and `load`."""
+    if size > MOST_BYTES - (1 << 20):  # what names and headers take
+        raise BadInput(f"{path}: {size:,} bytes to be written; npkd reads {MOST_BYTES:,} at most")
+
+
 def found(folder: Path) -> list[Path]:
-    """The checkpoints of a folder, the newest first."""
-    named = (path for path in folder.glob("checkpoint-*.npkd") if NAME.fullmatch(path.name))
-    return sorted((path for path in named if path.is_file()), reverse=True)
+    """The checkpoints of a folder, the newest first. Raises Unreadable if it cannot be listed."""
+    files = files_in(folder, "the folder of a run")
+    return [path for path in reversed(files) if NAME.fullmatch(path.name)]
 
 
 def save(folder: Path, number: int, about: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
@@ -179,9 +193,13 @@ def save(folder: Path, number: int, about: Mapping[str, Any], arrays: Mapping[st
 
 
 def write(path: Path, about: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
-    """Write one such file, which `load` reads. Raises OSError if it cannot be written."""
+    """Write one such file, which `load` reads, with the version of npkd that does.
+
+    Raises OSError if it cannot be written, BadInput for more bytes than `load` takes.
+    """
     content = io.BytesIO()
-    text = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    text = np.frombuffer(json.dumps({**about, "npkd": __version__}).encode(), np.uint8)
+    _require_readable(path, text.nbytes + sum(array.nbytes for array in arrays.values()))
     np.savez(content, about=text, **arrays)
     digest = hashlib.sha256(content.getbuffer()).hexdigest().encode()
 
@@ -195,30 +213,43 @@ def write(path: Path, about: Mapping[str, Any], arrays: Mapping[str, Any]) -> No
 def load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """`about` and the arrays of a checkpoint.
 
-    Raises Damaged if it is not, to the last bit, what `write` wrote.
+    Raises Damaged if it is not, to the last bit, what `write` wrote, OtherVersion if another
+    version of npkd did, Unreadable if it cannot be read just now, and BadInput if it never was a
+    checkpoint, though it is signed as one.
     """
-    try:
-        data = read_bytes(path, at_most=MOST_BYTES, what="a checkpoint")
-    except BadInput as error:
-        raise Damaged(str(error)) from error
+    what = "a checkpoint"
+    data = read_bytes(path, at_most=MOST_BYTES, what=what)
+    form = FORMAT.match(data)
+    if form and not HEADER.startswith(form[0]):
+        raise OtherVersion(_of_other_version(path, f"is of format {form[1].decode()}"))
     header, _, _ = data[: len(HEADER) + 65].partition(b"\n")
     content = memoryview(data)[len(header) + 1 :]
     digest = hashlib.sha256(content).hexdigest().encode()
     if header != HEADER + digest:
         raise Damaged(f"{path}: cut off or altered since it was written")
     try:
-        arrays = npz_arrays(content, at_most=MOST_BYTES)
-        about = json.loads(arrays.pop("about").tobytes())
-    except (ValueError, KeyError, RecursionError) as error:
-        raise Damaged(f"{path}: not a checkpoint that npkd can take: {error}") from error
+        with reading(path, what):
+            arrays = npz_arrays(content, at_most=MOST_BYTES)
+            about = json.loads(arrays.pop("about").tobytes())
+        version = about.pop("npkd", "an earlier version")
+    except BadInput:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise BadInput(f"{path}: not a checkpoint that npkd can take: {error}") from error
+    if version != __version__:
+        raise OtherVersion(_of_other_version(path, f"was written by {version}"))
     return about, arrays
+
+
+def _of_other_version(path: Path, how: str) -> str:
+    return (
+        f"{path}: {how}, and this is npkd {__version__}; nothing is touched: go on with that "
+        "version, or give another --out"
+    )
 
 
 def remove(folder: Path, keep: Container[Path] = ()) -> None:
     """Take away all checkpoints but these, and what a write left that was cut short."""
-    for path in [*found(folder), *folder.glob(".checkpoint-*.npkd.*")]:
-        if path not in keep:
-            path.unlink(missing_ok=True)
-    for name in RUN_FILES:
-        for path in folder.glob(f".{name}.*"):
+    for path in files_in(folder, "the folder of a run"):
+        if CUT_SHORT.fullmatch(path.name) or (NAME.fullmatch(path.name) and path not in keep):
             path.unlink(missing_ok=True)

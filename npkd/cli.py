@@ -1,31 +1,27 @@
-"""The command `npkd`: the only place that parses arguments, prints, and draws progress.
+"""The command `npkd`: its arguments, its progress, its files; see `commands` for what all share.
 
 Its parts `npkd validate` and `npkd study` are in `command.py` of these packages.
 """
 
 import argparse
 import inspect
-import io
 import json
 import logging
 import math
-import os
 import shlex
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any
 
 import numpy as np
 
 from npkd import (
     __version__,
     checkpoint,
+    commands,
     data,
     distill,
     evaluate,
@@ -37,7 +33,8 @@ from npkd import (
     tasks,
     threads,
 )
-from npkd.files import BadInput, one_line, writing_to
+from npkd.commands import Parser, require_names, say, set_threads, stopping
+from npkd.files import BadInput, Damaged, writing_to
 
 try:
     from tqdm import tqdm
@@ -45,69 +42,34 @@ except (ImportError, ValueError):  # not installed, or its settings in the envir
     tqdm = None
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and end with status 2."""
-        self.exit(2, one_line(f"{self.prog}: {message} (see {self.prog} --help)") + "\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Status 0, 1 if a check failed, 2 for a user's mistake, 130 after Ctrl-C, 141 if cut off.
-    """
+    """Run the command; its exit status is one of those in `npkd.commands`."""
     parser = Parser(
         prog="npkd",
         description="CNN knowledge distillation in pure NumPy. Each command has a --help of its "
         "own; npkd distill, without arguments, is a good start.",
     )
     parser.add_argument("--version", action="version", version=f"npkd {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_distill(commands)
-    _add_report(commands)
-    _add_gradcheck(commands)
-    _add_losses(commands)
+    actions = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_distill(actions)
+    _add_report(actions)
+    _add_gradcheck(actions)
+    _add_losses(actions)
     given = sys.argv[1:] if argv is None else argv
-    _add_study(commands, given)
-    _add_validate(commands, given)
-    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # if closed
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that cannot show × gets a ?
+    _add_study(actions, given)
+    _add_validate(actions, given)
+    commands.prepare_streams()
     args = parser.parse_args(argv)
     for name, value in vars(args).items():
         if value == [] and name != "names":  # what some versions of argparse make of --name=--
             parser.error(f"--{name.replace('_', '-')}: expected a value")
     if hasattr(args, "resume"):
         args.to_resume = shlex.join(["npkd", *given, *["--resume"] * (not args.resume)])
-    try:
-        return args.run(args)
-    except (BadInput, distill.Diverged) as error:
-        print(f"npkd {args.command}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stopped:
-        print(f"npkd {args.command}: {str(stopped) or 'interrupted'}", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # whoever read our output has gone: npkd … | head
-        sys.stdout = _nowhere()
-        return 141
-    except MemoryError as error:
-        print(f"npkd {args.command}: not enough memory: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:  # our output goes to a disk that is full
-        sys.stdout = _nowhere()
-        print(f"npkd {args.command}: {error}", file=sys.stderr)
-        return 2
+    return commands.run(args.run, args)
 
 
-def _nowhere() -> TextIO:
-    return open(os.devnull, "w")
-
-
-def _add_distill(commands: Any) -> None:
-    parser = commands.add_parser(
+def _add_distill(actions: Any) -> None:
+    parser = actions.add_parser(
         "distill",
         help="train a large CNN, distil it into a small one, and report",
         description="Train the large CNN from labels, distil it into the small one that sees the "
@@ -252,7 +214,7 @@ def _distill(args: argparse.Namespace) -> int:
     except ValueError as error:
         setting, problem = str(error).split(" ", 1)
         raise BadInput(f"--{setting.replace('_', '-')} {problem}") from error
-    _set_threads(args.threads)
+    set_threads(args.threads)
     of_task = "" if config.task == "classify" else f"{config.task}-"
     out = args.out or f"runs/{dataset.name}-{of_task}{config.seed}"
     # A diverging net overflows before its loss is seen to: that one line is enough.
@@ -263,7 +225,10 @@ def _distill(args: argparse.Namespace) -> int:
     ):
         checkpoints = _Checkpoints(folder, config, dataset, args)
         run = checkpoints.run(args.resume)
-        finished = _follow(run, dataset, checkpoints)
+        try:
+            finished = _follow(run, dataset, checkpoints)
+        except distill.Diverged as error:
+            raise BadInput(str(error)) from error
         _write(folder, finished)
     return 0
 
@@ -295,19 +260,32 @@ class _Checkpoints:
         }
 
     def run(self, resume: bool) -> distill.Run:
-        """The run, from the newest whole checkpoint on if there is one to go on from."""
+        """The run, from the newest whole checkpoint on if there is one to go on from.
+
+        Raises BadInput, and touches nothing, if there are some and none is whole, or if one cannot
+        be used for another reason than that it is damaged.
+        """
+        damaged = []
+        for path in checkpoint.found(self.folder) if resume else ():
+            try:
+                run = self._resumed(path)
+            except Damaged as error:
+                damaged.append(error)
+                continue
+            say(*(f"note: {error}" for error in damaged), f"going on from {path}")
+            return run
+        if damaged:
+            raise BadInput(
+                f"{damaged[0]}; no other checkpoint can be gone on from, and nothing is touched: "
+                "give another --out, or take them away"
+            )
         if resume:
-            for path in checkpoint.found(self.folder):
-                try:
-                    return self._resumed(path)
-                except checkpoint.Damaged as error:
-                    print(f"note: {error}", flush=True)
             if checkpoint.results(self.folder):
                 raise BadInput(
                     f"{self.folder}: holds results and no checkpoint that can be gone on from; "
                     "give another --out"
                 )
-            print(one_line(f"note: no checkpoint in {self.folder}: starting anew"), flush=True)
+            say(f"note: no checkpoint in {self.folder}: starting anew")
         try:
             return distill.Run(self.dataset, self.config)
         except ValueError as error:
@@ -318,13 +296,13 @@ class _Checkpoints:
         try:
             state = about.pop("state")
             self._require_same(about)
-            run = distill.Run(self.dataset, self.config, distill.State(**state, arrays=arrays))
+            return distill.Run(self.dataset, self.config, distill.State(**state, arrays=arrays))
         except BadInput:
             raise
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise checkpoint.Damaged(f"{path}: cannot be gone on from: {error}") from error
-        print(one_line(f"going on from {path}"), flush=True)
-        return run
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+            raise BadInput(
+                f"{path}: cannot be gone on from, and nothing is touched: {error}"
+            ) from error
 
     def _require_same(self, about: dict[str, Any]) -> None:
         """Raise BadInput if the run in the folder has other settings or other data."""
@@ -362,39 +340,10 @@ class _Checkpoints:
             ) from error
 
 
-@contextmanager
-def _asked_to_stop() -> Iterator[list[int]]:
-    """A list that is empty until Ctrl-C is pressed. Pressed again, it stops at once, as ever."""
-    asked: list[int] = []
-
-    def ask(number: int, frame: Any) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield asked  # signals are the main thread's
-        return
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _set_threads(number: int | None) -> None:
-    try:
-        if number is not None:
-            threads.set_num_threads(number)
-        threads.get_num_threads()
-    except ValueError as error:
-        raise BadInput(str(error)) from error
-
-
 def _follow(run: distill.Run, dataset: data.Dataset, checkpoints: _Checkpoints) -> distill.Finished:
     """Show the events of a run as they come; the last one is the result."""
-    print(
-        f"npkd {__version__}: {one_line(dataset.name)}, {len(dataset.train_labels):,} images to "
+    say(
+        f"npkd {__version__}: {dataset.name}, {len(dataset.train_labels):,} images to "
         f"train and {len(dataset.test_labels):,} to test, "
         + (
             f"{threads.get_num_threads()} thread(s)"
@@ -402,17 +351,16 @@ def _follow(run: distill.Run, dataset: data.Dataset, checkpoints: _Checkpoints) 
             else "BLAS's threads"
         ),
         *_missing(),
-        sep="\n",
-        flush=True,
     )
     bar = None
-    with _asked_to_stop() as asked:
+    with stopping() as stop:
         for event in run.steps():
             match event:
                 case distill.Stage():
-                    print(f"step {event.number} of 6: {event.title}", flush=True)
+                    stop.at_once = event.number not in distill.TRAININGS  # the state stays as it is
+                    say(f"step {event.number} of 6: {event.title}")
                 case distill.Note():
-                    print(f"    {event.text}", flush=True)
+                    say(f"    {event.text}")
                 case distill.Training():
                     bar = bar or _Bar(event, report.names_of(run.config.task)[event.net])
                     bar.update(event)
@@ -422,12 +370,12 @@ def _follow(run: distill.Run, dataset: data.Dataset, checkpoints: _Checkpoints) 
                     if event.epoch + 1 == event.epochs:
                         bar.close()
                         bar = None
-                case distill.Finished():
-                    return event
             checkpoints.after(event, run)
-            if asked:
+            if stop.asked and not isinstance(event, distill.Finished):
                 checkpoints.write(run)
-                raise KeyboardInterrupt(f"interrupted; go on with: {checkpoints.to_resume}")
+            stop.stop_if_asked()
+            if isinstance(event, distill.Finished):
+                return event
     raise AssertionError("a run ends with Finished")
 
 
@@ -469,7 +417,7 @@ class _Bar:
             f"loss {event.loss:.4f}, test {evaluate.in_words(event.figures)}"
         )
         if self.bar is None:
-            print(text, flush=True)
+            say(text)
         elif event.epoch + 1 == event.epochs:
             self.bar.write(text, file=sys.stdout)
 
@@ -485,11 +433,13 @@ def _write(folder: Path, finished: distill.Finished) -> None:
             checkpoint.save_weights(folder / f"{name}.npz", network.params)
         checkpoint.save_weights(folder / "samples.npz", finished.samples)
         report.write_json(folder / "report.json", finished.report)
-        print(f"\n{report.table(finished.report)}\n", flush=True)
+        say(f"\n{report.table(finished.report)}\n")
         _draw(folder)
         checkpoint.remove(folder)
-    print(f"{finished.report['seconds']['total']:.0f} s in all; the files are in {folder}:")
-    print("    " + ", ".join(name for name in checkpoint.RUN_FILES if (folder / name).exists()))
+    say(
+        f"{finished.report['seconds']['total']:.0f} s in all; the files are in {folder}:",
+        "    " + ", ".join(name for name in checkpoint.RUN_FILES if (folder / name).exists()),
+    )
 
 
 def _draw(folder: Path) -> None:
@@ -497,7 +447,7 @@ def _draw(folder: Path) -> None:
     try:
         _make_pages(folder)
     except (ImportError, BadInput) as error:
-        print(one_line(f"note: {error}; npkd report {folder} makes them"))
+        say(f"note: {error}; npkd report {folder} makes them")
 
 
 def _make_pages(folder: Path) -> None:
@@ -519,8 +469,8 @@ def _make_pages(folder: Path) -> None:
         raise BadInput(f"{folder}: the pictures cannot be drawn: {error}") from error
 
 
-def _add_report(commands: Any) -> None:
-    parser = commands.add_parser(
+def _add_report(actions: Any) -> None:
+    parser = actions.add_parser(
         "report",
         help="make the page and the picture of a finished run again",
         description="Make report.html, the story of a run on one page, and report.png again from "
@@ -539,12 +489,12 @@ def _report(args: argparse.Namespace) -> int:
             _make_pages(folder)
     except ImportError as error:
         raise BadInput(str(error)) from error
-    print(one_line(f"made {folder / 'report.html'} and report.png"))
+    say(f"made {folder / 'report.html'} and report.png")
     return 0
 
 
-def _add_gradcheck(commands: Any) -> None:
-    parser = commands.add_parser(
+def _add_gradcheck(actions: Any) -> None:
+    parser = actions.add_parser(
         "gradcheck",
         help="check every gradient of npkd, and every value, on this machine",
         description="Check everything in npkd on random cases: values against the formula in "
@@ -576,26 +526,19 @@ def _add_gradcheck(commands: Any) -> None:
     parser.set_defaults(run=_gradcheck)
 
 
-def _require_names(names: Sequence[str], offered: Sequence[str]) -> None:
-    """Raise BadInput unless all names are among those offered."""
-    unknown = [name for name in names if name not in offered]
-    if unknown:
-        raise BadInput(f"NAME is {unknown[0]!r}, expected some of {', '.join(offered)}")
-
-
 def _gradcheck(args: argparse.Namespace) -> int:
     """Print a row for each subject as it is done, then what failed."""
-    _require_names(args.names, list(proofs.PROOFS))
+    require_names(args.names, list(proofs.PROOFS))
     for option, least in (("examples", 1), ("seed", 0)):
         if getattr(args, option) < least:
             raise BadInput(
                 f"--{option} is {getattr(args, option)}, expected a whole number from {least}"
             )
-    _set_threads(args.threads)
-    print(f"npkd {__version__}: seed {args.seed}, relative errors\n")
+    set_threads(args.threads)
+    say(f"npkd {__version__}: seed {args.seed}, relative errors\n")
     width = max(map(len, proofs.PROOFS)) + 2
     columns = f"{'value':>10}{'gradient':>10}{'would see':>11}"
-    print(f"{'':{width}}checks  examples{columns}  where the gradient is worst")
+    say(f"{'':{width}}checks  examples{columns}  where the gradient is worst")
     failed = []
     with threads.one_blas_thread():
         for row in proofs.prove(args.names or list(proofs.PROOFS), args.examples, args.seed):
@@ -603,16 +546,16 @@ def _gradcheck(args: argparse.Namespace) -> int:
             errors = f"{row.value.relative:10.1e}{row.gradient.relative:10.1e}"
             errors += f"{row.gradient.power:11.1e}"
             line = f"{row.name:{width}}{row.checks:6}{row.examples:10}{errors}  {verdict}"
-            print(line.rstrip(), flush=True)
+            say(line.rstrip())
             if row.failures:
                 failed.append(row.name)
-                print("\n".join(f"    {line}" for line in row.failures[0].splitlines()))
-    print("\nall checks passed" if not failed else f"\nfailed: {', '.join(failed)}")
+                say(*(f"    {line}" for line in row.failures[0].splitlines()))
+    say("\nall checks passed" if not failed else f"\nfailed: {', '.join(failed)}")
     return 1 if failed else 0
 
 
-def _add_losses(commands: Any) -> None:
-    parser = commands.add_parser(
+def _add_losses(actions: Any) -> None:
+    parser = actions.add_parser(
         "losses",
         help="how other implementations have a distillation loss, and by which factor they differ",
         description="Print who has which loss how: by which factor their value and gradient differ "
@@ -632,30 +575,30 @@ _LOSSES = [name for name in losses.__all__ if name != "conventions"]
 
 def _losses(args: argparse.Namespace) -> int:
     """Print the table, or the losses named in full."""
-    _require_names(args.names, _LOSSES)
+    require_names(args.names, _LOSSES)
     for name in args.names:
-        print(f"losses.{name}\n\n{inspect.getdoc(getattr(losses, name))}\n")
-    print(f"{'loss':19}{'factor':12}who has it so; below, the arguments that give it, and a note")
+        say(f"losses.{name}\n\n{inspect.getdoc(getattr(losses, name))}\n")
+    say(f"{'loss':19}{'factor':12}who has it so; below, the arguments that give it, and a note")
     for entry in losses.conventions():
         if entry.loss in (args.names or _LOSSES):
-            print(f"{entry.loss:19}{entry.factor or '–':12}{entry.where}")
+            say(f"{entry.loss:19}{entry.factor or '–':12}{entry.where}")
             details = [part for part in (str(entry), entry.note) if part]
             if details:
-                print(" " * 31 + "; ".join(details))
+                say(" " * 31 + "; ".join(details))
     return 0
 
 
-def _add_package(commands: Any, given: Sequence[str], name: str, **texts: str) -> None:
+def _add_package(actions: Any, given: Sequence[str], name: str, **texts: str) -> None:
     """A command in a package of its own, imported only if asked for: that takes a while."""
-    parser = commands.add_parser(name, **texts)
+    parser = actions.add_parser(name, **texts)
     if name in given:
         import_module(f"npkd.{name}.command").add(parser)
 
 
-def _add_study(commands: Any, given: Sequence[str]) -> None:
+def _add_study(actions: Any, given: Sequence[str]) -> None:
     """Many runs, and what they have in common."""
     _add_package(
-        commands,
+        actions,
         given,
         "study",
         help="when does distillation help? Many runs, means, and intervals of the differences",
@@ -667,10 +610,10 @@ def _add_study(commands: Any, given: Sequence[str]) -> None:
     )
 
 
-def _add_validate(commands: Any, given: Sequence[str]) -> None:
+def _add_validate(actions: Any, given: Sequence[str]) -> None:
     """The judge."""
     _add_package(
-        commands,
+        actions,
         given,
         "validate",
         help="judge whether a framework computes distillation rightly",

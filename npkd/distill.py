@@ -40,7 +40,7 @@ STEPS = {
     5: "train the small net towards the large net's outputs",
     6: "predict unseen low-resolution images, and evaluate",
 }
-
+TRAININGS = (1, 5)  # the steps that train nets; in the others a run's state stays as it is
 
 MOST = 10**9  # epochs, versions and images in a batch: far above any use, far below overflow
 

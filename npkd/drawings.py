@@ -17,7 +17,7 @@ import numpy as np
 from npkd.data import low_resolution
 from npkd.evaluate import predictions
 from npkd.files import one_line, write_atomically
-from npkd.report import headline, names_of, printable, ratios_of
+from npkd.report import headline, names_of, ratios_of
 
 STYLES: dict[str, dict[str, Any]] = {
     "large": {"color": "#0072b2", "linestyle": "-", "marker": "o"},
@@ -279,7 +279,7 @@ def filters(area: Any, weights: Mapping[str, np.ndarray]) -> None:
 
 def short(name: str, most: int = 12) -> str:
     """A name in one line, of so many letters at most."""
-    name = one_line(printable(name))
+    name = one_line(name)
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 

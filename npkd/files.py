@@ -1,9 +1,19 @@
 """Reads that trust nothing and writes that never leave half a file.
 
 Whatever a user names may be missing, cut off, far too large or made to do harm. It is checked
-here before memory is spent on it, and what is wrong with it becomes one line: a `BadInput`.
+here before memory is spent on it, and what is wrong with it becomes one line: a `BadInput`. There
+are four kinds, for all readers of checkpoints, weights, cells, cases, results, reports and data
+alike, and what follows from each is the same everywhere:
+
+    Unreadable      It cannot be read just now (permission denied, too little memory, an error of
+                    the disk). It may be sound: stop, and touch nothing.
+    Damaged         Its bytes are not those that were written, as its own digest shows. It is of no
+                    use: go on with another copy where there is one, and say so; else stop.
+    OtherVersion    Another version of npkd wrote it, which can use it: stop, and touch nothing.
+    BadInput        Anything else: it is not what it should be. Stop, and touch nothing.
 """
 
+import errno
 import io
 import math
 import mmap
@@ -35,8 +45,45 @@ class BadInput(ValueError):
         super().__init__(one_line(message))
 
 
+class Unreadable(BadInput):
+    """It cannot be read just now; it may be sound."""
+
+
+class Damaged(BadInput):
+    """Its bytes are not those that were written; another copy may be sound."""
+
+
+class OtherVersion(BadInput):
+    """It is sound, and of another version of npkd."""
+
+
+# What says that there is no such file, or that it is of another kind; all else may pass.
+_NO_SUCH = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL),
+    errno.ENXIO,
+}
+
+
+@contextmanager
+def reading(path: str | Path, what: str) -> Iterator[None]:
+    """Say it in one line where this file or folder cannot be read.
+
+    what: what it should be, "a checkpoint". Raises BadInput where there is no such file, Unreadable
+    for any other OSError and for a MemoryError.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise Unreadable(f"{path}: not enough memory to read it as {what}") from error
+    except OSError as error:
+        problem = error.strerror or error
+        if error.errno in _NO_SUCH:
+            raise BadInput(f"{path}: {problem}; expected {what}") from error
+        raise Unreadable(f"{path}: cannot be read just now: {problem}; expected {what}") from error
+
+
 def one_line(message: str) -> str:
-    """A message in one line, and without what a terminal would obey or could not show.
+    """Text from outside in one line, and without what a terminal would obey or could not show.
 
     It may quote names and values that somebody made up.
     """
@@ -89,21 +136,40 @@ def read_bytes(path: str | Path, *, at_most: int, what: str) -> bytes:
 
     `what` says in an error what the file should have been: "a CIFAR-10 batch".
 
-    Raises BadInput if it is missing, not a regular file, too large or unreadable.
+    Raises BadInput if it is missing, not a regular file or too large, Unreadable if it cannot be
+    read just now.
     """
     size = size_of(path, what)
     if size > at_most:
         raise BadInput(f"{path}: {size:,} bytes; expected {what} of {at_most:,} at most")
-    try:
-        with open(path, "rb") as file:
-            return file.read(size)
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}; expected {what}") from error
+    with reading(path, what), open(path, "rb") as file:
+        return file.read(size)
 
 
 def is_there(path: str | Path) -> bool:
-    """Whether there is anything of this name, though it be a link to nothing."""
-    return os.path.lexists(path)
+    """Whether there is anything of this name, though it be a link to nothing.
+
+    Raises Unreadable where that cannot be found out.
+    """
+    try:
+        with reading(path, "a file"):
+            os.lstat(path)
+    except Unreadable:
+        raise
+    except ValueError:  # BadInput, or a name that no file can have
+        return False
+    return True
+
+
+def files_in(folder: str | Path, what: str) -> list[Path]:
+    """The regular files in a folder, in order of name; none if it is not there.
+
+    Raises BadInput if it is no folder, Unreadable if it cannot be read just now.
+    """
+    if not is_there(folder):
+        return []
+    with reading(folder, what), os.scandir(folder) as entries:
+        return sorted(Path(entry) for entry in entries if entry.is_file())
 
 
 def size_of(path: str | Path, what: str) -> int:
@@ -116,10 +182,8 @@ def _regular(path: str | Path, what: str) -> os.stat_result:
 
     Looked at before the file is opened, since opening a named pipe would wait for its writer.
     """
-    try:
+    with reading(path, what):
         found = os.stat(path)
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}; expected {what}") from error
     if not stat.S_ISREG(found.st_mode):
         raise BadInput(f"{path}: not a regular file; expected {what}")
     return found
@@ -172,15 +236,16 @@ class ArrayInFile:
             raise BadInput(f"{self.path}: has been changed since it was first read")
         if not math.prod(self.shape):
             return np.empty(self.shape, self.dtype)[part]
-        try:
-            with open(self.path, "rb") as file:
-                content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            whole: np.ndarray = np.ndarray(
-                self.shape, self.dtype, content, self.offset, self.strides
-            )
-        except (OSError, TypeError, ValueError) as error:  # gone or cut off in this very moment
-            raise BadInput(f"{self.path}: {error}; expected {self.what}") from error
-        return np.array(whole[part])
+        with reading(self.path, self.what):
+            try:
+                with open(self.path, "rb") as file:
+                    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                whole: np.ndarray = np.ndarray(
+                    self.shape, self.dtype, content, self.offset, self.strides
+                )
+            except (TypeError, ValueError) as error:  # cut off in this very moment
+                raise BadInput(f"{self.path}: {error}; expected {self.what}") from error
+            return np.array(whole[part])
 
 
 def npy_in_file(path: str | Path) -> ArrayInFile:
@@ -191,10 +256,10 @@ def npy_in_file(path: str | Path) -> ArrayInFile:
     what = "an .npy file"
     _regular(path, what)
     try:
-        with _without_warnings(), open(path, "rb") as file:
+        with reading(path, what), _without_warnings(), open(path, "rb") as file:
             shape, is_fortran, dtype, offset = _read_npy_header(file, "it")
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}; expected {what}") from error
+    except BadInput:
+        raise
     except Exception as error:  # NumPy answers damaged bytes in many ways
         raise BadInput(f"{path}: not an .npy file that npkd can take: {error}") from error
     sizes = shape if is_fortran else shape[::-1]
@@ -214,11 +279,14 @@ def read_npz(path: str | Path, *, at_most: int) -> dict[str, np.ndarray]:
     """The arrays of an .npz file by name, if they declare no more than `at_most` bytes together.
 
     See `npz_arrays`. Raises BadInput for anything but a whole .npz file of plain arrays within
-    that size.
+    that size, Unreadable if it cannot be read just now.
     """
-    data = read_bytes(path, at_most=at_most, what="an .npz file")
+    what = "an .npz file"
     try:
-        return npz_arrays(data, at_most=at_most)
+        with reading(path, what):
+            return npz_arrays(read_bytes(path, at_most=at_most, what=what), at_most=at_most)
+    except BadInput:
+        raise
     except ValueError as error:
         raise BadInput(f"{path}: not an .npz file that npkd can take: {error}") from error
 
@@ -230,7 +298,8 @@ def npz_arrays(data: bytes | memoryview, *, at_most: int) -> dict[str, np.ndarra
     before anything is unpacked, and no member can unpack to more than it declared. Arrays of
     Python objects are refused, since unpickling them could run code.
 
-    Raises ValueError if it is damaged or declares more than `at_most` bytes.
+    Raises ValueError if it is damaged or declares more than `at_most` bytes, MemoryError if there
+    is too little memory for them.
     """
     try:
         with _without_warnings(), zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -243,6 +312,8 @@ def npz_arrays(data: bytes | memoryview, *, at_most: int) -> dict[str, np.ndarra
                 member.filename.removesuffix(".npy"): _read_member(archive, member)
                 for member in archive.infolist()
             }
+    except MemoryError:
+        raise
     except Exception as error:  # zipfile, zlib and NumPy answer damaged bytes in a dozen ways
         raise ValueError(str(error)) from error
 
@@ -274,14 +345,19 @@ def _read_npy_header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dt
     """
     head = io.BytesIO(file.read(LONGEST_HEADER))
     version = np.lib.format.read_magic(head)
-    if version == (1, 0):
-        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(head)
-    elif version == (2, 0):
-        shape, is_fortran, dtype = np.lib.format.read_array_header_2_0(head)
-    else:
-        raise ValueError(f"{name} has .npy version {version}; expected (1, 0) or (2, 0)")
+    try:
+        if version == (1, 0):
+            shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(head)
+        elif version == (2, 0):
+            shape, is_fortran, dtype = np.lib.format.read_array_header_2_0(head)
+        else:
+            raise ValueError(f"{name} has .npy version {version}; expected (1, 0) or (2, 0)")
+    except MemoryError as error:  # Python's parser, of thousands of brackets
+        raise ValueError(f"{name} has a header that is no array's") from error
     if dtype.hasobject:
         raise ValueError(f"{name} holds Python objects; expected numbers")
+    if not dtype.itemsize:
+        raise ValueError(f"{name} has entries of no bytes ({dtype}); expected numbers")
     if min(shape, default=0) < 0:
         raise ValueError(f"{name} has the shape {shape}")
     return shape, is_fortran, dtype, head.tell()

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from npkd import checkpoint, drawings, evaluate
-from npkd.files import BadInput, read_bytes, write_atomically
+from npkd.files import BadInput, one_line, read_bytes, write_atomically
 from npkd.objectives import Term
-from npkd.report import headline, names_of, printable, ratios_of, rows, upsampling
+from npkd.report import headline, names_of, ratios_of, rows, upsampling
 from npkd.tasks import TASKS
 
 MOST_BYTES = 2**26  # of report.json
@@ -78,7 +78,7 @@ def page(
 ) -> str:
     """The page as text. Raises ImportError without matplotlib."""
     report = dict(report)
-    title = printable(f"npkd: {report['data']['name']}, {report['task']}, seed {report['seed']}")
+    title = one_line(f"npkd: {report['data']['name']}, {report['task']}, seed {report['seed']}")
     pieces = [
         f"<h1>{escape(headline(report))}</h1>",
         _introduction(report),

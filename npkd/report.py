@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from npkd import evaluate
-from npkd.files import write_atomically
+from npkd.files import one_line, write_atomically
 
 NAMES = {
     "large": "large",
@@ -34,7 +34,7 @@ def names_of(task: str) -> dict[str, str]:
 def headline(report: dict[str, Any]) -> str:
     """The run in two lines."""
     large, small = report["models"]["large"], report["models"]["small"]
-    name = printable(report["data"]["name"])
+    name = one_line(report["data"]["name"])
     start = f"{name}: a net of {small['parameters']:,} parameters reaches "
     if report["task"] == "super-resolve":
         return (
@@ -107,11 +107,6 @@ def ratios_of(report: dict[str, Any]) -> list[tuple[str, float]]:
         ("latency of 1", compression["latency"]["1"]),
         ("latency of 64", compression["latency"]["64"]),
     ]
-
-
-def printable(name: str) -> str:
-    """A name, perhaps a file's, without the bytes that are no letters."""
-    return name.encode(errors="replace").decode()
 
 
 def _quality(report: dict[str, Any]) -> list[tuple[str, Any]]:

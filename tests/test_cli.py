@@ -298,8 +298,10 @@ def test_interrupting_ends_with_status_130(capsys, corners, tmp_path, monkeypatc
         raise KeyboardInterrupt
 
     monkeypatch.setattr(distill.Run, "steps", interrupted)
-    status, _, err = run(capsys, "--data", corners, "--out", tmp_path / "run")
-    assert (status, err) == (130, "npkd distill: interrupted\n")
+    arguments = ["--data", corners, "--out", tmp_path / "run"]
+    status, _, err = run(capsys, *arguments)
+    to_resume = " ".join(map(str, ["npkd", "distill", *arguments, "--resume"]))
+    assert (status, err) == (130, f"npkd distill: interrupted; go on with: {to_resume}\n")
 
 
 def test_gradcheck_prints_a_row_for_each_subject_and_ends_with_0(capsys):

@@ -118,6 +118,8 @@ def _read_pickle(path: Path, num_classes: int) -> tuple[Images, np.ndarray]:
     data = read_bytes(path, at_most=MOST_BYTES, what="a CIFAR-10 batch")
     try:
         content = pickled.load(data)
+    except MemoryError:
+        raise
     except Exception as error:  # damaged bytes may raise nearly anything
         raise BadInput(f"{path}: not a pickle of arrays: {error}; fetch the file again") from error
     if not isinstance(content, dict):

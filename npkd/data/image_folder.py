@@ -106,7 +106,7 @@ def _read_image(path: Path) -> np.ndarray:
                 )
             black = Image.new("RGBA", image.size, "black")
             pixels = np.asarray(Image.alpha_composite(black, image.convert("RGBA")).convert("RGB"))
-    except BadInput:
+    except (BadInput, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for damaged bytes
         raise BadInput(f"{path}: not an image that Pillow can read: {error}") from error

@@ -9,7 +9,7 @@ from npkd.data import cifar10, image_folder
 from npkd.data.augmentation import Augmentation
 from npkd.data.dataset import Dataset, split
 from npkd.data.images import Images, StoredImages, standard_form, subset
-from npkd.files import ArrayInFile, BadInput, is_there, npy_in_file, read_npz
+from npkd.files import ArrayInFile, BadInput, is_there, npy_in_file, read_npz, reading
 
 BUNDLED = Path(__file__).with_name("mnist5k.npz")
 MOST_BYTES = 2**30  # of one .npz file's arrays, about 350,000 images of 3×32×32
@@ -30,15 +30,13 @@ def load(source: str | Path) -> Dataset:
     A folder called mnist5k is loaded by "./mnist5k".
 
     Raises BadInput if there is nothing of the kind, or it is damaged, or it lacks a training
-    part, a test part, or a second class.
+    part, a test part, or a second class; Unreadable if it cannot be read just now.
     """
     if source == "mnist5k":
         return _read_arrays(BUNDLED, read_npz(BUNDLED, at_most=MOST_BYTES))
     path = Path(source)
-    try:
+    with reading(path, "a data set"):
         return _checked(_read(path), path)
-    except OSError as error:  # a folder that may not be listed, a name that is too long
-        raise BadInput(f"{error.filename or path}: {error.strerror}") from error
 
 
 def _read(path: Path) -> Dataset:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from npkd import __version__, evaluate, report, threads
+from npkd.commands import say
 from npkd.data import Dataset
 from npkd.files import BadInput, one_line, read_bytes, writing_to
 from npkd.study import picture, plan, results, running
@@ -84,7 +85,7 @@ def _study(args: argparse.Namespace) -> int:
         raise BadInput(f"{args.data}: too few images of each class to hold a fifth out")
     text = _text(args, dataset)
     if args.print:
-        print(text, end="")
+        say(text, end="")
         return 0
     try:
         study = plan.read(text, dataset)
@@ -95,10 +96,7 @@ def _study(args: argparse.Namespace) -> int:
     out = args.out or f"runs/study-{dataset.name}{'-held-out' * args.held_out}"
     with running.study_folder(out, args.resume) as folder, _executor(args) as workers:
         _say_what(study, dataset, source, workers)
-        try:
-            figures, failed = _follow(study, source, folder, workers)
-        except KeyboardInterrupt as error:
-            raise KeyboardInterrupt(f"interrupted; go on with: {args.to_resume}") from error
+        figures, failed = _follow(study, source, folder, workers)
         found = results.report(study, source, dataset, figures, failed)
         _write(folder, found)
     return 1 if failed else 0
@@ -198,12 +196,11 @@ def _mpi(args: argparse.Namespace) -> Iterator[_Workers]:
 
 def _say_what(study: plan.Study, dataset: Dataset, source: Source, workers: _Workers) -> None:
     of = "held-out" if source.held_out else "test"
-    print(
-        f"npkd {__version__}: {one_line(dataset.name)}, {len(dataset.train_labels):,} images to "
+    say(
+        f"npkd {__version__}: {dataset.name}, {len(dataset.train_labels):,} images to "
         f"train and {len(dataset.test_labels):,} {of} ones; {len(study.settings)} setting(s) × "
         f"{len(study.seeds)} seed(s), {workers.number} {workers.words} of {workers.threads} "
-        "thread(s)",
-        flush=True,
+        "thread(s)"
     )
 
 
@@ -230,17 +227,17 @@ def _follow(
                 case running.Planned():
                     total, found = event.cells, event.found
                     known = f", {found} of them done before" if found else ""
-                    print(f"{total} trainings{known}", flush=True)
+                    say(f"{total} trainings{known}")
                 case running.Damaged():
-                    print(one_line(f"note: {event.reason}; made anew"), flush=True)
+                    say(f"note: {event.reason}; made anew")
                 case running.Done():
                     figures[event.cell.key] = event.figures
                     if event.number > found:
                         text = f"{evaluate.in_words(event.figures)}, {event.seconds:.0f} s"
-                        print(f"    {_cell(event, total, names)}: {text}", flush=True)
+                        say(f"    {_cell(event, total, names)}: {text}")
                 case running.Failed():
                     failed[event.cell.key] = event.reason
-                    print(f"    {_cell(event, total, names)}: FAILED: {event.reason}", flush=True)
+                    say(f"    {_cell(event, total, names)}: FAILED: {event.reason}")
     return figures, failed
 
 
@@ -255,11 +252,11 @@ def _write(folder: Path, found: dict[str, Any]) -> None:
     """Write study.json and study.png, and print the table and what it says."""
     with writing_to(folder):
         report.write_json(folder / running.RESULT, found)
-        print(f"\n{results.table(found)}\n", *results.conclusion(found), sep="\n", flush=True)
+        say(f"\n{results.table(found)}\n", *results.conclusion(found))
         made = [running.RESULT]
         try:
             picture.draw(folder / "study.png", found)
             made.append("study.png")
         except ImportError:
-            print("note: study.png needs matplotlib (pip install 'npkd[app]')")
-    print("\n" + one_line(f"made {', '.join(made)} in {folder}"))
+            say("note: study.png needs matplotlib (pip install 'npkd[app]')")
+    say(f"\nmade {', '.join(made)} in {folder}")

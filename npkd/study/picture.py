@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from npkd.drawings import STYLES, WRONG, png, short
 from npkd.evaluate import WORDS
 from npkd.files import one_line, write_atomically
-from npkd.report import names_of, printable
+from npkd.report import names_of
 from npkd.study.results import UNITS, VERDICTS, tested_on, written
 
 WIDTH = 10.0  # inches
@@ -58,7 +58,7 @@ def wrapped(name: str) -> str:
 
     A long one loses its middle: settings of one table begin alike, and differ in the end.
     """
-    name = one_line(printable(name))
+    name = one_line(name)
     if len(name) > MOST_LETTERS:
         half = MOST_LETTERS // 2
         name = f"{name[: half - 1]}…{name[-half:]}"

@@ -18,7 +18,8 @@ import scipy.stats
 from npkd import __version__
 from npkd.data import Dataset
 from npkd.evaluate import WORDS
-from npkd.report import aligned, printable
+from npkd.files import one_line
+from npkd.report import aligned
 from npkd.study.cells import Figures, Source
 from npkd.study.plan import Cell, Setting, Study, labels_cell, small_cell
 from npkd.tasks import TASKS
@@ -166,7 +167,7 @@ def table(report: Mapping[str, Any]) -> str:
         same = setting["verdict"] == "same"
         rows.append(
             [
-                printable(setting["name"]),
+                one_line(setting["name"]),
                 written(setting["small"].get(f"teacher_{main}"), main),
                 "–" if same else written(small, main),
                 written(labels, main),
@@ -212,7 +213,7 @@ def conclusion(report: Mapping[str, Any]) -> list[str]:
         if named:
             lines.append(f"{words}:")
         for one in named:
-            text = f"    {printable(one['name'])}"
+            text = f"    {one_line(one['name'])}"
             if one["difference"]:
                 text += f": {written(one['difference'], report['figure'], '+')} {unit}"
             lines.append(text)
@@ -222,5 +223,5 @@ def conclusion(report: Mapping[str, Any]) -> list[str]:
         for name, reason in one["failed"].items()
     }
     if failed:
-        lines += ["failed, and left out:", *(f"    {printable(text)}" for text in sorted(failed))]
+        lines += ["failed, and left out:", *(f"    {one_line(text)}" for text in sorted(failed))]
     return lines

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from npkd import checkpoint
+from npkd import checkpoint, files
 from npkd.evaluate import Kept
 from npkd.files import BadInput, one_line
 from npkd.study.cells import Figures, Job, Result, Source, Teacher, train
@@ -32,7 +32,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Damaged:
-    """A file of the folder was not what had been written; its cell is made anew."""
+    """A file of the folder is damaged; its cell is made anew."""
 
     reason: str
 
@@ -66,16 +66,13 @@ def study_folder(path: str | Path, resume: bool = False) -> Iterator[Path]:
     Raises BadInput if it holds one, if something else is at work in it, or if it cannot be made.
     """
     folder = Path(path)
-    try:
-        held = [name for name in (RESULT, FOLDER) if (folder / name).exists()]
-    except OSError as error:
-        raise BadInput(f"{folder}: cannot be read: {error.strerror or error}") from error
-    if held and not resume:
-        raise BadInput(
-            f"{folder}: already holds a study ({', '.join(held)}); go on with it by --resume, or "
-            "give another --out"
-        )
     with checkpoint.one_at_work(folder):
+        held = [name for name in (RESULT, FOLDER) if files.is_there(folder / name)]
+        if held and not resume:
+            raise BadInput(
+                f"{folder}: already holds a study ({', '.join(held)}); go on with it by --resume, "
+                "or give another --out"
+            )
         yield folder
 
 
@@ -113,7 +110,7 @@ class Cells:
         checkpoint.write(self.path(cell), about, arrays)
 
     def load(self, cell: Cell) -> Result | None:
-        """A cell that was kept, or None. Raises checkpoint.Damaged if its file is not as it was."""
+        """A cell that was kept, or None. Raises files.Damaged if its file is not as it was."""
         path = self.path(cell)
         if not path.exists():
             return None
@@ -121,7 +118,7 @@ class Cells:
         try:
             of = about["spec"], about["data"], about["held_out"]
             if of != (cell.spec(), self.source.digest, self.source.held_out):
-                raise checkpoint.Damaged(f"{path}: is of other settings or other data")
+                raise files.Damaged(f"{path}: is of other settings or other data")
             teacher = None
             if cell.net == "large":
                 kept = {
@@ -131,10 +128,10 @@ class Cells:
                 teacher = Teacher(_below(arrays, "large/"), kept)
             figures = {name: float(value) for name, value in about["figures"].items()}
             return Result(figures, float(about["seconds"]), teacher)
-        except checkpoint.Damaged:
+        except files.Damaged:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise checkpoint.Damaged(f"{path}: cannot be taken: {error}") from error
+            raise files.Damaged(f"{path}: cannot be taken: {error}") from error
 
     def teacher(self, cell: Cell) -> Teacher:
         """A large net that was kept. Raises BadInput if it is no longer there."""
@@ -215,7 +212,7 @@ class _Run:
         for cell in self.waiting.values():
             try:
                 result = self.kept.load(cell)
-            except checkpoint.Damaged as error:
+            except files.Damaged as error:
                 damaged.append(Damaged(str(error)))
                 continue
             if result is not None:

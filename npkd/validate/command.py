@@ -6,7 +6,6 @@ Frameworks are imported only when they are asked about.
 import argparse
 import os
 import platform
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from npkd.commands import say, say_where
 from npkd.files import BadInput, is_there, one_line, writing_to
 from npkd.validate import exchange, page
 from npkd.validate.cases import cases, subjects
@@ -83,7 +83,7 @@ def _judged(
     """
     report = judge(pairs, precision=args.dtype, about=about)
     report = replace(report, unjudged=(*report.unjudged, *refused))
-    print(report, flush=True)
+    say(str(report))
     if args.out:
         _write(Path(args.out), report)
     return 0 if report.ok else 1
@@ -92,7 +92,7 @@ def _judged(
 def _write(folder: Path, report: Report) -> None:
     with writing_to(folder):
         page.write(folder, report)
-    print(one_line(f"made {folder / 'verdicts.html'} and verdicts.json"))
+    say(f"made {folder / 'verdicts.html'} and verdicts.json")
 
 
 def _chosen(args: argparse.Namespace, dtype: str = "float32") -> list[Case]:
@@ -139,9 +139,7 @@ def _run(compute: Compute, args: argparse.Namespace, about: Mapping[str, Any]) -
     pairs, refused = [], []
     chosen = _chosen(args, args.dtype)
     for number, case in enumerate(chosen, 1):
-        if sys.stderr.isatty():
-            line = f"\r{number} of {len(chosen)}: {case.name}\033[K"
-            print(line, end="", file=sys.stderr, flush=True)
+        say_where(f"{number} of {len(chosen)}: {case.name}")
         found: Arrays = {}
         try:
             with warnings.catch_warnings(action="ignore"):  # verdicts are the judge's
@@ -149,8 +147,7 @@ def _run(compute: Compute, args: argparse.Namespace, about: Mapping[str, Any]) -
         except (RuntimeError, ValueError) as error:
             refused.append(one_line(f"{case.name}: {error}"))
         pairs.append((case, found))
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
+    say_where()
     return _judged(pairs, args, about, refused)
 
 
@@ -289,7 +286,7 @@ def _export(args: argparse.Namespace) -> int:
         raise BadInput(f"{folder}: is there and not an empty folder; give the name of a new one")
     exchange.export(folder, chosen)
     tensors = sum(len(case.needed) for case in chosen)
-    print(one_line(f"{len(chosen)} cases, which ask for {tensors:,} tensors, are in {folder}"))
+    say(f"{len(chosen)} cases, which ask for {tensors:,} tensors, are in {folder}")
     return 0
 
 

@@ -16,7 +16,6 @@ import numpy as np
 
 from npkd.files import one_line, write_atomically
 from npkd.page import document, figure, table
-from npkd.report import printable
 from npkd.validate import verdicts
 from npkd.validate.rounding import BFLOAT16, FLOAT32, FLOAT64, TF32
 from npkd.validate.verdicts import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Report, Verdict
@@ -93,7 +92,7 @@ def _count(report: Report, verdict: str) -> int:
 
 def _plain(text: Any) -> str:
     """Any text in one line, without what is no letter."""
-    return one_line(printable(str(text)))
+    return one_line(str(text))
 
 
 def _judged(report: Report) -> Iterator[str]:

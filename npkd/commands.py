@@ -1,0 +1,170 @@
+"""What the commands share: parsing, printing, Ctrl-C, and what becomes of errors.
+
+`say` is the only place that prints. Text from outside (names of settings, of classes, of cases)
+passes through it, so that no terminal obeys what somebody has put into a file.
+
+Exit statuses, of all commands:
+
+    0       done, and all is well
+    1       done, and something is wrong: a check failed, a BUG was found, a training failed
+    2       not done: a mistake, a file that is not what it should be, no memory, a full disk
+    130     stopped by Ctrl-C; 143 by SIGTERM, 141 as nobody reads the output any more
+"""
+
+import argparse
+import io
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn, TextIO
+
+from npkd import threads
+from npkd.files import BadInput, one_line
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and end with status 2."""
+        self.exit(2, one_line(f"{self.prog}: {message} (see {self.prog} --help)") + "\n")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come: it stops a command as Ctrl-C does."""
+
+
+def say(*lines: str, end: str = "\n", error: bool = False) -> None:
+    """Print lines, or pieces of several lines; on standard error if they are about an `error`.
+
+    Whatever is no letter, and no end of a line, is shown as �.
+    """
+    text = "\n".join("\n".join(map(one_line, piece.split("\n"))) for piece in lines)
+    print(text, end=end, file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def say_where(text: str = "") -> None:
+    """On a terminal, show in a line of its own where a command is; the next one replaces it."""
+    if sys.stderr.isatty():
+        print(f"\r{one_line(text)}\033[K", end="", file=sys.stderr, flush=True)
+
+
+def run(command: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    """The status of a command; what it raises becomes one line.
+
+    args.command: its name. args.to_resume, if there is one: the command line that goes on where
+    this one was stopped.
+    """
+    name = args.command
+    try:
+        with _notes(), _heeding((signal.SIGTERM,), _stop):
+            return command(args)
+    except BadInput as error:
+        say(f"npkd {name}: {error}", error=True)
+    except KeyboardInterrupt as stopped:
+        go_on = f"; go on with: {args.to_resume}" if hasattr(args, "to_resume") else ""
+        say(f"npkd {name}: interrupted{go_on}", error=True)
+        return 143 if isinstance(stopped, Terminated) else 130
+    except BrokenPipeError:  # whoever read our output has gone: npkd … | head
+        sys.stdout = nowhere()
+        return 141
+    except MemoryError as error:
+        say(f"npkd {name}: not enough memory: {error}", error=True)
+    except OSError as error:  # our output goes to a disk that is full
+        sys.stdout = nowhere()
+        say(f"npkd {name}: {error}", error=True)
+    return 2
+
+
+def nowhere() -> TextIO:
+    """A stream for what nobody reads."""
+    return open(os.devnull, "w")
+
+
+def prepare_streams() -> None:
+    """Standard output and error that can be written to, whatever the text; if closed, in vain."""
+    sys.stdout, sys.stderr = sys.stdout or nowhere(), sys.stderr or nowhere()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show × gets a ?
+
+
+def set_threads(number: int | None) -> None:
+    """Use so many threads, if a number is given. Raises BadInput for one that cannot be."""
+    try:
+        if number is not None:
+            threads.set_num_threads(number)
+        threads.get_num_threads()
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+
+
+def require_names(names: Sequence[str], offered: Sequence[str]) -> None:
+    """Raise BadInput unless all names are among those offered."""
+    unknown = [name for name in names if name not in offered]
+    if unknown:
+        raise BadInput(f"NAME is {unknown[0]!r}, expected some of {', '.join(offered)}")
+
+
+class Stopping:
+    """Whether Ctrl-C has been pressed, or SIGTERM has come, while a loop is at work.
+
+    asked       the signal that has come, or 0
+    at_once     whether it may stop the loop at any moment; else the loop is to look at `asked`
+    """
+
+    def __init__(self) -> None:
+        self.asked, self.at_once = 0, True
+
+    def ask(self, number: int, frame: Any) -> None:
+        """A signal has come; a second one stops at once in any case."""
+        if self.asked or self.at_once:
+            _stop(number)
+        self.asked = number
+
+    def stop_if_asked(self) -> None:
+        """Stop now, if a signal has come before."""
+        if self.asked:
+            _stop(self.asked)
+
+
+@contextmanager
+def stopping() -> Iterator[Stopping]:
+    """Let a loop end what it has begun before it is stopped, as it says by `Stopping.at_once`."""
+    found = Stopping()
+    with _heeding((signal.SIGINT, signal.SIGTERM), found.ask):
+        yield found
+
+
+def _stop(number: int, frame: Any = None) -> NoReturn:
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+@contextmanager
+def _heeding(numbers: Sequence[int], handler: Callable[[int, Any], Any]) -> Iterator[None]:
+    """Have these signals handled so meanwhile."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = [(number, signal.signal(number, handler)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, old in before:
+            signal.signal(number, old)
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Let warnings be notes of one line."""
+
+    def note(message: Warning | str, *_: Any, **more: Any) -> None:
+        say(f"note: {message}", error=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = note
+        yield
