@@ -231,13 +231,13 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         with reading(path, what):
             arrays = npz_arrays(content, at_most=MOST_BYTES)
             about = json.loads(arrays.pop("about").tobytes())
-        version = about.pop("npkd", "an earlier version")
+        version = about.pop("npkd", "of an earlier version")
     except BadInput:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise BadInput(f"{path}: not a checkpoint that npkd can take: {error}") from error
     if version != __version__:
-        raise OtherVersion(_of_other_version(path, f"was written by {version}"))
+        raise OtherVersion(_of_other_version(path, f"was written by npkd {version}"))
     return about, arrays
 
 

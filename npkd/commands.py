@@ -60,20 +60,20 @@ def run(command: Callable[[argparse.Namespace], int], args: argparse.Namespace) 
     this one was stopped.
     """
     name = args.command
+    go_on = f"; go on with: {args.to_resume}" if hasattr(args, "to_resume") else ""
     try:
         with _notes(), _heeding((signal.SIGTERM,), _stop):
             return command(args)
     except BadInput as error:
         say(f"npkd {name}: {error}", error=True)
     except KeyboardInterrupt as stopped:
-        go_on = f"; go on with: {args.to_resume}" if hasattr(args, "to_resume") else ""
         say(f"npkd {name}: interrupted{go_on}", error=True)
         return 143 if isinstance(stopped, Terminated) else 130
     except BrokenPipeError:  # whoever read our output has gone: npkd … | head
         sys.stdout = nowhere()
         return 141
     except MemoryError as error:
-        say(f"npkd {name}: not enough memory: {error}", error=True)
+        say(f"npkd {name}: not enough memory: {error}{go_on}", error=True)
     except OSError as error:  # our output goes to a disk that is full
         sys.stdout = nowhere()
         say(f"npkd {name}: {error}", error=True)

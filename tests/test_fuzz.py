@@ -24,7 +24,7 @@ import pytest
 import tiny
 from conftest import FUZZED
 
-from npkd import checkpoint, cli, distill, losses, ops, tasks, threads
+from npkd import __version__, checkpoint, cli, distill, losses, ops, tasks, threads
 from npkd.data import Augmentation, Dataset, Normalisation, batches, load, split
 from npkd.layers import Function, Linear, Network
 from npkd.models import SmallCNN
@@ -448,6 +448,9 @@ def test_malformed_weights_are_refused_or_those_of_the_net(ending, attempt, inpu
             assert not Path(canary).exists(), kind
 
 
+OURS = {"npkd": __version__}
+
+
 class OneLayer(Network):
     """Stands for both nets where only what surrounds them is tried."""
 
@@ -502,7 +505,7 @@ def test_a_malformed_checkpoint_is_damaged_or_can_be_gone_on_from(
     path = home / "checkpoint-0000000001.npkd"
 
     def content(about: Any, arrays: dict[str, Any]) -> bytes:
-        text = about if isinstance(about, bytes) else json.dumps(about).encode()
+        text = about if isinstance(about, bytes) else json.dumps(about | OURS).encode()
         return malformed.npz({"about": np.frombuffer(text, np.uint8), **arrays})
 
     def damaged(kind: str) -> Callable[[np.random.Generator], bytes]:
@@ -544,7 +547,9 @@ def test_a_malformed_checkpoint_is_damaged_or_can_be_gone_on_from(
     for _ in inputs(0.06 / len(damage)):
         for kind, alter in damage.items():
             path.write_bytes(alter(rng))
-            resumed = attempt("checkpoints", kind, lambda: checkpoints._resumed(path))
+            data = path.read_bytes()
+            resumed = attempt("checkpoints", kind, lambda: checkpoints.run(resume=True))
+            assert path.read_bytes() == data
             if resumed is not None:
                 *_, last = resumed.steps()
                 json.dumps(last.report, allow_nan=False)

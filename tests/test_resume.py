@@ -1,6 +1,8 @@
 """Runs that are stopped, killed, or find their checkpoints damaged, and go on all the same."""
 
+import errno
 import json
+import os
 import re
 import shutil
 import signal
@@ -8,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,8 +19,8 @@ import pytest
 import tiny
 from conftest import KILLED
 
-from npkd import checkpoint, cli, distill
-from npkd.files import Damaged, OtherVersion
+from npkd import checkpoint, cli, distill, files, optim
+from npkd.files import BadInput, Damaged, OtherVersion
 
 TIMES = {"seconds", "train_seconds", "latency_ms", "latency", "threads"}
 ARGUMENTS = ["--large-epochs", "1", "--epochs", "2", "--batch-size", "8", "--seed", "3"]
@@ -261,6 +264,94 @@ def test_a_run_killed_in_any_step_ends_with_the_same_bits(
         shutil.rmtree(folder)
 
 
+# Trouble in the folder of a killed run: each gives code for a process that finds it, and undoes it.
+
+
+@contextmanager
+def of_another_user(folder):
+    for path in checkpoint.found(folder):
+        path.chmod(0)
+    yield LETTING_GO
+    for path in checkpoint.found(folder):
+        path.chmod(0o644)
+
+
+@contextmanager
+def full_disk(folder):
+    """The system itself refuses: no file may grow beyond a limit, as on a full disk."""
+    yield (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)); "
+    )
+
+
+@contextmanager
+def too_little_memory(folder):
+    """For a checkpoint of some 70 MB, on top of what the process has already."""
+    yield (
+        "import resource; pages = int(open('/proc/self/statm').read().split()[0]); "
+        "limit = pages * resource.getpagesize() + (30 << 20); "
+        "resource.setrlimit(resource.RLIMIT_AS, (limit, limit)); "
+    )
+
+
+@contextmanager
+def another_version(folder):
+    newest = checkpoint.found(folder)[0]
+    data = newest.read_bytes()
+    newest.write_bytes(data.replace(b"npkd checkpoint 1", b"npkd checkpoint 2", 1))
+    yield ""
+    newest.write_bytes(data)
+
+
+LETTING_GO = (  # of root's power over files
+    "import ctypes; "
+    "ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522), (ctypes.c_uint32 * 6)()); "
+)
+TROUBLES = {
+    of_another_user: "cannot be read just now: Permission denied",
+    full_disk: "File too large",
+    too_little_memory: "not enough memory",
+    another_version: "is of format 2, and this is npkd",
+}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's capabilities")
+def test_trouble_in_the_folder_of_a_killed_run_loses_nothing(
+    data, uninterrupted, unfinished, tmp_path, request
+):
+    rng = np.random.default_rng(0)
+    kills = request.config.stash.setdefault(KILLED, Counter())
+    folders = [unfinished]
+    for number in range(2 * request.config.getoption("--kills") // 5):
+        folders.append(tmp_path / str(number))
+        step = (5, 2, 4)[number % 3]
+        process = start(data, folders[-1], "--checkpoint-every", "1")
+        next(line for line in process.stdout if line.startswith(f"step {step}"))
+        time.sleep(rng.uniform(0, DURATION[step]))
+        process.kill()
+        process.communicate()
+    for folder in folders:
+        before = contents(folder)
+        for trouble, words in TROUBLES.items():
+            with trouble(folder) as code:
+                process = start(data, folder, "--resume", before=code)
+                _, errors = process.communicate()
+            (line,) = errors.splitlines()
+            assert process.returncode == 2, line
+            assert words in line
+            assert contents(folder) == before, trouble
+            kills[f"then {trouble.__name__.replace('_', ' ')}"] += 1
+        assert start(data, folder, "--resume").communicate()[1] == ""
+        assert result(folder) == uninterrupted
+        shutil.rmtree(folder)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files of a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(data, uninterrupted, tmp_path):
     folder = tmp_path / "run"
     process = start(data, folder)
@@ -309,6 +400,145 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     assert f"note: {newest}: cut off or altered" in shown
     assert f"going on from {before}" in shown
     assert result(folder) == uninterrupted
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EIO, os.strerror(errno.EIO)),
+        OSError(errno.EMFILE, os.strerror(errno.EMFILE)),
+        OSError(errno.ESTALE, os.strerror(errno.ESTALE)),
+        PermissionError(errno.EACCES, os.strerror(errno.EACCES)),
+        MemoryError(),
+    ],
+    ids=repr,
+)
+def test_what_cannot_be_read_just_now_is_kept(data, tmp_path, monkeypatch, capsys, error):
+    """The newest of two: the one before is whole, and not gone on from either."""
+    for number in (1, 2):
+        save(tmp_path, number)
+    before = contents(tmp_path)
+
+    def failing(path, mode):
+        if "checkpoint-0000000002" in str(path):
+            raise error
+        return open(path, mode)
+
+    monkeypatch.setattr(files, "open", failing, raising=False)
+    assert resumed(data, tmp_path) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "cannot be read just now" in line or "not enough memory to read it" in line
+    assert "checkpoint-0000000002" in line
+    assert contents(tmp_path) == before
+
+
+def resumed(data, folder):
+    return cli.main(["distill", "--data", data, *ARGUMENTS, "--out", str(folder), "--resume"])
+
+
+@pytest.mark.parametrize("content", [b"of format 2", b"by npkd 9", b"not a run's", b"damaged"])
+def test_a_checkpoint_that_cannot_be_used_is_kept(data, tmp_path, monkeypatch, capsys, content):
+    words = "no other checkpoint can be gone on from"
+    save(tmp_path, 1)
+    (path,) = checkpoint.found(tmp_path)
+    match content:
+        case b"of format 2":
+            path.write_bytes(path.read_bytes().replace(b"npkd checkpoint 1", b"npkd checkpoint 2"))
+            words = "is of format 2"
+        case b"by npkd 9":
+            with monkeypatch.context() as patch:
+                patch.setattr(checkpoint, "__version__", "9\x1b[2J")
+                save(tmp_path, 1)
+            words = "was written by npkd 9\N{REPLACEMENT CHARACTER}[2J"
+        case b"not a run's":
+            words = "cannot be gone on from, and nothing is touched: 'state'"
+        case b"damaged":
+            path.write_bytes(content)
+    before = contents(tmp_path)
+    assert resumed(data, tmp_path) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert contents(tmp_path) == before
+
+
+def test_nothing_is_written_that_would_be_too_large_to_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "MOST_BYTES", 1 << 21)
+    for size, fits in ((1 << 19, True), (1 << 21, False)):
+        arrays = {"w": np.zeros(size, np.uint8)}
+        for write, read in (
+            (lambda path, arrays=arrays: checkpoint.write(path, {}, arrays), checkpoint.load),
+            (
+                lambda path, arrays=arrays: checkpoint.save_weights(path, arrays),
+                checkpoint.load_weights,
+            ),
+        ):
+            path = tmp_path / "file"
+            if fits:
+                write(path)
+                read(path)
+                path.unlink()
+            else:
+                with pytest.raises(BadInput, match="to be written; npkd reads 2,097,152 at most"):
+                    write(path)
+                assert not path.exists()
+
+
+# Ctrl-C and SIGTERM
+
+
+def interrupted(data, folder, capsys):
+    """The status, where the run stood, and whether the one line names the command that goes on."""
+    arguments = ["distill", "--data", data, *ARGUMENTS, "--out", str(folder)]
+    status = cli.main(arguments)
+    shown = capsys.readouterr()
+    (line,) = shown.err.splitlines()
+    assert line == f"npkd distill: interrupted; go on with: npkd {' '.join(arguments)} --resume"
+    steps = [text for text in shown.out.splitlines() if text.startswith("step ")]
+    return status, steps[-1].split(" of ")[0]
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
+)
+@pytest.mark.parametrize(
+    ("step", "name"), [(2, "teacher_outputs"), (3, "against_truth"), (6, "figures")]
+)
+def test_where_nothing_is_trained_a_run_stops_at_once(
+    data, tmp_path, capsys, monkeypatch, number, status, step, name
+):
+    """At the first signal, and the checkpoint after the training before is what it goes on from."""
+
+    def asked(*_):
+        signal.raise_signal(number)
+        raise AssertionError("went on")
+
+    monkeypatch.setattr(distill.Run, name, asked)
+    folder = tmp_path / "run"
+    assert interrupted(data, folder, capsys) == (status, f"step {step}")
+    about, _ = checkpoint.load(checkpoint.found(folder)[0])
+    nets = list(about["state"]["updates"])
+    assert nets == (["large"] if step < 6 else ["large", "small", "small_from_labels"])
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_where_nets_are_trained_an_update_is_ended_first(
+    data, tmp_path, capsys, monkeypatch, signals
+):
+    """Unless it is asked twice."""
+    step = optim.SGD.step
+
+    def asked(sgd, *arguments):
+        for _ in range(signals):
+            signal.raise_signal(signal.SIGINT)
+        step(sgd, *arguments)
+
+    monkeypatch.setattr(optim.SGD, "step", asked)
+    assert interrupted(data, tmp_path / "run", capsys) == (130, "step 1")
+    if signals == 1:
+        (path,) = checkpoint.found(tmp_path / "run")
+        assert checkpoint.load(path)[0]["state"]["updates"] == {"large": 1}
+    else:
+        assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
@@ -370,38 +600,13 @@ def test_results_without_a_checkpoint_to_go_on_from_are_kept(data, tmp_path, cap
     assert (tmp_path / "small.npz").read_text() == "precious"
 
 
-def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(data, unfinished):
-    """The system itself refuses: no file may grow beyond a limit, as on a full disk."""
-    folder = unfinished
-    before = [path.name for path in checkpoint.found(folder)]
-    code = (
-        "import resource, signal, sys; from npkd import cli; "
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)); "
-        "sys.exit(cli.main(sys.argv[1:]))"
-    )
-    arguments = ["distill", "--data", data, *ARGUMENTS, "--out", str(folder), "--resume"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert "a checkpoint cannot be written: File too large" in line
-    assert f"the last good one is {before[0]}" in line
-    assert [path.name for path in checkpoint.found(folder)] == before
-
-
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's capabilities")
 def test_a_folder_turned_read_only_is_one_line_and_the_last_checkpoint_stays(
     data, uninterrupted, tmp_path
 ):
     """The system itself refuses, root too: the process lets go of root's power over files."""
     folder = tmp_path / "run"
-    letting_go = (
-        "import ctypes; "
-        "ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522), (ctypes.c_uint32 * 6)()); "
-    )
-    process = start(data, folder, "--checkpoint-every", "1", before=letting_go)
+    process = start(data, folder, "--checkpoint-every", "1", before=LETTING_GO)
     next(line for line in process.stdout if line.startswith("step 5"))
     folder.chmod(0o555)
     try:
