@@ -163,7 +163,7 @@ def _notes() -> Iterator[None]:
     """Let warnings be notes of one line."""
 
     def note(message: Warning | str, *_: Any, **more: Any) -> None:
-        say(f"note: {message}", error=True)
+        say(one_line(f"note: {message}"), error=True)
 
     with warnings.catch_warnings():
         warnings.showwarning = note
