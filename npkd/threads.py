@@ -7,6 +7,9 @@ NumPy releases the interpreter lock inside its loops and in BLAS, so threads do 
 BLAS has threads of its own, which get in the way of ours: with threadpoolctl installed (the `app`
 extra) BLAS is held to one thread while parts run; without it the parts run one after the other,
 each as fast as BLAS's own threads make it.
+
+Forking is supported while nothing is at work. While another thread is, the child would find the
+lock of BLAS's limit and half-made work as they were in that moment: use multiprocessing's spawn.
 """
 
 import math
