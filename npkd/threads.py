@@ -7,11 +7,16 @@ NumPy releases the interpreter lock inside its loops and in BLAS, so threads do 
 BLAS has threads of its own, which get in the way of ours: with threadpoolctl installed (the `app`
 extra) BLAS is held to one thread while parts run; without it the parts run one after the other,
 each as fast as BLAS's own threads make it.
+
+Forking is supported while nothing is at work. While another thread is, the child would find the
+lock of BLAS's limit and half-made work as they were in that moment: use multiprocessing's spawn.
 """
 
 import math
 import os
 import threading
+import warnings
+from _thread import start_new_thread
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -46,7 +51,10 @@ _blas_holders = 0
 
 
 def get_num_threads() -> int:
-    """How many threads run parts: as set, else NPKD_NUM_THREADS, else the cores at hand."""
+    """How many threads run parts: as set, else NPKD_NUM_THREADS, else the cores at hand.
+
+    They are fewer once the system has refused to start so many.
+    """
     if _num_threads is not None:
         return _num_threads
     text = os.environ.get("NPKD_NUM_THREADS", "")
@@ -61,7 +69,9 @@ def get_num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Let `n` threads run parts. Results do not depend on it. ValueError unless 1 ≤ n ≤ MOST.
 
-    Without threadpoolctl parts run one after the other whatever `n` is.
+    Without threadpoolctl parts run one after the other whatever `n` is. The threads are started
+    by the next work that is shared; if the system refuses some of them, a RuntimeWarning says so
+    and fewer are used, until a number is set again.
     """
     global _num_threads
     if isinstance(n, bool) or not hasattr(n, "__index__") or not 1 <= n <= MOST:
@@ -107,7 +117,7 @@ def run(work: Callable[[Part], Result], over: Sequence[Part]) -> list[Result]:
     with one_blas_thread():
         if helpers < 1:
             return [work(part) for part in over]
-        return _Job(work, over).run(helpers)
+        return _share(work, over, helpers)
 
 
 @contextmanager
@@ -149,60 +159,99 @@ def _free_openblas() -> None:
         free(force=True)
 
 
-class _Job:
-    """Parts to be done by the thread that has them, and by helpers that join in."""
+class _Task:
+    """The work on one part, for the thread that takes it."""
 
-    def __init__(self, work: Callable[[Any], Any], over: Sequence[Any]):
-        self.work, self.over = work, over
-        self.results: list[Any] = [None] * len(over)
-        self.errors: dict[int, BaseException] = {}
-        self.waiting = iter(range(len(over)))  # gives each number to one thread
-        self.left: SimpleQueue[None] = SimpleQueue()  # an entry for each helper that is done
+    __slots__ = ("done", "error", "part", "result", "work")
 
-    def run(self, helpers: int) -> list[Any]:
-        """Do the parts together with so many helpers; raise the first part's error that has one."""
-        _call_helpers(helpers, self.help)
-        self.do_parts()
-        for _ in range(helpers):
-            self.left.get()
-        if self.errors:
-            raise self.errors[min(self.errors)]
-        return self.results
+    def __init__(self, work: Callable[[Any], Any], part: Any):
+        self.work, self.part = work, part
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.done = threading.Lock()  # held until it is
+        self.done.acquire()
 
-    def help(self) -> None:
-        """Join in from another thread."""
-        self.do_parts()
-        self.left.put(None)
 
-    def do_parts(self) -> None:
-        """Take one waiting part after the other."""
-        _inside.part = True
-        try:
-            for k in self.waiting:
-                try:
-                    self.results[k] = self.work(self.over[k])
-                except BaseException as error:
-                    self.errors[k] = error
-        finally:  # Ctrl-C may come between two parts
-            _inside.part = False
+def _share(work: Callable[[Any], Any], over: Sequence[Any], helpers: int) -> list[Any]:
+    """Do the parts together with so many helpers; raise the first part's error that has one.
+
+    The job is over when all parts are done. A helper that comes late finds nothing waiting, and one
+    that never comes is not missed.
+    """
+    tasks = [_Task(work, part) for part in over]
+    waiting = iter(tasks)  # gives each to one thread, and holds none when all are given
+    _call_helpers(helpers, partial(_take, waiting))
+    _take(waiting)
+    for task in tasks:
+        task.done.acquire()
+    for task in tasks:
+        if task.error is not None:
+            raise task.error
+    return [task.result for task in tasks]
+
+
+def _take(waiting: Iterator[_Task]) -> None:
+    """Do one waiting task after the other. One that is taken is done, even out of memory."""
+    _inside.part = True
+    try:
+        for task in waiting:
+            try:
+                task.result = task.work(task.part)
+            except BaseException as error:
+                task.error = error
+            finally:
+                task.done.release()
+    finally:  # Ctrl-C may come between two parts
+        _inside.part = False
 
 
 def _call_helpers(number: int, call: Call) -> None:
-    """Let so many helpers make the call; they are threads that live on, one fewer than all."""
-    global _calls
-    with _lock:
-        if _calls is None:
-            _calls = SimpleQueue()
-            for k in range(get_num_threads() - 1):
-                name = f"npkd helper {k + 1}"
-                threading.Thread(target=_serve, args=(_calls,), name=name, daemon=True).start()
+    """Let so many helpers make the call, or as many as come."""
+    calls = _calls or _start_helpers()
+    if calls.qsize() < MOST:  # else helpers have died, and what is put there would stay
         for _ in range(number):
-            _calls.put(partial(copy_context().run, call))
+            calls.put(partial(copy_context().run, call))
+
+
+def _start_helpers() -> "SimpleQueue[Call | None]":
+    """Start threads that live on and make the calls put into this queue, one fewer than all.
+
+    If the system refuses one, those started before it are all, and the number of threads is theirs.
+    None is a threading.Thread, which waits until the new thread says that it has begun: for ever,
+    if memory runs out before it does.
+    """
+    global _calls, _num_threads
+    with _lock:
+        if _calls is not None:  # another thread was first
+            return _calls
+        number, at_work = get_num_threads(), 1
+        calls = _calls = SimpleQueue()
+        try:
+            while at_work < number:
+                start_new_thread(_serve, (calls,))
+                at_work += 1
+            return calls
+        except (RuntimeError, MemoryError) as error:
+            _num_threads = at_work
+            reason = str(error) or "out of memory"
+        except BaseException:  # Ctrl-C
+            _dismiss_helpers()
+            raise
+    # The lock is free again: whoever shows the warning may call npkd.
+    warnings.warn(
+        f"going on with {at_work} of {number} threads, no more could be started: {reason}",
+        RuntimeWarning,
+        stacklevel=1,
+    )
+    return calls
 
 
 def _serve(calls: "SimpleQueue[Call | None]") -> None:
     while call := calls.get():
-        call()
+        try:
+            call()
+        except MemoryError:  # before it has taken a task: the others do without
+            continue
     calls.put(None)  # for the next helper to go
 
 

@@ -1,7 +1,14 @@
 """npkd.threads: parts by shapes alone, results in order, errors raised, BLAS held to one thread."""
 
 import multiprocessing
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
+import warnings
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import npkd
-from npkd import threads
+from npkd import ops, threads
 
 ONES = [slice(i, i + 1) for i in range(6)]
 
@@ -23,6 +30,22 @@ def _two_threads():
     yield
     npkd.set_num_threads(1)
     threads._num_threads = before
+
+
+@pytest.fixture(autouse=True)
+def _no_hang():
+    """A test that waits for ever fails, where the system has an alarm."""
+
+    def ring(*_):
+        raise TimeoutError("30 seconds are over")
+
+    if hasattr(signal, "SIGALRM"):
+        before = signal.signal(signal.SIGALRM, ring)
+        signal.alarm(30)
+    yield
+    if hasattr(signal, "SIGALRM"):
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture
@@ -172,6 +195,38 @@ def test_parts_see_the_error_state_of_their_caller():
         assert threads.run(divide, ONES) == [np.inf] * 6
 
 
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no such signals on this system")
+def test_ctrl_c_ends_the_wait_for_a_helper(threadpoolctl):
+    caller, helper_is_at_work, may_end = threading.get_ident(), threading.Event(), threading.Event()
+
+    def work(part):
+        if threading.get_ident() == caller:
+            assert helper_is_at_work.wait(timeout=30)
+        else:
+            helper_is_at_work.set()
+            time.sleep(0.2)  # the caller is done meanwhile, and waits
+            signal.pthread_kill(caller, signal.SIGINT)
+            assert may_end.wait(timeout=30)
+
+    before = blas_threads(threadpoolctl)
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(work, ONES[:2])
+    may_end.set()
+    assert blas_threads(threadpoolctl) == before
+    assert threads.run(lambda part: part.start, ONES) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_late_helper_keeps_nothing_of_a_job_that_is_over(threadpoolctl):
+    helper_may_go = threading.Event()
+    threads._call_helpers(1, helper_may_go.wait)
+    array = np.ones(len(ONES))
+    gone = weakref.ref(array)
+    assert threads.run(lambda part, array=array: array[part].sum(), ONES) == [1] * 6
+    del array
+    assert gone() is None
+    helper_may_go.set()
+
+
 @pytest.mark.skipif(
     "fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system"
 )
@@ -185,6 +240,151 @@ def test_a_forked_child_starts_threads_of_its_own():
     child.join(timeout=30)
     child.kill()
     assert child.exitcode == 0
+
+
+# Threads that cannot be started, and helpers that die
+
+
+def refuse_threads(monkeypatch, after, error):
+    """Let the system start so many threads and then raise the error; a semaphore for each end."""
+    start, left, ended = threads.start_new_thread, iter(range(after)), threading.Semaphore(0)
+
+    def serve(serve, calls):
+        serve(calls)
+        ended.release()
+
+    def start_or_refuse(target, arguments):
+        if next(left, None) is None:
+            raise error
+        return start(serve, (target, *arguments))
+
+    monkeypatch.setattr(threads, "start_new_thread", start_or_refuse)
+    return ended
+
+
+def convolution():
+    """Bytes of a convolution's results, forward and backward, whose work is worth sharing."""
+    rng = np.random.default_rng(0)
+    y, backward = ops.conv2d(
+        rng.standard_normal((64, 8, 28, 28)), rng.standard_normal((16, 8, 3, 3))
+    )
+    return [
+        array.tobytes()
+        for array in (y, *backward(rng.standard_normal(y.shape)))
+        if array is not None
+    ]
+
+
+def helpers_come():
+    """Whether as many parts run at once as get_num_threads tells, though 3 at most."""
+    number = min(3, npkd.get_num_threads())
+    everyone = threading.Barrier(number, timeout=30)
+    return sorted(threads.run(lambda part: everyone.wait(), ONES[:number])) == list(range(number))
+
+
+@pytest.mark.parametrize(
+    ("after", "error", "reason"),
+    [
+        (0, RuntimeError("can't start new thread"), "can't start new thread"),
+        (2, MemoryError(), "out of memory"),
+        (36, RuntimeError("can't start new thread"), "can't start new thread"),
+    ],
+)
+def test_refused_threads_are_said_once_and_done_without(
+    threadpoolctl, monkeypatch, after, error, reason
+):
+    npkd.set_num_threads(1)
+    expected = convolution()
+    with monkeypatch.context() as patch:
+        refuse_threads(patch, after, error)
+        for number, at_work in ((1024, after + 1), (600, 1)):  # a number that is set is tried
+            npkd.set_num_threads(number)
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                assert [convolution() for _ in range(3)] == [expected] * 3
+            (warning,) = said
+            assert warning.category is RuntimeWarning
+            assert str(warning.message) == (
+                f"going on with {at_work} of {number} threads, no more could be started: {reason}"
+            )
+            assert npkd.get_num_threads() == at_work
+            assert helpers_come()
+    npkd.set_num_threads(3)
+    assert helpers_come()
+
+
+def test_a_warning_that_is_an_error_leaves_fewer_threads_that_work(threadpoolctl, monkeypatch):
+    npkd.set_num_threads(9)
+    refuse_threads(monkeypatch, 2, RuntimeError("can't start new thread"))
+    with pytest.raises(RuntimeWarning, match=r"^going on with 3 of 9 threads"):
+        threads.run(lambda part: None, ONES)
+    assert npkd.get_num_threads() == 3
+    assert helpers_come()
+
+
+def test_ctrl_c_while_threads_are_started_leaves_none_of_them(threadpoolctl, monkeypatch):
+    npkd.set_num_threads(9)
+    with monkeypatch.context() as patch:
+        ended = refuse_threads(patch, 2, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            threads.run(lambda part: None, ONES)
+        assert [ended.acquire(timeout=30) for _ in range(2)] == [True, True]
+    assert npkd.get_num_threads() == 9
+    assert helpers_come()
+
+
+def test_a_helper_that_dies_is_done_without_and_set_num_threads_brings_another(threadpoolctl):
+    threads._call_helpers(1, sys.exit)
+    for _ in range(threads.MOST + 10):
+        assert threads.run(lambda part: part.start, ONES) == [0, 1, 2, 3, 4, 5]
+    assert threads._calls.qsize() <= threads.MOST  # what nobody takes does not pile up
+    npkd.set_num_threads(2)
+    assert helpers_come()
+
+
+def test_a_helper_without_memory_to_join_in_comes_the_next_time(threadpoolctl):
+    def out_of_memory():
+        raise MemoryError
+
+    threads._call_helpers(1, out_of_memory)
+    assert helpers_come()
+
+
+WITH_LITTLE_MEMORY = """
+import faulthandler, resource, sys, warnings
+import numpy as np, npkd
+from npkd import ops, threads
+
+faulthandler.dump_traceback_later(30, exit=True)
+x = np.random.default_rng(0).standard_normal((64, 8, 28, 28))
+npkd.set_num_threads(1)
+expected = ops.relu(x)[0]
+with open("/proc/self/statm") as file:
+    size = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, 2 * (size + (int(sys.argv[1]) << 20),))
+npkd.set_num_threads(1024)
+threads.WORK_OF_A_PART = 1000
+for _ in range(3):
+    try:
+        assert np.array_equal(ops.relu(x)[0], expected)
+    except MemoryError:
+        pass
+assert npkd.get_num_threads() < 1024
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no such limit on this system")
+@pytest.mark.parametrize("room", [10, 100, 1000])
+def test_work_ends_when_threads_have_taken_all_memory(threadpoolctl, room):
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_LITTLE_MEMORY, str(room)],
+        timeout=60,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("RuntimeWarning: going on with ") == 1
 
 
 # The number of threads
