@@ -37,7 +37,6 @@ Call = Callable[[], None]
 
 MOST = 1024  # threads
 PARTS = 8  # at most so many parts, so that partial sums are few however large the batch
-AT_WORK = 4 * PARTS  # threads at most: more would find work only if many calls came at a time
 WORK_OF_A_PART = 3_600_000  # multiply-adds, some 70 µs: the cost of handing a part over
 MOVE = 50  # multiply-adds of a matrix product in the time that one array entry takes to be moved
 CACHED_BYTES = 1 << 19
@@ -217,10 +216,10 @@ def _call_helpers(number: int, call: Call) -> None:
 def _start_helpers() -> "SimpleQueue[Call | None]":
     """Start threads that live on and make the calls put into this queue, one fewer than all.
 
-    At most AT_WORK, as each takes some of the address space though it finds nothing to do. If the
-    system refuses one, those started before it are all, and the number of threads is theirs. None
-    is a threading.Thread, which waits until the new thread says that it has begun: for ever, if
-    memory runs out before it does.
+    They are one for each of PARTS at most: further ones would find no work, and each takes some of
+    the address space. If the system refuses one, those started before it are all, and the number of
+    threads is theirs. None is a threading.Thread, which waits until the new thread says that it has
+    begun: for ever, if memory runs out before it does.
     """
     global _calls, _num_threads
     with _lock:
@@ -229,7 +228,7 @@ def _start_helpers() -> "SimpleQueue[Call | None]":
         number, at_work = get_num_threads(), 1
         calls = _calls = SimpleQueue()
         try:
-            while at_work < min(number, AT_WORK):
+            while at_work < min(number, PARTS):
                 start_new_thread(_serve, (calls,))
                 at_work += 1
             return calls
