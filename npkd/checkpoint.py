@@ -1,7 +1,6 @@
 """A run on disk: its folder, the weights of its nets, and the checkpoints that it goes on from."""
 
 import hashlib
-import io
 import json
 import os
 import re
@@ -9,7 +8,7 @@ import tempfile
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -197,17 +196,34 @@ def write(path: Path, about: Mapping[str, Any], arrays: Mapping[str, Any]) -> No
 
     Raises OSError if it cannot be written, BadInput for more bytes than `load` takes.
     """
-    content = io.BytesIO()
     text = np.frombuffer(json.dumps({**about, "npkd": __version__}).encode(), np.uint8)
     _require_readable(path, text.nbytes + sum(array.nbytes for array in arrays.values()))
-    np.savez(content, about=text, **arrays)
-    digest = hashlib.sha256(content.getbuffer()).hexdigest().encode()
 
     def into(file: Any) -> None:
+        rest = _Rest(file, len(HEADER) + 65)
+        np.savez(rest, about=text, **arrays)
+        rest.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest().encode()
+        file.seek(0)
         file.write(HEADER + digest + b"\n")
-        file.write(content.getbuffer())
 
     write_atomically(path, into)
+
+
+class _Rest:
+    """A file as it is from so many bytes on: so no copy of what is written is held in memory."""
+
+    def __init__(self, file: BinaryIO, start: int):
+        self.file, self.start = file, start
+        self.read, self.write, self.flush = file.read, file.write, file.flush
+        self.seek(0)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = self.start if whence == os.SEEK_SET else 0
+        return self.file.seek(start + offset, whence) - self.start
+
+    def tell(self) -> int:
+        return self.file.tell() - self.start
 
 
 def load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

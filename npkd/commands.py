@@ -73,7 +73,8 @@ def run(command: Callable[[argparse.Namespace], int], args: argparse.Namespace) 
         sys.stdout = nowhere()
         return 141
     except MemoryError as error:
-        say(f"npkd {name}: not enough memory: {error}{go_on}", error=True)
+        what = f": {error}" if str(error) else ""
+        say(f"npkd {name}: not enough memory{what}{go_on}", error=True)
     except OSError as error:  # our output goes to a disk that is full
         sys.stdout = nowhere()
         say(f"npkd {name}: {error}", error=True)
