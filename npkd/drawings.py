@@ -16,8 +16,8 @@ import numpy as np
 
 from npkd.data import low_resolution
 from npkd.evaluate import predictions
-from npkd.files import one_line, write_atomically
-from npkd.report import headline, names_of, ratios_of
+from npkd.files import write_atomically
+from npkd.report import headline, names_of, ratios_of, short
 
 STYLES: dict[str, dict[str, Any]] = {
     "large": {"color": "#0072b2", "linestyle": "-", "marker": "o"},
@@ -275,12 +275,6 @@ def filters(area: Any, weights: Mapping[str, np.ndarray]) -> None:
             shown = (filter_ - low) / max(high - low, np.finfo(w.dtype).tiny)
             one.imshow(shown.transpose(1, 2, 0), interpolation="nearest")
         part.suptitle(title, fontsize=10)
-
-
-def short(name: str, most: int = 12) -> str:
-    """A name in one line, of so many letters at most."""
-    name = one_line(name)
-    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _columns(weight: np.ndarray) -> int:

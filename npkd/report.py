@@ -31,6 +31,12 @@ def names_of(task: str) -> dict[str, str]:
     return NAMES
 
 
+def short(name: str, most: int = 12) -> str:
+    """A name in one line, of so many letters at most."""
+    name = one_line(name)
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
 def headline(report: dict[str, Any]) -> str:
     """The run in two lines."""
     large, small = report["models"]["large"], report["models"]["small"]

@@ -4,11 +4,11 @@ import json
 import re
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import commands
 import numpy as np
 import pytest
+from pages import Page, verdicts_with
 
 from npkd import cli
 from npkd.validate import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Cause, Report, Verdict, in_npkd
@@ -200,37 +200,10 @@ def test_help_fits_on_the_first_screen(capsys, action, monkeypatch):
 # The page
 
 
-class Checked(HTMLParser):
-    """Every tag is closed in its turn, and every address is inside of the page."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.images, self.text = [], 0, ""
-
-    def handle_starttag(self, tag, attrs):
-        values = dict(attrs)
-        assert "href" not in values
-        if tag == "img":
-            self.images += 1
-            assert values["src"].startswith("data:image/png;base64,")
-            assert values["alt"]
-        elif tag != "meta":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-
-
 def read(folder):
     text = (folder / "verdicts.html").read_text()
     assert "://" not in re.sub(r"base64,[^\"]*", "", text)
-    checked = Checked()
-    checked.feed(text)
-    assert checked.open == []
-    return checked
+    return Page(text)
 
 
 def verdict(name=CONSISTENT, **others):
@@ -326,14 +299,7 @@ def test_a_lower_precision_is_in_the_first_sentence():
 
 def test_names_cannot_alter_the_page(tmp_path):
     odd = "<script>alert(1)</script>\x1b[31m$\\frac{"
-    report = Report(
-        (verdict(BUG, operation=odd, op=odd, tensor=odd, note=odd, case=odd, subject=odd),),
-        (Cause(odd, odd, (odd,)),),
-        (odd,),
-        (odd,),
-        {"title": odd, odd: odd},
-    )
-    pages.write(tmp_path, report)
+    pages.write(tmp_path, verdicts_with(odd))
     text = (tmp_path / "verdicts.html").read_text()
     assert "<script" not in text
     assert "\x1b" not in text
