@@ -6,6 +6,8 @@ line is told by its colour alone.
 """
 
 import io
+import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ import numpy as np
 
 from npkd.data import low_resolution
 from npkd.evaluate import predictions
-from npkd.files import write_atomically
+from npkd.files import BadInput, write_atomically
 from npkd.report import headline, names_of, ratios_of, short
 
 STYLES: dict[str, dict[str, Any]] = {
@@ -34,7 +36,7 @@ Draw = Callable[[Any], None]  # on a figure or a part of one
 def picture(path: str | Path, report: dict[str, Any], samples: Samples) -> None:
     """Draw report.png: learning curves, test images with what both nets make of them, compression.
 
-    Raises ImportError without matplotlib.
+    Raises what `png` does.
     """
     more = 3.5 if report["task"] == "super-resolve" else 0.0  # it has more rows of images
 
@@ -52,16 +54,28 @@ def picture(path: str | Path, report: dict[str, Any], samples: Samples) -> None:
 
 
 def png(draw: Draw, *, width: float, height: float, dpi: int = 100) -> bytes:
-    """The bytes of a picture of so many inches. Raises ImportError without matplotlib."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    """The bytes of a picture of so many inches. All pictures of npkd are made here.
 
-    with _plain_text():
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        draw(figure)
-        file = io.BytesIO()
-        figure.savefig(file, format="png", dpi=dpi)
+    Raises ImportError without matplotlib, and BadInput if it cannot draw, whatever it has been set
+    to: so a command can say so in one line, and go on without pictures.
+    """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # not of caches and settings files
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        with _plain_text():
+            figure = Figure(figsize=(width, height), layout="constrained")
+            FigureCanvasAgg(figure)
+            draw(figure)
+            file = io.BytesIO()
+            figure.savefig(file, format="png", dpi=dpi)
+    except ImportError as error:
+        raise ImportError("pictures need matplotlib (pip install 'npkd[app]')") from error
+    except Exception as error:
+        backend = repr(os.environ.get("MPLBACKEND"))
+        why = f"MPLBACKEND is {backend}: " * (backend in str(error)) + str(error)
+        raise BadInput(f"matplotlib cannot be used: {why}") from error
     return file.getvalue()
 
 

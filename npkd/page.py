@@ -59,7 +59,7 @@ def page(
     samples: drawings.Samples,
     weights: Mapping[str, Mapping[str, np.ndarray]],
 ) -> str:
-    """The page as text. Raises ImportError without matplotlib."""
+    """The page as text. Raises what `drawings.png` does."""
     report = dict(report)
     title = f"npkd: {report['data']['name']}, {report['task']}, seed {report['seed']}"
     pieces = [

@@ -1,5 +1,6 @@
 """Options of the test run, what holds for all of it, and the tables at its end."""
 
+import sys
 from collections import Counter
 
 import pytest
@@ -18,6 +19,25 @@ WORST = pytest.StashKey[list[tuple[str, str, int, float]]]()  # name, check, exa
 def _latency_in_few_runs():
     """Whole runs are many in these tests; how long a forward pass takes is not what they ask."""
     evaluate.WARM_UP_RUNS = evaluate.LATENCY_RUNS = 1
+
+
+class _Broken:
+    """Finds matplotlib, and fails to import it, as it does where MPLBACKEND is nonsense."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "matplotlib":
+            raise ValueError("Key backend: 'nonsense' is not a valid value for backend")
+
+
+@pytest.fixture
+def broken_matplotlib():
+    """MPLBACKEND is nonsense, until this is undone."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+            patch.delitem(sys.modules, name)
+        patch.setattr(sys, "meta_path", [_Broken(), *sys.meta_path])
+        patch.setenv("MPLBACKEND", "nonsense")
+        yield patch
 
 
 def pytest_addoption(parser):

@@ -309,10 +309,26 @@ def test_names_cannot_alter_the_page(tmp_path):
 def test_without_matplotlib_the_page_has_no_pictures_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    pages.write(tmp_path, Report(OF_EACH_KIND))
+    why = pages.write(tmp_path, Report(OF_EACH_KIND))
     shown = read(tmp_path)
     assert shown.images == 0
-    assert "they need matplotlib" in shown.text
+    assert f"There are no pictures: {why}." in shown.text
+    assert why == "pictures need matplotlib (pip install 'npkd[app]')"
+
+
+def test_a_broken_matplotlib_does_not_lose_the_verdicts(
+    capsys, exported, results, tmp_path, broken_matplotlib
+):
+    status, out, err = run(capsys, "check", exported, results / "right.npz", "--out", tmp_path)
+    assert (status, err) == (0, "")
+    made, note = out.splitlines()[-2:]
+    why = "matplotlib cannot be used: MPLBACKEND is 'nonsense': "
+    assert made == f"made {tmp_path / 'verdicts.html'} and verdicts.json"
+    assert note.startswith(f"note: verdicts.html has no pictures: {why}")
+    assert note.endswith("; the same command makes them")
+    shown = read(tmp_path)
+    assert shown.images == 0
+    assert f"There are no pictures: {why}" in shown.text
 
 
 def test_many_operations_are_shown_in_several_pictures(tmp_path):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from npkd.files import write_atomically
+from npkd.files import BadInput, write_atomically
 from npkd.markup import Html, document, figure, table, tag
 from npkd.report import short
 from npkd.validate import verdicts
@@ -32,22 +32,25 @@ DECADES = 4  # of error over bound that a picture shows, on either side of 1
 Row = tuple[str, Sequence[Verdict]]  # an operation of a picture
 
 
-def write(folder: str | Path, report: Report) -> None:
+def write(folder: str | Path, report: Report) -> str:
     """Make verdicts.json and verdicts.html in a folder, which is made if it is not there.
 
-    Without matplotlib the page has no pictures. Raises OSError if they cannot be written.
+    Returns why the page has no pictures, as without matplotlib, or nothing. Raises OSError if they
+    cannot be written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     figures = json.dumps(verdicts.as_json(report), indent=2, allow_nan=False) + "\n"
+    why = ""
     try:
         pictures = list(_pictures(report))
-    except ImportError:
-        why = "they need matplotlib (pip install 'npkd[app]')"
+    except (ImportError, BadInput) as error:
+        why = str(error)
         pictures = [tag("p", f"There are no pictures: {why}.")]
     text = page(report, pictures).encode()
     write_atomically(folder / "verdicts.json", lambda file: file.write(figures.encode()))
     write_atomically(folder / "verdicts.html", lambda file: file.write(text))
+    return why
 
 
 def page(report: Report, pictures: Sequence[Html]) -> str:
@@ -198,7 +201,7 @@ def _explained() -> Iterator[Html]:
 def _pictures(report: Report) -> Iterator[Html]:
     """Errors and bits of each operation, so many operations to a picture; or why there are none.
 
-    Raises ImportError without matplotlib.
+    Raises what `drawings.png` does.
     """
     rows: list[Row] = []
     for names, some in verdicts.groups(report).items():
