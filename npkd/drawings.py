@@ -156,7 +156,7 @@ def images(area: Any, report: Report, samples: Samples) -> None:
 
 def classified(area: Any, report: Report, samples: Samples, places: list[int]) -> None:
     """Test images in both resolutions, with what the nets see in them: places in `chosen`."""
-    names = [short(name) for name in report["class_names"]]
+    names = report["class_names"]
     axes = area.subplots(2, len(places), squeeze=False)
     for column, place in enumerate(places):
         n = samples["chosen"][place]
@@ -164,14 +164,14 @@ def classified(area: Any, report: Report, samples: Samples, places: list[int]) -
 
         def guess(net: str, name: str, n: int = n, truth: int = truth) -> str:
             predicted = int(predictions(samples[f"logits/{name}"][n : n + 1])[0])
-            return f"{net}: {names[predicted]}{'' if predicted == truth else ' ✗'}"
+            return f"{net}: {short(names[predicted])}{'' if predicted == truth else ' ✗'}"
 
         image = samples["x_high"][place : place + 1]
         high = image[0].transpose(1, 2, 0)  # (32, 32, 3)
         low = low_resolution(image / 255.0)[0].transpose(1, 2, 0)  # (16, 16, 3)
         below = f"{guess('large', 'large_low')}\n{guess('small', 'small')}"
         for row, shown, title in (
-            (0, high, f"{names[truth]}\n{guess('large', 'large')}"),
+            (0, high, f"{short(names[truth])}\n{guess('large', 'large')}"),
             (1, low, below),
         ):
             axes[row, column].imshow(shown, interpolation="nearest")
@@ -197,7 +197,7 @@ def resolved(area: Any, samples: Samples, places: range) -> None:
 
 def confusion(area: Any, report: Report, samples: Samples, net: str) -> None:
     """How often a net takes each class for each, on test images in low resolution."""
-    names = [short(name) for name in report["class_names"]]
+    names = report["class_names"]
     logits = samples[f"logits/{'large_low' if net == 'large' else net}"]
     counts = confusion_matrix(samples["labels"], logits)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -209,8 +209,8 @@ def confusion(area: Any, report: Report, samples: Samples, net: str) -> None:
             text = f"{counts[truth, predicted]}"
             size = 8 if len(names) <= 10 else 5
             axes.text(predicted, truth, text, color=shade, ha="center", va="center", fontsize=size)
-        axes.set_xticks(range(len(names)), names, rotation=90)
-        axes.set_yticks(range(len(names)), names)
+        axes.set_xticks(range(len(names)), map(short, names), rotation=90)
+        axes.set_yticks(range(len(names)), map(short, names))
     axes.set(title=names_of(report["task"])[net], xlabel="predicted", ylabel="true")
 
 

@@ -1,57 +1,35 @@
 """report.html: the story of a run on one page, for somebody who was not there.
 
-It is made from the files of a run: report.json, samples.npz and the weights; so it can be made
-again.
+It is made from the files of a run, as `finished.read` takes them; so it can be made again.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from npkd import checkpoint, drawings, evaluate
-from npkd.files import BadInput, read_bytes, write_atomically
+from npkd import drawings, evaluate, finished
+from npkd.files import write_atomically
 from npkd.markup import Html, document, figure, html, table, tag
 from npkd.objectives import Objective
 from npkd.report import headline, names_of, ratios_of, rows, upsampling
 from npkd.tasks import TASKS
 
-MOST_BYTES = 2**26  # of report.json
 GALLERY = (11.0, 3.6)  # inches, of rows of small images
+MOST_CLASSES = 1000  # that tables of them are drawn of; of more, a cell is far less than a dot
 
 
 def write(folder: Path) -> None:
     """Make report.png and report.html in a run's folder from the files that are there.
 
-    Raises BadInput if they are missing or not a run's, ImportError without matplotlib, and OSError
-    if the page cannot be written.
+    Raises BadInput if they are not what a run writes or cannot be drawn, ImportError without
+    matplotlib, and OSError if the page cannot be written; then the folder is as it was.
     """
-    report, samples, weights = _read(folder)
-    try:
-        drawings.picture(folder / "report.png", report, samples)
-        text = page(report, samples, weights).encode()
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise BadInput(
-            f"{folder}: report.json and samples.npz are not of one run of this version: {error!r}"
-        ) from error
+    report, samples, weights = finished.read(folder)
+    text = page(report, samples, weights).encode()
+    drawings.picture(folder / "report.png", report, samples)
     write_atomically(folder / "report.html", lambda file: file.write(text))
-
-
-def _read(
-    folder: Path,
-) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, dict[str, np.ndarray]]]:
-    """What report.json and samples.npz hold, and the weights of the nets."""
-    path = folder / "report.json"
-    data = read_bytes(path, at_most=MOST_BYTES, what="the report of a run")
-    try:
-        report = json.loads(data)
-        names = names_of(report["task"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BadInput(f"{path}: not the report of a run: {error!r}") from error
-    weights = {name: checkpoint.load_weights(folder / f"{name}.npz") for name in names}
-    return report, checkpoint.load_weights(folder / "samples.npz"), weights
 
 
 def page(
@@ -281,7 +259,10 @@ def _of_classes(report: Mapping[str, Any], samples: drawings.Samples) -> list[Ht
 
 
 def _confusion(report: Mapping[str, Any], samples: drawings.Samples) -> Html:
-    """How often each class is taken for each."""
+    """How often each class is taken for each, if there are not too many of them to be seen."""
+    classes = len(report["class_names"])
+    if classes > MOST_CLASSES:
+        return tag("p", f"There are {classes:,} classes, too many to be seen in one picture.")
     return figure(
         "Rows are the true classes, columns what a net says, on test images in low resolution. "
         "On the diagonal it is right; the darker, the larger the share of the row.",
