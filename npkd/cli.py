@@ -6,7 +6,6 @@ Its parts `npkd validate` and `npkd study` are in `command.py` of these packages
 import argparse
 import inspect
 import json
-import logging
 import math
 import shlex
 import sys
@@ -445,28 +444,10 @@ def _write(folder: Path, finished: distill.Finished) -> None:
 def _draw(folder: Path) -> None:
     """Make the picture and the page, if this installation can; a run is not lost for these."""
     try:
-        _make_pages(folder)
-    except (ImportError, BadInput) as error:
-        say(f"note: {error}; npkd report {folder} makes them")
-
-
-def _make_pages(folder: Path) -> None:
-    """Make report.png and report.html from the files of a run.
-
-    Raises ImportError without matplotlib, and BadInput if the files or matplotlib's settings will
-    not do.
-    """
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # not of caches and settings files
-    try:
         page.write(folder)
-    except ImportError as error:
-        raise ImportError(
-            "report.png and report.html need matplotlib (pip install 'npkd[app]')"
-        ) from error
-    except (BadInput, OSError):
-        raise
-    except Exception as error:  # whatever this matplotlib has been set to
-        raise BadInput(f"{folder}: the pictures cannot be drawn: {error}") from error
+    except (ImportError, BadInput) as error:
+        made = "report.png and report.html are not made"
+        say(f"note: {made}: {error}; npkd report {folder} makes them")
 
 
 def _add_report(actions: Any) -> None:
@@ -486,7 +467,7 @@ def _report(args: argparse.Namespace) -> int:
     folder = Path(args.folder)
     try:
         with writing_to(folder):
-            _make_pages(folder)
+            page.write(folder)
     except ImportError as error:
         raise BadInput(str(error)) from error
     say(f"made {folder / 'report.html'} and report.png")

@@ -501,7 +501,8 @@ class Run:
         self.prepare = Preparation(dataset, config)
         self.task = self.prepare.task
         large_rng, small_rng, loss_rng = np.random.default_rng(config.seed).spawn(3)
-        self.large, self.small = self.task.networks(large_rng, small_rng)
+        classes = dataset.num_classes
+        self.large, self.small = self.task.networks(classes, large_rng, small_rng)
         self.objective = self._objective(loss_rng)
         self.small_from_labels = self.small.astype(self.small.dtype)  # a copy: the same start
         self.networks = {

@@ -6,6 +6,8 @@ line is told by its colour alone.
 """
 
 import io
+import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,8 +18,8 @@ import numpy as np
 
 from npkd.data import low_resolution
 from npkd.evaluate import predictions
-from npkd.files import one_line, write_atomically
-from npkd.report import headline, names_of, ratios_of
+from npkd.files import BadInput, write_atomically
+from npkd.report import headline, names_of, ratios_of, short
 
 STYLES: dict[str, dict[str, Any]] = {
     "large": {"color": "#0072b2", "linestyle": "-", "marker": "o"},
@@ -34,7 +36,7 @@ Draw = Callable[[Any], None]  # on a figure or a part of one
 def picture(path: str | Path, report: dict[str, Any], samples: Samples) -> None:
     """Draw report.png: learning curves, test images with what both nets make of them, compression.
 
-    Raises ImportError without matplotlib.
+    Raises what `png` does.
     """
     more = 3.5 if report["task"] == "super-resolve" else 0.0  # it has more rows of images
 
@@ -52,16 +54,28 @@ def picture(path: str | Path, report: dict[str, Any], samples: Samples) -> None:
 
 
 def png(draw: Draw, *, width: float, height: float, dpi: int = 100) -> bytes:
-    """The bytes of a picture of so many inches. Raises ImportError without matplotlib."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    """The bytes of a picture of so many inches. All pictures of npkd are made here.
 
-    with _plain_text():
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        draw(figure)
-        file = io.BytesIO()
-        figure.savefig(file, format="png", dpi=dpi)
+    Raises ImportError without matplotlib, and BadInput if it cannot draw, whatever it has been set
+    to: so a command can say so in one line, and go on without pictures.
+    """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # not of caches and settings files
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        with _plain_text():
+            figure = Figure(figsize=(width, height), layout="constrained")
+            FigureCanvasAgg(figure)
+            draw(figure)
+            file = io.BytesIO()
+            figure.savefig(file, format="png", dpi=dpi)
+    except ImportError as error:
+        raise ImportError("pictures need matplotlib (pip install 'npkd[app]')") from error
+    except Exception as error:
+        backend = repr(os.environ.get("MPLBACKEND"))
+        why = f"MPLBACKEND is {backend}: " * (backend in str(error)) + str(error)
+        raise BadInput(f"matplotlib cannot be used: {why}") from error
     return file.getvalue()
 
 
@@ -142,7 +156,7 @@ def images(area: Any, report: Report, samples: Samples) -> None:
 
 def classified(area: Any, report: Report, samples: Samples, places: list[int]) -> None:
     """Test images in both resolutions, with what the nets see in them: places in `chosen`."""
-    names = [short(name) for name in report["class_names"]]
+    names = report["class_names"]
     axes = area.subplots(2, len(places), squeeze=False)
     for column, place in enumerate(places):
         n = samples["chosen"][place]
@@ -150,14 +164,14 @@ def classified(area: Any, report: Report, samples: Samples, places: list[int]) -
 
         def guess(net: str, name: str, n: int = n, truth: int = truth) -> str:
             predicted = int(predictions(samples[f"logits/{name}"][n : n + 1])[0])
-            return f"{net}: {names[predicted]}{'' if predicted == truth else ' ✗'}"
+            return f"{net}: {short(names[predicted])}{'' if predicted == truth else ' ✗'}"
 
         image = samples["x_high"][place : place + 1]
         high = image[0].transpose(1, 2, 0)  # (32, 32, 3)
         low = low_resolution(image / 255.0)[0].transpose(1, 2, 0)  # (16, 16, 3)
         below = f"{guess('large', 'large_low')}\n{guess('small', 'small')}"
         for row, shown, title in (
-            (0, high, f"{names[truth]}\n{guess('large', 'large')}"),
+            (0, high, f"{short(names[truth])}\n{guess('large', 'large')}"),
             (1, low, below),
         ):
             axes[row, column].imshow(shown, interpolation="nearest")
@@ -183,7 +197,7 @@ def resolved(area: Any, samples: Samples, places: range) -> None:
 
 def confusion(area: Any, report: Report, samples: Samples, net: str) -> None:
     """How often a net takes each class for each, on test images in low resolution."""
-    names = [short(name) for name in report["class_names"]]
+    names = report["class_names"]
     logits = samples[f"logits/{'large_low' if net == 'large' else net}"]
     counts = confusion_matrix(samples["labels"], logits)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -195,8 +209,8 @@ def confusion(area: Any, report: Report, samples: Samples, net: str) -> None:
             text = f"{counts[truth, predicted]}"
             size = 8 if len(names) <= 10 else 5
             axes.text(predicted, truth, text, color=shade, ha="center", va="center", fontsize=size)
-        axes.set_xticks(range(len(names)), names, rotation=90)
-        axes.set_yticks(range(len(names)), names)
+        axes.set_xticks(range(len(names)), map(short, names), rotation=90)
+        axes.set_yticks(range(len(names)), map(short, names))
     axes.set(title=names_of(report["task"])[net], xlabel="predicted", ylabel="true")
 
 
@@ -275,12 +289,6 @@ def filters(area: Any, weights: Mapping[str, np.ndarray]) -> None:
             shown = (filter_ - low) / max(high - low, np.finfo(w.dtype).tiny)
             one.imshow(shown.transpose(1, 2, 0), interpolation="nearest")
         part.suptitle(title, fontsize=10)
-
-
-def short(name: str, most: int = 12) -> str:
-    """A name in one line, of so many letters at most."""
-    name = one_line(name)
-    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _columns(weight: np.ndarray) -> int:

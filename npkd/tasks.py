@@ -73,9 +73,10 @@ class Task(ABC):
         student, teacher = self.layers.get(term.kind.layers, ((), ()))
         return replace(term, student=term.student or student, teacher=term.teacher or teacher)
 
+    @staticmethod
     @abstractmethod
-    def networks(self, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
-        """A large and a small net, with their first weights."""
+    def networks(classes: int, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
+        """A large and a small net for images of so many classes, with their first weights."""
 
     def x_large(self, images: np.ndarray) -> np.ndarray:
         """What the large net is shown when it is tested as it was trained."""
@@ -150,9 +151,9 @@ class Classify(Task):
     first_step = "train the large net on high-resolution images, with their labels"
     same = MappingProxyType({"agreement": 1.0})
 
-    def networks(self, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
+    @staticmethod
+    def networks(classes: int, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
         """The document's."""
-        classes = self.dataset.num_classes
         return LargeCNN(large_rng, num_classes=classes), SmallCNN(small_rng, num_classes=classes)
 
     def x_large(self, images: np.ndarray) -> np.ndarray:
@@ -243,7 +244,8 @@ class SuperResolve(Task):
         super().__init__(dataset, teacher_input, teacher_views)
         self.augmentation = replace(dataset.augmentation, shift=0)
 
-    def networks(self, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
+    @staticmethod
+    def networks(classes: int, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
         """A pair of the same shape, the large one of eight times the parameters."""
         return LargeSuperResolver(large_rng), SmallSuperResolver(small_rng)
 

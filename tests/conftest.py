@@ -1,5 +1,6 @@
 """Options of the test run, what holds for all of it, and the tables at its end."""
 
+import sys
 from collections import Counter
 
 import pytest
@@ -7,10 +8,9 @@ from mutants import KILLS
 
 from npkd import evaluate
 
-pytest_plugins = ["skips"]  # --all-extras
+pytest_plugins = ["fuzzing", "skips"]  # --inputs, --all-extras
 
 ANSWERS = pytest.StashKey[Counter[tuple[str, str]]]()  # right or wrong, what it was called
-FUZZED = pytest.StashKey[Counter[tuple[str, str, str]]]()  # what, kind, outcome
 KILLED = pytest.StashKey[Counter[str]]()  # runs by the step that they were killed in
 WORST = pytest.StashKey[list[tuple[str, str, int, float]]]()  # name, check, examples, error
 
@@ -19,6 +19,25 @@ WORST = pytest.StashKey[list[tuple[str, str, int, float]]]()  # name, check, exa
 def _latency_in_few_runs():
     """Whole runs are many in these tests; how long a forward pass takes is not what they ask."""
     evaluate.WARM_UP_RUNS = evaluate.LATENCY_RUNS = 1
+
+
+class _Broken:
+    """Finds matplotlib, and fails to import it, as it does where MPLBACKEND is nonsense."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "matplotlib":
+            raise ValueError("Key backend: 'nonsense' is not a valid value for backend")
+
+
+@pytest.fixture
+def broken_matplotlib():
+    """MPLBACKEND is nonsense, until this is undone."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+            patch.delitem(sys.modules, name)
+        patch.setattr(sys, "meta_path", [_Broken(), *sys.meta_path])
+        patch.setenv("MPLBACKEND", "nonsense")
+        yield patch
 
 
 def pytest_addoption(parser):
@@ -40,13 +59,6 @@ def pytest_addoption(parser):
         "--digits",
         action="store_true",
         help="all cases of tests/test_losses_digits.py, for minutes",
-    )
-    parser.addoption(
-        "--inputs",
-        type=int,
-        default=1_000,
-        metavar="N",
-        help="malformed inputs for tests/test_fuzz.py, about (1,000)",
     )
     parser.addoption(
         "--kills",
@@ -85,15 +97,3 @@ def pytest_terminal_summary(terminalreporter, config):
     if killed:
         terminalreporter.section("runs killed and gone on with, by test_resume.py")
         write(", ".join(f"{step}: {killed[step]}" for step in sorted(killed)))
-    fuzzed = config.stash.get(FUZZED, Counter())
-    if fuzzed:
-        terminalreporter.section("malformed inputs, by test_fuzz.py")
-        write(f"{'':56}  refused  read as sound")
-        for row in sorted({(target, kind) for target, kind, _ in fuzzed}):
-            refused, accepted = (fuzzed[*row, outcome] for outcome in ("refused", "accepted"))
-            write(f"{': '.join(row):<56}{refused:>9,}{accepted:>15,}")
-        of = {
-            outcome: sum(fuzzed[key] for key in fuzzed if key[2] == outcome)
-            for outcome in ("refused", "accepted")
-        }
-        write(f"{'all ' + format(fuzzed.total(), ','):<56}{of['refused']:>9,}{of['accepted']:>15,}")

@@ -238,6 +238,22 @@ def other_pickle(canary: str, rng: np.random.Generator) -> bytes:
     return pickle.dumps(content[rng.integers(4)], int(rng.integers(6)))
 
 
+# JSON
+
+
+def junk_in(value: Any, rng: np.random.Generator) -> Any:
+    """What JSON can hold, with something else in one place of it."""
+    if isinstance(value, dict) and value and rng.integers(8):
+        key = list(value)[rng.integers(len(value))]
+        others = {name: v for name, v in value.items() if name != key}
+        return others if not rng.integers(8) else others | {key: junk_in(value[key], rng)}
+    if isinstance(value, list) and value and rng.integers(8):
+        place = rng.integers(len(value))
+        return [*value[:place], junk_in(value[place], rng), *value[place + 1 :]]
+    junk = [None, True, -1, 0, 1, 10**400, 0.5, float("nan"), -1e308, float("inf"), "x", "", [], {}]
+    return [*junk, [[]], {"a": 1}, "large", 2**70][rng.integers(len(junk) + 4)]
+
+
 # Safetensors
 
 

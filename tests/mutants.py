@@ -3091,7 +3091,7 @@ MUTANTS = [
             ),
             "an untrained teacher": (
                 "return TeacherFeatures(self.large, images",
-                "return TeacherFeatures(self.task.networks(0, 0)[0], images",
+                "return TeacherFeatures(self.task.networks(4, 0, 0)[0], images",
                 "batches",
             ),
             "one small net for both": (
@@ -3101,7 +3101,7 @@ MUTANTS = [
             ),
             "small nets start apart": (
                 "self.small_from_labels = self.small.astype(self.small.dtype)",
-                "self.small_from_labels = self.task.networks(large_rng, small_rng)[1]",
+                "self.small_from_labels = self.task.networks(classes, large_rng, small_rng)[1]",
                 "nets",
             ),
             "teacher not frozen": (

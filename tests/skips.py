@@ -12,6 +12,7 @@ OF_THE_MACHINE = {
     "needs /dev/full",
     "needs Linux's capabilities",
     "needs named pipes",
+    "no Chromium here",
     "no fork on this system",
     "the CIFAR-10 sample is not here",
 }

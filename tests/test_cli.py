@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import re
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 import tiny
 
-from npkd import checkpoint, cli, distill, losses, objectives, ops, page, proofs
+from npkd import checkpoint, cli, distill, losses, objectives, ops, proofs
 
 QUICK = ["--large-epochs", "1", "--epochs", "1", "--batch-size", "8", "--seed", "3"]
 
@@ -152,7 +151,8 @@ def test_losses_prints_who_has_which_loss_how(capsys):
 
 def test_without_matplotlib_all_but_the_picture_is_written(plain):
     _, out, _, home = plain
-    assert re.search("report.png and report.html need matplotlib", out)
+    note = "report.png and report.html are not made: pictures need matplotlib (pip install"
+    assert f"note: {note} 'npkd[app]'); npkd report runs/corners-3 makes them\n" in out
     (folder,) = (home / "runs").iterdir()
     assert not (folder / "report.png").exists()
     assert (folder / "small.npz").exists()
@@ -283,14 +283,18 @@ def test_more_than_memory_holds_is_one_line(capsys, corners, tmp_path, monkeypat
     assert_one_line(result, "not enough memory: Unable to allocate 9 TiB")
 
 
-def test_a_page_that_cannot_be_drawn_does_not_lose_the_run(capsys, corners, tmp_path, monkeypatch):
-    def broken(*_):
-        raise RuntimeError("no such\nbackend")
-
-    monkeypatch.setattr(page, "write", broken)
-    status, out, err = run(capsys, "--data", corners, *QUICK, "--out", tmp_path / "run")
+def test_a_broken_matplotlib_does_not_lose_the_run(capsys, corners, tmp_path, broken_matplotlib):
+    folder = tmp_path / "run"
+    status, out, err = run(capsys, "--data", corners, *QUICK, "--out", folder)
     assert (status, err) == (0, "")
-    assert "the pictures cannot be drawn: no such backend" in out
+    (note,) = (line for line in out.splitlines() if line.startswith("note: report.png"))
+    assert "matplotlib cannot be used: MPLBACKEND is 'nonsense': " in note
+    assert note.endswith(f"; npkd report {folder} makes them")
+    held = sorted(path.name for path in folder.iterdir())
+    assert held == sorted(set(checkpoint.RUN_FILES) - {"report.html", "report.png"})
+    assert cli.main(["report", str(folder)]) == 2
+    assert_one_line((2, *capsys.readouterr()), "MPLBACKEND is 'nonsense'")
+    assert sorted(path.name for path in folder.iterdir()) == held
 
 
 def test_interrupting_ends_with_status_130(capsys, corners, tmp_path, monkeypatch):

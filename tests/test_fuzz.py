@@ -9,10 +9,6 @@ import hashlib
 import io
 import json
 import pickle
-import signal
-import tracemalloc
-import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -22,7 +18,6 @@ import malformed
 import numpy as np
 import pytest
 import tiny
-from conftest import FUZZED
 
 from npkd import __version__, checkpoint, cli, distill, losses, ops, tasks, threads
 from npkd.data import Augmentation, Dataset, Normalisation, batches, load, split
@@ -30,59 +25,7 @@ from npkd.layers import Function, Linear, Network
 from npkd.models import SmallCNN
 from npkd.optim import SGD
 
-MEMORY = 2**26  # bytes that reading a malformed file of less than a MB may take
-SECONDS = 60  # after which an input counts as a hang
-
 Files = dict[str, bytes]
-
-
-class Hang(BaseException):
-    """Not an Exception, so that no reader takes it for a fault of its input."""
-
-
-@pytest.fixture
-def attempt(request, tmp_path) -> Iterator[Callable[[str, str, Callable[[], Any]], Any]]:
-    """Tries one input, and counts what came of it."""
-    outcomes: Counter[tuple[str, str, str]] = Counter()
-
-    def expired(*_: object) -> None:
-        raise Hang
-
-    def attempt(target: str, kind: str, action: Callable[[], Any]) -> Any:
-        """The action's result, or None if it was refused."""
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
-        tracemalloc.reset_peak()
-        before = tracemalloc.get_traced_memory()[0]
-        result = None
-        try:
-            with warnings.catch_warnings(record=True) as warned:
-                warnings.simplefilter("always")
-                result = action()
-            outcome = "accepted"
-        except ValueError as error:  # BadInput, or of the API
-            message = str(error)
-            assert message, kind
-            assert len(message.splitlines()) == 1, message
-            outcome = "refused"
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        assert [str(warning.message) for warning in warned] == []
-        assert tracemalloc.get_traced_memory()[1] - before < MEMORY, kind
-        outcomes[target, kind, outcome] += 1
-        return result
-
-    handler = signal.signal(signal.SIGALRM, expired)
-    tracemalloc.start()
-    yield attempt
-    tracemalloc.stop()
-    signal.signal(signal.SIGALRM, handler)
-    request.config.stash.setdefault(FUZZED, Counter()).update(outcomes)
-
-
-@pytest.fixture
-def inputs(request) -> Callable[[float], range]:
-    """A share of all inputs, in so many rounds."""
-    return lambda share: range(round(share * request.config.getoption("--inputs")))
 
 
 # Data sets, by their readers and by the command
@@ -470,19 +413,6 @@ def signed(content: bytes) -> bytes:
     return checkpoint.HEADER + hashlib.sha256(content).hexdigest().encode() + b"\n" + content
 
 
-def junk_in(value: Any, rng: np.random.Generator) -> Any:
-    """JSON with something else in one place of it."""
-    if isinstance(value, dict) and value and rng.integers(8):
-        key = list(value)[rng.integers(len(value))]
-        others = {name: v for name, v in value.items() if name != key}
-        return others if not rng.integers(8) else others | {key: junk_in(value[key], rng)}
-    if isinstance(value, list) and value and rng.integers(8):
-        place = rng.integers(len(value))
-        return [*value[:place], junk_in(value[place], rng), *value[place + 1 :]]
-    junk = [None, True, -1, 0, 1, 10**400, 0.5, float("nan"), -1e308, float("inf"), "x", "", [], {}]
-    return [*junk, [[]], {"a": 1}, "large", 2**70][rng.integers(len(junk) + 4)]
-
-
 def test_a_malformed_checkpoint_is_damaged_or_can_be_gone_on_from(
     attempt, inputs, tmp_path, monkeypatch, capsys
 ):
@@ -531,7 +461,9 @@ def test_a_malformed_checkpoint_is_damaged_or_can_be_gone_on_from(
     def other_json(rng: np.random.Generator) -> bytes:
         about, arrays = whole[rng.integers(len(whole))]
         if rng.integers(8):
-            return signed(content(about | {"state": junk_in(about["state"], rng)}, arrays))
+            return signed(
+                content(about | {"state": malformed.junk_in(about["state"], rng)}, arrays)
+            )
         texts = [b"", b"[" * 100_000, b"null", b"\xff", b"{" * 9, b"9" * 5000, b'{"state": {}}']
         return signed(content(texts[rng.integers(7)], arrays))
 

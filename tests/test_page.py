@@ -1,9 +1,9 @@
 """report.html: one file that holds everything itself, made again from the files of a run."""
 
 import re
-from html.parser import HTMLParser
 
 import numpy as np
+import pages
 import pytest
 import tiny
 
@@ -50,44 +50,13 @@ def made(finished, tmp_path_factory):
     return folder
 
 
-class Checked(HTMLParser):
-    """Every tag is closed in its turn, and every address is inside of the page."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.images, self.text = [], 0, ""
-
-    def handle_starttag(self, tag, attrs):
-        values = dict(attrs)
-        if tag == "img":
-            self.images += 1
-            assert values["src"].startswith("data:image/png;base64,")
-            assert values["alt"]
-        elif tag != "meta":
-            self.open.append(tag)
-        assert "href" not in values
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-
-
-def read(folder):
-    checked = Checked()
-    checked.feed((folder / "report.html").read_text())
-    assert checked.open == []
-    return checked
-
-
 def test_the_page_tells_the_story_by_itself(finished, made):
-    shown = read(made)
+    shown = pages.read(made / "report.html")
     assert shown.images >= 8
     for words in ("step by step", "side by side", "What was compressed", "Settings", "Seed 3"):
         assert words in shown.text
     loss = finished.report["loss"]
-    assert loss == "l2" or loss in shown.text
+    assert ("the squared distance of the two nets’ outputs" if loss == "l2" else loss) in shown.text
     for cells in report.rows(finished.report):
         assert all(cell in shown.text for cell in cells)
     assert "://" not in re.sub(r"base64,[^\"]*", "", (made / "report.html").read_text())
@@ -101,7 +70,7 @@ def test_the_page_is_made_again_from_the_files_alone(finished, made, tmp_path, c
 
 
 def test_names_cannot_alter_the_page(made):
-    assert ODD["name"] in read(made).text
+    assert ODD["name"] in pages.read(made / "report.html").text
     assert "<script>" not in (made / "report.html").read_text()
 
 
@@ -132,4 +101,4 @@ def test_samples_of_another_run_are_refused(finished, tmp_path, capsys):
     write(tmp_path, finished)
     checkpoint.save_weights(tmp_path / "samples.npz", {"chosen": np.arange(3)})
     assert cli.main(["report", str(tmp_path)]) == 2
-    assert "not of one run of this version" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"npkd report: {tmp_path / 'samples.npz'}: lacks firsts\n"

@@ -1,10 +1,15 @@
 """The table and the picture of a run."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tiny
 
 from npkd import drawings, report
+from npkd.files import BadInput
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +30,23 @@ def test_the_picture_is_a_png(finished, tmp_path):
     pytest.importorskip("matplotlib")
     drawings.picture(tmp_path / "report.png", finished.report, finished.samples)
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_matplotlib_that_cannot_be_used_says_why():
+    pytest.importorskip("matplotlib")
+    code = "from npkd.drawings import png; png(lambda figure: None, width=1, height=1)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"MPLBACKEND": "nonsense"},
+    )
+    *_, last = done.stderr.splitlines()
+    why = "matplotlib cannot be used: MPLBACKEND is 'nonsense': "
+    assert last.startswith(f"npkd.files.BadInput: {why}")
+    with pytest.raises(BadInput, match="no_such_thing"):
+        drawings.png(lambda figure: figure.no_such_thing, width=1, height=1)
 
 
 def test_labels_of_axes_are_numbers(finished, tmp_path, monkeypatch):

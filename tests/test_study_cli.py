@@ -20,7 +20,7 @@ import tiny
 from studies import AtOnce, invented
 
 from npkd import cli, threads
-from npkd.study import command, plan, running
+from npkd.study import command, picture, plan, running
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +76,10 @@ def test_a_study_shows_its_trainings_and_writes_its_report(capsys, data, file, t
     assert second == "5 trainings"
     assert lines[0].startswith("    1/5 large, seed 3, L2, teacher_input low: accuracy ")
     assert lines[4].startswith("    5/5 small, distilled, seed 3, labels and maps: accuracy ")
-    assert "note: study.png needs matplotlib (pip install 'npkd[app]')" in lines
+    assert (
+        "note: study.png is not made: pictures need matplotlib (pip install 'npkd[app]'); the same "
+        "command with --resume makes it"
+    ) in lines
     assert lines[-1] == f"made study.json in {out}"
     report = json.loads((out / "study.json").read_text())
     assert [one["name"] for one in report["settings"]] == [
@@ -86,6 +89,25 @@ def test_a_study_shows_its_trainings_and_writes_its_report(capsys, data, file, t
     ]
     for setting in report["settings"]:
         assert any(line.startswith(setting["name"]) for line in lines)
+
+
+def test_a_broken_matplotlib_does_not_lose_the_study(
+    capsys, data, file, tmp_path, broken_matplotlib, monkeypatch
+):
+    out = tmp_path / "out"
+    status, shown, err = run(capsys, file, "--data", data, "--out", out)
+    assert (status, err) == (0, "")
+    (note,) = (line for line in shown.splitlines() if line.startswith("note: "))
+    assert note.startswith(
+        "note: study.png is not made: matplotlib cannot be used: MPLBACKEND is 'nonsense': "
+    )
+    assert note.endswith("; the same command with --resume makes it")
+    assert shown.endswith(f"made study.json in {out}\n")
+    broken_matplotlib.undo()
+    monkeypatch.setattr(picture, "png", lambda draw, **size: b"")
+    status, shown, err = run(capsys, file, "--data", data, "--out", out, "--resume")
+    assert (status, err) == (0, "")
+    assert shown.endswith(f"made study.json, study.png in {out}\n")
 
 
 def test_options_reach_the_study(capsys, data, file, tmp_path, executors):

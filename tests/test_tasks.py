@@ -25,7 +25,7 @@ def task(name):
 @pytest.mark.parametrize("name", TASKS)
 def test_outputs_and_truth_go_together(name):
     of, images, labels = task(name), tiny.dataset().test_images, tiny.dataset().test_labels
-    large, small = of.networks(0, 1)
+    large, small = of.networks(4, 0, 1)
     truth = of.truth(images, labels)
     for network, view in ((large, of.x_large), (large, of.x_back), (small, of.x_low)):
         y, _ = network(view(images))
@@ -135,7 +135,7 @@ def test_outputs_are_kept_where_they_are_few_numbers_and_else_made_again():
     data = tiny.dataset()
     for name, kept in (("classify", True), ("super-resolve", False)):
         of = task(name)
-        network, _ = of.networks(0, 1)
+        network, _ = of.networks(4, 0, 1)
         outputs = evaluate.Outputs(network, data.test_images, of.x_back)
         assert (outputs.features.kept is not None) == kept
         assert len(outputs) == len(data.test_labels)

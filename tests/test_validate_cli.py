@@ -4,11 +4,11 @@ import json
 import re
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import commands
 import numpy as np
 import pytest
+from pages import Page, verdicts_with
 
 from npkd import cli
 from npkd.validate import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Cause, Report, Verdict, in_npkd
@@ -200,37 +200,10 @@ def test_help_fits_on_the_first_screen(capsys, action, monkeypatch):
 # The page
 
 
-class Checked(HTMLParser):
-    """Every tag is closed in its turn, and every address is inside of the page."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.images, self.text = [], 0, ""
-
-    def handle_starttag(self, tag, attrs):
-        values = dict(attrs)
-        assert "href" not in values
-        if tag == "img":
-            self.images += 1
-            assert values["src"].startswith("data:image/png;base64,")
-            assert values["alt"]
-        elif tag != "meta":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-
-
 def read(folder):
     text = (folder / "verdicts.html").read_text()
     assert "://" not in re.sub(r"base64,[^\"]*", "", text)
-    checked = Checked()
-    checked.feed(text)
-    assert checked.open == []
-    return checked
+    return Page(text)
 
 
 def verdict(name=CONSISTENT, **others):
@@ -326,14 +299,7 @@ def test_a_lower_precision_is_in_the_first_sentence():
 
 def test_names_cannot_alter_the_page(tmp_path):
     odd = "<script>alert(1)</script>\x1b[31m$\\frac{"
-    report = Report(
-        (verdict(BUG, operation=odd, op=odd, tensor=odd, note=odd, case=odd, subject=odd),),
-        (Cause(odd, odd, (odd,)),),
-        (odd,),
-        (odd,),
-        {"title": odd, odd: odd},
-    )
-    pages.write(tmp_path, report)
+    pages.write(tmp_path, verdicts_with(odd))
     text = (tmp_path / "verdicts.html").read_text()
     assert "<script" not in text
     assert "\x1b" not in text
@@ -343,10 +309,26 @@ def test_names_cannot_alter_the_page(tmp_path):
 def test_without_matplotlib_the_page_has_no_pictures_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    pages.write(tmp_path, Report(OF_EACH_KIND))
+    why = pages.write(tmp_path, Report(OF_EACH_KIND))
     shown = read(tmp_path)
     assert shown.images == 0
-    assert "they need matplotlib" in shown.text
+    assert f"There are no pictures: {why}." in shown.text
+    assert why == "pictures need matplotlib (pip install 'npkd[app]')"
+
+
+def test_a_broken_matplotlib_does_not_lose_the_verdicts(
+    capsys, exported, results, tmp_path, broken_matplotlib
+):
+    status, out, err = run(capsys, "check", exported, results / "right.npz", "--out", tmp_path)
+    assert (status, err) == (0, "")
+    made, note = out.splitlines()[-2:]
+    why = "matplotlib cannot be used: MPLBACKEND is 'nonsense': "
+    assert made == f"made {tmp_path / 'verdicts.html'} and verdicts.json"
+    assert note.startswith(f"note: verdicts.html has no pictures: {why}")
+    assert note.endswith("; the same command makes them")
+    shown = read(tmp_path)
+    assert shown.images == 0
+    assert f"There are no pictures: {why}" in shown.text
 
 
 def test_many_operations_are_shown_in_several_pictures(tmp_path):

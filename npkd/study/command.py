@@ -257,6 +257,6 @@ def _write(folder: Path, found: dict[str, Any]) -> None:
         try:
             picture.draw(folder / "study.png", found)
             made.append("study.png")
-        except ImportError:
-            say("note: study.png needs matplotlib (pip install 'npkd[app]')")
+        except (ImportError, BadInput) as error:
+            say(f"note: study.png is not made: {error}; the same command with --resume makes it")
     say(f"\nmade {', '.join(made)} in {folder}")

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from npkd.drawings import STYLES, WRONG, png, short
+from npkd.drawings import STYLES, WRONG, png
 from npkd.evaluate import WORDS
 from npkd.files import one_line, write_atomically
-from npkd.report import names_of
+from npkd.report import names_of, short
 from npkd.study.results import UNITS, VERDICTS, tested_on, written
 
 WIDTH = 10.0  # inches
@@ -36,7 +36,7 @@ Report = Mapping[str, Any]
 
 
 def draw(path: Path, report: Report) -> None:
-    """Draw study.png. Raises ImportError without matplotlib."""
+    """Draw study.png. Raises what `drawings.png` does."""
     names = [wrapped(setting["name"]) for setting in report["settings"]]
     lines = max(name.count("\n") + 1 for name in names)
     height = 2.1 + len(names) * max(0.48, 0.1 + 0.155 * lines)

@@ -91,8 +91,10 @@ def _judged(
 
 def _write(folder: Path, report: Report) -> None:
     with writing_to(folder):
-        page.write(folder, report)
+        why = page.write(folder, report)
     say(f"made {folder / 'verdicts.html'} and verdicts.json")
+    if why:
+        say(f"note: verdicts.html has no pictures: {why}; the same command makes them")
 
 
 def _chosen(args: argparse.Namespace, dtype: str = "float32") -> list[Case]:

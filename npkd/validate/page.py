@@ -1,21 +1,20 @@
 """verdicts.html: what the judge found, on one page, for somebody who was not there.
 
-Like a run's page (`npkd.page`) it holds everything itself, pictures too, and asks no network for
-anything. Beside it lies verdicts.json, with every figure.
+Beside it lies verdicts.json, with every figure.
 """
 
 import functools
 import json
 import math
 from collections.abc import Iterator, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from npkd.files import one_line, write_atomically
-from npkd.page import document, figure, table
+from npkd.files import BadInput, write_atomically
+from npkd.markup import Html, document, figure, table, tag
+from npkd.report import short
 from npkd.validate import verdicts
 from npkd.validate.rounding import BFLOAT16, FLOAT32, FLOAT64, TF32
 from npkd.validate.verdicts import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Report, Verdict
@@ -33,33 +32,41 @@ DECADES = 4  # of error over bound that a picture shows, on either side of 1
 Row = tuple[str, Sequence[Verdict]]  # an operation of a picture
 
 
-def write(folder: str | Path, report: Report) -> None:
+def write(folder: str | Path, report: Report) -> str:
     """Make verdicts.json and verdicts.html in a folder, which is made if it is not there.
 
-    Without matplotlib the page has no pictures. Raises OSError if they cannot be written.
+    Returns why the page has no pictures, as without matplotlib, or nothing. Raises OSError if they
+    cannot be written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     figures = json.dumps(verdicts.as_json(report), indent=2, allow_nan=False) + "\n"
-    text = page(report).encode()
+    why = ""
+    try:
+        pictures = list(_pictures(report))
+    except (ImportError, BadInput) as error:
+        why = str(error)
+        pictures = [tag("p", f"There are no pictures: {why}.")]
+    text = page(report, pictures).encode()
     write_atomically(folder / "verdicts.json", lambda file: file.write(figures.encode()))
     write_atomically(folder / "verdicts.html", lambda file: file.write(text))
+    return why
 
 
-def page(report: Report) -> str:
+def page(report: Report, pictures: Sequence[Html]) -> str:
     """The page as text."""
     return document(
-        "npkd validate: " + _plain(report.about.get("title", headline(report))),
+        f"npkd validate: {report.about.get('title', headline(report))}",
         [
-            f"<h1>{escape(headline(report))}</h1>",
+            tag("h1", headline(report)),
             *_judged(report),
             *_wrong(report),
-            "<h2>How far from the truth</h2>",
-            *_pictures(report),
-            "<h2>Operation by operation</h2>",
+            tag("h2", "How far from the truth"),
+            *pictures,
+            tag("h2", "Operation by operation"),
             table(_by_operation(report)),
             *_in_full(report),
-            "<h2>How to read this</h2>",
+            tag("h2", "How to read this"),
             *_explained(),
         ],
     )
@@ -74,7 +81,7 @@ def headline(report: Report) -> str:
     only = f", some of them only at the precision of {' and of '.join(lower)}" if lower else ""
     missing = f"; {len(report.missing)} more must be there and are not" if report.missing else ""
     if not tensors:
-        return _plain(f"Nothing was judged{missing}.")
+        return f"Nothing was judged{missing}."
     if count[BUG]:
         sentence = f"Wrong: {rounding} does not explain {count[BUG]} of {tensors} tensors"
     elif count[CONSISTENT] == tensors:
@@ -83,58 +90,47 @@ def headline(report: Report) -> str:
     else:
         doubts = [f"{number} {name}" for name, number in count.items() if number]
         sentence = f"No bug was found among {tensors} tensors: {', '.join(doubts)}{only}"
-    return _plain(f"{sentence}{missing}.")
+    return f"{sentence}{missing}."
 
 
 def _count(report: Report, verdict: str) -> int:
     return sum(one.verdict == verdict for one in report.verdicts)
 
 
-def _plain(text: Any) -> str:
-    """Any text in one line, without what is no letter."""
-    return one_line(str(text))
-
-
-def _judged(report: Report) -> Iterator[str]:
+def _judged(report: Report) -> Iterator[Html]:
     """What was judged, by what."""
     about = dict(report.about)
     if "title" in about:
-        yield f"<p><b>{escape(_plain(about.pop('title')))}</b></p>"
+        yield tag("p", tag("b", about.pop("title")))
     cases, subjects = (
         {getattr(one, kind) for one in report.verdicts} for kind in ("case", "subject")
     )
     many = f"{len(cases)} programs on {len(subjects)} subjects" if len(cases) > 1 else "one program"
-    yield (
-        f"<p>Judged were the results of {many}, tensor by tensor. Each operation was computed anew "
+    yield tag(
+        "p",
+        f"Judged were the results of {many}, tensor by tensor. Each operation was computed anew "
         "in float64 from the inputs that the framework itself had recorded, and what the framework "
         "made of them was compared with it, entry by entry. How far the two may be apart is proved "
-        "for each entry: so far can rounding take a right computation, and no farther.</p>"
+        "for each entry: so far can rounding take a right computation, and no farther.",
     )
     if about:
-        cells = [[_plain(name), _plain(value)] for name, value in about.items()]
-        yield table([["", ""], *cells])
+        yield table([["", ""], *([name, str(value)] for name, value in about.items())])
 
 
-def _wrong(report: Report) -> Iterator[str]:
+def _wrong(report: Report) -> Iterator[Html]:
     """Where it goes wrong first, why, and what is not there."""
     items = []
     if report.first:
-        items.append(
-            f"The first operation that diverges is <b>{_text(verdicts.where(report.first))}</b>."
-        )
-    items += [
-        f"{_text(verdicts.of_cause(cause))}: <b>{_text(cause)}</b>" for cause in report.causes
-    ]
+        where = tag("b", verdicts.where(report.first))
+        items.append(tag("li", "The first operation that diverges is ", where, "."))
+    items += [tag("li", verdicts.of_cause(cause), ": ", tag("b", cause)) for cause in report.causes]
     for what, names in (("Not given", report.missing), ("Not judged", report.unjudged)):
         if names:
-            items.append(f"{what}: {', '.join(map(_text, names))}")
+            listed = [f"{', ' if k else ': '}{name}" for k, name in enumerate(names)]
+            items.append(tag("li", what, *listed))
     if items:
-        yield "<h2>What is wrong, and why</h2>" if not report.ok else "<h2>To be noted</h2>"
-        yield "<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>"
-
-
-def _text(value: Any) -> str:
-    return escape(_plain(value))
+        yield tag("h2", "What is wrong, and why" if not report.ok else "To be noted")
+        yield tag("ul", *items)
 
 
 def _by_operation(report: Report) -> list[list[str]]:
@@ -146,26 +142,26 @@ def _by_operation(report: Report) -> list[list[str]]:
 def _label(name: str, op: str) -> str:
     """Of a row: what it is about, and which operation of it, unless either says it all."""
     if op in name:
-        return _plain(name)
-    return _plain(op if op.startswith(f"{name}_") else f"{name}: {op}")
+        return name
+    return op if op.startswith(f"{name}_") else f"{name}: {op}"
 
 
-def _in_full(report: Report) -> Iterator[str]:
+def _in_full(report: Report) -> Iterator[Html]:
     """All that is not consistent."""
     some = [one for one in report.verdicts if one.verdict != CONSISTENT]
     if not some:
         return
-    yield "<h2>Everything that is not CONSISTENT</h2>"
+    yield tag("h2", "Everything that is not CONSISTENT")
     titles = ["", "verdict", "worst entry", "found", "expected", "error", "bound", "error/bound"]
     cells = [
         [
-            _plain(verdicts.where(one)),
+            verdicts.where(one),
             one.verdict,
             ", ".join(map(str, one.index)),
             *(f"{value:.9g}" for value in (one.found, one.expected)),
             *(verdicts.number(value) for value in (one.error, one.bound, one.ratio)),
             verdicts.bits(one.bits),
-            _plain(one.note),
+            one.note,
         ]
         for one in some
     ]
@@ -173,7 +169,7 @@ def _in_full(report: Report) -> Iterator[str]:
     yield table(row if notes else row[:-1] for row in [[*titles, "bits", "note"], *cells])
 
 
-def _explained() -> Iterator[str]:
+def _explained() -> Iterator[Html]:
     """What the words mean."""
     meanings = {
         CONSISTENT: "every entry is within its bound, in the precision that is named. Where that "
@@ -195,25 +191,25 @@ def _explained() -> Iterator[str]:
         "exact probes": "programs on small integers and powers of two, of which no order of "
         "additions rounds anything: any difference at all is a bug.",
     }
-    yield "<ul>"
-    yield from (
-        f"<li><b>{escape(word)}</b>: {escape(text)}</li>" for word, text in meanings.items()
-    )
-    yield "</ul><p>All figures are in <code>verdicts.json</code>.</p>"
+    yield tag("ul", *(tag("li", tag("b", word), f": {text}") for word, text in meanings.items()))
+    yield tag("p", "All figures are in ", tag("code", "verdicts.json"), ".")
 
 
 # Pictures
 
 
-def _pictures(report: Report) -> Iterator[str]:
-    """Errors and bits of each operation, so many operations to a picture; or why there are none."""
+def _pictures(report: Report) -> Iterator[Html]:
+    """Errors and bits of each operation, so many operations to a picture; or why there are none.
+
+    Raises what `drawings.png` does.
+    """
     rows: list[Row] = []
     for names, some in verdicts.groups(report).items():
         shown = [one for one in some if not (one.exact and one.verdict == CONSISTENT)]
         if shown:
             rows.append((_label(*names), shown))
     if not rows:
-        yield "<p>Every exact probe is right, and there is nothing else to show.</p>"
+        yield tag("p", "Every exact probe is right, and there is nothing else to show.")
         return
     caption = (
         "Each mark is a tensor, each row an operation, in the order of the programs. Left: its "
@@ -224,17 +220,14 @@ def _pictures(report: Report) -> Iterator[str]:
     )
     parts = math.ceil(len(rows) / ROWS)
     size = math.ceil(len(rows) / parts)
-    try:
-        for start in range(0, len(rows), size):
-            part = rows[start : start + size]
-            yield figure(
-                "The operations that follow." if start else caption,
-                functools.partial(draw, rows=part),
-                size=(11, 1.4 + 0.2 * len(part)),
-                wide=True,
-            )
-    except ImportError:
-        yield "<p>There are no pictures: they need matplotlib (pip install 'npkd[app]').</p>"
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        yield figure(
+            "The operations that follow." if start else caption,
+            functools.partial(draw, rows=part),
+            size=(11, 1.4 + 0.2 * len(part)),
+            wide=True,
+        )
 
 
 def draw(area: Any, rows: Sequence[Row]) -> None:
@@ -242,7 +235,7 @@ def draw(area: Any, rows: Sequence[Row]) -> None:
     left, right = area.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     _errors(left, rows)
     _bits(right, rows)
-    left.set_yticks(range(len(rows)), [_short(name) for name, _ in rows], fontsize=8)
+    left.set_yticks(range(len(rows)), [short(name, 40) for name, _ in rows], fontsize=8)
     left.set_ylim(len(rows) - 0.4, -0.6)
     handles, labels = left.get_legend_handles_labels()
     area.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=8)
@@ -313,7 +306,3 @@ def _marks(axes: Any, rows: Sequence[Row], x: Any) -> None:
 def _kind(one: Verdict) -> str:
     """The verdict, or that it is consistent only with a lower precision."""
     return LOWER if one.lower else one.verdict
-
-
-def _short(name: str, most: int = 40) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"

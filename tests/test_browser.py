@@ -1,0 +1,108 @@
+"""Pages opened in a browser: no script of theirs runs, whatever somebody has put into a file.
+
+That holds twice over: what comes from outside is text, and were it not, the page's policy stops it.
+Each is tried without the other, and both are left out, which shows that the scripts would run.
+"""
+
+import html
+import re
+import shutil
+import subprocess
+
+import malformed
+import pages
+import pytest
+import tiny
+
+from npkd import drawings, markup
+from npkd import page as page_of_run
+from npkd.validate import page as page_of_verdicts
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
+if BROWSER is None:
+    pytest.skip("no Chromium here", allow_module_level=True)
+
+OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000"]
+SCRIPTS = [text for text in pages.HOSTILE if pages.SCRIPT in text]
+LOOK = """
+addEventListener("load", () => {
+  for (const name of ["report", "verdicts"]) {
+    const inside = frames[name].document;
+    const width = getComputedStyle(inside.body).maxWidth;
+    document.title += ` ${name}:${width}:${inside.images[0].naturalWidth}`;
+  }
+});
+"""
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Both pages as text, hostile texts in every field, with or without what guards against them.
+
+    Numbers may be texts too, as they would be if report.json were not checked.
+    """
+    monkeypatch.setattr(drawings, "png", lambda draw, **size: malformed.png(1, 1))
+    finished = tiny.finished()[1]
+
+    def made(*, escaped: bool, policy: bool) -> dict[str, str]:
+        with monkeypatch.context() as patch:
+            if not escaped:
+                patch.setattr(markup, "escape", str)
+            report = pages.with_texts(finished.report, 3 * SCRIPTS)
+            report |= {"seed": SCRIPTS[0], "threads": SCRIPTS[1]}
+            verdicts = pages.verdicts_with("".join(SCRIPTS))
+            pictures = list(page_of_verdicts._pictures(verdicts))
+            found = {
+                "report": page_of_run.page(report, finished.samples, {}),
+                "verdicts": page_of_verdicts.page(verdicts, pictures),
+            }
+        if not policy:
+            found = {
+                name: re.sub("<meta http-equiv[^>]*>", "", text) for name, text in found.items()
+            }
+        return found
+
+    return made
+
+
+def opened(path) -> str:
+    """What a browser makes of a page."""
+    done = subprocess.run(
+        [BROWSER, *OPTIONS, "--dump-dom", path.as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", ["report", "verdicts"])
+def test_a_browser_sees_npkds_own_tags_alone(name, made, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(made(escaped=True, policy=True)[name])
+    seen, written = pages.Page(opened(path)), pages.Page(path.read_text())
+    assert seen.text.split() == written.text.split()
+    assert seen.images == written.images > 0
+    assert pages.SCRIPT in seen.text
+
+
+def test_scripts_would_run_but_for_escaping_and_policy_either_of_which_is_enough(made, tmp_path):
+    """All pages inside of one, whose title says in which of them a script ran."""
+    frames = {
+        **made(escaped=True, policy=True),
+        **{f"{name}-escaped": text for name, text in made(escaped=True, policy=False).items()},
+        **{f"{name}-policy": text for name, text in made(escaped=False, policy=True).items()},
+        **{f"{name}-bare": text for name, text in made(escaped=False, policy=False).items()},
+    }
+    inside = [
+        f'<iframe name="{name}" srcdoc="{html.escape(text)}"></iframe>'
+        for name, text in frames.items()
+    ]
+    path = tmp_path / "all.html"
+    path.write_text(f"<title></title>{''.join(inside)}<script>{LOOK}</script>")
+    title = re.search("<title>(.*?)</title>", opened(path))[1]
+    ran = {word.removeprefix("ran:") for word in title.split() if word.startswith("ran:")}
+    assert ran == {"report-bare", "verdicts-bare"}
+    assert {"report:960px:1", "verdicts:960px:1"} < set(title.split())  # styled, and with pictures
