@@ -63,6 +63,7 @@ def retyped(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def reshaped(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    array = np.atleast_1d(array)
     choices = [
         array[:0],
         array[:-1],

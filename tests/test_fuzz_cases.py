@@ -167,8 +167,9 @@ def test_malformed_results_are_refused_or_judged(attempt, inputs, given, tmp_pat
         odd = malformed.ODD_NAMES[rng.integers(len(malformed.ODD_NAMES))]
         odd = odd.encode("utf-8", "replace").decode().replace("\0", "")[:60_000]
         kept = {name: arrays[name] for name in others if rng.integers(2)}
-        new = [odd, f"{odd}/y", f"{key.split('/')[0]}/{odd}", key[:-1], f"/{key}"]
-        return malformed.npz({**kept, new[rng.integers(5)]: arrays[key]})
+        case, _, _ = key.partition("/")
+        new = [key, odd, f"{odd}/y", f"{case}/{odd}", key[:-1], f"/{key}"]
+        return malformed.npz({**kept, new[rng.integers(6)]: arrays[key]})
 
     damage = {
         **{
