@@ -63,6 +63,7 @@ def retyped(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def reshaped(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    array = np.atleast_1d(array)
     choices = [
         array[:0],
         array[:-1],
@@ -352,3 +353,170 @@ NAMES = [
     ),
     *("a" * 255, "a" * 256, "a" * 5000, "mnist5k", ".npz", "x.npz", "x.NPZ", "con", "a\tb", "."),
 ]
+
+
+# Cases of npkd.validate: an entry of a manifest, altered in place
+
+OPTIONS = [
+    *(
+        "stride",
+        "padding",
+        "dilation",
+        "groups",
+        "kernel_size",
+        "ceil_mode",
+        "divisor_override",
+        "factor",
+        "mode",
+        "axis",
+        "lr",
+        "momentum",
+        "divisor",
+        "p",
+        "batches",
+        "workers",
+    ),
+    *("reduction", "temperature", "variant", "half", "alpha", "soft", "soft_options", "delta", "x"),
+]
+OPTION_VALUES: list[Any] = [
+    *(None, True, False, "", "x", "same", "none", "sum", "bilinear", "kl", "rkd_angle", "__doc__"),
+    *(-1, 0, 1, 2, 3, 10**6, 2**63, 10**30, 10**400, 0.5, -0.0, 1e-320, 1e308, float("nan")),
+    *(float("inf"), [], [2], [2, 1], [1, 2, 3], [-1, 2], [10**9, 1], [[1]], [1.5, 1], {}),
+    *({"temperature": 2.0}, {"temperature": 0}, {"reduction": "none"}, {"x": 1}),
+]
+ODD_NAMES = [*NAMES, "", "\ud800", "a" * 100_000, "x", "dy", "terms", "op", "../x", "a\x1b]0;b\x07"]
+
+
+def _one(given: Any, rng: np.random.Generator) -> Any:
+    several = list(given)
+    return several[rng.integers(len(several))]
+
+
+def other_option(entry: dict, rng: np.random.Generator) -> None:
+    """An option with another value, or one that there is not; or one is missing."""
+    options = _one(entry["operations"], rng)["options"]
+    name = _one([*options, _one(OPTIONS, rng)], rng)
+    options[name] = _one(OPTION_VALUES, rng)
+    if not rng.integers(8):
+        del options[name]
+
+
+def other_argument(entry: dict, rng: np.random.Generator) -> None:
+    """An input or an output of another name, or of another tensor, missing or further."""
+    side = _one(entry["operations"], rng)[["inputs", "outputs"][rng.integers(2)]]
+    name = _one([*side, "x"], rng)
+    tensor = side.pop(name, "x")
+    others = [*entry["tensors"], tensor, _one(ODD_NAMES, rng)]
+    change = rng.integers(4)
+    if change == 0:
+        side[name] = _one(others, rng)
+    elif change == 1:
+        side[_one(["w", "b", "dy", "dx", "student", "z", *ODD_NAMES], rng)] = tensor
+    elif change == 2:
+        side |= {name: tensor, _one(["w", "b", "dy", "z"], rng): _one(others, rng)}
+
+
+def other_operation(entry: dict, rng: np.random.Generator) -> None:
+    """An operation that is unknown, or another one, or none; or another order."""
+    operations = entry["operations"]
+    known = ["conv2d", "linear_backward", "relu", "sum", "copy", "rows", "distinct", "kl", "vid"]
+    unknown = ["maximum", "move", "unknown", "conv3d", "relu_backward_backward", "conventions", ""]
+    change = rng.integers(6)
+    if change == 0:
+        operations.reverse()
+    elif change == 1:
+        operations.append(_one(operations, rng))
+    elif change == 2:
+        del operations[rng.integers(len(operations)) :]
+    else:
+        _one(operations, rng)["op"] = _one(known if change == 3 else unknown, rng)
+
+
+def other_listing(entry: dict, rng: np.random.Generator) -> None:
+    """A tensor that is listed as something else."""
+    tensor = _one(entry["tensors"].values(), rng)
+    sizes = [0, 1, -1, 2**40, 10**400, 1.0, True, "2", None, []]
+    change = rng.integers(4)
+    if change == 0:
+        tensor["shape"] = [*tensor["shape"][1:], _one(sizes, rng)]
+    elif change == 1:
+        tensor["dtype"] = _one(["float32", "float64", "int64", "bool", "complex64", "O", ""], rng)
+    elif change == 2:
+        tensor["role"] = _one(["input", "result", "both"], rng)
+    else:
+        tensor[_one(tensor, rng)] = _one(OPTION_VALUES, rng)
+
+
+def odd_name(entry: dict, rng: np.random.Generator) -> None:
+    """A name of anything that is none to be shown, or makes two things one."""
+    name, operation = _one(ODD_NAMES, rng), _one(entry["operations"], rng)
+    change = rng.integers(4)
+    if change == 0:
+        entry[_one(["name", "subject", "about"], rng)] = name
+    elif change == 1:
+        operation["name"] = name
+    else:  # of a tensor, wherever it is
+        old = _one(entry["tensors"], rng)
+        entry["tensors"][name] = entry["tensors"].pop(old)
+        for one in entry["operations"]:
+            for side in ("inputs", "outputs"):
+                one[side] = {k: name if t == old else t for k, t in one[side].items()}
+
+
+def huge_case(entry: dict, rng: np.random.Generator) -> None:
+    """What would take any memory or time: by an option, a shape, or the number of operations."""
+    operations, size = entry["operations"], int(2 ** rng.uniform(10, 62))
+    sizes = ["padding", "stride", "dilation", "kernel_size", "factor", "workers", "order"]
+    change = rng.integers(5)
+    if change <= 2:
+        name = _one(sizes, rng)
+        several = name not in ("factor", "workers", "order")
+        value = _one([size, [size, 1], [1, size]], rng) if several else size
+        for operation in operations if change else operations[:1]:
+            operation["options"][name] = value
+    if change in (1, 3):
+        for tensor in entry["tensors"].values():
+            if tensor["role"] == "result":
+                tensor["shape"] = [size if n > 2 else n for n in tensor["shape"]]
+    elif change == 4:
+        last = operations[-1]
+        tensor = _one(last["outputs"].values(), rng)
+        for number in range(1200):
+            new = f"copy {number}"
+            entry["tensors"][new] = dict(entry["tensors"][tensor])
+            operations.append(
+                {
+                    "name": new,
+                    "op": "copy",
+                    "inputs": {"x": tensor},
+                    "outputs": {"y": new},
+                    "options": {},
+                }
+            )
+
+
+CASES: dict[str, Callable[[dict, np.random.Generator], None]] = {
+    "other options": other_option,
+    "other inputs and outputs": other_argument,
+    "other operations": other_operation,
+    "other shapes and dtypes": other_listing,
+    "odd names": odd_name,
+    "huge sizes": huge_case,
+}
+
+
+def other_text(text: str, rng: np.random.Generator) -> str:
+    """A manifest that is no JSON, or none that makes sense."""
+    return _one(
+        [
+            *("", "null", "[" * 100_000, '{"a":' * 50_000, "9" * 5000, "[]", "{}", text + "x"),
+            text.replace('"version": 1', '"version": 2'),
+            text.replace('"version": 1', '"version": ' + "9" * 400),
+            text.replace('"name": ', '"name": "a", "name": ', 1),
+            text.replace('"exact": ', '"exact": NaN, "x": '),
+            text.replace('"options": {', '"options": {"x": ' + "[" * 500 + "]" * 500 + ", "),
+            text.replace('"cases": [', '"cases": [' + "{}, " * 50_000),
+            text.replace('"cases": [', '"cases": [], "others": ['),
+        ],
+        rng,
+    )

@@ -12,11 +12,12 @@ import pytest
 
 import npkd.cases
 from npkd import losses, ops
-from npkd.files import BadInput
+from npkd.files import BadInput, Damaged, OtherVersion
 from npkd.validate import exchange, in_npkd, judge
 from npkd.validate.cases import EXACT, cases, dyadic, random_case, subjects
 from npkd.validate.exactness import require_exact, significant_bits, unit_of
 from npkd.validate.program import Case, Operation
+from npkd.validate.sense import require_sense, what_is_wrong
 
 LARGE = ("LargeCNN", "distillation")  # with 8 million weights
 SMALL = [name for name in subjects() if name not in LARGE]
@@ -73,7 +74,7 @@ def test_names_are_keys(every):
 
 def test_programs_make_sense(every):
     for case in every:
-        assert not list(exchange.what_is_wrong(case)), case.name
+        assert not list(what_is_wrong(case)), case.name
         assert case.needed <= set(case.tensors())
         assert case.needed
 
@@ -113,8 +114,9 @@ def test_random_cases_can_be_computed(op):
     for exact in {False, op in EXACT}:
         for _ in range(5):
             case = random_case(op, rng, exact=exact)
-            assert in_npkd.results(case).keys() == case.needed
-            assert not list(exchange.what_is_wrong(case))
+            found = in_npkd.results(case)
+            assert found.keys() == case.needed
+            require_sense(case, {name: (x.dtype.name, x.shape) for name, x in found.items()})
 
 
 def test_a_random_case_of_what_cannot_be_exact_is_refused():
@@ -304,10 +306,22 @@ def test_arrays_that_are_not_those_written_are_noticed(folder, change, message):
     [
         (lambda m: m.update(version=2), "has version 2 of the format, expected 1"),
         (lambda m: m.update(format="something"), "not a manifest of npkd's cases"),
-        (lambda m: m.pop("cases"), "not a manifest of npkd's cases: KeyError"),
-        (lambda m: m.update(cases=3), "not a manifest of npkd's cases: TypeError"),
-        (lambda m: first(m).update(name=7), "7 in the place of a text"),
-        (lambda m: first(m).update(name="a/b"), "'a/b' cannot name a case"),
+        (lambda m: m.update(version="1"), "lacks a version, or has no cases"),
+        (lambda m: m.pop("cases"), "lacks a version, or has no cases"),
+        (lambda m: m.update(cases=3), "lacks a version, or has no cases"),
+        (lambda m: m.update(cases=[]), "lacks a version, or has no cases"),
+        (lambda m: m.update(cases=[7]), "case 1: its name is missing, expected a text"),
+        (lambda m: first(m).update(name=7), "case 1: its name is 7, expected a text"),
+        (lambda m: first(m).update(name="a" * 201), "has 201 letters, expected 1 to 200"),
+        (lambda m: first(m).update(name="a/b"), "a/b: this cannot name a case"),
+        (lambda m: first(m).update(exact=1), "linear plain: its exact is 1, expected true or"),
+        (lambda m: first(m).update(operations={}), "its operations is {}, expected a list"),
+        (lambda m: first(m)["tensors"]["y"].update(needed=0), "y's needed is 0, expected true"),
+        (lambda m: first(m)["tensors"]["y"].update(role="output"), "y's role is 'output'"),
+        (lambda m: first(m)["tensors"]["y"].update(dtype="float8"), "y's dtype is 'float8'"),
+        (lambda m: first(m)["tensors"]["y"].update(shape=[5, -7]), r"y's shape is \[5, -7\]"),
+        (lambda m: first(m)["tensors"]["y"].update(shape=[True]), r"y's shape is \[True\]"),
+        (lambda m: first(m)["tensors"].update(x=[]), r"its tensor x is \[\], expected an object"),
         (lambda m: first(m).update(name="linear plain exact"), "two cases have the same name"),
         (
             lambda m: first(m)["operations"][0].update(op="linaer"),
@@ -333,6 +347,48 @@ def test_a_manifest_that_makes_no_sense_is_one_line(folder, change, message):
     with pytest.raises(BadInput, match=message) as error:
         exchange.load(folder)
     assert "\n" not in str(error.value)
+
+
+def test_what_is_damaged_or_of_another_version_is_told_apart(folder):
+    restored(folder, turn_a_bit)
+    with pytest.raises(Damaged):
+        exchange.load(folder)
+    altered(folder, lambda manifest: manifest.update(version=2))
+    with pytest.raises(OtherVersion):
+        exchange.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace('"exact"', '"name": "a", "exact"', 1), "two values of one name"),
+        (lambda text: text.replace('"exact": false', '"exact": NaN', 1), "NaN is no number"),
+        (lambda text: "[" * 100_000, "not JSON: maximum recursion depth"),
+        (
+            lambda text: text.replace('"version": 1', '"version": ' + 5000 * "1"),
+            "not JSON: Exceeds",
+        ),
+    ],
+)
+def test_a_text_that_is_not_json_is_one_line(folder, change, message):
+    path = folder / exchange.MANIFEST
+    path.write_text(change(path.read_text("utf-8")), "utf-8")
+    with pytest.raises(BadInput, match=message):
+        exchange.load(folder)
+
+
+def test_many_operations_of_a_subject_are_refused(folder):
+    def repeat(manifest):
+        case = first(manifest)
+        for number in range(1100):
+            tensor = f"copy {number}"
+            case["tensors"][tensor] = case["tensors"]["y"]
+            operation = {"inputs": {"x": "y"}, "outputs": {"y": tensor}, "options": {}}
+            case["operations"].append({"name": tensor, "op": "copy", **operation})
+
+    altered(folder, repeat)
+    with pytest.raises(BadInput, match="there is too much to compute"):
+        exchange.load(folder)
 
 
 @pytest.mark.parametrize("name", [exchange.MANIFEST, exchange.INPUTS])

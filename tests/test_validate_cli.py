@@ -14,6 +14,7 @@ from npkd import cli
 from npkd.validate import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Cause, Report, Verdict, in_npkd
 from npkd.validate import page as pages
 from npkd.validate.exchange import load, write_results
+from npkd.validate.rules import RULES
 
 NAMES = ["conv2d groups", "relu", "l2"]
 
@@ -146,6 +147,37 @@ def test_a_damaged_folder_is_one_line(capsys, exported, results, tmp_path):
             content = (exported / other).read_bytes()
             (tmp_path / other).write_bytes(content[: len(content) // (1 + (other == name))])
         assert_one_line(run(capsys, "check", tmp_path, results / "right.npz"), name)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda case: case["operations"][0]["options"].update(groups=True), ["groups is True"]),
+        (lambda case: case["operations"][0]["inputs"].pop("w"), ["conv2d lacks its input w"]),
+        (lambda case: case["operations"][0].update(op="maximum"), ["unknown operation 'maximum'"]),
+        (lambda case: case["operations"][0]["options"].update(padding=10**6), ["too much"]),
+        (lambda case: case["tensors"]["y"]["shape"].reverse(), ["expected (", "y has the shape"]),
+        (lambda case: case["tensors"]["y"].update(dtype="float64"), ["listed as float64"]),
+    ],
+)
+def test_a_case_that_makes_no_sense_is_one_line(capsys, exported, results, tmp_path, change, words):
+    """And status 2, as 1 would say that a bug has been found."""
+    manifest = json.loads((exported / "manifest.json").read_text("utf-8"))
+    case = next(case for case in manifest["cases"] if case["subject"] == "conv2d groups")
+    change(case)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    (tmp_path / "inputs.npz").write_bytes((exported / "inputs.npz").read_bytes())
+    words = ["manifest.json", case["name"], *words]
+    assert_one_line(run(capsys, "check", tmp_path, results / "right.npz"), *words)
+
+
+def test_a_case_that_cannot_be_judged_is_one_line(capsys, exported, results, monkeypatch):
+    def rule(*_):
+        raise OverflowError("too large\nfor a float")
+
+    monkeypatch.setitem(RULES, "relu", rule)
+    words = ["relu rows: relu cannot be computed", "too large for a float"]
+    assert_one_line(run(capsys, "check", exported, results / "right.npz"), *words)
 
 
 @pytest.mark.parametrize(("action", "name"), [("torch", "PyTorch"), ("jax", "JAX")])
@@ -304,6 +336,22 @@ def test_names_cannot_alter_the_page(tmp_path):
     assert "<script" not in text
     assert "\x1b" not in text
     assert "<script>alert(1)</script>" in read(tmp_path).text
+
+
+def test_names_cannot_alter_the_text():
+    """A line is a line, whatever names say, and a terminal obeys none."""
+    odd = "conv\n1\x1b[31m\u202e\r\x07"
+    of_each = {"operation": odd, "op": odd, "tensor": odd, "case": odd, "subject": odd}
+    wrong = verdict(BUG, **of_each, note=odd, precision=odd, result=odd)
+    about = {"title": f"{odd}\nset so"}
+    report = Report((wrong,), (Cause(odd, odd, (odd,)),), (odd,), (odd,), about)
+    plain = "conv 1\N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER} \N{REPLACEMENT CHARACTER}"
+    text = str(report)
+    assert all(line.isprintable() for line in text.splitlines())
+    assert text.count(plain) >= 10
+    assert f"not given: {plain}" in text.split("\n")
+    assert f"not judged: {plain}" in text.split("\n")
+    assert report.first.operation == plain
 
 
 def test_without_matplotlib_the_page_has_no_pictures_and_says_so(tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ for frameworks in any language. From the bottom up:
     cases       programs and numbers to ask a framework
     exactness   the proof that exact ones are
     in_npkd     npkd's own results for them
+    sense       which cases from files make sense: what npkd can compute, within limits
     exchange    these as files, and results as files
     in_torch    a framework's side: runs cases, records a user's own model and step
     in_jax      likewise

@@ -32,7 +32,9 @@ def causes_of(trials: Sequence[Trial], verdicts: Sequence[Verdict]) -> Iterator[
             continue
         for op, tensors in ops.items():
             if op in PROPERTIES:
-                yield Cause(subject, op, (PROPERTIES[op].fault,), pipeline=True)
+                of_op = [one for one in verdicts if (one.subject, one.op) == (subject, op)]
+                faults = () if any(one.error for one in of_op) else (PROPERTIES[op].fault,)
+                yield Cause(subject, op, faults, pipeline=bool(faults))  # or of another shape
                 continue
             fitting = [
                 f

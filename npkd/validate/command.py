@@ -81,7 +81,10 @@ def _judged(
 
     refused: cases that were not computed, with the framework's reason.
     """
-    report = judge(pairs, precision=args.dtype, about=about)
+    try:
+        report = judge(pairs, precision=args.dtype, about=about)
+    except ValueError as error:  # an operation that npkd computes, but not its bound
+        raise BadInput(_without_prefix(error)) from error
     report = replace(report, unjudged=(*report.unjudged, *refused))
     say(str(report))
     if args.out:
@@ -147,7 +150,7 @@ def _run(compute: Compute, args: argparse.Namespace, about: Mapping[str, Any]) -
             with warnings.catch_warnings(action="ignore"):  # verdicts are the judge's
                 found = compute(case)
         except (RuntimeError, ValueError) as error:
-            refused.append(one_line(f"{case.name}: {error}"))
+            refused.append(f"{case.name}: {error}")
         pairs.append((case, found))
     say_where()
     return _judged(pairs, args, about, refused)

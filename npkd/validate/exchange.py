@@ -31,7 +31,9 @@ The manifest is an object with
 
 Arrays that are the same to the bit are stored once, under the key of the first. Results are one
 .npz or .safetensors file with the key CASE/TENSOR for each tensor, `linear plain/dw`; a name of a
-case has no slash in it. What computes all cases of one subject, with NumPy and JSON alone:
+case has no slash in it. Names have 1 to 200 letters, and arrays one entry or more. A case that npkd
+cannot compute to tensors of these shapes and dtypes makes no sense (`sense`), and none is judged
+then. What computes all cases of one subject, with NumPy and JSON alone:
 
     import json
     import numpy as np
@@ -56,11 +58,11 @@ case has no slash in it. What computes all cases of one subject, with NumPy and 
     np.savez("results.npz", **results)
 """
 
-import difflib
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,15 +71,18 @@ import numpy as np
 import npkd
 from npkd import losses, ops
 from npkd.checkpoint import MOST_BYTES, load_weights
-from npkd.files import BadInput, read_bytes, read_npz, write_atomically
+from npkd.files import BadInput, Damaged, OtherVersion, read_bytes, read_npz, write_atomically
+from npkd.ops.contract import shown
 from npkd.validate import in_npkd
-from npkd.validate.cases import gradients_of
 from npkd.validate.program import Arrays, Case, Operation
+from npkd.validate.sense import LONGEST_NAME, MOST_TERMS, STEP, Listed, nearest, require_sense
 
 FORMAT, VERSION = "npkd cases", 1
 MANIFEST, INPUTS, SAFE = "manifest.json", "inputs.npz", "inputs.safetensors"
-MOST_TEXT = 1 << 26  # bytes of a manifest; that of all cases has 1 million
+MOST_TEXT = 1 << 23  # bytes of a manifest; that of all cases has 660,000
+MOST_AXES = 8  # of an array
 DTYPES = ("float32", "float64", "float16", "int64", "int32", "uint8", "bool")
+KINDS = {str: "a text", bool: "true or false", list: "a list", dict: "an object"}
 
 CONVENTIONS = (
     "Images are (N, C, H, W), weights of convolutions (out, in, kh, kw), of linear layers (out, "
@@ -152,9 +157,10 @@ def export(folder: str | Path, cases: Iterable[Case]) -> list[Path]:
     keys: dict[str, str] = {}  # by digest, dtype and shape
     entries: dict[str, dict[str, Any]] = {}
     for case in cases:
-        if case.name in entries or "/" in case.name:
+        if case.name in entries or "/" in case.name or not 0 < len(case.name) <= LONGEST_NAME:
             raise ValueError(
-                f"validate: {case.name!r} cannot name a case; it must be new, without /"
+                f"validate: {case.name!r} cannot name a case; it must be new, without /, and of 1 "
+                f"to {LONGEST_NAME} letters"
             )
         entries[case.name] = _entry(case, stored, keys)
     manifest = {
@@ -271,131 +277,174 @@ def _safetensors() -> Any:
 def load(folder: str | Path) -> list[Case]:
     """The cases of a folder that `export` wrote, every array being what the manifest says.
 
-    Raises BadInput if a file is missing or damaged, if the format is another one, if an array is
-    not to the bit what was written, or if a case makes no sense.
+    All of them make sense: npkd has computed each, and made tensors as the manifest lists them.
+
+    Raises BadInput if a file is missing or something else, or if a case makes no sense; Damaged if
+    an array is not to the bit what was written; OtherVersion for another version of the format.
     """
     folder = Path(folder)
     path = folder / MANIFEST
+    entries = _entries(path)
+    stored = read_npz(folder / INPUTS, at_most=MOST_BYTES)
+    digests: dict[str, str] = {}
+    cases: dict[str, Case] = {}
+    of_subject: Counter[str] = Counter()
+    terms = 0
+    for number, entry in enumerate(entries, 1):
+        where = f"{path}: case {number}"
+        try:
+            name = _name("its", entry, "name")
+            where = f"{path}: {name}"
+            if name in cases:
+                raise ValueError("two cases have the same name")
+            case, listed = _case(entry, folder, stored, digests)
+            of_subject[case.subject] += len(case.operations)
+            # A cause is sought in each operation by what it does to all of its subject.
+            terms += len(case.operations) * of_subject[case.subject] * STEP
+            terms += require_sense(case, listed, MOST_TERMS - terms)
+            cases[name] = case
+        except BadInput:
+            raise
+        except ValueError as error:
+            raise BadInput(f"{where}: {error}") from error
+    return list(cases.values())
+
+
+def _entries(path: Path) -> list[Any]:
+    """The cases in a manifest, as JSON has them."""
     data = read_bytes(path, at_most=MOST_TEXT, what="a manifest of npkd's cases")
     try:
-        manifest = json.loads(data)
+        manifest = json.loads(data, object_pairs_hook=_object, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{path}: not JSON: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BadInput(f"{path}: not a manifest of npkd's cases: its format is not {FORMAT!r}")
-    if manifest.get("version") != VERSION:
-        raise BadInput(
-            f"{path}: has version {manifest.get('version')!r} of the format, expected {VERSION}; "
-            "write the cases anew by this npkd"
+    version, entries = manifest.get("version"), manifest.get("cases")
+    if type(version) is int and version != VERSION:
+        raise OtherVersion(
+            f"{path}: has version {shown(version)} of the format, expected {VERSION}; write the "
+            "cases anew by this npkd"
         )
-    stored = read_npz(folder / INPUTS, at_most=MOST_BYTES)
-    digests: dict[str, str] = {}
-    try:
-        cases = [_case(entry, folder, stored, digests) for entry in manifest["cases"]]
-    except BadInput:
-        raise
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise BadInput(f"{path}: not a manifest of npkd's cases: {error!r}") from error
-    if len({case.name for case in cases}) < len(cases):
-        raise BadInput(f"{path}: two cases have the same name")
-    return cases
+    if type(version) is not int or type(entries) is not list or not entries:
+        raise BadInput(f"{path}: not a manifest of npkd's cases: lacks a version, or has no cases")
+    return entries
 
 
-def _case(entry: Any, folder: Path, stored: Arrays, digests: dict[str, str]) -> Case:
-    """A case of the manifest, with its arrays."""
-    name, tensors = _text(entry["name"]), entry["tensors"]
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, if its names are different ones."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has two values of one name")
+    return found
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number")
+
+
+def _case(
+    entry: dict[str, Any], folder: Path, stored: dict[str, np.ndarray], digests: dict[str, str]
+) -> tuple[Case, Listed]:
+    """A case of the manifest, with its arrays; and what its operations are listed to make."""
+    name, tensors = _name("its", entry, "name"), _field("its", entry, "tensors", dict)
     if "/" in name:
-        raise BadInput(f"{folder / MANIFEST}: {name!r} cannot name a case, having a / in it")
-    inputs = {
-        tensor: _array(f"{name}/{tensor}", about, folder, stored, digests)
-        for tensor, about in tensors.items()
-        if about["role"] == "input"
-    }
-    results = {tensor: about for tensor, about in tensors.items() if about["role"] == "result"}
-    operations = tuple(_operation(one) for one in entry["operations"])
-    case = Case(
-        name,
-        _text(entry["subject"]),
-        _text(entry["about"]),
-        inputs,
-        operations,
-        entry["exact"] is True,
-        frozenset(tensor for tensor, about in results.items() if about["needed"]),
-    )
-    wrong = next(what_is_wrong(case), None)
-    if wrong is None and set(case.tensors()) != results.keys():
-        wrong = "its operations do not make the tensors that it lists"
-    if wrong is not None:
-        raise BadInput(f"{folder / MANIFEST}: {name}: {wrong}")
-    return case
+        raise ValueError("this cannot name a case, having a / in it")
+    inputs, listed, needed = {}, {}, set()
+    for tensor in tensors:
+        about, whose = _field("its tensor", tensors, tensor, dict), f"{tensor}'s"
+        role, kind = _field(whose, about, "role", str), _kind(whose, about)
+        if role == "input":
+            inputs[tensor] = _array(f"{name}/{tensor}", about, kind, folder, stored, digests)
+        elif role == "result":
+            listed[tensor] = kind
+            if _field(whose, about, "needed", bool):
+                needed.add(tensor)
+        else:
+            raise ValueError(f"{whose} role is {shown(role)}, expected input or result")
+    operations = [
+        _operation(f"operation {number}'s", one)
+        for number, one in enumerate(_field("its", entry, "operations", list), 1)
+    ]
+    subject, about = _name("its", entry, "subject"), _field("its", entry, "about", str)
+    exact = _field("its", entry, "exact", bool)
+    case = Case(name, subject, about, inputs, tuple(operations), exact, frozenset(needed))
+    return case, listed
 
 
-def what_is_wrong(case: Case) -> Iterator[str]:
-    """What makes no sense in a case's program, in words."""
-    words = vocabulary()
-    known = set(case.inputs)
-    for operation in case.operations:
-        if operation.op not in words:
-            yield f"unknown operation {operation.op!r}{_nearest(operation.op, words)}"
-        for tensor in operation.inputs.values():
-            if tensor not in known:
-                yield f"{operation.name} uses {tensor!r}, which nothing has made before"
-        for tensor in operation.outputs.values():
-            if tensor in known:
-                yield f"{operation.name} makes {tensor!r}, which is there already"
-            known.add(tensor)
-        if operation.op in losses.__all__ and operation.op != "standardize":
-            offered = {"value", *gradients_of(operation.op, operation.inputs)}
-            if not operation.outputs.keys() <= offered:
-                yield f"{operation.name} gives {', '.join(sorted(offered))}"
-    missing = case.needed - set(case.tensors())
-    if missing:
-        yield f"{min(missing)!r} is needed, and nothing makes it"
+def _kind(whose: str, about: Any) -> tuple[str, tuple[int, ...]]:
+    """A tensor's dtype and shape, as they are listed."""
+    dtype, shape = _field(whose, about, "dtype", str), _field(whose, about, "shape", list)
+    if dtype not in DTYPES:
+        raise ValueError(f"{whose} dtype is {shown(dtype)}, expected one of {', '.join(DTYPES)}")
+    if len(shape) > MOST_AXES or not all(type(n) is int and n > 0 for n in shape):
+        raise ValueError(
+            f"{whose} shape is {shown(shape)}, expected {MOST_AXES} whole numbers above 0 at most"
+        )
+    return dtype, tuple(shape)
 
 
-def _operation(entry: Any) -> Operation:
+def _operation(whose: str, entry: Any) -> Operation:
     inputs, outputs = (
-        {_text(key): _text(tensor) for key, tensor in entry[side].items()}
-        for side in ("inputs", "outputs")
+        {name: _name(f"{whose} {side}", given, name) for name in given}
+        for side, given in (
+            (side, _field(whose, entry, side, dict)) for side in ("inputs", "outputs")
+        )
     )
-    options = {_text(key): _with_tuples(value) for key, value in entry["options"].items()}
-    return Operation(_text(entry["name"]), _text(entry["op"]), inputs, outputs, options)
+    options = {
+        name: _with_tuples(value) if isinstance(value, dict) else value
+        for name, value in _with_tuples(_field(whose, entry, "options", dict)).items()
+    }
+    return Operation(
+        _name(whose, entry, "name"), _field(whose, entry, "op", str), inputs, outputs, options
+    )
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} in the place of a text")
-    return value
+def _with_tuples(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as JSON has them, lists as tuples: pairs of sizes."""
+    return {name: tuple(x) if isinstance(x, list) else x for name, x in options.items()}
 
 
-def _with_tuples(value: Any) -> Any:
-    """A value of JSON, its lists as tuples: pairs of sizes."""
-    if isinstance(value, list):
-        return tuple(_with_tuples(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _with_tuples(item) for key, item in value.items()}
-    return value
+def _name(whose: str, owner: Any, name: str) -> str:
+    """A field that names something."""
+    text = _field(whose, owner, name, str)
+    if not 0 < len(text) <= LONGEST_NAME:
+        raise ValueError(f"{whose} {name} has {len(text)} letters, expected 1 to {LONGEST_NAME}")
+    return text
+
+
+def _field(whose: str, owner: Any, name: str, kind: type) -> Any:
+    """What an object of the manifest has under this name, if it is of this kind."""
+    if not isinstance(owner, dict) or type(owner.get(name)) is not kind:
+        found = shown(owner[name]) if isinstance(owner, dict) and name in owner else "missing"
+        raise ValueError(f"{whose} {name} is {found}, expected {KINDS[kind]}")
+    return owner[name]
 
 
 def _array(
-    tensor: str, about: Any, folder: Path, stored: Arrays, digests: dict[str, str]
+    tensor: str,
+    about: Any,
+    kind: tuple[str, tuple[int, ...]],
+    folder: Path,
+    stored: dict[str, np.ndarray],
+    digests: dict[str, str],
 ) -> np.ndarray:
     """The array of an input, if it is what the manifest says."""
-    key = about["key"]
+    key = _field(f"{tensor}'s", about, "key", str)
+    sha256 = _field(f"{tensor}'s", about, "sha256", str)
     if key not in stored:
         raise BadInput(f"{folder / INPUTS}: lacks {key!r}, the array of {tensor}")
-    array = stored[key]
-    found, expected = (array.dtype.name, array.shape), (about["dtype"], tuple(about["shape"]))
-    if found != expected or found[0] not in DTYPES:
+    found = stored[key].dtype.name, stored[key].shape
+    if found != kind:
         raise BadInput(
-            f"{folder / INPUTS}: {key!r} is {found[0]} {found[1]}, expected {expected[0]} "
-            f"{expected[1]} for {tensor}"
+            f"{folder / INPUTS}: {key!r} is {found[0]} {found[1]}, expected {kind[0]} {kind[1]} "
+            f"for {tensor}"
         )
     if key not in digests:
-        digests[key] = hashlib.sha256(little_endian(array).tobytes()).hexdigest()
-    if digests[key] != about["sha256"]:
-        raise BadInput(f"{folder / INPUTS}: {key!r} has been altered: another SHA-256 for {tensor}")
-    return array
+        stored[key] = little_endian(stored[key])
+        digests[key] = hashlib.sha256(stored[key].tobytes()).hexdigest()
+    if digests[key] != sha256:
+        raise Damaged(f"{folder / INPUTS}: {key!r} has been altered: another SHA-256 for {tensor}")
+    return stored[key]
 
 
 def read_results(path: str | Path, cases: Sequence[Case]) -> dict[str, dict[str, np.ndarray]]:
@@ -411,17 +460,11 @@ def read_results(path: str | Path, cases: Sequence[Case]) -> dict[str, dict[str,
         if not slash:
             raise BadInput(f"{path}: {key!r} is no key of the form CASE/TENSOR")
         if case not in tensors:
-            raise BadInput(f"{path}: no case is named {case!r}{_nearest(case, tensors)}")
+            raise BadInput(f"{path}: no case is named {case!r}{nearest(case, tensors)}")
         if tensor not in tensors[case]:
-            hint = _nearest(tensor, tensors[case])
+            hint = nearest(tensor, tensors[case])
             raise BadInput(f"{path}: {case!r} has no result {tensor!r}{hint}")
         if array.dtype.kind not in "fiub":
             raise BadInput(f"{path}: {key!r} is of {array.dtype}, expected numbers")
         results.setdefault(case, {})[tensor] = array
     return results
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    """A hint at the name that was meant, if there is one like it."""
-    near = difflib.get_close_matches(name, sorted(names), 1)
-    return f"; did you mean {near[0]!r}?" if near else ""

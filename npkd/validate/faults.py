@@ -58,10 +58,11 @@ class Fault:
 class Property:
     """What a tensor must be, where no value can be expected; and the fault if it is not.
 
-    check(found, options) says in words what is wrong, or nothing.
+    shape(options) is its shape; check(found) says in words what is wrong, or nothing.
     """
 
-    check: Callable[[np.ndarray, Options], str]
+    shape: Callable[[Options], tuple[int, ...]]
+    check: Callable[[np.ndarray], str]
     fault: str
 
 
@@ -815,11 +816,13 @@ DATA_FAULTS = [
 FAULTS = [*LOSS_FAULTS, *LAYER_FAULTS, *UPDATE_FAULTS, *TEACHER_FAULTS, *DATA_FAULTS]
 
 
-def _distinct(found: np.ndarray, given: Options) -> str:
+def _distinct(found: np.ndarray) -> str:
     rows, counts = np.unique(found, axis=0, return_counts=True)
     if len(rows) == len(found):
         return ""
     return f"{int(counts.max())} of {len(found)} rows are the same, expected all to differ"
 
 
-PROPERTIES = {"distinct": Property(_distinct, "repeated worker seed")}
+PROPERTIES = {
+    "distinct": Property(lambda given: (given["workers"], 16), _distinct, "repeated worker seed")
+}

@@ -13,6 +13,7 @@ What comes back as value is npkd.losses' own, in float64; its error is in the bo
 Only of the wrong programs that npkd.losses has not (see WRONG) it is the tape's.
 """
 
+import functools
 import inspect
 import itertools
 import math
@@ -43,6 +44,7 @@ WRONG = {
     "divisor": "what value and gradient are divided by in place of what the reduction says",
     "detached": "the gradient is 0",
 }
+NO_OPTIONS: Mapping[str, Any] = {}
 
 
 def _stacked(a: Traced, b: Traced) -> Traced:
@@ -816,21 +818,39 @@ def _by_npkd(
         key: np.asarray(x.value) if key == "labels" else np.asarray(x.value, dtype=np.float64)
         for key, x in inputs.items()
     }
-    options = dict(options)
     if name == "standardize":
         dy = given.pop("dy", None)
         y, backward = losses.standardize(given["logits"], **options)
         return {"y": y} | ({"dx": backward(dy)} if dy is not None else {})
-    if name == "mix":
-        of_soft = options.pop("soft_options", {})
-        of_hard = options.pop("hard_options", {})
-        soft = getattr(losses, options.pop("soft", "l2"))
-        labels = {}
-        if "labels" in inspect.signature(soft).parameters:
-            labels = {"labels": given["labels"]}
-        options["soft"] = lambda s, t: soft(s, t, **labels, **of_soft)
-        options["hard"] = lambda s, k: losses.cross_entropy(s, k, **of_hard)
-    value, found = getattr(losses, name)(**given, **options)
+    value, found = loss_of(name)(**given, **options)
     found = found if isinstance(found, tuple) else (found,)
     keys = _keys(_trained(name, inputs))
     return {"value": np.asarray(value)} | dict(zip(keys, found, strict=True))
+
+
+def loss_of(name: str) -> Callable:
+    """A loss of npkd.losses; `mix` as programs have it, with its two losses by name."""
+    return _named_mix if name == "mix" else getattr(losses, name)
+
+
+def _named_mix(
+    student: np.ndarray,
+    teacher: np.ndarray,
+    labels: np.ndarray,
+    *,
+    alpha: float,
+    soft: str = "l2",
+    soft_options: Mapping[str, Any] = NO_OPTIONS,
+    hard_options: Mapping[str, Any] = NO_OPTIONS,
+) -> tuple[np.ndarray, np.ndarray]:
+    of_soft = dict(soft_options)
+    if "labels" in inspect.signature(getattr(losses, soft)).parameters:
+        of_soft["labels"] = labels
+    return losses.mix(
+        student,
+        teacher,
+        labels,
+        alpha=alpha,
+        soft=functools.partial(getattr(losses, soft), **of_soft),
+        hard=functools.partial(losses.cross_entropy, **hard_options),
+    )

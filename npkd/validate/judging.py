@@ -33,6 +33,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from npkd.validate.causes import causes_of
 from npkd.validate.faults import PROPERTIES
 from npkd.validate.program import Arrays, Case, Operation
@@ -48,19 +50,23 @@ def compare(case: Case, results: Arrays, *, precision: str | None = None) -> Rep
     results: arrays by tensor; those that are not needed may be missing. precision: the declared
     one, "float32" and so on (by default that of each array's dtype).
 
-    Raises ValueError for another precision, for a tensor that the case does not have, and for what
-    is no array of numbers.
+    Raises ValueError for another precision, for a tensor that the case does not have, for what is
+    no array of numbers, and for an operation that cannot be computed.
     """
     return judge([(case, results)], precision=precision)
 
 
+@np.errstate(all="ignore")
 def judge(
     results: Iterable[tuple[Case, Arrays]],
     *,
     precision: str | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> Report:
-    """The verdicts on a framework's results for many cases; see `compare`."""
+    """The verdicts on a framework's results for many cases; see `compare`.
+
+    Numbers that overflow or are not finite make no warnings: the verdicts are about them.
+    """
     if precision is not None and precision not in ARITHMETICS:
         raise ValueError(
             f"validate: precision is {precision!r}, expected one of {', '.join(ARITHMETICS)}"

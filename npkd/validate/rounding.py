@@ -173,6 +173,7 @@ def sums_of_products(
     roundings: list[int],
     *,
     factors: int | None = None,
+    divisor: float = 1,
 ) -> list[Rounded]:
     """What an operation gives whose results are sums of products of its inputs.
 
@@ -182,7 +183,8 @@ def sums_of_products(
         op(|a| + E_a, |b| + E_b) − op(|a|, |b|) + γ_k op(|a| + E_a, |b| + E_b)
 
     roundings: k of each result. factors: how many of the inputs, the first ones, are factors of
-    products, which `arithmetic.factors` rounds (all, by default); a bias is none.
+    products, which `arithmetic.factors` rounds (all, by default); a bias is none. divisor: by which
+    sums are divided, at most; before that they may come near the largest number.
     """
     values = [x.value for x in inputs]
     count = len(inputs) if factors is None else factors
@@ -191,22 +193,24 @@ def sums_of_products(
         for i, x in enumerate(inputs)
     ]
     results = operation(*values)
-    sums = operation(*map(np.abs, values))
+    sums = [np.abs(x) for x in operation(*map(np.abs, values))]  # a divisor may be negative
     totals = sums
     if any(np.any(error) for error in errors):
-        totals = operation(*(np.abs(x) + e for x, e in zip(values, errors, strict=True)))
+        most = [np.abs(x) + e for x, e in zip(values, errors, strict=True)]
+        totals = [np.abs(x) for x in operation(*most)]
 
     def scale(i: int) -> Callable[[], np.ndarray]:
         squares = [
             np.zeros_like(x) if 0 < count <= k else np.square(x) for k, x in enumerate(values)
         ]
-        return lambda: np.sqrt(operation(*squares)[i])
+        return lambda: np.sqrt(np.abs(operation(*squares)[i]))
 
     outcome = []
     for i, k in enumerate(roundings):
         gamma = arithmetic.gamma_of_sum(k, stores=2 if count < len(inputs) else 1)
         error = totals[i] - sums[i] + gamma * totals[i] + k * arithmetic.stored.smallest
-        error = np.where(totals[i] + error > arithmetic.stored.largest, np.inf, error)
+        largest = arithmetic.stored.largest / max(abs(divisor), 1)
+        error = np.where(totals[i] + error > largest, np.inf, error)
         if not all(np.all(np.isfinite(x)) for x in values):
             for_sure = np.isfinite(results[i]) | _not_finite(operation, values, count, i)
             error = np.where(for_sure, error, np.inf)  # 0 · ∞ may have been left out
@@ -233,7 +237,7 @@ def _not_finite(
             else np.zeros_like(size)
             for k, size in enumerate(sizes)
         ]
-        reached = reached | (operation(*given)[result] > 0)
+        reached = reached | (operation(*given)[result] != 0)
     return np.asarray(reached)
 
 

@@ -135,6 +135,7 @@ def avg_pool2d(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict
         [inputs["x"]],
         [int(taps) + 2],
         factors=0,
+        divisor=options.get("divisor_override") or int(taps),
     )
     return {"y": y}
 
@@ -329,9 +330,10 @@ def upsample_backward(
     nearest = options.get("mode", "nearest") == "nearest"
     k = options["factor"] ** 2 if nearest else (2 * options["factor"]) ** 2 + 3
     (dx,) = sums_of_products(arithmetic, lambda dy: [backward(dy)], [dy], [k], factors=0)
-    if not nearest:
+    positions = 0 if nearest else _of_positions(x, options["factor"])
+    if positions:
         around = dy.most.sum(axis=(2, 3), keepdims=True)
-        dx.error = dx.error + arithmetic.gamma(_of_positions(x, options["factor"])) * around
+        dx.error = dx.error + arithmetic.gamma(positions) * around
     return {"dx": dx}
 
 
@@ -367,16 +369,23 @@ def sgd(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, R
 
 def scaled(arithmetic: Arithmetic, factor: float, x: Rounded) -> Rounded:
     """A constant times x: the constant is rounded, and the product."""
-    most = abs(factor) * x.most
+    value, most = factor * x.value, abs(factor) * x.most
     error = abs(factor) * np.asarray(x.total) + arithmetic.gamma(2) * most
-    return Rounded(factor * x.value, error + arithmetic.stored.smallest, roundings=x.roundings + 2)
+    error = error + arithmetic.stored.smallest
+    return Rounded(value, _promised(arithmetic, value, error), roundings=x.roundings + 2)
 
 
 def added(arithmetic: Arithmetic, x: Rounded, y: Rounded) -> Rounded:
     """x + y."""
     value, error = x.value + y.value, np.asarray(x.total) + y.total
     error = error + arithmetic.gamma(1) * (np.abs(value) + error) + arithmetic.stored.smallest
+    error = _promised(arithmetic, value, error)
     return Rounded(value, error, roundings=max(x.roundings, y.roundings) + 1)
+
+
+def _promised(arithmetic: Arithmetic, value: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """The error, but that nothing is promised where a result may be beyond the largest number."""
+    return np.where(np.abs(value) + error > arithmetic.stored.largest, np.inf, error)
 
 
 def sum_of(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
@@ -388,6 +397,7 @@ def sum_of(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str
         list(inputs.values()),
         [len(inputs) - 1 + 2 * (divisor != 1)],
         factors=0,
+        divisor=divisor,
     )
     return {"y": y}
 

@@ -32,7 +32,8 @@ PER_ROUNDED_FACTOR = 0.60  # rms(e/Q) · 2ᵗ
 class Trial:
     """A case with a framework's results for it, computed anew.
 
-    Raises ValueError for a tensor that the case does not have, or that holds no numbers.
+    Raises ValueError for a tensor that the case does not have, or that holds no numbers, and for an
+    operation that cannot be computed.
     """
 
     def __init__(self, case: Case, found: Arrays, precision: str | None = None):
@@ -113,16 +114,23 @@ class Trial:
                 if tensor in self.given
             }
         context = Context(self.case, operation, self.usable, known)
-        inputs = {name: context.tensor(tensor) for name, tensor in operation.inputs.items()}
-        with np.errstate(all="ignore"):
+        try:
+            inputs = {name: context.tensor(tensor) for name, tensor in operation.inputs.items()}
             if fault is None:
                 results = RULES[operation.op](arithmetic, inputs, operation.options)
             else:
                 results = fault(RULES[operation.op], arithmetic, inputs, operation.options, context)
-        made = {tensor: results[name] for name, tensor in operation.outputs.items()}
+            made = {tensor: results[name] for name, tensor in operation.outputs.items()}
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            where = f"{self.case.name}: {operation.name}"
+            raise ValueError(f"validate: {where} cannot be computed: {error}") from error
         for tensor, outcome in made.items():
-            if tensor in self.usable and np.shape(self.usable[tensor]) != outcome.value.shape:
+            if tensor not in self.usable:
+                continue
+            if np.shape(self.usable[tensor]) != outcome.value.shape:
                 del self.usable[tensor]
+            elif outcome.value.dtype.kind == "f":
+                self.usable[tensor] = self.usable[tensor].astype(np.float64, copy=False)
         return made
 
     def measured(self) -> Iterator[tuple["Trial", Operation, Verdict]]:
@@ -164,8 +172,13 @@ class Trial:
 
     def _of_property(self, operation: Operation, tensor: str) -> tuple[str, dict[str, Any]]:
         """The same of what has a property."""
-        wrong = PROPERTIES[operation.op].check(self.given[tensor], operation.options)
-        figures = {"error": 0.0, "bound": 0.0, "ratio": math.inf if wrong else 0.0, "index": ()}
+        found, of_op = self.given[tensor], PROPERTIES[operation.op]
+        expected, error = of_op.shape(operation.options), 0.0
+        if found.shape == expected:
+            wrong = of_op.check(found)
+        else:
+            wrong, error = f"has shape {found.shape}, expected {expected}", math.inf
+        figures = {"error": error, "bound": 0.0, "ratio": math.inf if wrong else 0.0, "index": ()}
         figures |= {"found": math.nan, "expected": math.nan, "bits": math.inf, "band": 0.0}
         return BUG if wrong else CONSISTENT, figures | {"note": wrong}
 
@@ -262,7 +275,7 @@ class Trial:
                 continue
             try:
                 made = self._results(self.arithmetic, operation, known, rule)
-            except (ValueError, IndexError, KeyError):  # the fault makes no sense here
+            except ValueError:  # the fault makes no sense here
                 return None
             if touched.isdisjoint(operation.inputs.values()) and self._is_exactly(made):
                 continue  # the fault makes no difference here

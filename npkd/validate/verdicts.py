@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from npkd.files import one_line
 
 CONSISTENT, AMBIGUOUS, UNPROVEN, BUG = "CONSISTENT", "AMBIGUOUS", "UNPROVEN", "BUG"
 MOST_IN_TEXT = 20  # operations, or names, of which the text says more
@@ -82,6 +84,8 @@ class Report:
 
     missing    needed tensors that were not given, as CASE/TENSOR
     unjudged   operations that the judge does not know
+
+    Names that somebody made up are in one line, and no terminal obeys them.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -89,6 +93,10 @@ class Report:
     missing: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("verdicts", "causes", "missing", "unjudged"):
+            object.__setattr__(self, name, _in_one_line(getattr(self, name)))
 
     @property
     def ok(self) -> bool:
@@ -112,7 +120,8 @@ class Report:
 
 def text(report: Report) -> str:
     """The report as a table: a row for each operation, and below what is not consistent."""
-    lines = [f"{report.about['title']}\n"] if "title" in report.about else []
+    title = str(report.about.get("title", ""))
+    lines = [*map(one_line, title.split("\n")), ""] if title else []
     lines += _table(report)
     wrong = [some for some in groups(report).values() if not _all_consistent(some)]
     for some in wrong[:MOST_IN_TEXT]:
@@ -126,6 +135,17 @@ def text(report: Report) -> str:
     if below:
         lines += ["", *below]
     return "\n".join([*lines, "", summary(report)])
+
+
+def _in_one_line(value: Any) -> Any:
+    """A text in one line; a tuple, or a verdict or cause, with all its texts so."""
+    if isinstance(value, str):
+        return one_line(value)
+    if isinstance(value, tuple):
+        return tuple(map(_in_one_line, value))
+    if isinstance(value, Verdict | Cause):
+        return replace(value, **{name: _in_one_line(one) for name, one in vars(value).items()})
+    return value
 
 
 def _listed(what: str, names: Sequence[str]) -> list[str]:
