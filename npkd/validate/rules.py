@@ -334,6 +334,8 @@ def upsample_backward(
     if positions:
         around = dy.most.sum(axis=(2, 3), keepdims=True)
         dx.error = dx.error + arithmetic.gamma(positions) * around
+    if not nearest and not np.all(np.isfinite(dy.value)):  # as in `upsample`
+        dx.error = np.full(dx.value.shape, np.inf)
     return {"dx": dx}
 
 
