@@ -1,6 +1,8 @@
 """Malformed inputs by kind, drawn from a Generator: damaged bytes, arrays, files, settings."""
 
+import hashlib
 import io
+import json
 import os
 import pickle
 import struct
@@ -10,6 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from npkd import __version__
+from npkd.checkpoint import HEADER
 
 Bytes = Callable[[bytes, np.random.Generator], bytes]
 
@@ -253,6 +258,20 @@ def junk_in(value: Any, rng: np.random.Generator) -> Any:
         return [*value[:place], junk_in(value[place], rng), *value[place + 1 :]]
     junk = [None, True, -1, 0, 1, 10**400, 0.5, float("nan"), -1e308, float("inf"), "x", "", [], {}]
     return [*junk, [[]], {"a": 1}, "large", 2**70][rng.integers(len(junk) + 4)]
+
+
+# Checkpoints
+
+
+def signed(content: bytes) -> bytes:
+    """A checkpoint with this content, and the digest that goes with it."""
+    return HEADER + hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+
+
+def content(about: Any, arrays: dict[str, Any]) -> bytes:
+    """That of a checkpoint of this version; `about` may be any bytes."""
+    text = about if isinstance(about, bytes) else json.dumps(about | {"npkd": __version__}).encode()
+    return npz({"about": np.frombuffer(text, np.uint8), **arrays})
 
 
 # Safetensors

@@ -5,7 +5,6 @@ overwritten. What damage leaves sound (another pixel, say) may be read; then it 
 `pytest tests/test_fuzz.py --inputs N` sets how many; the figures by kind stand at the end.
 """
 
-import hashlib
 import io
 import json
 import pickle
@@ -18,8 +17,9 @@ import malformed
 import numpy as np
 import pytest
 import tiny
+from malformed import content, signed
 
-from npkd import __version__, checkpoint, cli, distill, losses, ops, tasks, threads
+from npkd import checkpoint, cli, distill, losses, ops, tasks, threads
 from npkd.data import Augmentation, Dataset, Normalisation, batches, load, split
 from npkd.layers import Function, Linear, Network
 from npkd.models import SmallCNN
@@ -391,9 +391,6 @@ def test_malformed_weights_are_refused_or_those_of_the_net(ending, attempt, inpu
             assert not Path(canary).exists(), kind
 
 
-OURS = {"npkd": __version__}
-
-
 class OneLayer(Network):
     """Stands for both nets where only what surrounds them is tried."""
 
@@ -406,11 +403,6 @@ class OneLayer(Network):
 
 class OneLowLayer(OneLayer):
     size = 16
-
-
-def signed(content: bytes) -> bytes:
-    """A checkpoint with this content, and the digest that goes with it."""
-    return checkpoint.HEADER + hashlib.sha256(content).hexdigest().encode() + b"\n" + content
 
 
 def test_a_malformed_checkpoint_is_damaged_or_can_be_gone_on_from(
@@ -433,10 +425,6 @@ def test_a_malformed_checkpoint_is_damaged_or_can_be_gone_on_from(
             whole.append(checkpoint.load(path))
     checkpoint.remove(home)
     path = home / "checkpoint-0000000001.npkd"
-
-    def content(about: Any, arrays: dict[str, Any]) -> bytes:
-        text = about if isinstance(about, bytes) else json.dumps(about | OURS).encode()
-        return malformed.npz({"about": np.frombuffer(text, np.uint8), **arrays})
 
     def damaged(kind: str) -> Callable[[np.random.Generator], bytes]:
         def alter(rng: np.random.Generator) -> bytes:
