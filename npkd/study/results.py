@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import scipy.stats
+import scipy.special
 
 from npkd import __version__
 from npkd.data import Dataset
@@ -50,7 +50,7 @@ class Interval:
         if len(values) == 1:
             return cls(mean, None)
         error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-        return cls(mean, float(scipy.stats.t.ppf(0.975, len(values) - 1)) * error)
+        return cls(mean, float(scipy.special.stdtrit(len(values) - 1, 0.975)) * error)
 
     @property
     def verdict(self) -> str:
