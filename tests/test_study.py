@@ -1025,3 +1025,19 @@ def test_what_a_seed_does_to_both_nets_alike_cancels(compared, drawn, lacking):
 
     assert differences([0, 0, 0]) == differences([shift for _, _, shift in drawn])
     assert len(differences([0, 0, 0])[0][0]["values"]) == 2  # the seed that lacks one is left out
+def test_names_that_somebody_made_up_add_no_lines_and_keep_their_end(compared):
+    _, _, report = compared
+    lines = [results.table(report).splitlines(), results.conclusion(report)]
+    names = ["a\nb", "\x1b[31mred", "\u202egnp.exe", "\0\u2028", "x" * 5000 + " epochs 9"]
+    settings = [one | {"name": name} for one, name in zip(report["settings"], names, strict=True)]
+    made_up = report | {"settings": settings}
+    others = [results.table(made_up).splitlines(), results.conclusion(made_up)]
+    assert [len(of) for of in others] == [len(of) for of in lines]
+    for line in (*others[0], *others[1]):
+        assert line.isprintable()
+        assert len(line) < 150
+    assert any(line.startswith("a b  ") for line in others[0])
+    assert any("xxx… " not in line and "xx epochs 9  " in line for line in others[0])
+    assert [one["name"] for one in made_up["settings"]] == names
+
+

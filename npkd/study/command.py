@@ -197,7 +197,7 @@ def _mpi(args: argparse.Namespace) -> Iterator[_Workers]:
 def _say_what(study: plan.Study, dataset: Dataset, source: Source, workers: _Workers) -> None:
     of = "held-out" if source.held_out else "test"
     say(
-        f"npkd {__version__}: {dataset.name}, {len(dataset.train_labels):,} images to "
+        f"npkd {__version__}: {one_line(dataset.name)}, {len(dataset.train_labels):,} images to "
         f"train and {len(dataset.test_labels):,} {of} ones; {len(study.settings)} setting(s) × "
         f"{len(study.seeds)} seed(s), {workers.number} {workers.words} of {workers.threads} "
         "thread(s)"
@@ -244,8 +244,9 @@ def _follow(
 def _cell(event: running.Done | running.Failed, total: int, names: dict[str, str]) -> str:
     """Which cell it is that has ended: the net, the seed, and the first setting that has it."""
     cell = event.cell
-    text = f"{report.NAMES[cell.net]}, seed {cell.config.seed}, {names[cell.key]}"
-    return f"{event.number}/{total} {one_line(text)}"
+    setting = results.shortened(names[cell.key])
+    text = f"{report.NAMES[cell.net]}, seed {cell.config.seed}, {setting}"
+    return f"{event.number}/{total} {text}"
 
 
 def _write(folder: Path, found: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from npkd.study.plan import Cell, Setting, Study, labels_cell, small_cell
 from npkd.tasks import TASKS
 
 UNITS = {"accuracy": ("points", 100.0, 1), "psnr": ("dB", 1.0, 2)}  # and a factor, and decimals
+MOST_LETTERS = 70  # of a setting's name in a line
 VERDICTS = {
     "ahead": "ahead",
     "behind": "behind",
@@ -167,7 +168,7 @@ def table(report: Mapping[str, Any]) -> str:
         same = setting["verdict"] == "same"
         rows.append(
             [
-                one_line(setting["name"]),
+                shortened(setting["name"]),
                 written(setting["small"].get(f"teacher_{main}"), main),
                 "–" if same else written(small, main),
                 written(labels, main),
@@ -184,6 +185,15 @@ def table(report: Mapping[str, Any]) -> str:
             *aligned(rows, left=(0, 5)),
         ]
     )
+
+
+def shortened(name: str) -> str:
+    """A setting's name in one line; a long one loses its middle, as such names differ in the end.
+
+    Somebody made it up, with what a terminal would obey, perhaps.
+    """
+    name, half = one_line(name), MOST_LETTERS // 2
+    return name if len(name) <= MOST_LETTERS else f"{name[:half]}…{name[-half + 1 :]}"
 
 
 def written(interval: Mapping[str, Any] | None, figure: str, sign: str = "-") -> str:
@@ -213,12 +223,12 @@ def conclusion(report: Mapping[str, Any]) -> list[str]:
         if named:
             lines.append(f"{words}:")
         for one in named:
-            text = f"    {one_line(one['name'])}"
+            text = f"    {shortened(one['name'])}"
             if one["difference"]:
                 text += f": {written(one['difference'], report['figure'], '+')} {unit}"
             lines.append(text)
     failed = {
-        f"{name} of {one['name']}: {reason}"
+        f"{name} of {shortened(one['name'])}: {reason}"
         for one in report["settings"]
         for name, reason in one["failed"].items()
     }
