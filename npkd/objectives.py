@@ -22,6 +22,8 @@ from npkd.layers import Network, Params
 from npkd.losses.mixture import Loss as HardLoss
 from npkd.ops.contract import as_float, is_integer, shown
 
+MOST_TERMS = 100  # of a text: each is tried on the nets
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -194,6 +196,8 @@ def terms(text: str) -> tuple[Term, ...]:
     Raises ValueError for what is no such text.
     """
     words = [part.split() for part in text.split(" + ")]
+    if len(words) > MOST_TERMS:
+        raise ValueError(f"loss has {len(words):,} terms, expected {MOST_TERMS} at most")
     if not all(words):
         raise ValueError(f"loss is {shown(text)}, expected NAME KEY=VALUE … + NAME …")
     return tuple(term(name, pairs) for name, *pairs in words)

@@ -128,6 +128,15 @@ HUGE = "0x" + "f" * 5000
         ("seeds = " + "[" * 9000, "not TOML"),
         ("colour = 1\n[[setting]]", "'colour' is none of task, seeds, all, setting"),
         ("task = 'sing'\n[[setting]]", "task is 'sing', expected one of classify, super-resolve"),
+        ("x = " + "{a = " * 9000, "not TOML"),
+        (".".join("a" * 200_000) + " = 1", "a line has more than 1000 dots"),
+        (".".join("a" * 900) + " = 1\n[[setting]]", "'a' is none of task, seeds, all, setting"),
+        ("all." + ".".join("a" * 900) + " = 1\n[[setting]]", "all: 'a' is none of"),
+        ("[[setting]]\nepochs = 2026-11-28", "epochs is datetime.date(2026, 11, 28), expected"),
+        ("[[setting]]\nlearning_rate = inf", "learning_rate is inf, expected a number above 0"),
+        ("[[setting]]\nloss = '" + "l2 + " * 100 + "l2'", "loss has 101 terms, expected 100 at"),
+        ("'\\u202e' = 1", r"'\\u202e' is none of"),
+        ("'" + "a" * 500_000 + "' = 1", "'" + "a" * 76 + "... is none of"),
         ("task = []\n[[setting]]", "task is [], expected one of"),
         ("all = 3\n[[setting]]", "all is no table"),
         ("", "expected one [[setting]] or more"),
@@ -146,7 +155,8 @@ HUGE = "0x" + "f" * 5000
         ("[[setting]]\nname = 'a'\nseed = 1", "a: 'seed' is none of teacher_input, "),
         ("[[setting]]\npreset = 'document'", "setting 1: 'preset' is none of"),
         ("[[setting]]\ntask = 'classify'", "setting 1: 'task' is none of"),
-        ("[all]\nepoch = 1\n[[setting]]\nname = 'a'", "a: 'epoch' is none of"),
+        ("[all]\nepoch = 1\n[[setting]]\nname = 'a'", "all: 'epoch' is none of"),
+        ("[all]\nepochs = []\n[[setting]]\nname = 'a'", "all: epochs is an empty list"),
         ("[[setting]]\nepochs = []", "setting 1: epochs is an empty list"),
         ("[[setting]]\n[[setting]]\nepochs = 0", "setting 2: epochs is 0, expected a whole number"),
         ("[[setting]]\nepochs = [1, [2]]", "epochs is [2], expected a whole number"),
@@ -193,6 +203,19 @@ def test_a_text_that_is_no_study_is_refused_in_one_line(text, words):
 
 def toml(value):
     """A value as TOML has it."""
+@pytest.mark.parametrize("wrong", ["[[setting]]\nlabelled = 23", "[[setting]]\nloss = 'attention'"])
+def test_what_fits_the_nets_is_tried_once_for_all_that_differ_in_other_things(monkeypatch, wrong):
+    tried = []
+    run = distill.Run
+    monkeypatch.setattr(distill, "Run", lambda *of: tried.append(of) or run(*of))
+    many = ", ".join(map(str, range(1, 101)))
+    text = f"[[setting]]\nepochs = [{many}]\nlearning_rate = [0.1, 0.2]\nloss = ['l2', 'kl']\n"
+    assert len(read(text).settings) == 400
+    assert len(tried) == 2
+    with pytest.raises(BadInput, match=r"labelled is 23|add a label_weight"):
+        read(text + wrong)
+
+
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):

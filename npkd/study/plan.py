@@ -40,6 +40,10 @@ from npkd.ops.contract import shown
 MOST_SETTINGS = 1000
 MOST_SEEDS = 1000
 MOST_SEED = 2**63  # where TOML's own integers end
+MOST_DOTS = 1000  # in a line; for a key of n parts tomllib takes a time that grows with n²
+
+# What decides whether a run fits the nets and the images
+FITTING = ("loss", "label_weight", "labelled", "unlabelled")
 
 # What makes no difference to the large net, and to the small one from labels
 OF_SMALL = (
@@ -88,6 +92,8 @@ def read(text: str, dataset: Dataset) -> Study:
 
     Raises BadInput, in one line, for anything that is wrong with it.
     """
+    if any(line.count(".") > MOST_DOTS for line in text.split("\n")):
+        raise BadInput(f"a line has more than {MOST_DOTS} dots")
     try:
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # integers of thousands of digits, for one
@@ -95,21 +101,23 @@ def read(text: str, dataset: Dataset) -> Study:
     task = tables.pop("task", "classify")
     seeds, common, given = (tables.pop(name, None) for name in ("seeds", "all", "setting"))
     if tables:
-        raise BadInput(f"{next(iter(tables))!r} is none of task, seeds, all, setting")
+        raise BadInput(f"{shown(next(iter(tables)))} is none of task, seeds, all, setting")
     if not isinstance(task, str) or task not in distill.TASKS:
         raise BadInput(f"task is {shown(task)}, expected one of {', '.join(distill.TASKS)}")
     if common is not None and not isinstance(common, dict):
         raise BadInput("all is no table: expected [all] and settings below it")
     if not isinstance(given, list) or not all(isinstance(one, dict) for one in given) or not given:
         raise BadInput("expected one [[setting]] or more")
-    merged = [{**(common or {}), **table} for table in given]
+    _require_known("all", common or {})
+    merged = [{**(common or {}), **table} for table in given[: MOST_SETTINGS + 1]]
     if sum(math.prod(map(len, _lists(table).values())) for table in merged) > MOST_SETTINGS:
         raise BadInput(f"more than {MOST_SETTINGS} settings, counting a list once for each value")
+    tried: set[str] = set()
     with np.errstate(all="ignore"):  # a run that overflows says so when it is trained
         settings = [
             setting
             for number, table in enumerate(merged)
-            for setting in _settings(number, table, dataset, task)
+            for setting in _settings(number, table, dataset, task, tried)
         ]
     names = [setting.name for setting in settings]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -133,19 +141,29 @@ def checked_seeds(given: Any) -> tuple[int, ...]:
     return tuple(given)
 
 
-def _settings(number: int, table: dict[str, Any], dataset: Dataset, task: str) -> Iterator[Setting]:
-    """The settings of one table: a product where values are lists."""
-    title = table.pop("name", None)
-    if title is not None and (not isinstance(title, str) or not title.strip()):
-        raise BadInput(f"setting {number + 1}: name is {shown(title)}, expected some text")
+def _require_known(where: str, table: dict[str, Any]) -> None:
+    """Raise BadInput unless a table has only names of settings, with values."""
     offered = [one.name for one in fields(Config) if one.name not in ("preset", "task", "seed")]
-    base = distill.preset("default", dataset, task)
-    where = title or f"setting {number + 1}"
     for name, value in table.items():
-        if name not in offered:
+        if name not in (*offered, "name"):
             raise BadInput(f"{where}: {shown(name)} is none of {', '.join(offered)}")
         if value == []:
             raise BadInput(f"{where}: {name} is an empty list")
+
+
+def _settings(
+    number: int, table: dict[str, Any], dataset: Dataset, task: str, tried: set[str]
+) -> Iterator[Setting]:
+    """The settings of one table: a product where values are lists.
+
+    tried: what has been found to fit the nets and the images.
+    """
+    title = table.pop("name", None)
+    if title is not None and (not isinstance(title, str) or not title.strip()):
+        raise BadInput(f"setting {number + 1}: name is {shown(title)}, expected some text")
+    base = distill.preset("default", dataset, task)
+    where = title or f"setting {number + 1}"
+    _require_known(where, table)
     lists = _lists(table)
     for values in product(*lists.values()):
         changes = dict(zip(lists, values, strict=True))
@@ -156,7 +174,10 @@ def _settings(number: int, table: dict[str, Any], dataset: Dataset, task: str) -
                     raise ValueError(f"loss is {shown(changes['loss'])}, expected a text")
                 changes["loss"] = objectives.terms(changes["loss"])
             config = replace(base, **changes)
-            distill.Run(dataset, config)  # that the losses fit the nets, and the images suffice
+            what = repr([getattr(config, name) for name in FITTING])
+            if what not in tried:
+                distill.Run(dataset, config)  # that the losses fit the nets, and the images suffice
+                tried.add(what)
         except ValueError as error:
             raise BadInput(f"{where}: {error}") from error
         words = [f"{name} {value}" for name, value in varied.items()]
