@@ -1,16 +1,10 @@
 """`npkd study` as a user runs it: what it prints, its exit status, its files."""
 
 import json
-import os
 import re
 import shlex
-import signal
-import subprocess
 import sys
-import time
 import tomllib
-from contextlib import suppress
-from pathlib import Path
 
 import commands
 import numpy as np
@@ -32,7 +26,7 @@ def executors(monkeypatch):
         made.append(AtOnce())
         return made[-1]
 
-    monkeypatch.setattr(command, "ProcessPoolExecutor", executor)
+    monkeypatch.setattr(command, "Processes", executor)
     monkeypatch.setattr(threads, "_num_threads", threads._num_threads)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with studies.small_nets():
@@ -281,7 +275,7 @@ def test_an_interruption_says_how_to_go_on(capsys, data, file, tmp_path, monkeyp
             raise KeyboardInterrupt
         return invented(job)
 
-    monkeypatch.setattr(command, "ProcessPoolExecutor", lambda *_, **__: AtOnce(interrupted))
+    monkeypatch.setattr(command, "Processes", lambda *_, **__: AtOnce(interrupted))
     arguments = [file, "--data", data, "--out", tmp_path / "my out"]
     for more in ([], ["--resume"]):
         status, _, err = run(capsys, *arguments, *more)
@@ -291,81 +285,12 @@ def test_an_interruption_says_how_to_go_on(capsys, data, file, tmp_path, monkeyp
     assert list((tmp_path / "my out" / running.FOLDER).glob("large-*"))
 
 
-# The small nets take hours
-ENDLESS = """
-seeds = [3]
-[[setting]]
-large_epochs = 1
-epochs = 1_000_000
-"""
-
-
-def children(process):
-    """The processes that it has started."""
-    return Path(f"/proc/{process}/task/{process}/children").read_text().split()
-
-
-def alive(process):
-    """Whether it is still there, and not merely waits for its end to be taken note of."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-# A shell lets what it starts in the background ignore Ctrl-C, and the tests may run there.
-HEEDING_INTERRUPTS = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from npkd.cli import main
-sys.exit(main())
-"""
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
-def test_ctrl_c_leaves_no_processes_and_resume_ends_the_study(capsys, data, tmp_path, monkeypatch):
-    """Sent to all of its processes, as a terminal does. What is left is not really trained."""
-    (tmp_path / "study.toml").write_text(ENDLESS)
-    arguments = ["study", str(tmp_path / "study.toml"), "--data", data, "--workers", "1"]
-    arguments += ["--out", str(tmp_path / "out")]
-    process = subprocess.Popen(
-        [sys.executable, "-c", HEEDING_INTERRUPTS, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        next(line for line in process.stdout if line.startswith("    1/3"))
-        workers = children(process.pid)
-        assert workers
-        os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 130
-        again = shlex.join(["npkd", *arguments, "--resume"])
-        assert errors == f"npkd study: interrupted; go on with: {again}\n"
-        until = time.monotonic() + 5
-        while any(map(alive, workers)) and time.monotonic() < until:
-            time.sleep(0.02)
-        assert not any(map(alive, workers))
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    executor = AtOnce(invented)
-    monkeypatch.setattr(command, "ProcessPoolExecutor", lambda *_, **__: executor)
-    assert cli.main([*arguments, "--resume"]) == 0
-    assert "\n3 trainings, 1 of them done before\n" in capsys.readouterr().out
-    assert [job.cell.net for job in executor.jobs] == ["small_from_labels", "small"]
-    report = json.loads((tmp_path / "out" / "study.json").read_text())
-    assert report["settings"][0]["failed"] == {}
-
-
 def test_an_executor_that_breaks_at_once_is_no_traceback(capsys, data, file, tmp_path, monkeypatch):
     class Broken(AtOnce):
         def submit(self, train, /, job):
             raise running.BrokenExecutor("no process can be started")
 
-    monkeypatch.setattr(command, "ProcessPoolExecutor", lambda *_, **__: Broken())
+    monkeypatch.setattr(command, "Processes", lambda *_, **__: Broken())
     status, shown, err = run(capsys, file, "--data", data, "--out", tmp_path / "out")
     assert (status, err) == (1, "")
     assert shown.count("FAILED: not begun, as the executor broke: no process") == studies.CELLS

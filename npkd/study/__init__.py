@@ -3,6 +3,8 @@
     plan.py      what is studied: settings × seeds, read from a TOML file
     cells.py     one training with its figures: a function of values, for a process anywhere
     running.py   all trainings of a study, by any `concurrent.futures.Executor`, kept in a folder
+    kept.py      the form in which they are kept, and what is checked when they are read
+    processes.py an executor of processes of this machine, which end with the study
     results.py   means, 95 % intervals, and the difference to a net that learns from labels
     picture.py   the same, drawn
     command.py   `npkd study`

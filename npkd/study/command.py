@@ -1,11 +1,10 @@
 """The command `npkd study`: when does distillation help?"""
 
 import argparse
-import multiprocessing
-import signal
+import logging
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from npkd.data import Dataset
 from npkd.files import BadInput, one_line, read_bytes, writing_to
 from npkd.study import picture, plan, results, running
 from npkd.study.cells import Figures, Source
+from npkd.study.processes import Processes
 
 MOST_BYTES = 1 << 20  # of a file that describes a study
 
@@ -137,27 +137,8 @@ def _processes(args: argparse.Namespace) -> Iterator[_Workers]:
         raise BadInput(str(error)) from error
     number = args.workers or max(1, cores // (args.threads or 1))
     share = args.threads or max(1, cores // number)
-    made: list[ProcessPoolExecutor] = []
-
-    def renew() -> Executor:
-        context = multiprocessing.get_context("spawn")
-        made.append(ProcessPoolExecutor(number, context, initializer=_leave_interrupts))
-        return made[-1]
-
-    try:
-        yield _Workers(renew(), renew, number, share, "process(es)")
-    except BaseException:  # what is being computed would be lost anyhow
-        for process in multiprocessing.active_children():
-            process.terminate()
-        raise
-    finally:
-        for executor in made:
-            executor.shutdown(wait=False, cancel_futures=True)
-
-
-def _leave_interrupts() -> None:
-    """Ctrl-C reaches all processes of a terminal; it is the first one's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Processes(number) as executor:
+        yield _Workers(executor, lambda: executor, number, share, "process(es)")
 
 
 @contextmanager
