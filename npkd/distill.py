@@ -572,7 +572,7 @@ class Run:
             raise ValueError("its history or its seconds are of other nets than its updates")
         if not all(0 <= as_float(seconds) < math.inf for seconds in state.seconds.values()):
             raise ValueError(f"its seconds are {state.seconds}")
-        _require_alike(state.arrays, expected)
+        require_alike(state.arrays, expected)
 
     def state(self) -> State:
         """Where the run stands, at any event that `steps` has yielded."""
@@ -859,7 +859,7 @@ def _require_history(
         raise ValueError(f"its history of {name} is not one of {epochs} epochs")
 
 
-def _require_alike(arrays: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+def require_alike(arrays: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
     """Raise ValueError unless arrays, read from a file, are finite and otherwise as expected."""
     if expected.keys() != arrays.keys():
         differ = sorted(expected.keys() ^ arrays.keys())

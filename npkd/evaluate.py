@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from npkd.data import Images, digest
-from npkd.layers import Network
+from npkd.layers import Network, Params
 
 BATCH = 64
 FEW = 1024  # numbers that an output has at most if it is kept
@@ -83,7 +83,7 @@ class TeacherFeatures(Features):
             return
         super().__init__(network, images, view, layers)
         if self.kept is not None:
-            self.of = _digest(network), digest(images)
+            self.of = digest_of(network.params), digest(images)
 
     def to_keep(self) -> Kept | None:
         """What another process needs so as not to make them again; None if they are not kept."""
@@ -102,14 +102,14 @@ class TeacherFeatures(Features):
                 "the teacher's outputs are kept for other images, of another data set or augmented "
                 "otherwise; images that are augmented anew need outputs that are made anew"
             )
-        if self.of[0] != _digest(self.network):
+        if self.of[0] != digest_of(self.network.params):
             raise ValueError("the teacher has changed since its outputs were kept")
 
 
-def _digest(network: Network) -> str:
+def digest_of(params: Params) -> str:
     """SHA-256 of a network's weights."""
     found = hashlib.sha256()
-    for name, theta in network.params.items():
+    for name, theta in params.items():
         found.update(f"{name} {theta.dtype.str} {theta.shape}".encode())
         found.update(np.ascontiguousarray(theta).data)
     return found.hexdigest()

@@ -4,14 +4,15 @@ import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 import tiny
 
 from npkd import models
-from npkd.study import plan, results, running
-from npkd.study.cells import Job, Result, Source, Teacher
+from npkd.study import cells, plan, processes, results, running
+from npkd.study.cells import Job, Result, Source, Teacher, bounds_of
 
 # One large net, one from labels, and three that are distilled, one of them by its inner layers
 TEXT = """
@@ -58,6 +59,24 @@ def small_nets() -> Iterator[None]:
         models.LargeCNN.hidden, models.SmallCNN.hidden = hidden
 
 
+def never_distil() -> None:
+    """Let this process have such nets, and be at work on distilled ones for ever."""
+
+    def endless(job: Job) -> Result:
+        while job.cell.net == "small":
+            np.ones((300, 300)) @ np.ones((300, 300))
+        return train(job)
+
+    shrink()
+    train, cells.train = cells.train, endless
+
+
+def obey(pipe: Connection) -> None:
+    """So in a process of `processes.Processes`."""
+    never_distil()
+    processes._obey(pipe)
+
+
 class AtOnce(Executor):
     """Does each job as it is given, or what `work` makes of it; remembers the jobs."""
 
@@ -82,11 +101,12 @@ class AtOnce(Executor):
 def invented(job: Job) -> Result:
     """Figures that nobody trained for, the same for the same cell."""
     rng = np.random.default_rng(list(hashlib.sha256(job.cell.key.encode()).digest()))
-    figures = {"accuracy": float(rng.integers(0, 101)) / 100}
+    figures = {name: float(rng.integers(0, 101)) / 100 for name in bounds_of(job.cell)}
     if job.cell.net == "large":
-        return Result(figures, 0.5, Teacher({"w": rng.normal(size=3)}, {}))
+        net = models.LargeCNN(rng, num_classes=4)
+        return Result(figures, 0.5, Teacher(net.params, {}))
     if job.teacher is not None:
-        figures["teacher_accuracy"] = float(next(iter(job.teacher.params.values())).flat[0])
+        figures["teacher_accuracy"] = float(next(iter(job.teacher.params.values())).flat[0]) % 1
     return Result(figures, 0.25)
 
 

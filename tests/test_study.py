@@ -1,5 +1,6 @@
 """Studies: what is read, which trainings it takes, their figures, and what outlives a failure."""
 
+import errno
 import json
 import math
 import multiprocessing
@@ -9,6 +10,7 @@ from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, Thre
 from contextlib import suppress
 from dataclasses import fields, replace
 
+import malformed
 import numpy as np
 import pytest
 import scipy.stats
@@ -18,9 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from studies import AtOnce, invented
 
-from npkd import data, distill, evaluate, objectives, threads
+from npkd import checkpoint, data, distill, evaluate, objectives, threads
 from npkd.data import Normalisation
-from npkd.files import BadInput
+from npkd.files import BadInput, OtherVersion, Unreadable
 from npkd.objectives import Term
 from npkd.study import cells as cells_of
 from npkd.study import plan, results, running
@@ -126,8 +128,6 @@ HUGE = "0x" + "f" * 5000
         ("seeds = [", "not TOML"),
         ("seeds = [" + "9" * 5000 + "]", "not TOML"),
         ("seeds = " + "[" * 9000, "not TOML"),
-        ("colour = 1\n[[setting]]", "'colour' is none of task, seeds, all, setting"),
-        ("task = 'sing'\n[[setting]]", "task is 'sing', expected one of classify, super-resolve"),
         ("x = " + "{a = " * 9000, "not TOML"),
         (".".join("a" * 200_000) + " = 1", "a line has more than 1000 dots"),
         (".".join("a" * 900) + " = 1\n[[setting]]", "'a' is none of task, seeds, all, setting"),
@@ -137,6 +137,8 @@ HUGE = "0x" + "f" * 5000
         ("[[setting]]\nloss = '" + "l2 + " * 100 + "l2'", "loss has 101 terms, expected 100 at"),
         ("'\\u202e' = 1", r"'\\u202e' is none of"),
         ("'" + "a" * 500_000 + "' = 1", "'" + "a" * 76 + "... is none of"),
+        ("colour = 1\n[[setting]]", "'colour' is none of task, seeds, all, setting"),
+        ("task = 'sing'\n[[setting]]", "task is 'sing', expected one of classify, super-resolve"),
         ("task = []\n[[setting]]", "task is [], expected one of"),
         ("all = 3\n[[setting]]", "all is no table"),
         ("", "expected one [[setting]] or more"),
@@ -201,8 +203,6 @@ def test_a_text_that_is_no_study_is_refused_in_one_line(text, words):
     assert end in message
 
 
-def toml(value):
-    """A value as TOML has it."""
 @pytest.mark.parametrize("wrong", ["[[setting]]\nlabelled = 23", "[[setting]]\nloss = 'attention'"])
 def test_what_fits_the_nets_is_tried_once_for_all_that_differ_in_other_things(monkeypatch, wrong):
     tried = []
@@ -216,6 +216,8 @@ def test_what_fits_the_nets_is_tried_once_for_all_that_differ_in_other_things(mo
         read(text + wrong)
 
 
+def toml(value):
+    """A value as TOML has it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -639,40 +641,205 @@ def test_trained_nets_that_were_kept_teach_as_those_just_trained(study, source, 
     assert studies.report(study, source, after) == studies.report(study, source, done)
 
 
-def test_a_damaged_or_swapped_file_is_named_and_its_cell_made_anew(study, source, tmp_path):
+def test_a_damaged_file_is_named_and_its_cell_made_anew(study, source, tmp_path):
     whole, _ = counted(study, source, tmp_path)
     kept = running.Cells(tmp_path, source)
-    large, labels, small, *_ = plan.cells(study)
+    large, labels, *_ = plan.cells(study)
     content = bytearray(kept.path(large).read_bytes())
     content[len(content) // 2] ^= 1
     kept.path(large).write_bytes(content)
-    kept.path(labels).write_bytes(kept.path(small).read_bytes())
+    kept.path(labels).write_bytes(kept.path(labels).read_bytes()[:-1])
     events, keys = counted(study, source, tmp_path)
     assert events[:3] == [
         running.Planned(studies.CELLS, studies.CELLS - 2),
         running.Damaged(f"{kept.path(large)}: cut off or altered since it was written"),
-        running.Damaged(f"{kept.path(labels)}: is of other settings or other data"),
+        running.Damaged(f"{kept.path(labels)}: cut off or altered since it was written"),
     ]
     assert keys == [large.key, labels.key]
     assert studies.report(study, source, events) == studies.report(study, source, whole)
     assert counted(study, source, tmp_path)[1] == []
 
 
-@pytest.mark.parametrize("about", [[], {}, {"figures": 3}, {"figures": {"accuracy": "x"}}])
-def test_a_file_of_another_making_is_named(study, source, tmp_path, about):
-    """Sound as a file of npkd's, though not one of a cell."""
+def assert_refused(study, source, folder, error, words):
+    """The study ends before anything is computed, and touches nothing."""
+
+    def held():
+        return {path: path.is_symlink() or path.read_bytes() for path in folder.rglob("*.npkd*")}
+
+    before, executor = held(), AtOnce(invented)
+    with pytest.raises(error, match=words):
+        studies.run(study, source, executor, folder)
+    assert executor.jobs == []
+    assert held() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ([], "not a checkpoint that npkd can take: pop expected at most 1"),
+        (b"{", "not a checkpoint that npkd can take: "),
+        ({"figures": 3}, "no result of this training, and nothing is touched: 'int' object has no"),
+        ({"figures": None}, "no result of this training"),
+        ({"figures": {}}, r"its figures are \{\}"),
+        ({"figures": {"accuracy": 0.5}}, r"its figures are \{'accuracy': 0.5\}"),
+        ({"figures": {"accuracy": "x", "train_accuracy": 0.5}}, "its figures are"),
+        ({"figures": {"accuracy": math.nan, "train_accuracy": 0.5}}, "its figures are"),
+        (
+            {"figures": {"accuracy": 10**400, "train_accuracy": 0.5}},
+            r"figures are \{'accuracy': 1000",
+        ),
+        ({"figures": {"accuracy": 1e308, "train_accuracy": 0.5}}, "its figures are"),
+        ({"figures": {"train_accuracy": 0.5, "accuracy": 0.5}}, "its figures are"),
+        ({"seconds": -1}, "its seconds are -1"),
+        ({"seconds": math.inf}, "its seconds are inf"),
+        ({"seconds": "x"}, "its seconds are 'x'"),
+        ({"spec": {}}, "it is of other settings or other data"),
+        ({"data": "0" * 64}, "it is of other settings or other data"),
+        ({"held_out": True}, "it is of other settings or other data"),
+    ],
+)
+def test_a_file_of_another_making_ends_the_study(study, source, tmp_path, change, words):
+    """Sound as a file of npkd's by its digest, though not one of this cell."""
+    counted(study, source, tmp_path)
+    path = running.Cells(tmp_path, source).path(plan.cells(study)[1])
+    about, arrays = checkpoint.load(path)
+    if isinstance(change, dict):
+        content = malformed.content(about | change, arrays)
+    else:
+        text = change if isinstance(change, bytes) else json.dumps(change).encode()
+        content = malformed.content(text, arrays)
+    path.write_bytes(malformed.signed(content))
+    assert_refused(study, source, tmp_path, BadInput, words)
+
+
+def retyped(name, dtype):
+    return lambda about, arrays: arrays.update({name: arrays[name].astype(dtype)})
+
+
+def with_nan(name):
+    return lambda about, arrays: arrays[name].flat.__setitem__(0, np.nan)
+
+
+OUTPUTS = "kept/low/1/fc2"
+
+
+@pytest.mark.parametrize(
+    ("alter", "words"),
+    [
+        (lambda about, arrays: about.pop("kept"), "'kept'"),
+        (lambda about, arrays: about.update(kept={}), "it lacks arrays, or has some"),
+        (lambda about, arrays: about.update(kept=7), "'int' object is not"),
+        (lambda about, arrays: about["kept"].update({"low/1": 3}), "unpack"),
+        (lambda about, arrays: about["kept"].update({"low/1": ["0" * 64] * 2}), "'low/1' are not"),
+        (lambda about, arrays: about["kept"].update({"../x": ["", ""]}), "'../x' are not of this"),
+        (lambda about, arrays: about["kept"]["low/0"].__setitem__(1, None), "'low/0' are not of"),
+        (lambda about, arrays: about["kept"].pop("low/1"), "it lacks arrays, or has some"),
+        (lambda about, arrays: arrays.pop("large/fc2.bias"), "it lacks arrays, or has some"),
+        (lambda about, arrays: arrays.update({"more": np.zeros(3)}), "it lacks arrays, or has som"),
+        (lambda about, arrays: arrays.update({"kept/low/1/fc9": np.zeros(3)}), "'fc9'"),
+        (retyped("large/fc1.weight", np.float64), "its large/fc1.weight is float64"),
+        (retyped("large/fc1.weight", "S3"), r"its large/fc1.weight is \|S3"),
+        (retyped(OUTPUTS, np.float64), f"its {OUTPUTS} is float64"),
+        (with_nan("large/conv1.weight"), "its large/conv1.weight holds values that are not finite"),
+        (with_nan(OUTPUTS), f"its {OUTPUTS} holds values that are not finite"),
+        (lambda about, arrays: arrays.update({OUTPUTS: arrays[OUTPUTS][1:]}), r"\(21, 4\), expect"),
+        (lambda about, arrays: arrays["large/fc2.bias"].__setitem__(0, 1), "are not of this net"),
+    ],
+)
+def test_a_large_net_of_another_making_ends_the_study(study, source, done, tmp_path, alter, words):
+    """Its parameters and its outputs are those of the net that it is said to be."""
+    large = plan.cells(study)[0]
+    job = Job(large, source, 1, pupils=plan.pupils(study, large))
     kept = running.Cells(tmp_path, source)
-    cell = plan.cells(study)[1]
-    if about:
-        of = {"spec": cell.spec(), "data": source.digest, "held_out": False, "seconds": 1}
-        about = of | about
-    kept.path(cell).parent.mkdir()
-    running.checkpoint.write(kept.path(cell), about, {})
-    events, keys = counted(study, source, tmp_path)
-    assert events[0] == running.Planned(studies.CELLS, 0)
-    assert isinstance(events[1], running.Damaged)
-    assert str(kept.path(cell)) in events[1].reason
-    assert len(keys) == studies.CELLS
+    kept.save(large, cells_of.train(job))
+    assert kept.load(large).figures == studies.figures(done)[large.key]
+    about, arrays = checkpoint.load(kept.path(large))
+    alter(about, arrays)
+    kept.path(large).write_bytes(malformed.signed(malformed.content(about, arrays)))
+    assert_refused(study, source, tmp_path, BadInput, words)
+
+
+def test_a_file_that_another_version_can_use_or_that_cannot_be_read_now_ends_the_study(
+    study, source, tmp_path, monkeypatch
+):
+    counted(study, source, tmp_path)
+    path = running.Cells(tmp_path, source).path(plan.cells(study)[1])
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"npkd checkpoint 1", b"npkd checkpoint 7"))
+    assert_refused(study, source, tmp_path, OtherVersion, "is of format 7, and this is npkd")
+    path.write_bytes(whole)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "__version__", "9.9")
+        assert_refused(study, source, tmp_path, OtherVersion, "was written by npkd")
+    path.unlink()
+    path.symlink_to(path)
+    assert_refused(study, source, tmp_path, BadInput, "Too many levels of symbolic links")
+
+    def no_memory(*_, **__):
+        raise MemoryError
+
+    path.unlink()
+    path.write_bytes(whole)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "npz_arrays", no_memory)
+        assert_refused(study, source, tmp_path, Unreadable, "not enough memory to read it")
+
+
+@pytest.mark.parametrize("task", distill.TASKS)
+def test_what_is_kept_is_read_back_and_its_figures_have_the_names_foretold(source, tmp_path, task):
+    rates = {f"{name} = 1e-4" for name in distill.RATES.values()}
+    found = read(
+        f"task = '{task}'\nseeds = [3]\n[[setting]]\nepochs = 1\nlarge_epochs = 1\n"
+        + "label_weight = [0, 0.5, 1]\n"
+        + "\n".join(rates)
+    )
+    kept = running.Cells(tmp_path, source)
+    for event in studies.run(found, source, AtOnce(), tmp_path):
+        if isinstance(event, running.Done):
+            assert list(event.figures) == list(cells_of.bounds_of(event.cell))
+            result = kept.load(event.cell)
+            assert list(result.figures.items()) == list(event.figures.items())
+
+
+def test_a_large_net_whose_outputs_are_too_many_for_a_file_is_kept_without_them(
+    study, source, done, tmp_path, monkeypatch
+):
+    large = plan.cells(study)[0]
+    alone = running.Cells(tmp_path, source)
+    result = cells_of.train(Job(large, source, 1, pupils=plan.pupils(study, large)))
+    size = sum(theta.nbytes for theta in result.teacher.params.values())
+    monkeypatch.setattr(checkpoint, "MOST_BYTES", size + (1 << 20) + 1000)
+    alone.save(large, result)
+    assert alone.load(large).teacher.kept == {}
+    events, keys = counted(study, source, tmp_path, work=None)
+    assert large.key not in keys
+    assert studies.report(study, source, events) == studies.report(study, source, done)
+    monkeypatch.setattr(checkpoint, "MOST_BYTES", size)
+    with pytest.raises(BadInput, match="bytes to be written"):
+        alone.save(large, result)
+
+
+def test_what_a_kill_left_half_written_is_taken_away_and_nothing_else(study, source, tmp_path):
+    counted(study, source, tmp_path)
+    (whole,) = (tmp_path / running.FOLDER).glob("large-*")
+    left = [
+        whole.with_name(f".{whole.name}.0123456789abcdef"),
+        tmp_path / ".study.json.0123456789abcdef",
+        tmp_path / ".study.png.0123456789abcdef",
+    ]
+    mine = [
+        whole.with_name(f".{whole.name}"),
+        tmp_path / ".study.json.bak",
+        tmp_path / "study.json.0123456789abcdef",
+    ]
+    for path in left + mine:
+        path.write_text("half")
+    executor = AtOnce(invented)
+    next(running.run(study, source, executor, tmp_path, at_once=1))
+    assert all(path.exists() for path in left + mine)
+    _, keys = counted(study, source, tmp_path)
+    assert keys == []
+    assert [path.exists() for path in left + mine] == [False] * 3 + [True] * 3
 
 
 def test_more_seeds_and_settings_are_added_to_what_is_there(study, source, tmp_path):
@@ -688,11 +855,18 @@ def test_more_seeds_and_settings_are_added_to_what_is_there(study, source, tmp_p
 
 def test_nothing_of_other_images_is_used(study, source, tmp_path):
     counted(study, source, tmp_path)
-    other = replace(source, digest="0" * 64)
-    for others in (other, replace(other, held_out=True)):
+    with np.load(source.path) as arrays:
+        changed = {name: array ^ (array.dtype == np.uint8) for name, array in arrays.items()}
+    np.savez(tmp_path / "other.npz", **changed)
+    for others in (
+        Source.of(str(tmp_path / "other.npz")),
+        Source.of(source.path, held_out=True),
+    ):
         events, keys = counted(study, others, tmp_path)
         assert events[0] == running.Planned(studies.CELLS, 0)
         assert len(keys) == studies.CELLS
+    alike = replace(source, digest=source.digest[:8] + "0" * 56)  # in the names of files
+    assert_refused(study, alike, tmp_path, BadInput, "it is of other settings or other data")
     events, keys = counted(study, source, tmp_path)  # what there was is still there
     assert events[0] == running.Planned(studies.CELLS, studies.CELLS)
     assert not keys
@@ -886,8 +1060,36 @@ def test_executors_that_are_dead_from_the_start_are_no_endless_loop(
 
 def test_a_folder_that_can_no_longer_be_written_to_ends_the_study(study, source, tmp_path):
     (tmp_path / running.FOLDER).write_text("in the way")
-    with pytest.raises(OSError, match="File exists"):
+    with pytest.raises(BadInput, match="Not a directory; expected the folder of a study"):
         counted(study, source, tmp_path)
+
+
+@pytest.mark.parametrize("number", range(studies.CELLS))
+def test_a_full_disk_ends_the_study_and_what_was_done_before_is_gone_on_from(
+    study, source, tmp_path, monkeypatch, number
+):
+    (tmp_path / "whole").mkdir()
+    whole, _ = counted(study, source, tmp_path / "whole")
+    fsync, synced = os.fsync, []
+
+    def full(descriptor):
+        synced.append(descriptor)
+        if len(synced) > number:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(BadInput) as refused:
+            counted(study, source, tmp_path)
+    assert str(refused.value) == (
+        f"{tmp_path}: cannot be written to: No space left on device; what is done is kept, and "
+        "--resume goes on from it"
+    )
+    assert len(list((tmp_path / running.FOLDER).iterdir())) == number
+    events, keys = counted(study, source, tmp_path)
+    assert len(keys) == studies.CELLS - number
+    assert studies.report(study, source, events) == studies.report(study, source, whole)
 
 
 def test_a_teacher_that_is_taken_away_meanwhile_ends_the_study(study, source, tmp_path):
@@ -1025,6 +1227,22 @@ def test_the_table_and_the_conclusion_say_what_the_report_has(compared):
     ]
 
 
+def test_names_that_somebody_made_up_add_no_lines_and_keep_their_end(compared):
+    _, _, report = compared
+    lines = [results.table(report).splitlines(), results.conclusion(report)]
+    names = ["a\nb", "\x1b[31mred", "\u202egnp.exe", "\0\u2028", "x" * 5000 + " epochs 9"]
+    settings = [one | {"name": name} for one, name in zip(report["settings"], names, strict=True)]
+    made_up = report | {"settings": settings}
+    others = [results.table(made_up).splitlines(), results.conclusion(made_up)]
+    assert [len(of) for of in others] == [len(of) for of in lines]
+    for line in (*others[0], *others[1]):
+        assert line.isprintable()
+        assert len(line) < 150
+    assert any(line.startswith("a b  ") for line in others[0])
+    assert any("xxx… " not in line and "xx epochs 9  " in line for line in others[0])
+    assert [one["name"] for one in made_up["settings"]] == names
+
+
 # Multiples of 1/1024, whose sums and differences are exact
 _exact = st.integers(0, 1024).map(lambda number: number / 1024)
 
@@ -1048,19 +1266,3 @@ def test_what_a_seed_does_to_both_nets_alike_cancels(compared, drawn, lacking):
 
     assert differences([0, 0, 0]) == differences([shift for _, _, shift in drawn])
     assert len(differences([0, 0, 0])[0][0]["values"]) == 2  # the seed that lacks one is left out
-def test_names_that_somebody_made_up_add_no_lines_and_keep_their_end(compared):
-    _, _, report = compared
-    lines = [results.table(report).splitlines(), results.conclusion(report)]
-    names = ["a\nb", "\x1b[31mred", "\u202egnp.exe", "\0\u2028", "x" * 5000 + " epochs 9"]
-    settings = [one | {"name": name} for one, name in zip(report["settings"], names, strict=True)]
-    made_up = report | {"settings": settings}
-    others = [results.table(made_up).splitlines(), results.conclusion(made_up)]
-    assert [len(of) for of in others] == [len(of) for of in lines]
-    for line in (*others[0], *others[1]):
-        assert line.isprintable()
-        assert len(line) < 150
-    assert any(line.startswith("a b  ") for line in others[0])
-    assert any("xxx… " not in line and "xx epochs 9  " in line for line in others[0])
-    assert [one["name"] for one in made_up["settings"]] == names
-
-

@@ -219,7 +219,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(capsys, data, file, tmp_
     assert_one_line(run(capsys, file, *where), "already holds a study (cells)")
     status, _, err = run(capsys, file, *where, "--resume")
     assert (status, err.count("\n")) == (2, 1)
-    assert f"{tmp_path}: cannot be written to: " in err
+    assert f"{tmp_path / 'cells'}: Not a directory; expected the folder of a study" in err
     assert_one_line(run(capsys, file, "--data", data, "--out", file), "is not a folder")
 
 

@@ -202,23 +202,22 @@ def _follow(
         threads=workers.threads,
         renew=workers.renew,
     )
-    with writing_to(folder):
-        for event in events:
-            match event:
-                case running.Planned():
-                    total, found = event.cells, event.found
-                    known = f", {found} of them done before" if found else ""
-                    say(f"{total} trainings{known}")
-                case running.Damaged():
-                    say(f"note: {event.reason}; made anew")
-                case running.Done():
-                    figures[event.cell.key] = event.figures
-                    if event.number > found:
-                        text = f"{evaluate.in_words(event.figures)}, {event.seconds:.0f} s"
-                        say(f"    {_cell(event, total, names)}: {text}")
-                case running.Failed():
-                    failed[event.cell.key] = event.reason
-                    say(f"    {_cell(event, total, names)}: FAILED: {event.reason}")
+    for event in events:
+        match event:
+            case running.Planned():
+                total, found = event.cells, event.found
+                known = f", {found} of them done before" if found else ""
+                say(f"{total} trainings{known}")
+            case running.Damaged():
+                say(f"note: {event.reason}; made anew")
+            case running.Done():
+                figures[event.cell.key] = event.figures
+                if event.number > found:
+                    text = f"{evaluate.in_words(event.figures)}, {event.seconds:.0f} s"
+                    say(f"    {_cell(event, total, names)}: {text}")
+            case running.Failed():
+                failed[event.cell.key] = event.reason
+                say(f"    {_cell(event, total, names)}: FAILED: {event.reason}")
     return figures, failed
 
 

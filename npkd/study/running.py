@@ -5,21 +5,23 @@ takes its executor along: where another can be had (`renew`) the cells that were
 again, one at a time, so that the one that kills its process is known by name.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from npkd import checkpoint, files
-from npkd.evaluate import Kept
 from npkd.files import BadInput, one_line
 from npkd.study.cells import Figures, Job, Result, Source, Teacher, train
+from npkd.study.kept import Form
 from npkd.study.plan import Cell, Study, cells, pupils
 
 FOLDER, RESULT = "cells", "study.json"  # in that of the study
+CUT_SHORT = re.compile(  # what a write leaves that was cut short
+    r"\.(study\.(json|png)|[a-z_]+-\d+-[0-9a-f]{16}-[0-9a-f]{8}\.npkd)\.[0-9a-f]{16}"
+)
 
 
 @dataclass(frozen=True)
@@ -83,55 +85,46 @@ class Cells:
     """
 
     def __init__(self, folder: Path, source: Source):
-        self.folder, self.source = folder / FOLDER, source
+        self.folder, self.source, self.form = folder / FOLDER, source, Form(source)
 
     def path(self, cell: Cell) -> Path:
         """Its file."""
         return self.folder / f"{cell.key}-{self.source.digest[:8]}.npkd"
 
     def save(self, cell: Cell, result: Result) -> None:
-        """Keep a cell. Raises OSError if it cannot be written."""
-        kept_of: dict[str, tuple[str, str]] = {}
-        about = {
-            "spec": cell.spec(),
-            "data": self.source.digest,
-            "held_out": self.source.held_out,
-            "figures": result.figures,
-            "seconds": result.seconds,
-            "kept": kept_of,
-        }
-        arrays = {}
-        if result.teacher is not None:
-            arrays = {f"large/{name}": theta for name, theta in result.teacher.params.items()}
-            for name, kept in result.teacher.kept.items():
-                kept_of[name] = kept.of
-                arrays |= {f"kept/{name}/{layer}": y for layer, y in kept.outputs.items()}
-        self.folder.mkdir(exist_ok=True)
-        checkpoint.write(self.path(cell), about, arrays)
+        """Keep a cell; of a large net no outputs, if they are too many for a file.
+
+        Raises BadInput if it cannot be written.
+        """
+        try:
+            self.folder.mkdir(exist_ok=True)
+            checkpoint.write(self.path(cell), *self.form.of(cell, result))
+        except OSError as error:
+            raise BadInput(
+                f"{self.folder.parent}: cannot be written to: {error.strerror or error}; what is "
+                "done is kept, and --resume goes on from it"
+            ) from error
+        except BadInput:
+            if result.teacher is None or not result.teacher.kept:
+                raise
+            self.save(cell, replace(result, teacher=replace(result.teacher, kept={})))
 
     def load(self, cell: Cell) -> Result | None:
-        """A cell that was kept, or None. Raises files.Damaged if its file is not as it was."""
+        """A cell that was kept, or None.
+
+        Raises what `checkpoint.load` does, and BadInput if the file is no result of this cell.
+        """
         path = self.path(cell)
-        if not path.exists():
+        if not files.is_there(path):
             return None
         about, arrays = checkpoint.load(path)
         try:
-            of = about["spec"], about["data"], about["held_out"]
-            if of != (cell.spec(), self.source.digest, self.source.held_out):
-                raise files.Damaged(f"{path}: is of other settings or other data")
-            teacher = None
-            if cell.net == "large":
-                kept = {
-                    name: Kept(_below(arrays, f"kept/{name}/"), (network, images))
-                    for name, (network, images) in about["kept"].items()
-                }
-                teacher = Teacher(_below(arrays, "large/"), kept)
-            figures = {name: float(value) for name, value in about["figures"].items()}
-            return Result(figures, float(about["seconds"]), teacher)
-        except files.Damaged:
+            return self.form.read(cell, about, arrays)
+        except BadInput:  # of the data
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise files.Damaged(f"{path}: cannot be taken: {error}") from error
+            problem = "no result of this training, and nothing is touched"
+            raise BadInput(f"{path}: {problem}: {error}") from error
 
     def teacher(self, cell: Cell) -> Teacher:
         """A large net that was kept. Raises BadInput if it is no longer there."""
@@ -140,10 +133,13 @@ class Cells:
             raise BadInput(f"{self.path(cell)}: is gone")
         return result.teacher
 
-
-def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """The arrays whose names begin so, by what follows."""
-    return {key.removeprefix(prefix): y for key, y in arrays.items() if key.startswith(prefix)}
+    def tidy(self) -> None:
+        """Take away what writes have left that a kill cut short. Raises BadInput if it cannot."""
+        with files.writing_to(self.folder.parent):
+            for folder in (self.folder, self.folder.parent):
+                for path in files.files_in(folder, "the folder of a study"):
+                    if CUT_SHORT.fullmatch(path.name):
+                        path.unlink(missing_ok=True)
 
 
 def run(
@@ -160,7 +156,10 @@ def run(
 
     executor: any of `concurrent.futures`. at_once: how many cells it is given at a time, twice its
     workers, say, so that none waits for work. threads: of each. renew: makes another executor when
-    a worker has died. Raises OSError if the folder cannot be written to.
+    a worker has died.
+
+    Raises BadInput, before anything is done, for a cell in the folder that cannot be used and is
+    not just damaged; later if the folder cannot be written to.
     """
     return _Run(study, Cells(folder, source), executor, at_once, threads, renew).events()
 
@@ -191,6 +190,7 @@ class _Run:
     def events(self) -> Iterator[Event]:
         """Until nothing waits."""
         yield from self._found()
+        self.kept.tidy()
         try:
             while self.waiting or self.suspects or self.running:
                 yield from self._failed_with_their_teachers()

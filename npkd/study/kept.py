@@ -1,0 +1,105 @@
+"""The form in which a cell is kept: its result as a checkpoint, of which nothing is trusted.
+
+What a file says may have been made up: its digest shows damage, no more. So what is read is held
+to all that can be known of such a cell beforehand.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from npkd import distill, evaluate
+from npkd.evaluate import Kept
+from npkd.layers import Params
+from npkd.ops.contract import as_float, shown
+from npkd.study.cells import Result, Source, Teacher, bounds_of
+from npkd.study.plan import Cell
+from npkd.tasks import TASKS
+
+Arrays = dict[str, np.ndarray]
+NAME = re.compile(r"(low|high)/\d{1,10}")  # what `cells.kept_as` gives
+
+
+class Form:
+    """That of the cells of one study, as `checkpoint.write` takes and `checkpoint.load` gives it.
+
+    source: the data set that they are trained on.
+    """
+
+    def __init__(self, source: Source):
+        self.source = source
+        self.large: dict[str, tuple[Params, Arrays]] = {}  # by task; see `_large`
+
+    def of(self, cell: Cell, result: Result) -> tuple[dict[str, Any], Arrays]:
+        """A result in this form."""
+        about = self._of(cell) | {"figures": result.figures, "seconds": result.seconds}
+        if result.teacher is None:
+            return about, {}
+        kept = result.teacher.kept
+        arrays = {f"large/{name}": theta for name, theta in result.teacher.params.items()}
+        for name, one in kept.items():
+            arrays |= {f"kept/{name}/{layer}": y for layer, y in one.outputs.items()}
+        return about | {"kept": {name: one.of for name, one in kept.items()}}, arrays
+
+    def read(self, cell: Cell, about: Mapping[str, Any], arrays: Arrays) -> Result:
+        """The result that is in it.
+
+        Raises ValueError, or what comes of a wrong type, if it cannot be one of this cell.
+        """
+        if any(about[name] != value for name, value in self._of(cell).items()):
+            raise ValueError("it is of other settings or other data")
+        bounds = bounds_of(cell)
+        figures = {name: as_float(value) for name, value in about["figures"].items()}
+        if list(figures) != list(bounds) or not all(
+            low <= figures[name] <= high for name, (low, high) in bounds.items()
+        ):
+            raise ValueError(f"its figures are {shown(about['figures'])}")
+        seconds = as_float(about["seconds"])
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"its seconds are {shown(about['seconds'])}")
+        if cell.net != "large":
+            distill.require_alike(arrays, {})
+            return Result(figures, seconds)
+        return Result(figures, seconds, self._teacher(cell, about["kept"], arrays))
+
+    def _of(self, cell: Cell) -> dict[str, Any]:
+        """What it is a result of."""
+        source = self.source
+        return {"spec": cell.spec(), "data": source.digest, "held_out": source.held_out}
+
+    def _teacher(self, cell: Cell, kept_of: Mapping[str, Any], arrays: Arrays) -> Teacher:
+        """A large net, with the outputs that are kept of it."""
+        params, outputs = self._large(cell)
+        images = len(self.source.load().train_labels)
+        expected = {f"large/{name}": theta for name, theta in params.items()}
+        for name in kept_of:
+            for layer in _below(arrays, f"kept/{name}/"):
+                shape = images, *outputs[layer].shape[1:]
+                expected[f"kept/{name}/{layer}"] = np.broadcast_to(outputs[layer], shape)
+        distill.require_alike(arrays, expected)
+        params = {name: arrays[f"large/{name}"] for name in params}
+        digest, kept = evaluate.digest_of(params), {}
+        for name, (of_net, of_images) in kept_of.items():
+            if not NAME.fullmatch(name) or of_net != digest or not isinstance(of_images, str):
+                raise ValueError(f"its outputs {shown(name)} are not of this net")
+            kept[name] = Kept(_below(arrays, f"kept/{name}/"), (of_net, of_images))
+        return Teacher(params, kept)
+
+    def _large(self, cell: Cell) -> tuple[Params, Arrays]:
+        """Parameters of a net of the same shapes, and the outputs of its layers for one image."""
+        config = cell.config
+        if config.task not in self.large:
+            task_of = TASKS[config.task]
+            task = task_of(self.source.load(), config.teacher_input, config.teacher_views)
+            net, _ = task.networks(0, 0)
+            outputs, _ = net.features(np.zeros((1, *net.image_shape), net.dtype), net.layers)
+            self.large[config.task] = net.params, outputs
+        return self.large[config.task]
+
+
+def _below(arrays: Arrays, prefix: str) -> Arrays:
+    """The arrays whose names begin so, by what follows."""
+    return {key.removeprefix(prefix): y for key, y in arrays.items() if key.startswith(prefix)}
