@@ -1092,6 +1092,25 @@ def test_a_full_disk_ends_the_study_and_what_was_done_before_is_gone_on_from(
     assert studies.report(study, source, events) == studies.report(study, source, whole)
 
 
+def test_where_the_executor_calls_off_what_it_was_given_the_study_ends(study, source, tmp_path):
+    """As Dask's does where its scheduler has gone."""
+
+    class CallingOff(AtOnce):
+        def submit(self, train, /, job):
+            future = super().submit(train, job)
+            if len(self.jobs) == 3:
+                future = Future()
+                future.cancel()
+                future.set_running_or_notify_cancel()
+            return future
+
+    with pytest.raises(running.Gone, match="has called off the trainings"):
+        studies.run(study, source, CallingOff(invented), tmp_path)
+    assert len(list((tmp_path / running.FOLDER).iterdir())) == 2
+    events, keys = counted(study, source, tmp_path)
+    assert (len(keys), studies.reasons(events)) == (studies.CELLS - 2, {})
+
+
 def test_a_teacher_that_is_taken_away_meanwhile_ends_the_study(study, source, tmp_path):
     events = running.run(study, source, AtOnce(invented), tmp_path, at_once=1)
     assert isinstance(next(events), running.Planned)

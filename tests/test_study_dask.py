@@ -1,8 +1,12 @@
 """Studies on a Dask cluster: the same figures as in one process, from Python and by the command."""
 
 import os
+import shlex
 import signal
+import subprocess
 import sys
+import threading
+import time
 
 import pytest
 import studies
@@ -99,6 +103,58 @@ def test_where_no_scheduler_answers_is_one_line(source, tmp_path, capsys, monkey
     assert shown == ""
     assert errors.startswith(f"npkd study: --dask {address}: no scheduler answers there: ")
     assert errors.count("\n") == 1
+
+
+CLUSTER = """
+import sys, distributed, studies
+studies.never_distil()
+how = {"processes": False, "protocol": "tcp", "dashboard_address": None}
+with distributed.LocalCluster(1, **how) as cluster:
+    print(cluster.scheduler_address, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_where_the_scheduler_goes_in_the_middle_is_one_line_and_soon(
+    study, source, done, tmp_path, capfd
+):
+    """Killed with its worker, when two cells are done; then it goes on in this process."""
+    (tmp_path / "study.toml").write_text(studies.TEXT)
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    folder, killed = tmp_path / "out", []
+
+    def kill():
+        until = time.monotonic() + 30
+        while len(list(folder.glob("cells/*.npkd"))) < 2 and time.monotonic() < until:
+            time.sleep(0.02)  # until then, whatever went wrong
+        killed.append(time.monotonic())
+        process.kill()
+
+    with process:
+        address = process.stdout.readline().strip()
+        arguments = ["study", str(tmp_path / "study.toml"), "--data", source.path]
+        arguments += ["--out", str(folder), "--dask", address]
+        killer = threading.Thread(target=kill)
+        killer.start()
+        status = cli.main(arguments)
+        killer.join()
+    assert time.monotonic() - killed[0] < 10
+    again = shlex.join(["npkd", *arguments, "--resume"])
+    assert capfd.readouterr().err == (
+        f"npkd study: --dask {address}: the scheduler has gone; go on with: {again}\n"
+    )
+    assert status == 2
+    assert not (folder / running.RESULT).exists()
+    events = studies.run(study, source, AtOnce(), folder)
+    assert events[0] == running.Planned(studies.CELLS, 2)
+    assert studies.report(study, source, events) == studies.report(study, source, done)
 
 
 def test_what_a_killed_worker_did_is_done_by_others(cluster, study, source, done, tmp_path):

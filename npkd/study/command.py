@@ -148,6 +148,8 @@ def _dask(args: argparse.Namespace) -> Iterator[_Workers]:
     except ImportError as error:
         raise BadInput("--dask needs Dask (pip install 'npkd[cluster]')") from error
     warnings.filterwarnings("ignore", message="Sending large graph")  # a teacher, to each pupil
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is said below
     try:
         client = Client(args.dask, timeout=20)
     except (OSError, ValueError, TypeError) as error:
@@ -156,7 +158,12 @@ def _dask(args: argparse.Namespace) -> Iterator[_Workers]:
         number = sum(client.nthreads().values())
         if not number:
             raise BadInput(f"--dask {args.dask}: the cluster has no workers")
-        yield _Workers(client.get_executor(), None, number, args.threads or 1, "Dask worker(s)")
+        try:
+            yield _Workers(client.get_executor(), None, number, args.threads or 1, "Dask worker(s)")
+        except running.Gone as error:
+            raise BadInput(
+                f"--dask {args.dask}: the scheduler has gone; go on with: {args.to_resume}"
+            ) from error
 
 
 @contextmanager

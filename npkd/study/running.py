@@ -7,7 +7,14 @@ again, one at a time, so that the one that kills its process is known by name.
 
 import re
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    wait,
+)
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +29,10 @@ FOLDER, RESULT = "cells", "study.json"  # in that of the study
 CUT_SHORT = re.compile(  # what a write leaves that was cut short
     r"\.(study\.(json|png)|[a-z_]+-\d+-[0-9a-f]{16}-[0-9a-f]{8}\.npkd)\.[0-9a-f]{16}"
 )
+
+
+class Gone(BadInput):
+    """The executor has called off what it was given: who was to do it has gone."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +170,7 @@ def run(
     a worker has died.
 
     Raises BadInput, before anything is done, for a cell in the folder that cannot be used and is
-    not just damaged; later if the folder cannot be written to.
+    not just damaged; later if the folder cannot be written to; and Gone.
     """
     return _Run(study, Cells(folder, source), executor, at_once, threads, renew).events()
 
@@ -277,6 +288,8 @@ class _Run:
                 self.suspects.append(cell)
             else:
                 yield self._failure(cell, f"its process died: {error}")
+        except CancelledError as error:
+            raise Gone("the executor has called off the trainings; go on by --resume") from error
         except Exception as error:  # whatever it is, the other cells are none the worse for it
             yield self._failure(cell, str(error) or type(error).__name__)
         else:
