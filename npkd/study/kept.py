@@ -90,14 +90,12 @@ class Form:
 
     def _large(self, cell: Cell) -> tuple[Params, Arrays]:
         """Parameters of a net of the same shapes, and the outputs of its layers for one image."""
-        config = cell.config
-        if config.task not in self.large:
-            task_of = TASKS[config.task]
-            task = task_of(self.source.load(), config.teacher_input, config.teacher_views)
-            net, _ = task.networks(0, 0)
+        task = cell.config.task
+        if task not in self.large:
+            net, _ = TASKS[task].networks(self.source.load().num_classes, 0, 0)
             outputs, _ = net.features(np.zeros((1, *net.image_shape), net.dtype), net.layers)
-            self.large[config.task] = net.params, outputs
-        return self.large[config.task]
+            self.large[task] = net.params, outputs
+        return self.large[task]
 
 
 def _below(arrays: Arrays, prefix: str) -> Arrays:
