@@ -178,5 +178,6 @@ def test_a_folder_that_takes_no_more_ends_the_study_in_one_line_and_its_processe
     assert left(process) == []
     assert re.fullmatch(f"npkd study: {folder}: cannot be written to: {problem}; .*\n", errors)
     (folder / running.FOLDER).chmod(0o755)
-    assert len(list((folder / running.FOLDER).iterdir())) == 1
+    kept = len(list((folder / running.FOLDER).iterdir()))
+    assert kept == 1 or (kept == 0 and problem == "File too large")  # the large net may be first
     assert result(arguments, folder, "--resume") == undisturbed
