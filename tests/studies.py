@@ -12,7 +12,7 @@ import tiny
 
 from npkd import models
 from npkd.study import cells, plan, processes, results, running
-from npkd.study.cells import Job, Result, Source, Teacher, bounds_of
+from npkd.study.cells import Job, Result, Source, Teacher, figures_of
 
 # One large net, one from labels, and three that are distilled, one of them by its inner layers
 TEXT = """
@@ -101,7 +101,7 @@ class AtOnce(Executor):
 def invented(job: Job) -> Result:
     """Figures that nobody trained for, the same for the same cell."""
     rng = np.random.default_rng(list(hashlib.sha256(job.cell.key.encode()).digest()))
-    figures = {name: float(rng.integers(0, 101)) / 100 for name in bounds_of(job.cell)}
+    figures = {name: float(rng.integers(0, 101)) / 100 for name in figures_of(job.cell)}
     if job.cell.net == "large":
         net = models.LargeCNN(rng, num_classes=4)
         return Result(figures, 0.5, Teacher(net.params, {}))

@@ -16,7 +16,7 @@ from malformed import content, signed
 
 from npkd import checkpoint, distill
 from npkd.study import command, plan, results, running
-from npkd.study.cells import Job, Source, bounds_of, train
+from npkd.study.cells import Job, Source, figures_of, train
 
 
 @pytest.fixture(autouse=True)
@@ -114,11 +114,9 @@ def assert_sound(found: plan.Study) -> None:
     some = replace(found, settings=found.settings[:9], seeds=found.seeds[:2])
     cells = plan.cells(some)
     assert len({cell.key for cell in cells}) == len(cells) >= len(some.seeds)
-    figures = {
-        cell.key: {name: high for name, (_, high) in bounds_of(cell).items()} for cell in cells
-    }
-    reason = {cells[-1].key: "the loss became nan"}
-    del figures[cells[-1].key]
+    *others, failed = cells
+    figures = {cell.key: dict.fromkeys(figures_of(cell), 0.5) for cell in others}
+    reason = {failed.key: "the loss became nan"}
     source = Source("corners.npz", "0" * 64)
     report = results.report(some, source, tiny.dataset(), figures, reason)
     names = [one["name"] for one in json.loads(json.dumps(report, allow_nan=False))["settings"]]
@@ -213,7 +211,7 @@ def test_a_malformed_cell_is_refused_or_sound(attempt, inputs, source, tmp_path)
             if found is None:
                 continue
             assert kind not in malformed.DAMAGE or data == signed(content(*whole[cell.key]))
-            assert list(found.figures) == list(bounds_of(cell))
+            assert list(found.figures) == list(figures_of(cell))
             assert np.isfinite([*found.figures.values(), found.seconds]).all()
             json.dumps(results.report(study, source, tiny.dataset(), {cell.key: found.figures}, {}))
             if cell is large:

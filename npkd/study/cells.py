@@ -17,18 +17,11 @@ from npkd.distill import Config
 from npkd.evaluate import Kept, Outputs, TeacherFeatures
 from npkd.files import BadInput
 from npkd.layers import Params
+from npkd.report import DISTANCE, FIGURES, Kind
 from npkd.study.plan import Cell
 from npkd.tasks import TASKS
 
 Figures = dict[str, float]
-
-BOUNDS = {  # of figures, with some room for rounding
-    "accuracy": (0.0, 1.0),
-    "agreement": (0.0, 1.0),
-    "mse": (0.0, 1e80),  # of outputs as far apart as float32 has them
-    "psnr": (-0.1, 100.1),
-    "ssim": (-1.1, 1.1),
-}
 
 
 @dataclass(frozen=True)
@@ -113,17 +106,17 @@ class Result:
     teacher: Teacher | None = None
 
 
-def bounds_of(cell: Cell) -> dict[str, tuple[float, float]]:
-    """The names of a net's figures, in order (see `Result`), and the bounds of each."""
+def figures_of(cell: Cell) -> dict[str, Kind]:
+    """The figures of a net by name, in order (see `Result`): what each can be."""
     task = TASKS[cell.config.task]
-    tested = {name: BOUNDS[name] for name in task.figures}
+    tested = {name: FIGURES[name] for name in task.figures}
     if cell.net == "large":
-        low = {f"{name}_low": bounds for name, bounds in tested.items()}
+        low = {f"{name}_low": kind for name, kind in tested.items()}
         return tested | low if task.takes_high else tested
-    trained = {f"train_{name}": bounds for name, bounds in tested.items()}
+    trained = {f"train_{name}": kind for name, kind in tested.items()}
     if cell.teacher is None:
         return tested | trained
-    compared = {name: BOUNDS[name] for name in ("mse", *task.same)}
+    compared = {"mse": DISTANCE, **{name: FIGURES[name] for name in task.same}}
     return tested | compared | trained | {f"teacher_{name}": tested[name] for name in tested}
 
 

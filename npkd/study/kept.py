@@ -4,7 +4,6 @@ What a file says may have been made up: its digest shows damage, no more. So wha
 to all that can be known of such a cell beforehand.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -14,8 +13,9 @@ import numpy as np
 from npkd import distill, evaluate
 from npkd.evaluate import Kept
 from npkd.layers import Params
-from npkd.ops.contract import as_float, shown
-from npkd.study.cells import Result, Source, Teacher, bounds_of
+from npkd.ops.contract import shown
+from npkd.report import DISTANCE, checked
+from npkd.study.cells import Result, Source, Teacher, figures_of
 from npkd.study.plan import Cell
 from npkd.tasks import TASKS
 
@@ -51,15 +51,10 @@ class Form:
         """
         if any(about[name] != value for name, value in self._of(cell).items()):
             raise ValueError("it is of other settings or other data")
-        bounds = bounds_of(cell)
-        figures = {name: as_float(value) for name, value in about["figures"].items()}
-        if list(figures) != list(bounds) or not all(
-            low <= figures[name] <= high for name, (low, high) in bounds.items()
-        ):
-            raise ValueError(f"its figures are {shown(about['figures'])}")
-        seconds = as_float(about["seconds"])
-        if not 0 <= seconds < math.inf:
-            raise ValueError(f"its seconds are {shown(about['seconds'])}")
+        kinds = figures_of(cell)
+        held = checked(about, {"figures": kinds, "seconds": DISTANCE})
+        figures = {name: float(held["figures"][name]) for name in kinds}
+        seconds = float(held["seconds"])
         if cell.net != "large":
             distill.require_alike(arrays, {})
             return Result(figures, seconds)
