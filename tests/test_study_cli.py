@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 import tomllib
+from types import SimpleNamespace
 
 import commands
 import numpy as np
@@ -295,6 +296,15 @@ def test_an_executor_that_breaks_at_once_is_no_traceback(capsys, data, file, tmp
     assert (status, err) == (1, "")
     assert shown.count("FAILED: not begun, as the executor broke: no process") == studies.CELLS
     assert "too few seeds for an interval:" in shown
+
+
+def test_what_is_given_to_dask_while_its_scheduler_is_gone_does_not_wait():
+    client = SimpleNamespace(status="running", get_executor=lambda: AtOnce(abs))
+    executor = command._OfDask(client)
+    assert executor.submit(None, -3).result() == 3
+    client.status = "connecting"
+    with pytest.raises(running.Gone, match="the scheduler has gone"):
+        executor.submit(None, -3)
 
 
 def test_help_fits_into_80_columns(capsys, monkeypatch):

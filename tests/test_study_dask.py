@@ -28,7 +28,7 @@ def cluster():
     """Two processes with a thread each, which have the smaller nets too; its client."""
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
@@ -108,7 +108,7 @@ def test_where_no_scheduler_answers_is_one_line(source, tmp_path, capsys, monkey
 CLUSTER = """
 import sys, distributed, studies
 studies.never_distil()
-how = {"processes": False, "protocol": "tcp", "dashboard_address": None}
+how = {"processes": False, "protocol": "tcp", "dashboard_address": ":0"}
 with distributed.LocalCluster(1, **how) as cluster:
     print(cluster.scheduler_address, flush=True)
     sys.stdin.read()

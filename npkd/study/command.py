@@ -158,12 +158,29 @@ def _dask(args: argparse.Namespace) -> Iterator[_Workers]:
         number = sum(client.nthreads().values())
         if not number:
             raise BadInput(f"--dask {args.dask}: the cluster has no workers")
+        executor = _OfDask(client)
         try:
-            yield _Workers(client.get_executor(), None, number, args.threads or 1, "Dask worker(s)")
+            yield _Workers(executor, None, number, args.threads or 1, "Dask worker(s)")
         except running.Gone as error:
             raise BadInput(
                 f"--dask {args.dask}: the scheduler has gone; go on with: {args.to_resume}"
             ) from error
+
+
+class _OfDask(Executor):
+    """Dask's executor, but that it says at once where there is no scheduler any more.
+
+    What is given to Dask's then waits for it to come back; what it had before is called off.
+    """
+
+    def __init__(self, client: Any):
+        self.client, self.executor = client, client.get_executor()
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        """Let one of the workers do it. Raises running.Gone."""
+        if self.client.status != "running":
+            raise running.Gone("the scheduler has gone")
+        return self.executor.submit(work, *arguments, **named)
 
 
 @contextmanager
