@@ -209,8 +209,10 @@ def test_ctrl_c_ends_the_wait_for_a_helper(threadpoolctl):
             assert may_end.wait(timeout=30)
 
     before = blas_threads(threadpoolctl)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # else ignored, behind a &
     with pytest.raises(KeyboardInterrupt):
         threads.run(work, ONES[:2])
+    signal.signal(signal.SIGINT, handler)
     may_end.set()
     assert blas_threads(threadpoolctl) == before
     assert threads.run(lambda part: part.start, ONES) == [0, 1, 2, 3, 4, 5]
