@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import scipy.stats
 
-from npkd import data, distill, threads
-from npkd.evaluate import Kept, TeacherFeatures
+from npkd import data, distill, training
+from npkd.distill.evaluate import Kept, TeacherFeatures
+from npkd.engine import threads
 from npkd.objectives import KINDS, Term
 
 RATES = (0.01, 0.03)
@@ -68,7 +69,7 @@ def student(run: distill.Run) -> float:
                 accuracy = event.figures["accuracy"]
                 if event.epoch + 1 == event.epochs:
                     return accuracy
-    except distill.Diverged as error:
+    except training.Diverged as error:
         print(f"    {error}", flush=True)
     return 0.0
 

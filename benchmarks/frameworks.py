@@ -20,7 +20,7 @@ import numpy as np
 
 import npkd
 from benchmarks.cells import NETS, SIDE_OF_MATRICES, Cell, batch_of, gradient_of, op_of
-from npkd.threads import one_blas_thread
+from npkd.engine.threads import one_blas_thread
 
 LEARNING_RATE = 0.01
 Work = Callable[[], object]
@@ -78,7 +78,7 @@ class NpkdWithBlasThreads(Npkd):
     """npkd as it runs where threadpoolctl is missing: BLAS has threads of its own, npkd none."""
 
     def __init__(self, threads: int):
-        npkd.threads.ThreadpoolController = None
+        npkd.engine.threads.ThreadpoolController = None
         super().__init__(threads)
 
 

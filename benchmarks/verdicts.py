@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-import npkd.cases
+import npkd.proofs.cases
 from benchmarks import tables
 from benchmarks.programs import PRECISION, Arrays, Program, WrongProgram
 from npkd import losses, ops
@@ -355,7 +355,7 @@ def drawn(names: Sequence[str], rng: np.random.Generator) -> Case:
     return random_case(name, rng, exact=bool(name in EXACT and rng.random() < 0.5))
 
 
-ALL = (*npkd.cases.OPS, *npkd.cases.LOSSES)
+ALL = (*npkd.proofs.cases.OPS, *npkd.proofs.cases.LOSSES)
 
 
 def of_pytorch(rng: np.random.Generator, threads: int) -> Iterator[tuple[Case, Arrays]]:

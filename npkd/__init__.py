@@ -5,9 +5,9 @@ same, fast, forward and backward side by side), `layers` and `models`, `losses`,
 """
 
 from npkd import losses, ops
-from npkd.models import LargeCNN, SmallCNN
+from npkd.engine.threads import get_num_threads, set_num_threads
+from npkd.nets.models import LargeCNN, SmallCNN
 from npkd.optim import SGD
-from npkd.threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 

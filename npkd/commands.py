@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TextIO
 
-from npkd import threads
+from npkd.engine import threads
 from npkd.files import BadInput, one_line
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from npkd import threads
+from npkd.engine import threads
 from npkd.ops.contract import FLOATS, as_float, is_integer, shown
 
 Schedule = Callable[[int], float]

@@ -7,9 +7,9 @@
     def test_my_op(x, rng):
         gradcheck.check(my_op, x, rng=rng)
 
-Shapes and arguments are drawn by the functions of npkd.cases, from which `npkd gradcheck` draws
-without Hypothesis; failing examples shrink to the smallest. Values are normal numbers from a seed:
-what a backward pass gets wrong depends on shapes, and hardly on values.
+Shapes and arguments are drawn by the functions of npkd.proofs.cases, from which `npkd gradcheck`
+draws without Hypothesis; failing examples shrink to the smallest. Values are normal numbers from a
+seed: what a backward pass gets wrong depends on shapes, and hardly on values.
 """
 
 from collections.abc import Callable
@@ -23,9 +23,9 @@ try:
 except ImportError as error:
     raise ImportError("npkd.testing needs hypothesis (pip install 'npkd[test]')") from error
 
-from npkd.cases import CASES, Case, Integers, normal
-from npkd.cases import images as _images
-from npkd.cases import rows as _rows
+from npkd.proofs.cases import CASES, Case, Integers, normal
+from npkd.proofs.cases import images as _images
+from npkd.proofs.cases import rows as _rows
 
 Drawn = TypeVar("Drawn")
 Shape = tuple[int, ...]

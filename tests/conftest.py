@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from mutants import KILLS
 
-from npkd import evaluate
+from npkd.distill import evaluate
 
 pytest_plugins = ["fuzzing", "skips"]  # --inputs, --all-extras
 

@@ -47,11 +47,11 @@ import numpy as np
 
 import npkd
 from npkd import SGD, LargeCNN, SmallCNN, ops, optim
-from npkd.distill import train
-from npkd.layers import Network, Params
+from npkd.distill.tasks import brought_back
 from npkd.losses import cross_entropy
+from npkd.nets import Network, Params
 from npkd.objectives import Batch, Objective, from_truth
-from npkd.tasks import brought_back
+from npkd.training import train
 
 FIGURES = Path(__file__).with_suffix(".json")
 P = 2**31 - 1

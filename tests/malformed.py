@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from npkd import __version__
-from npkd.checkpoint import HEADER
+from npkd.distill.checkpoint import HEADER
 
 Bytes = Callable[[bytes, np.random.Generator], bytes]
 

@@ -6,7 +6,7 @@ And texts that would be more than text, with reports that have them wherever the
 from html.parser import HTMLParser
 from pathlib import Path
 
-from npkd import markup
+from npkd.printing import pages
 from npkd.validate import BUG, Cause, Report, Verdict
 
 PLAIN = "head title style body h1 h2 p ol ul li b code sub figcaption table thead tbody tr th td"
@@ -43,7 +43,7 @@ class Page(HTMLParser):
         self.feed(text)
         self.close()
         assert self.open == []
-        assert self.policies == [markup.POLICY]
+        assert self.policies == [pages.POLICY]
 
     def handle_starttag(self, tag, attrs):
         values = dict(attrs)

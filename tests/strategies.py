@@ -3,7 +3,7 @@
 import numpy as np
 
 from npkd import definitions
-from npkd.cases import Case
+from npkd.proofs.cases import Case
 from npkd.testing import cases, seeds
 
 __all__ = ["SEEDS", "assert_close", "cases", "define", "image"]

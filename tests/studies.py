@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import tiny
 
-from npkd import models
+from npkd.nets import models
 from npkd.study import cells, plan, processes, results, running
 from npkd.study.cells import Job, Result, Source, Teacher, figures_of
 

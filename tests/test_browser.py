@@ -14,8 +14,9 @@ import pages
 import pytest
 import tiny
 
-from npkd import drawings, markup
-from npkd import page as page_of_run
+from npkd.distill import page as page_of_run
+from npkd.printing import pages as markup
+from npkd.printing import pictures
 from npkd.validate import page as page_of_verdicts
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -42,7 +43,7 @@ def made(monkeypatch):
 
     Numbers may be texts too, as they would be if report.json were not checked.
     """
-    monkeypatch.setattr(drawings, "png", lambda draw, **size: malformed.png(1, 1))
+    monkeypatch.setattr(pictures, "png", lambda draw, **size: malformed.png(1, 1))
     finished = tiny.finished()[1]
 
     def made(*, escaped: bool, policy: bool) -> dict[str, str]:

@@ -3,27 +3,28 @@
 import numpy as np
 import pytest
 
-from npkd import SmallCNN, checkpoint
+from npkd import SmallCNN, weights
+from npkd.distill import checkpoint
 from npkd.files import BadInput
 
 
 def test_weights_come_back_bit_for_bit(tmp_path):
     network, other = SmallCNN(0), SmallCNN(1)
-    checkpoint.save_weights(tmp_path / "small.npz", network.params)
-    other.load(checkpoint.load_weights(tmp_path / "small.npz"))
+    weights.save_weights(tmp_path / "small.npz", network.params)
+    other.load(weights.load_weights(tmp_path / "small.npz"))
     for name, theta in network.params.items():
         assert theta.tobytes() == other.params[name].tobytes()
 
 
 def test_numpy_alone_reads_the_weights(tmp_path):
-    checkpoint.save_weights(tmp_path / "small.npz", SmallCNN(0).params)
+    weights.save_weights(tmp_path / "small.npz", SmallCNN(0).params)
     with np.load(tmp_path / "small.npz", allow_pickle=False) as file:
         assert file["fc2.weight"].shape == (10, 128)
 
 
 def test_the_same_weights_are_the_same_bytes(tmp_path):
     for name in ("a.npz", "b.npz"):
-        checkpoint.save_weights(tmp_path / name, SmallCNN(0).params)
+        weights.save_weights(tmp_path / name, SmallCNN(0).params)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
@@ -33,7 +34,7 @@ def test_weights_go_to_pytorch_and_back_bit_for_bit(tmp_path, ending):
     safetensors_torch = pytest.importorskip("safetensors.torch")
     network, other = SmallCNN(0), SmallCNN(1)
     path, back = tmp_path / f"small.{ending}", tmp_path / f"back.{ending}"
-    checkpoint.save_weights(path, network.params)
+    weights.save_weights(path, network.params)
     if ending == "npz":
         arrays = np.load(path, allow_pickle=False)
         state = {name: torch.from_numpy(theta) for name, theta in arrays.items()}
@@ -41,7 +42,7 @@ def test_weights_go_to_pytorch_and_back_bit_for_bit(tmp_path, ending):
     else:
         state = safetensors_torch.load_file(path)
         safetensors_torch.save_file(state, back)
-    other.load(checkpoint.load_weights(back))
+    other.load(weights.load_weights(back))
     for name, theta in network.params.items():
         assert state[name].numpy().tobytes() == theta.tobytes()
         assert other.params[name].tobytes() == theta.tobytes()
@@ -51,11 +52,11 @@ def test_weights_go_to_pytorch_and_back_bit_for_bit(tmp_path, ending):
 def test_a_damaged_safetensors_file_is_one_line(tmp_path, damage):
     pytest.importorskip("safetensors")
     path = tmp_path / "small.safetensors"
-    checkpoint.save_weights(path, SmallCNN(0).params)
+    weights.save_weights(path, SmallCNN(0).params)
     whole = path.read_bytes()
     path.write_bytes(whole[:-5] if damage is None else damage)
     with pytest.raises(BadInput, match=r"small\.safetensors: "):
-        checkpoint.load_weights(path)
+        weights.load_weights(path)
 
 
 @pytest.mark.parametrize("name", checkpoint.RUN_FILES)

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import tiny
 
-from npkd import checkpoint, cli, distill, losses, objectives, ops, proofs
+from npkd import cli, distill, losses, objectives, ops, proofs
+from npkd.distill import checkpoint
 
 QUICK = ["--large-epochs", "1", "--epochs", "1", "--batch-size", "8", "--seed", "3"]
 
@@ -49,7 +50,7 @@ def with_a_stream_closed(corners, tmp_path_factory):
     By the stream that is closed: the process, with what came of the other, and the run's folder.
     """
     code = (
-        "import sys; from npkd import cli, evaluate; "
+        "import sys; from npkd import cli; from npkd.distill import evaluate; "
         "evaluate.WARM_UP_RUNS = evaluate.LATENCY_RUNS = 1; sys.exit(cli.main())"
     )
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from strategies import SEEDS, assert_close, cases, define, image
 
 from npkd import definitions
-from npkd.cases import OPS, Case, arrays
+from npkd.proofs.cases import OPS, Case, arrays
 
 NAN, INF = np.nan, np.inf
 random_examples = settings(max_examples=40, deadline=None)

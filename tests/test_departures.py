@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import tiny
 
-from npkd import SGD, LargeCNN, SmallCNN, distill, evaluate, losses, ops
+from npkd import SGD, LargeCNN, SmallCNN, distill, losses, ops
 from npkd.data import Augmentation, low_resolution
-from npkd.tasks import brought_back
+from npkd.distill import evaluate
+from npkd.distill.tasks import brought_back
 
 
 def outputs(seed=0, samples=6, classes=10):

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import tiny
 
-from npkd import SGD, SmallCNN, data, distill, losses, ops, optim, threads
+from npkd import SGD, SmallCNN, data, distill, losses, ops, optim, training
 from npkd.data import low_resolution
+from npkd.distill import steps
+from npkd.distill.preparation import LARGE_IMAGES, LARGE_ORDER, SMALL_ORDER
+from npkd.distill.tasks import brought_back
+from npkd.engine import threads
 from npkd.objectives import Batch, Objective, Term, from_truth
-from npkd.tasks import brought_back
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,7 @@ def test_train_does_one_sgd_step_on_every_batch():
     network, by_hand = SmallCNN(0), SmallCNN(0)
     schedule = optim.stepwise(0.02, every=2, factor=0.5)
     updates = list(
-        distill.train(
+        training.train(
             network,
             batches,
             loss=Objective(0),
@@ -46,7 +49,7 @@ def test_train_does_one_sgd_step_on_every_batch():
         value, dy = losses.l2(y, one.teacher["fc2"])
         optimiser.lr = schedule(step)
         optimiser.step(by_hand.params, backward(dy)[1])
-        assert updates[step] == distill.Update(
+        assert updates[step] == training.Update(
             one.epoch, step, float(value), len(one.x), optimiser.lr
         )
     for name, theta in network.params.items():
@@ -57,7 +60,7 @@ def test_train_stops_before_the_update_when_the_loss_is_not_finite():
     network = SmallCNN(0)
     bad = batch(4, 1, 1)
     bad.x[0, 0, 0, 0] = np.nan
-    updates = distill.train(
+    updates = training.train(
         network,
         [batch(4, 0, 0), bad],
         loss=from_truth(losses.cross_entropy),
@@ -66,7 +69,9 @@ def test_train_stops_before_the_update_when_the_loss_is_not_finite():
     )
     next(updates)
     before = {name: theta.copy() for name, theta in network.params.items()}
-    with pytest.raises(distill.Diverged, match=r"SmallCNN: .* nan at step 2, in epoch 2, .* 0\.01"):
+    with pytest.raises(
+        training.Diverged, match=r"SmallCNN: .* nan at step 2, in epoch 2, .* 0\.01"
+    ):
         next(updates)
     for name, theta in network.params.items():
         np.testing.assert_array_equal(theta, before[name])
@@ -76,7 +81,7 @@ def test_train_stops_before_the_update_when_a_gradient_is_not_finite():
     network = SmallCNN(0)
     network.params["fc1.weight"][3, 4] = -7.5
     before = {name: theta.copy() for name, theta in network.params.items()}
-    updates = distill.train(
+    updates = training.train(
         network,
         [batch(4, 2)],
         loss=from_truth(lambda y, _: (1.0, np.full_like(y, np.inf))),
@@ -87,7 +92,7 @@ def test_train_stops_before_the_update_when_a_gradient_is_not_finite():
     with (
         np.errstate(all="ignore"),
         pytest.raises(
-            distill.Diverged,
+            training.Diverged,
             match=r"the gradient by \S+ is no longer finite at step 11, in epoch 3, at a learning "
             r"rate of 0\.01; the largest weight is 7\.5, in fc1\.weight",
         ),
@@ -105,7 +110,7 @@ def test_underflow_is_rounding_in_updates_even_where_it_should_raise(loss):
         network, one = SmallCNN(0), batch(6)
         network.params["fc2.weight"] *= 2000
         one.teacher["fc2"] *= 200
-        updates = distill.train(
+        updates = training.train(
             network,
             [one] * 3,
             loss=Objective(0.5, terms=(Term(loss, student=("fc2",), teacher=("fc2",)),)),
@@ -123,7 +128,7 @@ def test_a_run_that_diverges_says_what_to_try():
     with (
         np.errstate(all="ignore"),
         pytest.raises(
-            distill.Diverged, match=r"small: .* epoch .* try --learning-rate below 1e\+20"
+            training.Diverged, match=r"small: .* epoch .* try --learning-rate below 1e\+20"
         ),
     ):
         tiny.finish(learning_rate=1e20, epochs=3, clip_norm=None)
@@ -133,7 +138,7 @@ def test_a_run_whose_last_update_diverges_is_stopped_before_anything_builds_on_i
     with (
         np.errstate(all="ignore"),
         pytest.raises(
-            distill.Diverged, match=r"large: outputs .* epoch 1; try --large-learning-rate"
+            training.Diverged, match=r"large: outputs .* epoch 1; try --large-learning-rate"
         ),
     ):
         tiny.finish(large_learning_rate=1e30, batch_size=50, clip_norm=None, warmup=0.0)
@@ -310,7 +315,7 @@ def test_by_default_all_images_are_labelled_and_each_epoch_shuffles_all_of_them(
     prepare = preparation()
     np.testing.assert_array_equal(prepare.labelled, np.arange(22))
     np.testing.assert_array_equal(prepare.taught, np.arange(22))
-    for use in (distill.LARGE_ORDER, distill.SMALL_ORDER):
+    for use in (LARGE_ORDER, SMALL_ORDER):
         found = list(prepare.order(use, 1, prepare.taught))
         expected = list(data.batches(22, 8, np.random.default_rng([3, use, 1])))
         assert [part.tolist() for part in found] == [part.tolist() for part in expected]
@@ -393,7 +398,7 @@ def test_step_1_shows_each_labelled_image_once_an_epoch_and_no_other(labelled):
     batches = list(prepare.large_batches())
     assert [len(one.x) for one in batches] == [8, labelled - 8] * 2
     for epoch in range(2):
-        of = prepare.task.x_high(prepare.version(distill.LARGE_IMAGES, epoch)[:])
+        of = prepare.task.x_high(prepare.version(LARGE_IMAGES, epoch)[:])
         ours = [one for one in batches if one.epoch == epoch]
         indices = np.concatenate([which(one.x, of) for one in ours])
         np.testing.assert_array_equal(np.sort(indices), prepare.labelled)
@@ -569,5 +574,5 @@ def test_a_setting_out_of_range_is_refused_by_name(change):
 
 def test_figures_too_large_to_reckon_with_are_a_divergence():
     figures = {"small": {"accuracy": 0.5, "mse": float("inf")}, "large": {"mse": 0.0}}
-    with pytest.raises(distill.Diverged, match="small: mse is inf"):
-        distill._require_finite(figures)
+    with pytest.raises(training.Diverged, match="small: mse is inf"):
+        steps._require_finite(figures)

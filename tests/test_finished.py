@@ -9,8 +9,10 @@ import pytest
 import studies
 import tiny
 
-from npkd import checkpoint, drawings, finished, page, report
+from npkd import weights
+from npkd.distill import finished, page, report
 from npkd.files import BadInput, OtherVersion, Unreadable
+from npkd.printing import pictures
 
 SETTINGS = {"classify": {}, "super-resolve": tiny.RESOLVE}
 
@@ -44,7 +46,7 @@ def write(folder, run, changes=(), **arrays):
     (folder / "report.json").write_text(json.dumps(held))
     files = {"samples": run.samples} | {name: net.params for name, net in run.networks.items()}
     for name, params in files.items():
-        checkpoint.save_weights(folder / f"{name}.npz", params | arrays.get(name, {}))
+        weights.save_weights(folder / f"{name}.npz", params | arrays.get(name, {}))
 
 
 def test_what_a_run_writes_is_read_back_to_the_last_value(run, tmp_path):
@@ -129,7 +131,7 @@ def test_an_older_report_without_a_loss_is_taken(classified, tmp_path, monkeypat
     del held["loss"], held["config"]["loss"]
     report.write_json(tmp_path / "report.json", held)
     assert report.read_json(tmp_path / "report.json") == held
-    monkeypatch.setattr(drawings, "png", lambda draw, **size: b"")
+    monkeypatch.setattr(pictures, "png", lambda draw, **size: b"")
     shown = pages.Page(page.page(held, samples, weights))
     assert "the squared distance of the two nets’ outputs" in shown.text
 
@@ -180,7 +182,7 @@ def test_a_report_of_another_version_is_taken_if_it_is_sound_and_else_named(clas
 )
 def test_an_array_that_no_run_writes_is_named(classified, tmp_path, name, key, alter, words):
     write(tmp_path, classified)
-    held = checkpoint.load_weights(tmp_path / f"{name}.npz")
+    held = weights.load_weights(tmp_path / f"{name}.npz")
     write(tmp_path, classified, **{name: {key: alter(held[key]) if alter else np.zeros(3)}})
     with pytest.raises(BadInput) as refused:
         finished.read(tmp_path)
@@ -189,7 +191,7 @@ def test_an_array_that_no_run_writes_is_named(classified, tmp_path, name, key, a
 
 def test_an_array_that_is_missing_is_named(classified, tmp_path):
     write(tmp_path, classified)
-    checkpoint.save_weights(tmp_path / "small.npz", {"conv1.bias": np.zeros(3)})
+    weights.save_weights(tmp_path / "small.npz", {"conv1.bias": np.zeros(3)})
     with pytest.raises(BadInput, match=r"small.npz: lacks conv1.weight"):
         finished.read(tmp_path)
 
@@ -203,7 +205,7 @@ def test_a_file_that_unpacks_to_more_than_its_size_is_refused(classified, tmp_pa
 
 def test_of_many_classes_no_table_is_drawn(classified, tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(drawings, "png", lambda draw, **size: drawn.append(size) or b"")
+    monkeypatch.setattr(pictures, "png", lambda draw, **size: drawn.append(size) or b"")
     write(tmp_path, classified)
     with_tables = page.page(*finished.read(tmp_path))
     number = len(drawn)

@@ -19,10 +19,11 @@ import pytest
 import tiny
 from malformed import content, signed
 
-from npkd import checkpoint, cli, distill, losses, ops, tasks, threads
+from npkd import cli, distill, losses, ops, weights
 from npkd.data import Augmentation, Dataset, Normalisation, batches, load, split
-from npkd.layers import Function, Linear, Network
-from npkd.models import SmallCNN
+from npkd.distill import checkpoint, resuming, tasks
+from npkd.engine import threads
+from npkd.nets import Function, Linear, Network, SmallCNN
 from npkd.optim import SGD
 
 Files = dict[str, bytes]
@@ -344,7 +345,7 @@ def test_malformed_weights_are_refused_or_those_of_the_net(ending, attempt, inpu
     network = SmallCNN(0)
 
     def write(params: dict[str, np.ndarray]) -> bytes:
-        checkpoint.save_weights(path, params)
+        weights.save_weights(path, params)
         return path.read_bytes()
 
     def altered(kind: str) -> Callable[[np.random.Generator], bytes]:
@@ -382,7 +383,7 @@ def test_malformed_weights_are_refused_or_those_of_the_net(ending, attempt, inpu
             done = attempt(
                 f"weights {ending}",
                 kind,
-                lambda loaded=loaded: loaded.load(checkpoint.load_weights(path)) or True,
+                lambda loaded=loaded: loaded.load(weights.load_weights(path)) or True,
             )
             for name, theta in loaded.params.items():
                 assert np.isfinite(theta).all()
@@ -417,7 +418,7 @@ def test_a_malformed_checkpoint_is_damaged_or_can_be_gone_on_from(
     whole: list[tuple[dict, dict[str, np.ndarray]]] = []
     run = distill.Run(dataset, config)
     args = cli.argparse.Namespace(checkpoint_every=None, to_resume="", resume=True)
-    checkpoints = cli._Checkpoints(home, config, dataset, args)
+    checkpoints = resuming.Checkpoints(home, config, dataset, args)
     for event in run.steps():
         if isinstance(event, distill.Training) and event.update.step in (0, 2, 4):
             checkpoints.write(run)

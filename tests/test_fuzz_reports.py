@@ -1,8 +1,8 @@
 """Malformed folders of runs: `npkd report` refuses them in one line, or makes a sound page of them.
 
-Which values are sound, `npkd.report.described` and `npkd.finished` say; here it is tried that
-nothing else comes through: no number that is none, no tag from outside, no more time or memory than
-a run's folder takes. What is refused leaves the folder as it was.
+Which values are sound, `npkd.distill.report.described` and `npkd.distill.finished` say; here it is
+tried that nothing else comes through: no number that is none, no tag from outside, no more time or
+memory than a run's folder takes. What is refused leaves the folder as it was.
 """
 
 import copy
@@ -20,7 +20,9 @@ import pytest
 import studies
 import tiny
 
-from npkd import checkpoint, cli, drawings, report
+from npkd import cli, weights
+from npkd.distill import report
+from npkd.printing import pictures
 
 Files = dict[str, bytes]
 TARGET = "report folders"
@@ -44,9 +46,9 @@ def runs(tmp_path_factory) -> dict[str, Files]:
             folder = tmp_path_factory.mktemp("run")
             _, finished = tiny.finish(**settings)
             report.write_json(folder / "report.json", finished.report)
-            checkpoint.save_weights(folder / "samples.npz", finished.samples)
+            weights.save_weights(folder / "samples.npz", finished.samples)
             for name, network in finished.networks.items():
-                checkpoint.save_weights(folder / f"{name}.npz", network.params)
+                weights.save_weights(folder / f"{name}.npz", network.params)
             found[task] = {path.name: path.read_bytes() for path in folder.iterdir()}
     return found
 
@@ -247,7 +249,7 @@ def folder(tmp_path, capsys) -> Folder:
 def test_a_malformed_folder_is_refused_or_makes_a_sound_page(
     attempt, inputs, runs, folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(drawings, "png", lambda draw, **size: DRAWN)
+    monkeypatch.setattr(pictures, "png", lambda draw, **size: DRAWN)
     rng = np.random.default_rng(0)
     canary = str(tmp_path / "it-ran")
     for task, other in (("classify", "super-resolve"), ("super-resolve", "classify")):
@@ -267,8 +269,8 @@ def test_a_malformed_folder_is_refused_or_makes_a_sound_page(
 def test_what_is_just_sound_is_drawn(task, loss, figure, runs, folder, monkeypatch):
     """The largest and the smallest numbers, hostile names, weights that are all the same."""
     pytest.importorskip("matplotlib")
-    png = drawings.png
-    monkeypatch.setattr(drawings, "png", lambda draw, **size: png(draw, **size | {"dpi": 20}))
+    png = pictures.png
+    monkeypatch.setattr(pictures, "png", lambda draw, **size: png(draw, **size | {"dpi": 20}))
     held = pages.with_texts(json.loads(runs[task]["report.json"]), pages.HOSTILE)
     for epoch in (entry for history in held["history"].values() for entry in history):
         epoch["loss"] = (-1) ** epoch["epoch"] * loss

@@ -14,7 +14,8 @@ import studies
 import tiny
 from malformed import content, signed
 
-from npkd import checkpoint, distill
+from npkd import distill
+from npkd.distill import checkpoint
 from npkd.study import command, plan, results, running
 from npkd.study.cells import Job, Source, figures_of, train
 

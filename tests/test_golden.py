@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import npkd
-from npkd import threads
+from npkd.engine import threads
 from npkd.losses import cross_entropy
 from npkd.objectives import from_truth
 

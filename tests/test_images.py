@@ -9,11 +9,12 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npkd import distill, memory, threads
+from npkd import distill
 from npkd.data import load
 from npkd.data.images import IMAGES_AT_ONCE, StoredImages, parts_of, standard_form, subset
+from npkd.distill.tasks import TASKS
+from npkd.engine import memory, threads
 from npkd.files import BadInput
-from npkd.tasks import TASKS
 
 seeds = st.integers(0, 2**32 - 1)
 

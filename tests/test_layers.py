@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from strategies import SEEDS, assert_close
 
 from npkd import ops
-from npkd.layers import Conv2d, Function, Linear, Network
+from npkd.nets import Network
+from npkd.nets.layers import Conv2d, Function, Linear
 
 NAMES = ["conv", "relu", "pool", "flatten", "fc1", "relu2", "fc2"]
 

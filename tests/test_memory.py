@@ -1,4 +1,4 @@
-"""npkd.memory: arrays like np.empty's, in memory that nobody has any more."""
+"""npkd.engine.memory: arrays like np.empty's, in memory that nobody has any more."""
 
 import gc
 import threading
@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from npkd import memory
+from npkd.engine import memory
 
 SHAPE = (3, memory.LARGE // 8)  # of float64, three times as large as it takes
 

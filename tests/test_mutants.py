@@ -1,4 +1,4 @@
-"""Every mutant of tests/mutants.py is rejected by the check that is meant to, real code by none.
+"""Every mutant of tests/mutants/ is rejected by the check that is meant to, real code by none.
 
 Which check rejected which mutant, and after how many cases, stands at the end of the run.
 """
@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from mutants import CHECKS, KILLS, MUTANTS, build, rejection
 
-from npkd import ops, threads
+from npkd import ops
+from npkd.engine import threads
 from npkd.gradcheck import trial
 from npkd.proofs import PROOFS
 
@@ -31,7 +32,7 @@ def test_the_mutant_is_rejected(mutant, request):
             judged[finely] = build(mutant.subject, mutant, finely)
         check = rejection(mutant.subject, judged[finely], seed, mutant.by)
         if check:
-            kill = (str(mutant), mutant.module, check, seed + 1)
+            kill = (str(mutant), mutant.place, check, seed + 1)
             request.config.stash.setdefault(KILLS, []).append(kill)
             return
     pytest.fail(f"the check of {mutant.by} does not reject it on {MOST_CASES} cases")
@@ -46,7 +47,7 @@ def test_what_is_not_mutated_is_accepted(subject):
 
 def test_there_are_many_mutants_of_everything_and_no_two_are_the_same():
     assert len(MUTANTS) >= 60
-    assert len({(mutant.module, mutant.old, mutant.new) for mutant in MUTANTS}) == len(MUTANTS)
+    assert len({(mutant.place, mutant.old, mutant.new) for mutant in MUTANTS}) == len(MUTANTS)
     assert len(set(map(str, MUTANTS))) == len(MUTANTS)
     assert set(CHECKS) - {mutant.subject for mutant in MUTANTS} == {"LargeCNN"}  # as SmallCNN
 

@@ -7,19 +7,9 @@ import numpy as np
 import pytest
 import tiny
 
-from npkd import (
-    SGD,
-    checkpoint,
-    data,
-    distill,
-    evaluate,
-    gradcheck,
-    losses,
-    objectives,
-    ops,
-    optim,
-)
+from npkd import SGD, data, distill, gradcheck, losses, objectives, ops, optim, training
 from npkd.data import Augmentation, Augmented
+from npkd.distill import checkpoint, evaluate
 from npkd.objectives import KINDS, Batch, Objective, Term, from_truth
 
 INNER = [name for name, kind in KINDS.items() if kind.layers != "output"]
@@ -76,7 +66,7 @@ def test_every_loss_trains_the_small_net(name, standardized, run):
     loss = objective(run, Term(name, weight=1.0, standardized=standardized))
     first, _, _ = loss(small.features(one.x, loss.layers)[0], one)
     loss = objective(run, Term(name, weight=10 / (first - floor), standardized=standardized))
-    updates = distill.train(
+    updates = training.train(
         small,
         [one] * 30,
         loss=loss,

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from strategies import SEEDS, assert_close, cases, define, image
 
 import npkd
-from npkd import definitions, memory, ops, threads
-from npkd.cases import OPS, Case, arrays
+from npkd import definitions, ops
+from npkd.engine import memory, threads
+from npkd.proofs.cases import OPS, Case, arrays
 
 NAN, INF = np.nan, np.inf
 WITH_PARAMETERS = ["conv2d", "linear"]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npkd import SGD, optim, threads
+from npkd import SGD, optim
+from npkd.engine import threads
 
 SHAPES = {"conv.weight": (3, 2, 2, 1), "conv.bias": (3,), "fc.weight": (2, 5), "scale": ()}
 HYPERPARAMETERS = {"momentum": st.floats(0, 0.99), "weight_decay": st.floats(0, 0.1)}

@@ -7,7 +7,8 @@ import pages
 import pytest
 import tiny
 
-from npkd import checkpoint, cli, page, report
+from npkd import cli, weights
+from npkd.distill import page, report
 from npkd.objectives import Term
 
 pytest.importorskip("matplotlib")
@@ -36,9 +37,9 @@ def write(folder, finished):
     data = finished.report["data"] | {"name": ODD["name"]}
     odd = finished.report | {"data": data, "class_names": ODD["class_names"]}
     report.write_json(folder / "report.json", odd)
-    checkpoint.save_weights(folder / "samples.npz", finished.samples)
+    weights.save_weights(folder / "samples.npz", finished.samples)
     for name, network in finished.networks.items():
-        checkpoint.save_weights(folder / f"{name}.npz", network.params)
+        weights.save_weights(folder / f"{name}.npz", network.params)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,6 @@ def test_files_that_are_not_of_a_run_are_one_line(finished, tmp_path, capsys, na
 
 def test_samples_of_another_run_are_refused(finished, tmp_path, capsys):
     write(tmp_path, finished)
-    checkpoint.save_weights(tmp_path / "samples.npz", {"chosen": np.arange(3)})
+    weights.save_weights(tmp_path / "samples.npz", {"chosen": np.arange(3)})
     assert cli.main(["report", str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"npkd report: {tmp_path / 'samples.npz'}: lacks firsts\n"

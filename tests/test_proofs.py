@@ -10,9 +10,10 @@ from conftest import WORST
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from npkd import ops, proofs
-from npkd.cases import CASES, LOSSES, OPS
+from npkd import losses, ops, proofs
 from npkd.proofs import PROOFS, Finding
+from npkd.proofs.cases import CASES, LOSSES, OPS
+from npkd.proofs.checks import close
 from npkd.testing import cases, seeds
 
 CHECKS = [(name, check) for name, proof in PROOFS.items() for check in proof.checks]
@@ -39,7 +40,7 @@ def test_everything_passes_its_checks(name, check, request):
 def test_there_is_a_proof_for_everything():
     assert list(PROOFS) == list(CASES)
     assert set(ops.__all__) == set(OPS)
-    assert set(proofs.losses.__all__) == {*LOSSES, "conventions"}  # that is a table
+    assert set(losses.__all__) == {*LOSSES, "conventions"}  # that is a table
 
 
 def test_a_row_holds_the_worst_of_all_examples():
@@ -77,9 +78,9 @@ def test_a_value_that_is_off_is_named_with_its_index():
     off = expected.copy()
     off[1, 2] += 1e-11
     with pytest.raises(AssertionError, match=r"value at \(1, 2\) is 1\.0+1, expected 1; .* 1e-1"):
-        proofs._close(off, expected, "the value")
+        close(off, expected, "the value")
     with pytest.raises(AssertionError, match=r"has shape \(2,\), expected \(2, 3\)"):
-        proofs._close(off[:, 0], expected, "the value")
+        close(off[:, 0], expected, "the value")
     with pytest.raises(AssertionError):
-        proofs._close(expected * np.nan, expected, "the value")
-    assert proofs._close(expected, expected, "the value") == Finding(0.0, "the value at (0, 0)")
+        close(expected * np.nan, expected, "the value")
+    assert close(expected, expected, "the value") == Finding(0.0, "the value at (0, 0)")

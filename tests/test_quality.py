@@ -1,11 +1,11 @@
-"""npkd.quality: PSNR and SSIM are their definitions, and bicubic is what is known by that name."""
+"""npkd.distill.quality: PSNR and SSIM are their definitions, bicubic what is known as that."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from npkd import quality
+from npkd.distill import quality
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tiny
 
-from npkd import drawings, report
+from npkd.distill import drawings, report
 from npkd.files import BadInput
+from npkd.printing import pictures
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def test_the_picture_is_a_png(finished, tmp_path):
 
 def test_a_matplotlib_that_cannot_be_used_says_why():
     pytest.importorskip("matplotlib")
-    code = "from npkd.drawings import png; png(lambda figure: None, width=1, height=1)"
+    code = "from npkd.distill.drawings import png; png(lambda figure: None, width=1, height=1)"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -46,7 +47,7 @@ def test_a_matplotlib_that_cannot_be_used_says_why():
     why = "matplotlib cannot be used: MPLBACKEND is 'nonsense': "
     assert last.startswith(f"npkd.files.BadInput: {why}")
     with pytest.raises(BadInput, match="no_such_thing"):
-        drawings.png(lambda figure: figure.no_such_thing, width=1, height=1)
+        pictures.png(lambda figure: figure.no_such_thing, width=1, height=1)
 
 
 def test_labels_of_axes_are_numbers(finished, tmp_path, monkeypatch):
@@ -79,7 +80,7 @@ def test_long_and_many_names_are_drawn_short(finished, tmp_path):
     def draw(area):
         drawings.confusion(area, odd, finished.samples, "small")
 
-    assert drawings.png(draw, width=4, height=4).startswith(b"\x89PNG")
+    assert pictures.png(draw, width=4, height=4).startswith(b"\x89PNG")
 
 
 def test_the_images_chosen_show_every_class_and_disagreements(finished):

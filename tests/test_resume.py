@@ -19,7 +19,8 @@ import pytest
 import tiny
 from conftest import KILLED
 
-from npkd import checkpoint, cli, distill, files, optim
+from npkd import cli, distill, files, optim, weights
+from npkd.distill import checkpoint
 from npkd.files import BadInput, Damaged, OtherVersion
 
 TIMES = {"seconds", "train_seconds", "latency_ms", "latency", "threads"}
@@ -231,7 +232,7 @@ def start(data, folder, *more, before=""):
 # over in less time than it takes to hear of it, so there the process kills itself.
 DURATION = {1: 0.7, 2: 0.05, 3: 0.0, 4: 0.02, 5: 0.9, 6: 0.4}
 QUICKLY = (  # without pictures, and as conftest.py has latencies
-    "import os, sys; sys.modules['matplotlib'] = None; from npkd import cli, evaluate; "
+    "import os, sys; sys.modules['matplotlib'] = None; from npkd import cli; from npkd.distill import evaluate; "
     "evaluate.WARM_UP_RUNS = evaluate.LATENCY_RUNS = 1; "
 )
 THE_COMMAND = "sys.exit(cli.main(sys.argv[1:]))"
@@ -462,14 +463,14 @@ def test_a_checkpoint_that_cannot_be_used_is_kept(data, tmp_path, monkeypatch, c
 
 
 def test_nothing_is_written_that_would_be_too_large_to_be_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "MOST_BYTES", 1 << 21)
+    monkeypatch.setattr(weights, "MOST_BYTES", 1 << 21)
     for size, fits in ((1 << 19, True), (1 << 21, False)):
         arrays = {"w": np.zeros(size, np.uint8)}
         for write, read in (
             (lambda path, arrays=arrays: checkpoint.write(path, {}, arrays), checkpoint.load),
             (
-                lambda path, arrays=arrays: checkpoint.save_weights(path, arrays),
-                checkpoint.load_weights,
+                lambda path, arrays=arrays: weights.save_weights(path, arrays),
+                weights.load_weights,
             ),
         ):
             path = tmp_path / "file"

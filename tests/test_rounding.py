@@ -13,7 +13,7 @@ from strategies import SEEDS, cases
 from test_definitions import by_pytorch, costly_same
 from test_ops import apply, every_op, gradients, upstream
 
-from npkd.cases import Case, arrays
+from npkd.proofs.cases import Case, arrays
 from npkd.validate.rounding import (
     ARITHMETICS,
     BFLOAT16,

@@ -20,8 +20,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from studies import AtOnce, invented
 
-from npkd import checkpoint, data, distill, evaluate, objectives, threads
+from npkd import data, distill, objectives, training
 from npkd.data import Normalisation
+from npkd.distill import checkpoint, evaluate
+from npkd.engine import threads
 from npkd.files import BadInput, OtherVersion, Unreadable
 from npkd.objectives import Term
 from npkd.study import cells as cells_of
@@ -804,13 +806,13 @@ def test_a_large_net_whose_outputs_are_too_many_for_a_file_is_kept_without_them(
     alone = running.Cells(tmp_path, source)
     result = cells_of.train(Job(large, source, 1, pupils=plan.pupils(study, large)))
     size = sum(theta.nbytes for theta in result.teacher.params.values())
-    monkeypatch.setattr(checkpoint, "MOST_BYTES", size + (1 << 20) + 1000)
+    monkeypatch.setattr("npkd.weights.MOST_BYTES", size + (1 << 20) + 1000)
     alone.save(large, result)
     assert alone.load(large).teacher.kept == {}
     events, keys = counted(study, source, tmp_path, work=None)
     assert large.key not in keys
     assert studies.report(study, source, events) == studies.report(study, source, done)
-    monkeypatch.setattr(checkpoint, "MOST_BYTES", size)
+    monkeypatch.setattr("npkd.weights.MOST_BYTES", size)
     with pytest.raises(BadInput, match="bytes to be written"):
         alone.save(large, result)
 
@@ -887,7 +889,7 @@ def test_a_folder_of_a_study_is_for_one_at_a_time_and_refused_without_resume(
 # Failures
 
 
-DIVERGED = distill.Diverged("the loss became nan\nat last")
+DIVERGED = training.Diverged("the loss became nan\nat last")
 
 
 def failing(*cells, error=DIVERGED):

@@ -14,7 +14,8 @@ import studies
 import tiny
 from studies import AtOnce, invented
 
-from npkd import cli, threads
+from npkd import cli
+from npkd.engine import threads
 from npkd.study import command, picture, plan, running
 
 
@@ -318,7 +319,7 @@ def test_help_fits_into_80_columns(capsys, monkeypatch):
 
 def test_the_command_gives_the_figures_of_distill(capsys, data, file, tmp_path, monkeypatch):
     """In all, from the file of the study to study.json."""
-    monkeypatch.setattr("npkd.evaluate.latency_ms", lambda *_: 1.0)
+    monkeypatch.setattr("npkd.distill.evaluate.latency_ms", lambda *_: 1.0)
     assert run(capsys, file, "--data", data, "--out", tmp_path / "out")[0] == 0
     setting = json.loads((tmp_path / "out" / "study.json").read_text())["settings"][0]
     options = ["--data", data, "--seed", 3, "--large-epochs", 1, "--epochs", 2, "--batch-size", 11]

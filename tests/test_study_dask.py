@@ -13,7 +13,9 @@ import studies
 import tiny
 from studies import AtOnce
 
-from npkd import cli, report, threads
+from npkd import cli
+from npkd.distill import report
+from npkd.engine import threads
 from npkd.study import plan, running
 from npkd.study.cells import Source
 

@@ -18,7 +18,8 @@ import studies
 import tiny
 from studies import AtOnce
 
-from npkd import cli, threads
+from npkd import cli
+from npkd.engine import threads
 from npkd.study import command, running
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
@@ -29,7 +30,8 @@ import os, resource, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.modules["matplotlib"] = None
 import studies
-from npkd import checkpoint, cli
+from npkd import cli
+from npkd.distill import checkpoint
 from npkd.study import processes
 studies.shrink()
 processes._obey = studies.obey

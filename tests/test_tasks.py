@@ -1,4 +1,4 @@
-"""npkd.tasks: both tasks are the same six steps, with other nets, views, truths and figures."""
+"""npkd.distill.tasks: both are the same six steps, with other nets, views, truths and figures."""
 
 import json
 
@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import tiny
 
-from npkd import distill, evaluate, losses, quality
+from npkd import distill, losses
 from npkd.data import low_resolution
-from npkd.models import LargeSuperResolver, SmallSuperResolver
+from npkd.distill import evaluate, quality
+from npkd.distill.tasks import TASKS, UPSAMPLINGS, brought_back
+from npkd.nets.models import LargeSuperResolver, SmallSuperResolver
 from npkd.objectives import Objective
-from npkd.tasks import TASKS, UPSAMPLINGS, brought_back
 
 
 @pytest.fixture(scope="module")

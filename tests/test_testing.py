@@ -6,7 +6,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from npkd import gradcheck, testing
-from npkd.cases import CASES
+from npkd.proofs.cases import CASES
 
 few = settings(max_examples=30, deadline=None)
 

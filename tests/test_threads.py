@@ -1,4 +1,4 @@
-"""npkd.threads: parts by shapes alone, results in order, errors raised, BLAS held to one thread."""
+"""npkd.engine.threads: parts by shapes alone, results in order, errors raised, one BLAS thread."""
 
 import multiprocessing
 import os
@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import npkd
-from npkd import ops, threads
+from npkd import ops
+from npkd.engine import threads
 
 ONES = [slice(i, i + 1) for i in range(6)]
 
@@ -355,7 +356,8 @@ def test_a_helper_without_memory_to_join_in_comes_the_next_time(threadpoolctl):
 WITH_LITTLE_MEMORY = """
 import faulthandler, resource, sys, warnings
 import numpy as np, npkd
-from npkd import ops, threads
+from npkd import ops
+from npkd.engine import threads
 
 faulthandler.dump_traceback_later(30, exit=True)
 x = np.random.default_rng(0).standard_normal((64, 8, 28, 28))

@@ -11,7 +11,7 @@ from strategies import SEEDS, assert_close, cases
 from test_definitions import by_pytorch, costly_same
 
 from npkd import SGD, LargeCNN, SmallCNN, losses, ops, optim
-from npkd.cases import OPS, arrays
+from npkd.proofs.cases import OPS, arrays
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import npkd.cases
+import npkd.proofs.cases
 from npkd import losses, ops
 from npkd.files import BadInput, Damaged, OtherVersion
 from npkd.validate import exchange, in_npkd, judge
@@ -108,7 +108,7 @@ def test_npkd_itself_is_consistent(some):
     judge([(case, in_npkd.results(case)) for case in some]).check()
 
 
-@pytest.mark.parametrize("op", [*npkd.cases.OPS, *npkd.cases.LOSSES])
+@pytest.mark.parametrize("op", [*npkd.proofs.cases.OPS, *npkd.proofs.cases.LOSSES])
 def test_random_cases_can_be_computed(op):
     rng = np.random.default_rng(0)
     for exact in {False, op in EXACT}:

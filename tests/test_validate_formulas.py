@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from strategies import SEEDS, cases
 
 from npkd import losses
-from npkd.cases import LOSSES, arrays
 from npkd.ops import log_softmax, softmax
+from npkd.proofs.cases import LOSSES, arrays
 from npkd.validate import formulas
 from npkd.validate.rounding import ARITHMETICS, LOWER, Rounded, exact
 from npkd.validate.rules import RULES

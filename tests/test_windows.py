@@ -1,4 +1,4 @@
-"""npkd.windows: where windows lie, and the gather of patches with its adjoint.
+"""npkd.ops.windows: where windows lie, and the gather of patches with its adjoint.
 
 All arithmetic is on small whole numbers, so that equal means equal.
 """
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS
 
-from npkd.windows import PATCH_BYTES, PLACES, Axis, Unfold
+from npkd.ops.windows import PATCH_BYTES, PLACES, Axis, Unfold
 
 examples = settings(max_examples=100, deadline=None)
 

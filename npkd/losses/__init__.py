@@ -22,15 +22,11 @@ how, and by which factor.
 """
 
 from npkd.losses.conventions import conventions
-from npkd.losses.correlation import dist
-from npkd.losses.decoupled import dkd
 from npkd.losses.features import attention, fsp, hint, nst, vid
-from npkd.losses.labels import cross_entropy
-from npkd.losses.mixture import mix
+from npkd.losses.labels import cross_entropy, mix
 from npkd.losses.regression import huber, l1, l2
 from npkd.losses.relations import cc, pkt, rkd_angle, rkd_distance, similarity
-from npkd.losses.soft_targets import kl, limit, soft_cross_entropy
-from npkd.losses.standardization import standardize
+from npkd.losses.soft_targets import dist, dkd, kl, limit, soft_cross_entropy, standardize
 
 __all__ = [
     "attention",

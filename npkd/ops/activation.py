@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from npkd import memory, threads
+from npkd.engine import memory, threads
 from npkd.ops.contract import Op, is_integer, require_arrays, require_gradient, shown
 
 

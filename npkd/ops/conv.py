@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from npkd import memory, threads
+from npkd.engine import memory, threads
 from npkd.ops.contract import (
     Op,
     Pair,
@@ -13,7 +13,7 @@ from npkd.ops.contract import (
     require_gradient,
     shown,
 )
-from npkd.windows import Axis, Unfold, axis_of
+from npkd.ops.windows import Axis, Unfold, axis_of
 
 OUTPUTS_IN_A_COPY = 16  # that a patch's entry is multiplied for in the time of copying it
 

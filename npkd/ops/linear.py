@@ -5,7 +5,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from npkd import memory, threads
+from npkd.engine import memory, threads
 from npkd.ops.contract import Op, require_arrays, require_axes, require_gradient
 
 

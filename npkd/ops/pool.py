@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from npkd import memory, threads
+from npkd.engine import memory, threads
 from npkd.ops.contract import (
     Op,
     Pair,
@@ -16,7 +16,7 @@ from npkd.ops.contract import (
     require_gradient,
     shown,
 )
-from npkd.windows import Axis, axis_of, gather, scatter
+from npkd.ops.windows import Axis, axis_of, gather, scatter
 
 Index = tuple[slice, ...]
 

@@ -12,7 +12,7 @@ from npkd.ops.contract import (
     require_gradient,
     shown,
 )
-from npkd.windows import axis_of, gather
+from npkd.ops.windows import axis_of, gather
 
 
 def upsample(x: np.ndarray, factor: int, mode: str = "nearest") -> Op:

@@ -11,15 +11,16 @@ from functools import lru_cache
 
 import numpy as np
 
-from npkd import data, distill, evaluate, threads
+from npkd import data, distill
 from npkd.data import Dataset
-from npkd.distill import Config
-from npkd.evaluate import Kept, Outputs, TeacherFeatures
+from npkd.distill import Config, evaluate
+from npkd.distill.evaluate import Kept, Outputs, TeacherFeatures
+from npkd.distill.report import DISTANCE, FIGURES, Kind
+from npkd.distill.tasks import TASKS
+from npkd.engine import threads
 from npkd.files import BadInput
-from npkd.layers import Params
-from npkd.report import DISTANCE, FIGURES, Kind
+from npkd.nets import Params
 from npkd.study.plan import Cell
-from npkd.tasks import TASKS
 
 Figures = dict[str, float]
 
@@ -123,7 +124,7 @@ def figures_of(cell: Cell) -> dict[str, Kind]:
 def train(job: Job) -> Result:
     """Train the net of a cell, and test it once, at the end.
 
-    Raises distill.Diverged if it does, BadInput if the data are not those that are meant.
+    Raises training.Diverged if it does, BadInput if the data are not those that are meant.
     """
     if threads.get_num_threads() != job.threads:
         threads.set_num_threads(job.threads)

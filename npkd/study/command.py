@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from npkd import __version__, evaluate, report, threads
+from npkd import __version__
 from npkd.commands import say
 from npkd.data import Dataset
+from npkd.distill import evaluate, report
+from npkd.engine import threads
 from npkd.files import BadInput, one_line, read_bytes, writing_to
 from npkd.study import picture, plan, results, running
 from npkd.study.cells import Figures, Source

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from npkd import distill, evaluate
-from npkd.evaluate import Kept
-from npkd.layers import Params
+from npkd.distill import evaluate
+from npkd.distill.evaluate import Kept
+from npkd.distill.report import DISTANCE, checked
+from npkd.distill.state import require_alike
+from npkd.distill.tasks import TASKS
+from npkd.nets import Params
 from npkd.ops.contract import shown
-from npkd.report import DISTANCE, checked
 from npkd.study.cells import Result, Source, Teacher, figures_of
 from npkd.study.plan import Cell
-from npkd.tasks import TASKS
 
 Arrays = dict[str, np.ndarray]
 NAME = re.compile(r"(low|high)/\d{1,10}")  # what `cells.kept_as` gives
@@ -56,7 +57,7 @@ class Form:
         figures = {name: float(held["figures"][name]) for name in kinds}
         seconds = float(held["seconds"])
         if cell.net != "large":
-            distill.require_alike(arrays, {})
+            require_alike(arrays, {})
             return Result(figures, seconds)
         return Result(figures, seconds, self._teacher(cell, about["kept"], arrays))
 
@@ -74,7 +75,7 @@ class Form:
             for layer in _below(arrays, f"kept/{name}/"):
                 shape = images, *outputs[layer].shape[1:]
                 expected[f"kept/{name}/{layer}"] = np.broadcast_to(outputs[layer], shape)
-        distill.require_alike(arrays, expected)
+        require_alike(arrays, expected)
         params = {name: arrays[f"large/{name}"] for name in params}
         digest, kept = evaluate.digest_of(params), {}
         for name, (of_net, of_images) in kept_of.items():

@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from npkd.drawings import STYLES, WRONG, png
-from npkd.evaluate import WORDS
+from npkd.distill.drawings import STYLES, WRONG
+from npkd.distill.evaluate import WORDS
+from npkd.distill.report import names_of
 from npkd.files import one_line, write_atomically
-from npkd.report import names_of, short
+from npkd.printing.pictures import png
+from npkd.printing.text import short
 from npkd.study.results import UNITS, VERDICTS, tested_on, written
 
 WIDTH = 10.0  # inches

@@ -17,12 +17,12 @@ import scipy.special
 
 from npkd import __version__
 from npkd.data import Dataset
-from npkd.evaluate import WORDS
+from npkd.distill.evaluate import WORDS
+from npkd.distill.tasks import TASKS
 from npkd.files import one_line
-from npkd.report import aligned
+from npkd.printing.text import aligned
 from npkd.study.cells import Figures, Source
 from npkd.study.plan import Cell, Setting, Study, labels_cell, small_cell
-from npkd.tasks import TASKS
 
 UNITS = {"accuracy": ("points", 100.0, 1), "psnr": ("dB", 1.0, 2)}  # and a factor, and decimals
 MOST_LETTERS = 70  # of a setting's name in a line

@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from npkd import checkpoint, files
+from npkd import files
+from npkd.distill import checkpoint
 from npkd.files import BadInput, one_line
 from npkd.study.cells import Figures, Job, Result, Source, Teacher, train
 from npkd.study.kept import Form

@@ -31,11 +31,12 @@ from typing import Any
 
 import numpy as np
 
-import npkd.cases
+import npkd.proofs.cases
 from npkd import losses, ops
 from npkd.files import BadInput
-from npkd.layers import Conv2d, Function, Layer, Linear, Network
-from npkd.models import LargeCNN, SmallCNN
+from npkd.nets import Network
+from npkd.nets.layers import Conv2d, Function, Layer, Linear
+from npkd.nets.models import LargeCNN, SmallCNN
 from npkd.validate.program import Case, Operation
 
 N, C, T = 5, 7, 3.0
@@ -122,7 +123,7 @@ def normal(rng: np.random.Generator, shape: Shape) -> np.ndarray:
 
 def with_ties(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     """The same, half of them rounded to multiples of ½: there are zeros, and windows tie."""
-    return npkd.cases.normal(shape, rng, np.float32, ties=True)
+    return npkd.proofs.cases.normal(shape, rng, np.float32, ties=True)
 
 
 def dyadic(
@@ -1159,13 +1160,13 @@ EXACT = (
 
 
 def random_case(op: str, rng: np.random.Generator, *, exact: bool = False) -> Case:
-    """One op of npkd.ops, or one loss, with the shapes and options that `npkd.cases` draws.
+    """One op of npkd.ops, or one loss, with the shapes and options that `npkd.proofs.cases` draws.
 
     exact: as far as the op can be (`EXACT`): means are then over 2ⁿ numbers, or are sums.
 
     Raises ValueError for another op.
     """
-    drawn_from = npkd.cases.OPS | npkd.cases.LOSSES
+    drawn_from = npkd.proofs.cases.OPS | npkd.proofs.cases.LOSSES
     if op not in (EXACT if exact else drawn_from):
         expected = ", ".join(EXACT if exact else drawn_from)
         raise ValueError(f"validate: no random case of {op!r}; expected one of {expected}")
@@ -1176,10 +1177,10 @@ def random_case(op: str, rng: np.random.Generator, *, exact: bool = False) -> Ca
         options |= _with_exact_means(op, options, rng)
         arrays = {name: _small_integers(rng, shape) for name, shape in drawn.shapes.items()}
     else:
-        arrays = npkd.cases.arrays(drawn, rng, np.float32)
+        arrays = npkd.proofs.cases.arrays(drawn, rng, np.float32)
     if labels is not None:
         arrays["labels"] = labels.astype(np.int64)
-    if op in npkd.cases.OPS:
+    if op in npkd.proofs.cases.OPS:
         draw = _small_integers if exact else normal
         return _op_case(op, op, op, arrays, options, rng, draw, exact=exact)
     if op == "standardize":

@@ -70,12 +70,12 @@ import numpy as np
 
 import npkd
 from npkd import losses, ops
-from npkd.checkpoint import MOST_BYTES, load_weights
 from npkd.files import BadInput, Damaged, OtherVersion, read_bytes, read_npz, write_atomically
 from npkd.ops.contract import shown
 from npkd.validate import in_npkd
 from npkd.validate.program import Arrays, Case, Operation
 from npkd.validate.sense import LONGEST_NAME, MOST_TERMS, STEP, Listed, nearest, require_sense
+from npkd.weights import MOST_BYTES, load_weights
 
 FORMAT, VERSION = "npkd cases", 1
 MANIFEST, INPUTS, SAFE = "manifest.json", "inputs.npz", "inputs.safetensors"

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from npkd.files import BadInput, write_atomically
-from npkd.markup import Html, document, figure, table, tag
-from npkd.report import short
+from npkd.printing.pages import Html, document, figure, table, tag
+from npkd.printing.text import short
 from npkd.validate import verdicts
 from npkd.validate.rounding import BFLOAT16, FLOAT32, FLOAT64, TF32
 from npkd.validate.verdicts import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Report, Verdict

@@ -28,11 +28,11 @@ from typing import Any
 import numpy as np
 
 from npkd import losses, ops
+from npkd.ops.windows import axis_of
 from npkd.validate import formulas, traced
 from npkd.validate.elementwise import ELEMENTWISE
 from npkd.validate.rounding import Arithmetic, Rounded, sums_of_products
 from npkd.validate.traced import Traced, leaf
-from npkd.windows import axis_of
 
 Inputs = Mapping[str, Rounded]
 Options = Mapping[str, Any]

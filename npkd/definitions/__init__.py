@@ -1,0 +1,73 @@
+"""The specification: every op, every loss and SGD as the literal formula in scalar loops.
+
+Read a docstring's formula and the loop below it side by side: they should be the same text. The
+functions take the arguments of their namesakes in `npkd.ops`, `npkd.losses` and `npkd.optim`,
+which they assume to be valid, and return values only, no gradients. They are slow, and nothing
+but checks should call them.
+
+Scalars are Python numbers, so sums are in double precision whatever the dtype of the arrays; a
+result has the dtype of its input. Complex arrays go through every function by the same formula:
+nothing is conjugated, and what must choose (ReLU, max-pool, an absolute value) chooses by the real
+part. So |x| is x sign(Re x), and the length of a vector √Σ x², both analytic and neither of them a
+modulus. A vector of length 0 has no direction: where one is asked for, it stays 0.
+
+Letters of ops: n image, c input channel, o output channel, (i, j) output row and column, (p, q)
+input row and column, (u, v) row and column inside a kernel. Of losses: b sample, c class or
+channel, d channel of another layer or entry of a row of features, i position in a map, or in losses
+on relations i, j, k samples; B is the size of the batch, T the temperature. Sizes are an int, a
+sequence of one, or a (height, width) pair. The meaning of the ops' arguments is PyTorch's.
+"""
+
+from npkd.definitions.features import attention, fsp, hint, nst, vid
+from npkd.definitions.labels import cross_entropy, mix
+from npkd.definitions.ops import (
+    avg_pool2d,
+    conv2d,
+    flatten,
+    linear,
+    log_softmax,
+    max_pool2d,
+    pixel_shuffle,
+    relu,
+    softmax,
+    upsample,
+)
+from npkd.definitions.regression import huber, l1, l2
+from npkd.definitions.relations import cc, pkt, rkd_angle, rkd_distance, similarity
+from npkd.definitions.soft_targets import dist, dkd, kl, limit, soft_cross_entropy, standardize
+from npkd.definitions.update import sgd
+
+__all__ = [
+    "attention",
+    "avg_pool2d",
+    "cc",
+    "conv2d",
+    "cross_entropy",
+    "dist",
+    "dkd",
+    "flatten",
+    "fsp",
+    "hint",
+    "huber",
+    "kl",
+    "l1",
+    "l2",
+    "limit",
+    "linear",
+    "log_softmax",
+    "max_pool2d",
+    "mix",
+    "nst",
+    "pixel_shuffle",
+    "pkt",
+    "relu",
+    "rkd_angle",
+    "rkd_distance",
+    "sgd",
+    "similarity",
+    "soft_cross_entropy",
+    "softmax",
+    "standardize",
+    "upsample",
+    "vid",
+]

@@ -1,0 +1,321 @@
+"""The commands `npkd distill` and `npkd report`."""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npkd import __version__, data, distill, objectives, training, weights
+from npkd.commands import say, set_threads, stopping
+from npkd.distill import checkpoint, evaluate, page, report, tasks
+from npkd.distill.resuming import Checkpoints
+from npkd.engine import threads
+from npkd.files import BadInput, writing_to
+
+try:
+    from tqdm import tqdm
+except (ImportError, ValueError):  # not installed, or its settings in the environment are wrong
+    tqdm = None
+
+
+def add_distill(actions: Any) -> None:
+    parser = actions.add_parser(
+        "distill",
+        help="train a large CNN, distil it into a small one, and report",
+        description="Train the large CNN from labels, distil it into the small one that sees the "
+        "images at half the resolution, and compare both with a small CNN trained from labels "
+        "alone; or the same with nets that make images of twice the resolution. Without "
+        "arguments: on 5,000 bundled MNIST digits, in about a minute and a half. "
+        "A value in brackets is that of the default preset.",
+    )
+    tuned = distill.PRESETS["default"]
+
+    def of_photographs(setting: str) -> str:
+        return f"{getattr(tuned, setting)}, on CIFAR-10 {getattr(distill.PHOTOGRAPHS, setting)}"
+
+    def by_data(setting: str) -> str:
+        resolving = getattr(distill.SUPER_RESOLUTION, setting)
+        return f"{of_photographs(setting)}; to super-resolve {resolving}"
+
+    say = parser.add_argument
+    say(
+        "--data",
+        default="mnist5k",
+        metavar="PATH",
+        help="mnist5k (bundled; the default), a folder with CIFAR-10 (binary or python layout), "
+        "a folder of images by class, or images and labels in an .npz file or a folder of .npy "
+        "files",
+    )
+    say("--task", choices=tuple(tasks.TASKS), help=f"what the nets learn ({tuned.task})")
+    say(
+        "--preset",
+        choices=tuple(distill.PRESETS),
+        default=tuned.preset,
+        help="default: tuned; document: plain SGD, lr 0.01, 10 epochs, no augmentation",
+    )
+    say(
+        "--teacher-input",
+        choices=("low", "high"),
+        help="to classify, what the large net sees when it teaches: x_low brought back to its "
+        f"size, or x_high ({of_photographs('teacher_input')})",
+    )
+    say(
+        "--teacher-views",
+        choices=("high", "both"),
+        help="to classify, what the large net is trained on: x_high, or x_high and x_low brought "
+        f"back to its size in turn ({of_photographs('teacher_views')})",
+    )
+    say(
+        "--label-weight",
+        "--blend",
+        type=float,
+        metavar="X",
+        help="from 0 to 1; the distilled net's loss is X times the one to the truth (cross-entropy "
+        "with the labels or, super-resolving, L2 to the true images), and 1 − X times those to the "
+        f"large net ({tuned.label_weight})",
+    )
+    say(
+        "--loss",
+        action=_AddLoss,
+        metavar="NAME",
+        help="a loss to the large net; may be repeated, the losses are then added: "
+        f"{', '.join(objectives.KINDS)} (l2). See npkd losses",
+    )
+    say(
+        "--loss-option",
+        action=_AddLossOption,
+        metavar="KEY=VALUE",
+        help="an argument of the --loss before it, such as temperature=2; or weight=X, what it is "
+        "multiplied by, student=LAYER and teacher=LAYER, what it is on (LAYER,LAYER for two), "
+        "standardized=yes, logits brought to mean 0 and deviation 1 first",
+    )
+    for option, what, value in (
+        ("--large-epochs", "epochs of the large net", by_data("large_epochs")),
+        ("--epochs", "epochs of each small net", by_data("epochs")),
+        ("--batch-size", "images for one update", tuned.batch_size),
+    ):
+        say(option, type=int, metavar="N", help=f"{what} ({value})")
+    for option, what, rate in (
+        ("--learning-rate", "the distilled small net", by_data("learning_rate")),
+        ("--large-learning-rate", "the large net", by_data("large_learning_rate")),
+        ("--labels-learning-rate", "the other small net", by_data("labels_learning_rate")),
+    ):
+        say(option, type=float, metavar="X", help=f"highest learning rate of {what} ({rate})")
+    say(
+        "--augment",
+        action=argparse.BooleanOptionalAction,
+        help="shift training images at random, and flip them where that makes sense; to "
+        "super-resolve, only flip (yes)",
+    )
+    say("--threads", type=int, metavar="N", help="worker threads (one for each core)")
+    say("--seed", type=int, metavar="N", help=f"of all randomness ({tuned.seed})")
+    say(
+        "--out",
+        metavar="DIR",
+        help="new folder for the results (runs/NAME-SEED, or runs/NAME-super-resolve-SEED)",
+    )
+    say(
+        "--resume",
+        action="store_true",
+        help="go on with the unfinished run in that folder, started with the same arguments; it "
+        "ends with the same bits as if it had never been stopped",
+    )
+    say(
+        "--checkpoint-every",
+        type=int,
+        metavar="N",
+        help="write a checkpoint after every N updates too, not only after each epoch",
+    )
+    parser.set_defaults(run=_distill)
+
+
+class _AddLoss(argparse.Action):
+    """Begin another loss, without options yet."""
+
+    def __call__(self, parser: Any, namespace: Any, value: Any, option: str | None = None) -> None:
+        namespace.loss = [*(namespace.loss or []), (str(value), [])]
+
+
+class _AddLossOption(argparse.Action):
+    """Give the loss before it an option."""
+
+    def __call__(self, parser: Any, namespace: Any, value: Any, option: str | None = None) -> None:
+        if not namespace.loss:
+            parser.error(f"{option} {value}: there is no --loss NAME before it")
+        namespace.loss[-1][1].append(str(value))
+
+
+def _distill(args: argparse.Namespace) -> int:
+    """Check everything that can be known beforehand, run, and write the results."""
+    dataset = data.load(args.data)
+    task = args.task or "classify"
+    if task == "super-resolve" and args.teacher_views:
+        raise BadInput("--teacher-views means nothing to nets that super-resolve: they take x_low")
+    try:
+        preset = distill.preset(args.preset, dataset, task)
+        given = {
+            name: value
+            for name, value in vars(args).items()
+            if hasattr(preset, name) and name not in ("preset", "loss") and value is not None
+        }
+        if args.loss:
+            given["loss"] = tuple(objectives.term(name, pairs) for name, pairs in args.loss)
+        config = replace(preset, **given)
+    except ValueError as error:
+        setting, problem = str(error).split(" ", 1)
+        raise BadInput(f"--{setting.replace('_', '-')} {problem}") from error
+    set_threads(args.threads)
+    of_task = "" if config.task == "classify" else f"{config.task}-"
+    out = args.out or f"runs/{dataset.name}-{of_task}{config.seed}"
+    # A diverging net overflows before its loss is seen to: that one line is enough.
+    with (
+        checkpoint.run_folder(out, args.resume) as folder,
+        threads.one_blas_thread(),
+        np.errstate(all="ignore"),
+    ):
+        checkpoints = Checkpoints(folder, config, dataset, args)
+        run = checkpoints.run(args.resume)
+        try:
+            finished = _follow(run, dataset, checkpoints)
+        except training.Diverged as error:
+            raise BadInput(str(error)) from error
+        _write(folder, finished)
+    return 0
+
+
+def _follow(run: distill.Run, dataset: data.Dataset, checkpoints: Checkpoints) -> distill.Finished:
+    """Show the events of a run as they come; the last one is the result."""
+    say(
+        f"npkd {__version__}: {dataset.name}, {len(dataset.train_labels):,} images to "
+        f"train and {len(dataset.test_labels):,} to test, "
+        + (
+            f"{threads.get_num_threads()} thread(s)"
+            if threads.ThreadpoolController
+            else "BLAS's threads"
+        ),
+        *_missing(),
+    )
+    bar = None
+    with stopping() as stop:
+        for event in run.steps():
+            match event:
+                case distill.Stage():
+                    stop.at_once = event.number not in distill.TRAININGS  # the state stays as it is
+                    say(f"step {event.number} of 6: {event.title}")
+                case distill.Note():
+                    say(f"    {event.text}")
+                case distill.Training():
+                    bar = bar or _Bar(event, report.names_of(run.config.task)[event.net])
+                    bar.update(event)
+                case distill.Epoch():
+                    assert bar is not None
+                    bar.epoch(event)
+                    if event.epoch + 1 == event.epochs:
+                        bar.close()
+                        bar = None
+            checkpoints.after(event, run)
+            if stop.asked and not isinstance(event, distill.Finished):
+                checkpoints.write(run)
+            stop.stop_if_asked()
+            if isinstance(event, distill.Finished):
+                return event
+    raise AssertionError("a run ends with Finished")
+
+
+def _missing() -> list[str]:
+    """What extras would give that are not installed."""
+    lines = []
+    if threads.ThreadpoolController is None:
+        lines.append("threadpoolctl is not installed, so BLAS runs with threads of its own: slower")
+    if tqdm is None:
+        lines.append("tqdm is not installed, so there is no progress bar")
+    return [f"note: {line} (pip install 'npkd[app]')" for line in lines]
+
+
+class _Bar:
+    """Progress of one training: a bar on a terminal with tqdm, a line for each epoch elsewhere."""
+
+    def __init__(self, event: distill.Training, title: str):
+        self.title = title
+        self.bar = None
+        if tqdm is not None and sys.stderr.isatty():
+            self.bar = tqdm(
+                total=event.steps,
+                initial=event.update.step,
+                desc=f"    {self.title}",
+                unit="step",
+                leave=False,
+            )
+
+    def update(self, event: distill.Training) -> None:
+        if self.bar is not None:
+            self.bar.set_postfix(
+                epoch=event.update.epoch + 1, loss=f"{event.update.loss:.4f}", refresh=False
+            )
+            self.bar.update()
+
+    def epoch(self, event: distill.Epoch) -> None:
+        text = (
+            f"    {self.title}, epoch {event.epoch + 1} of {event.epochs}: "
+            f"loss {event.loss:.4f}, test {evaluate.in_words(event.figures)}"
+        )
+        if self.bar is None:
+            say(text)
+        elif event.epoch + 1 == event.epochs:
+            self.bar.write(text, file=sys.stdout)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def _write(folder: Path, finished: distill.Finished) -> None:
+    """Write what a run ends with, let go of its checkpoints, and print where the files are."""
+    with writing_to(folder):
+        for name, network in finished.networks.items():
+            weights.save_weights(folder / f"{name}.npz", network.params)
+        weights.save_weights(folder / "samples.npz", finished.samples)
+        report.write_json(folder / "report.json", finished.report)
+        say(f"\n{report.table(finished.report)}\n")
+        _draw(folder)
+        checkpoint.remove(folder)
+    say(
+        f"{finished.report['seconds']['total']:.0f} s in all; the files are in {folder}:",
+        "    " + ", ".join(name for name in checkpoint.RUN_FILES if (folder / name).exists()),
+    )
+
+
+def _draw(folder: Path) -> None:
+    """Make the picture and the page, if this installation can; a run is not lost for these."""
+    try:
+        page.write(folder)
+    except (ImportError, BadInput) as error:
+        made = "report.png and report.html are not made"
+        say(f"note: {made}: {error}; npkd report {folder} makes them")
+
+
+def add_report(actions: Any) -> None:
+    parser = actions.add_parser(
+        "report",
+        help="make the page and the picture of a finished run again",
+        description="Make report.html, the story of a run on one page, and report.png again from "
+        "the files of a finished run: report.json, samples.npz and the weights. Needs matplotlib "
+        "(the extra app).",
+    )
+    parser.add_argument("folder", metavar="DIR", help="the folder of a run: runs/NAME-SEED")
+    parser.set_defaults(run=_report)
+
+
+def _report(args: argparse.Namespace) -> int:
+    """Make the picture and the page, and say where they are."""
+    folder = Path(args.folder)
+    try:
+        with writing_to(folder):
+            page.write(folder)
+    except ImportError as error:
+        raise BadInput(str(error)) from error
+    say(f"made {folder / 'report.html'} and report.png")
+    return 0

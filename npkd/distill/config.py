@@ -1,0 +1,210 @@
+"""What a run does: its settings, and the presets."""
+
+import math
+from dataclasses import dataclass, fields
+
+from npkd.data import Dataset
+from npkd.distill.tasks import TASKS
+from npkd.objectives import Term
+from npkd.ops.contract import as_float, shown
+
+MOST = 10**9  # epochs, versions and images in a batch: far above any use, far below overflow
+
+
+RATES = {  # the settings that hold the nets' learning rates
+    "large": "large_learning_rate",
+    "small": "learning_rate",
+    "small_from_labels": "labels_learning_rate",
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a run does. The defaults are the preset "default" for digits; see `preset`.
+
+    task               "classify" or "super-resolve"; see `npkd.distill.tasks`
+    teacher_input      what the large net is shown when it teaches: "low", x_low brought back to its
+                       size, or "high", x_high. A net that super-resolves takes x_low as it is
+    teacher_views      what it is trained on in step 1: "high", x_high, or "both", batches of x_high
+                       and of x_low brought back to its size in turn. Super-resolving, always x_low
+    loss               the losses to the large net in step 5, a tuple of `objectives.Term`
+    label_weight       share of the loss to the truth, labels or true images, in step 5, 0 to 1; the
+                       rest are the losses to the large net
+    labelled           how many training images, chosen at random, have labels that are known: the
+                       large net and the small one from labels see no others; None: all of them
+    unlabelled         how many of the others the distilled net sees too, with the large net's
+                       outputs alone; the one from labels gets as many updates
+    large_epochs       passes over the training images in step 1
+    epochs             passes of each small net
+    versions           augmented versions of the training images that the small nets go through,
+                       pass after pass, the first one unaltered; the large net's logits for each
+                       are computed once, its images again for each batch
+    augment            whether images are augmented, as their data set has it by default
+    batch_size         images for one update; the last batch of a pass may be smaller
+    …_learning_rate    the highest rate of the large net, the distilled small net (learning_rate)
+                       and the small net that learns from labels
+    weight_decay       of the small nets; large_weight_decay of the large one
+    momentum, clip_norm (None: gradients are not clipped), schedule ("constant" or "cosine"), warmup
+                       (share of the updates): of all three trainings
+
+    Raises ValueError for a value out of its range.
+    """
+
+    preset: str = "default"
+    task: str = "classify"
+    teacher_input: str = "low"
+    teacher_views: str = "both"
+    loss: tuple[Term, ...] = (Term(),)
+    label_weight: float = 0.0
+    labelled: int | None = None
+    unlabelled: int = 0
+    large_epochs: int = 5
+    epochs: int = 8
+    versions: int = 2
+    augment: bool = True
+    batch_size: int = 32
+    large_learning_rate: float = 0.03
+    learning_rate: float = 0.015
+    labels_learning_rate: float = 0.03
+    momentum: float = 0.9
+    large_weight_decay: float = 5e-4
+    weight_decay: float = 5e-4
+    clip_norm: float | None = 5.0
+    schedule: str = "cosine"
+    warmup: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, offered in (
+            ("preset", ("default", "document")),
+            ("task", tuple(TASKS)),
+            ("teacher_input", ("low", "high")),
+            ("teacher_views", ("high", "both")),
+            ("schedule", ("constant", "cosine")),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in offered:
+                raise ValueError(f"{name} is {shown(value)}, expected one of {offered}")
+        if self.task == "super-resolve" and self.teacher_input == "high":
+            raise ValueError(
+                "teacher_input is 'high', expected 'low': what is to be super-resolved"
+            )
+        if (
+            not isinstance(self.loss, tuple)
+            or not self.loss
+            or not all(isinstance(term, Term) for term in self.loss)
+        ):
+            raise ValueError(f"loss is {shown(self.loss)}, expected a tuple of objectives.Term")
+        if not isinstance(self.augment, bool):
+            raise ValueError(f"augment is {shown(self.augment)}, expected True or False")
+        for name, least, most in (
+            *[("labelled", 1, MOST)] * (self.labelled is not None),
+            ("unlabelled", 0, MOST),
+            ("large_epochs", 1, MOST),
+            ("epochs", 1, MOST),
+            ("versions", 1, MOST),
+            ("batch_size", 1, MOST),
+            ("seed", 0, math.inf),
+        ):
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value <= most:
+                raise ValueError(
+                    f"{name} is {shown(value)}, expected a whole number from {least}"
+                    + (f" to {most:,}" if most < math.inf else "")
+                )
+        for name, most in (
+            ("momentum", 1.0),
+            ("large_weight_decay", math.inf),
+            ("weight_decay", math.inf),
+            ("warmup", 1.0),
+        ):
+            if not 0 <= self._number(name) < most:
+                raise ValueError(
+                    f"{name} is {shown(getattr(self, name))}, expected 0 or more, below {most}"
+                )
+        for field in fields(self):
+            if field.name.endswith("learning_rate") and not 0 < self._number(field.name) < math.inf:
+                value = getattr(self, field.name)
+                raise ValueError(f"{field.name} is {shown(value)}, expected a number above 0")
+        if not 0 <= self._number("label_weight") <= 1:
+            raise ValueError(
+                f"label_weight is {shown(self.label_weight)}, expected a share from 0 to 1"
+            )
+        if self.clip_norm is not None and not 0 < self._number("clip_norm") < math.inf:
+            raise ValueError(
+                f"clip_norm is {shown(self.clip_norm)}, expected a number above 0, or None"
+            )
+
+    def _number(self, name: str) -> float:
+        """The value of a setting as a float, which it then is; NaN if it is no number."""
+        number = as_float(getattr(self, name))
+        if not math.isnan(number):
+            object.__setattr__(self, name, number)  # frozen, but not yet out of its making
+        return number
+
+
+PHOTOGRAPHS = Config(
+    teacher_input="high",
+    teacher_views="high",
+    large_epochs=16,
+    epochs=20,
+    versions=8,
+    labels_learning_rate=0.05,
+    large_weight_decay=2e-3,
+)
+
+
+SUPER_RESOLUTION = Config(
+    task="super-resolve",
+    teacher_views="high",
+    large_epochs=12,
+    epochs=12,
+    versions=4,
+    large_learning_rate=2e-3,
+    learning_rate=1e-3,
+    labels_learning_rate=1e-3,
+    large_weight_decay=0.0,
+    weight_decay=0.0,
+    clip_norm=50.0,
+)
+
+
+PRESETS = {
+    "default": Config(),
+    "document": Config(
+        preset="document",
+        teacher_views="high",
+        batch_size=64,
+        large_epochs=10,
+        epochs=10,
+        versions=10,
+        augment=False,
+        large_learning_rate=0.01,
+        learning_rate=0.01,
+        labels_learning_rate=0.01,
+        momentum=0.0,
+        large_weight_decay=0.0,
+        weight_decay=0.0,
+        clip_norm=None,
+        schedule="constant",
+        warmup=0.0,
+    ),
+}
+
+
+def preset(name: str, dataset: Dataset, task: str = "classify") -> Config:
+    """The settings of a preset for a data set and a task.
+
+    The default one trains longer on photographs, and to super-resolve at rates for a loss that sums
+    over all cells of an image. Raises ValueError for another preset to super-resolve.
+    """
+    if task == "super-resolve":
+        if name != "default":
+            raise ValueError(
+                f"preset is {name}, expected default to super-resolve: the document's rate of 0.01 "
+                "diverges with a loss that sums over the cells of images"
+            )
+        return SUPER_RESOLUTION
+    if name != "default":
+        return PRESETS[name]
+    return PHOTOGRAPHS if dataset.photographs else PRESETS[name]

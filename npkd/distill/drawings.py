@@ -1,0 +1,254 @@
+"""Pictures of a run: report.png, and the single ones of the page. All of this needs matplotlib.
+
+They are drawn from what report.json holds, from `samples` (`distill.Finished.samples`), and from
+the nets' weights. Colours stay apart in grey and for the colour-blind (Okabe and Ito 2008), and no
+line is told by its colour alone.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npkd.data import low_resolution
+from npkd.distill.evaluate import predictions
+from npkd.distill.report import headline, names_of, ratios_of
+from npkd.files import write_atomically
+from npkd.printing import pictures
+from npkd.printing.text import short
+
+STYLES: dict[str, dict[str, Any]] = {
+    "large": {"color": "#0072b2", "linestyle": "-", "marker": "o"},
+    "small": {"color": "#d55e00", "linestyle": "--", "marker": "s"},
+    "small_from_labels": {"color": "#666666", "linestyle": "-.", "marker": "^"},
+}
+WRONG = "#b00000"
+
+Samples = Mapping[str, np.ndarray]
+Report = Mapping[str, Any]
+
+
+def picture(path: str | Path, report: dict[str, Any], samples: Samples) -> None:
+    """Draw report.png: learning curves, test images with what both nets make of them, compression.
+
+    Raises what `png` does.
+    """
+    more = 3.5 if report["task"] == "super-resolve" else 0.0  # it has more rows of images
+
+    def draw(figure: Any) -> None:
+        figure.suptitle(headline(report))
+        top, middle, bottom = figure.subfigures(3, 1, height_ratios=(4, 4.2 + more, 2.6))
+        left, right = top.subfigures(1, 2)
+        loss(left, report)
+        quality(right, report)
+        images(middle, report, samples)
+        compression(bottom, report)
+
+    data = pictures.png(draw, width=12, height=8.5 + more, dpi=110)
+    write_atomically(path, lambda file: file.write(data))
+
+
+def loss(area: Any, report: Report) -> None:
+    """The loss on the training images, epoch by epoch."""
+    axes = _by_epoch(area, report, "loss", 1)
+    axes.set(title="training loss (to the teacher, or to the truth)")
+    low, high = axes.dataLim.intervaly
+    if high > 10 * low > 0:  # else a logarithmic axis may have no label at all
+        axes.set(yscale="log")
+        axes.yaxis.set_major_formatter("{x:g}")  # its own labels are formulas, which stay unparsed
+        axes.yaxis.set_minor_formatter("")
+    axes.legend()
+
+
+def quality(area: Any, report: Report) -> None:
+    """What counts on the test images, epoch by epoch."""
+    if report["task"] == "super-resolve":
+        axes = _by_epoch(area, report, "psnr", 1)
+        bicubic = report["upsampling"]["bicubic"]["psnr"]
+        axes.axhline(bicubic, color="k", linestyle=":", linewidth=1, label="bicubic")
+        axes.set(title="test PSNR, dB")
+    else:
+        axes = _by_epoch(area, report, "accuracy", 100)
+        axes.set(title="test accuracy, % (small nets: low resolution)")
+    axes.legend()
+
+
+def _by_epoch(area: Any, report: Report, figure: str, scale: float) -> Any:
+    """Axes with the history of one figure of the three nets."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes, most = area.subplots(), 1
+    for name, label in names_of(report["task"]).items():
+        history = report["history"][name]
+        epochs = [entry["epoch"] for entry in history]
+        style = {"label": label, "linewidth": 1.5, "markersize": 4, **STYLES[name]}
+        axes.plot(epochs, [scale * entry[figure] for entry in history], **style)
+        most = max(most, len(epochs))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set(xlabel="epoch", xlim=(0.5, most + 0.5))
+    axes.grid(alpha=0.3)
+    return axes
+
+
+def compression(area: Any, report: Report) -> None:
+    """How many times less the small net takes."""
+    axes = area.subplots()
+    titles, ratios = zip(*ratios_of(dict(report)), strict=True)
+    bars = axes.barh(titles, ratios, color=STYLES["small"]["color"])
+    axes.bar_label(bars, [f"{ratio:.1f}×" for ratio in ratios], padding=3)
+    axes.invert_yaxis()
+    axes.set(title="large net ÷ small net", xlim=(0, 1.12 * max(ratios)))
+
+
+def images(area: Any, report: Report, samples: Samples) -> None:
+    """Some test images with what the nets make of them, as the task has it."""
+    if report["task"] == "super-resolve":
+        resolved(area, samples, range(len(samples["firsts"])))
+        area.suptitle("test images, from those where the small net does worst to best", fontsize=11)
+    else:
+        firsts, places = len(samples["firsts"]), list(range(len(samples["chosen"])))
+        differ = places[firsts:][:2]
+        classified(area, report, samples, [*places[: min(firsts, 12 - len(differ))], *differ])
+        area.suptitle("test images, truth, and predictions (✗: wrong)", fontsize=11)
+
+
+def classified(area: Any, report: Report, samples: Samples, places: list[int]) -> None:
+    """Test images in both resolutions, with what the nets see in them: places in `chosen`."""
+    names = report["class_names"]
+    axes = area.subplots(2, len(places), squeeze=False)
+    for column, place in enumerate(places):
+        n = samples["chosen"][place]
+        truth = int(samples["labels"][n])
+
+        def guess(net: str, name: str, n: int = n, truth: int = truth) -> str:
+            predicted = int(predictions(samples[f"logits/{name}"][n : n + 1])[0])
+            return f"{net}: {short(names[predicted])}{'' if predicted == truth else ' ✗'}"
+
+        image = samples["x_high"][place : place + 1]
+        high = image[0].transpose(1, 2, 0)  # (32, 32, 3)
+        low = low_resolution(image / 255.0)[0].transpose(1, 2, 0)  # (16, 16, 3)
+        below = f"{guess('large', 'large_low')}\n{guess('small', 'small')}"
+        for row, shown, title in (
+            (0, high, f"{short(names[truth])}\n{guess('large', 'large')}"),
+            (1, low, below),
+        ):
+            axes[row, column].imshow(shown, interpolation="nearest")
+            axes[row, column].set_title(title, fontsize=7, color=WRONG if "✗" in title else "k")
+            axes[row, column].set(xticks=[], yticks=[])
+    axes[0, 0].set_ylabel("x_high")
+    axes[1, 0].set_ylabel("x_low")
+
+
+def resolved(area: Any, samples: Samples, places: range) -> None:
+    """Test images in low resolution, and what is made of them: places in `chosen`."""
+    rows = {"x_low": "shown", "bicubic": "bicubic", "small": "small", "large": "large"}
+    rows |= {"x_high": "truth"}
+    axes = area.subplots(len(rows), len(places), squeeze=False)
+    for column, place in enumerate(places):
+        for row, name in enumerate(rows):
+            of_row = samples["x_high"] if name == "x_high" else samples[f"images/{name}"]
+            axes[row, column].imshow(of_row[place].transpose(1, 2, 0), interpolation="nearest")
+            axes[row, column].set(xticks=[], yticks=[])
+    for row, title in enumerate(rows.values()):
+        axes[row, 0].set_ylabel(title, fontsize=8)
+
+
+def confusion(area: Any, report: Report, samples: Samples, net: str) -> None:
+    """How often a net takes each class for each, on test images in low resolution."""
+    names = report["class_names"]
+    logits = samples[f"logits/{'large_low' if net == 'large' else net}"]
+    counts = confusion_matrix(samples["labels"], logits)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes = area.subplots()
+    axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
+    if len(names) <= 20:
+        for truth, predicted in zip(*np.nonzero(counts), strict=True):
+            shade = "w" if shares[truth, predicted] > 0.5 else "k"
+            text = f"{counts[truth, predicted]}"
+            size = 8 if len(names) <= 10 else 5
+            axes.text(predicted, truth, text, color=shade, ha="center", va="center", fontsize=size)
+        axes.set_xticks(range(len(names)), map(short, names), rotation=90)
+        axes.set_yticks(range(len(names)), map(short, names))
+    axes.set(title=names_of(report["task"])[net], xlabel="predicted", ylabel="true")
+
+
+def confusion_matrix(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """counts[k, l] of images of class k that are taken for l: (N,), (N, C) → (C, C)."""
+    classes = logits.shape[1]
+    counts = np.zeros((classes, classes), int)
+    np.add.at(counts, (labels, predictions(logits)), 1)
+    return counts
+
+
+def against_teacher(area: Any, samples: Samples) -> None:
+    """PSNR of each test image, the distilled net's against the large one's."""
+    large, small, axes = samples["psnr/large"], samples["psnr/small"], area.subplots()
+    axes.plot(large, small, ".", markersize=2, color=STYLES["small"]["color"], alpha=0.5)
+    span = [min(large.min(), small.min()), max(large.max(), small.max())]
+    axes.plot(span, span, "k:", linewidth=1)
+    axes.set(title="PSNR of each test image, dB", xlabel="large", ylabel="small, distilled")
+
+
+def gain(area: Any, samples: Samples) -> None:
+    """How many images gain by distillation, and how much."""
+    gains, axes = samples["psnr/small"] - samples["psnr/small_from_labels"], area.subplots()
+    axes.hist(gains, bins=60, color=STYLES["small_from_labels"]["color"])
+    axes.axvline(0, color="k", linestyle=":", linewidth=1)
+    axes.set(
+        title=f"gain by distillation, dB (mean {gains.mean():+.3f})",
+        xlabel="small, distilled − small, from true images",
+        ylabel="images",
+    )
+
+
+def against_size(area: Any, report: Report) -> None:
+    """What counts, against the number of parameters."""
+    _against(area, report, lambda model: model["parameters"], "parameters", "{:,}")
+
+
+def against_time(area: Any, report: Report) -> None:
+    """What counts, against the latency of one image."""
+    title = "latency of one image, ms"
+    _against(area, report, lambda model: model["latency_ms"]["1"], title, "{:.2f}")
+
+
+def _against(
+    area: Any, report: Report, cost: Callable[[Any], float], title: str, form: str
+) -> None:
+    figure, scale, unit = "accuracy", 100, "accuracy on low resolution, %"
+    if report["task"] == "super-resolve":
+        figure, scale, unit = "psnr", 1, "PSNR, dB"
+    axes, names = area.subplots(), names_of(report["task"])
+    for name, label in names.items():
+        model = report["models"][name]
+        marker = {"marker": STYLES[name]["marker"], "color": STYLES[name]["color"]}
+        value = scale * model.get(f"{figure}_low", model[figure])
+        style = {"linestyle": "", "markersize": 10, "markeredgewidth": 2, "fillstyle": "none"}
+        axes.plot(cost(model), value, label=f"{label}: {value:.2f}", **style, **marker)
+    ends = [cost(report["models"][name]) for name in ("large", "small")]
+    axes.set(xlabel=title, ylabel=unit, xscale="log")
+    axes.set_xticks(ends, [form.format(end) for end in ends])
+    axes.set_xticks([], minor=True)
+    axes.margins(0.25)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+
+
+def filters(area: Any, weights: Mapping[str, np.ndarray]) -> None:
+    """The first convolution's filters of each net, (O, 3, k, k), each with its own contrast."""
+    parts = area.subfigures(1, len(weights), width_ratios=[_columns(w) for w in weights.values()])
+    for part, (title, w) in zip(np.atleast_1d(parts), weights.items(), strict=True):
+        columns = _columns(w)
+        axes = part.subplots(-(-len(w) // columns), columns, squeeze=False).ravel()
+        for one in axes:
+            one.set_axis_off()
+        for one, filter_ in zip(axes, w, strict=False):
+            low, high = filter_.min(), filter_.max()
+            shown = (filter_ - low) / max(high - low, np.finfo(w.dtype).tiny)
+            one.imshow(shown.transpose(1, 2, 0), interpolation="nearest")
+        part.suptitle(title, fontsize=10)
+
+
+def _columns(weight: np.ndarray) -> int:
+    return 8 if len(weight) > 16 else 4

@@ -1,0 +1,104 @@
+"""The files of a finished run, read back: what a run could not have written is refused.
+
+report.json says how many images and classes there were; from these follow the names, dtypes, shapes
+and ranges of all arrays beside it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from npkd.distill.report import NAMES, read_json
+from npkd.distill.tasks import MOST_SAMPLES, TASKS
+from npkd.files import BadInput, read_npz, size_of
+from npkd.weights import MOST_BYTES
+
+Arrays = dict[str, np.ndarray]
+LARGEST = float(np.finfo(np.float32).max)
+
+
+class Array(NamedTuple):
+    """What an array must be: of this kind of dtype and this shape, its values in this range."""
+
+    dtype: DTypeLike
+    shape: tuple[int, ...]
+    least: float = -LARGEST
+    most: float = LARGEST
+
+
+def read(folder: Path) -> tuple[dict[str, Any], Arrays, dict[str, Arrays]]:
+    """What report.json and samples.npz hold, and the weights of the nets by name.
+
+    Raises BadInput if a file is missing or holds anything else, OtherVersion if another version of
+    npkd wrote it, Unreadable if it cannot be read just now.
+    """
+    report = read_json(folder / "report.json")
+    samples = _arrays(folder / "samples.npz")
+    _require(folder / "samples.npz", samples, _of_samples(report, samples))
+    weights = {name: _arrays(folder / f"{name}.npz") for name in NAMES}
+    for name, described in _of_weights(report).items():
+        _require(folder / f"{name}.npz", weights[name], described)
+    return report, samples, weights
+
+
+def _arrays(path: Path) -> Arrays:
+    """The arrays of a file that a run wrote; as it compresses nothing, they are no larger."""
+    return read_npz(path, at_most=min(size_of(path, "an .npz file"), MOST_BYTES))
+
+
+def _of_samples(report: Mapping[str, Any], samples: Arrays) -> dict[str, Array]:
+    """What `Task.samples` makes. How many images it chose, in its bounds, the arrays say."""
+    images, classes = report["data"]["test"], len(report["class_names"])
+    firsts = min(max(np.size(samples.get("firsts", ())), 1), MOST_SAMPLES)
+    chosen = min(max(np.size(samples.get("chosen", ())), firsts), firsts + MOST_SAMPLES)
+    described = {
+        "firsts": Array(np.int64, (firsts,), 0, images - 1),
+        "chosen": Array(np.int64, (chosen,), 0, images - 1),
+        "x_high": Array(np.uint8, (chosen, 3, 32, 32), 0, 255),
+    }
+    if report["task"] == "super-resolve":
+        described["images/x_low"] = Array(np.uint8, (chosen, 3, 16, 16), 0, 255)
+        described |= {
+            f"images/{name}": Array(np.uint8, (chosen, 3, 32, 32), 0, 255)
+            for name in (*NAMES, "bicubic")
+        }
+        return described | {f"psnr/{name}": Array(np.float64, (images,), 0, 101) for name in NAMES}
+    described["labels"] = Array(np.int64, (images,), 0, classes - 1)
+    logits = Array(np.float32, (images, classes))
+    return described | {f"logits/{name}": logits for name in (*NAMES, "large_low")}
+
+
+def _of_weights(report: Mapping[str, Any]) -> dict[str, dict[str, Array]]:
+    """The parameters of the nets.
+
+    Nets of one class tell their shapes: those of many may take any memory.
+    """
+    classes = len(report["class_names"])
+    large, small = TASKS[report["task"]].networks(1, 0, 0)
+    return {
+        name: {
+            key: Array(
+                np.float32,
+                (classes, *theta.shape[1:]) if key.startswith(f"{net.last}.") else theta.shape,
+            )
+            for key, theta in net.params.items()
+        }
+        for name, net in (("large", large), ("small", small), ("small_from_labels", small))
+    }
+
+
+def _require(path: Path, arrays: Arrays, described: Mapping[str, Array]) -> None:
+    """Raise BadInput unless arrays have just these names, and are as described."""
+    for name in sorted(described.keys() ^ arrays.keys()):
+        has = "lacks" if name in described else "has an array that is no run's,"
+        raise BadInput(f"{path}: {has} {name}")
+    for name, (dtype, shape, least, most) in described.items():
+        array = arrays[name]
+        if array.dtype.kind != np.dtype(dtype).kind or array.shape != shape:
+            expected = f"{np.dtype(dtype)} {shape}"
+            raise BadInput(f"{path}: {name} is {array.dtype} {array.shape}, expected {expected}")
+        if not least <= float(array.min()) <= float(array.max()) <= most:  # nor is NaN
+            raise BadInput(f"{path}: {name} has values that are not from {least:g} to {most:g}")

@@ -1,0 +1,127 @@
+"""The batches of a run: images augmented, shuffled, and shown to the nets."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+
+from npkd.data import Augmentation, Augmented, Dataset, Images, batches
+from npkd.distill.config import Config
+from npkd.distill.evaluate import TeacherFeatures
+from npkd.distill.tasks import TASKS, Task
+from npkd.objectives import Batch
+
+# What random numbers are drawn for: each use has a seed of its own, [seed, use, epoch or version].
+LARGE_IMAGES, LARGE_ORDER, SMALL_IMAGES, SMALL_ORDER, LABELLED = range(5)
+
+
+class Preparation:
+    """The batches of a run: images augmented, shuffled, and as the task shows them to the nets.
+
+    Every version of the training images, and every order, can be made again from its seed.
+
+    labelled, taught: the indices of the training images whose labels are known, and of all that
+    the distilled net sees. Raises ValueError if there are not so many.
+    """
+
+    def __init__(self, dataset: Dataset, config: Config):
+        self.dataset, self.config = dataset, config
+        self.task: Task = TASKS[config.task](dataset, config.teacher_input, config.teacher_views)
+        count = len(dataset.train_labels)
+        known = count if config.labelled is None else config.labelled
+        if known + config.unlabelled > count:
+            name = "unlabelled" if known <= count else "labelled"
+            raise ValueError(
+                f"{name} is {getattr(config, name)}, but {dataset.name} has {count} images to train"
+                + (f", and {known} of them are labelled" if known <= count else "")
+            )
+        order = np.arange(count)
+        if known < count:
+            order = np.random.default_rng([config.seed, LABELLED]).permutation(count)
+        self.labelled = np.sort(order[:known])
+        self.taught = np.sort(order[: known + config.unlabelled])
+
+    def version(self, use: int, number: int) -> Augmented:
+        """The training images as uint8 (N, 3, 32, 32), augmented with this use's seed."""
+        rng = np.random.default_rng([self.config.seed, use, number])
+        return Augmented(self.dataset.train_images, self.task.augmentation, rng)
+
+    def small_version(self, epoch: int) -> Images:
+        """The training images that the small nets see in this epoch."""
+        number = epoch % self.versions
+        return self.version(SMALL_IMAGES, number) if number else self.dataset.train_images
+
+    @property
+    def versions(self) -> int:
+        """How many versions of the training images the small nets go through."""
+        if not self.config.augment or self.task.augmentation == Augmentation():
+            return 1
+        return min(self.config.versions, self.config.epochs)
+
+    def order(
+        self, use: int, epoch: int, images: np.ndarray, count: int | None = None
+    ) -> Iterator[np.ndarray]:
+        """The indices of one epoch's batches: `images`, shuffled with this use's seed.
+
+        count: how many indices there are in all, by default each image once; of more, each image
+        comes again when all have been.
+        """
+        rng = np.random.default_rng([self.config.seed, use, epoch])
+        count = len(images) if count is None else count
+        passes = [rng.permutation(len(images)) for _ in range(0, count, len(images))]
+        shuffled = images[np.concatenate(passes)[:count]]
+        return (shuffled[part] for part in batches(count, self.config.batch_size))
+
+    def samples(self, net: str) -> int:
+        """How many images one of the three nets is shown in an epoch."""
+        return len(self.labelled if net == "large" else self.taught)
+
+    def batches_of_an_epoch(self, net: str) -> int:
+        """And in how many batches."""
+        return math.ceil(self.samples(net) / self.config.batch_size)
+
+    def large_batches(self, first: int = 0) -> Iterator[Batch]:
+        """Step 1: a new version of the images in every epoch; see Config.teacher_views.
+
+        first: the number of the batch to begin with.
+        """
+        begin, skipped = divmod(first, self.batches_of_an_epoch("large"))
+        for epoch in range(begin, self.config.large_epochs):
+            images: Images = self.dataset.train_images
+            if self.config.augment:
+                images = self.version(LARGE_IMAGES, epoch)
+            step = epoch * self.batches_of_an_epoch("large") + skipped
+            for indices in islice(self.order(LARGE_ORDER, epoch, self.labelled), skipped, None):
+                shown, labels = images[indices], self.dataset.train_labels[indices]
+                x, truth = self.task.x_training(shown, step), self.task.truth(shown, labels)
+                yield Batch(epoch, x, truth)
+                step += 1
+            skipped = 0
+
+    def small_batches(
+        self, teacher: Sequence[TeacherFeatures] = (), first: int = 0
+    ) -> Iterator[Batch]:
+        """Step 5: x_low with the large net's outputs for the same version of the same images.
+
+        teacher: its outputs by version; without them batches of labelled images, as many. first:
+        the number of the batch to begin with. Raises ValueError if kept outputs are of other
+        images, or if the large net has changed since.
+        """
+        begin, skipped = divmod(first, self.batches_of_an_epoch("small"))
+        of, count = self.taught if teacher else self.labelled, len(self.taught)
+        all_known = len(of) == len(self.labelled)
+        for epoch in range(begin, self.config.epochs):
+            images = self.small_version(epoch)
+            outputs = teacher[epoch % self.versions] if teacher else None
+            if outputs:
+                outputs.require(images)
+            for indices in islice(self.order(SMALL_ORDER, epoch, of, count), skipped, None):
+                shown = images[indices]
+                rows = None if all_known else np.flatnonzero(np.isin(indices, self.labelled))
+                labelled = slice(None) if rows is None else rows
+                labels = self.dataset.train_labels[indices[labelled]]
+                x, truth = self.task.x_low(shown), self.task.truth(shown[labelled], labels)
+                of_teacher = outputs[indices] if outputs else None
+                yield Batch(epoch, x, truth, of_teacher, rows)
+            skipped = 0

@@ -1,0 +1,331 @@
+"""The figures of a run in words: how nets and figures are called, the table, report.json.
+
+Everything is made from what report.json holds (`distill.Finished.report`), and `described` says
+what that is.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from npkd import __version__
+from npkd.distill import evaluate
+from npkd.distill.tasks import TASKS, UPSAMPLINGS
+from npkd.files import BadInput, OtherVersion, Unreadable, read_bytes, write_atomically
+from npkd.ops.contract import as_float
+from npkd.printing.text import aligned, short
+
+NAMES = {
+    "large": "large",
+    "small": "small, distilled",
+    "small_from_labels": "small, from labels",
+}
+MOST_BYTES = 1 << 24  # of report.json; in memory it may take 30 times as much
+MOST_DIGITS = 4000  # of a whole number; Python reads 4,300
+
+
+# What report.json holds
+
+
+class Kind(NamedTuple):
+    """One value: how a message calls it, and whether something is one."""
+
+    words: str
+    fits: Callable[[Any], bool]
+
+
+class Many(NamedTuple):
+    """A list: what each entry of it is, and how many there are."""
+
+    each: Any
+    least: int
+    most: int
+
+
+def number(least: float = -1e100, most: float = 1e100) -> Kind:
+    """A number in this range, up to what rounding does to a mean."""
+    return Kind(
+        f"a number from {least:g} to {most:g}",
+        lambda value: least - 1e-9 <= as_float(value) <= most + 1e-9,
+    )
+
+
+def whole(least: int, most: float = 10**15) -> Kind:
+    """A whole number in this range."""
+    words = f"a whole number from {least}" + (f" to {most:,}" if most < math.inf else "")
+    return Kind(words, lambda value: type(value) is int and least <= value <= most)
+
+
+def one_of(names: Iterable[str]) -> Kind:
+    """One of these texts."""
+    offered = list(names)
+    return Kind(f"one of {offered}", lambda value: isinstance(value, str) and value in offered)
+
+
+TEXT = Kind("a text", lambda value: isinstance(value, str))
+COUNT, SIZE = whole(0), whole(1)
+LOSS, DISTANCE, SHARE = number(), number(0), number(0, 1)
+TIME, RATIO = number(1e-6), number(1e-6)  # these are drawn, or divided by
+SETTING = Kind(
+    "a text, a number, true, false or null",
+    lambda value: value is None or isinstance(value, str | bool) or LOSS.fits(value),
+)
+LAYERS = Many(TEXT, 0, 2)
+TERM = {
+    **{"loss": TEXT, "weight": SETTING, "student": LAYERS, "teacher": LAYERS},
+    **{"standardized": SETTING, "options": {"*": SETTING}},
+}
+FIGURES = {"accuracy": SHARE, "agreement": SHARE, "psnr": number(0, 100), "ssim": number(-1, 1)}
+MOST_NAMES = 100  # of settings, say
+MOST_CLASSES = 10**6
+MOST_EPOCHS = 10**5
+
+
+def described(task: str) -> dict[str, Any]:
+    """What report.json holds, by name, where a run had this task.
+
+    A name with a ? may be missing; "*" stands for any other names, which else mean nothing.
+    """
+    of = TASKS[task]
+    figures = {name: FIGURES[name] for name in of.figures}
+    net = {
+        **{"parameters": SIZE, "macs": SIZE, "bytes": SIZE},
+        **figures,
+        **{f"train_{name}": kind for name, kind in figures.items()},
+        **{name: FIGURES[name] for name in of.same},
+        "mse": DISTANCE,
+        "train_seconds": DISTANCE,
+        "latency_ms": {"1": TIME, "64": TIME},
+    }
+    large, truth = net, {of.loss_name: LOSS, **figures}
+    if of.takes_high:
+        large = net | {f"{name}_low": kind for name, kind in figures.items()}
+        truth |= {f"{name}_high?": kind for name, kind in truth.items()}
+    held = {
+        "task": one_of(TASKS),
+        "data": {"name": TEXT, "train": SIZE, "test": SIZE},
+        "seed": whole(0, math.inf),
+        "config": {
+            **{"epochs": SIZE, "large_epochs": SIZE, "label_weight": SHARE},
+            "teacher_input": one_of(["low", "high"]),
+            **{"loss?": Many(TERM, 1, MOST_NAMES), "seed?": whole(0, math.inf), "*": SETTING},
+        },
+        "loss?": TEXT,
+        "versions": {"*": TEXT},
+        "threads": SIZE,
+        "class_names": Many(TEXT, 1, MOST_CLASSES),
+        "image_versions": SIZE,
+        "models": {"large": large, "small": net, "small_from_labels": net},
+        "compression": {
+            **{"parameters": RATIO, "bytes": RATIO, "macs": RATIO},
+            "latency": {"1": RATIO, "64": RATIO},
+        },
+        "teacher_against_truth": truth,
+        "untrained": {"l2": DISTANCE},
+        "history": dict.fromkeys(
+            NAMES, Many({"epoch": SIZE, "loss": LOSS, **figures}, 1, MOST_EPOCHS)
+        ),
+        "seconds": {"total": DISTANCE, "*": DISTANCE},
+    }
+    if task == "super-resolve":
+        held["measured_on"] = {"channel": TEXT, "crop": COUNT}
+        held["upsampling"] = dict.fromkeys(UPSAMPLINGS, figures)
+    return held
+
+
+def checked(value: Any, kind: Any, place: str = "") -> Any:
+    """A value that JSON gave, found to be of this kind, without the names that mean nothing.
+
+    Raises ValueError that names the place where it is not.
+    """
+
+    def require(fits: bool, words: str) -> None:
+        if not fits:
+            raise ValueError(f"{place or 'it'} is {_as_json(value)}, expected {words}")
+
+    if isinstance(kind, Kind):
+        require(kind.fits(value), kind.words)
+        return value
+    if isinstance(kind, Many):
+        words = f"a list of {kind.least} to {kind.most:,}"
+        require(isinstance(value, list) and kind.least <= len(value) <= kind.most, words)
+        return [checked(one, kind.each, f"{place}[{k}]") for k, one in enumerate(value)]
+    require(isinstance(value, dict), "an object")
+    require("*" not in kind or len(value) <= MOST_NAMES, f"one of {MOST_NAMES} names at most")
+    within, kinds = f"{place}." if place else "", {}
+    for name, of in kind.items():
+        if name not in value and name[-1] not in "?*":
+            raise ValueError(f"{within}{name} is missing")
+        kinds[name.removesuffix("?")] = of
+    return {
+        name: checked(one, kinds.get(name, kinds.get("*")), f"{within}{name}")
+        for name, one in value.items()
+        if name in kinds or "*" in kinds
+    }
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote, checked; see `described`.
+
+    Raises BadInput for anything else, which names the place; OtherVersion if that is a report of
+    another version of npkd; Unreadable if it cannot be read just now.
+    """
+    found, what = None, "the report of a run"
+    data = read_bytes(path, at_most=MOST_BYTES, what=what)
+    try:
+        found = json.loads(data, object_pairs_hook=_each_once, parse_int=_whole)
+        report = checked(found, described(checked(found, {"task": one_of(TASKS)})["task"]))
+        _require_epochs(report)
+    except MemoryError as error:
+        raise Unreadable(f"{path}: not enough memory to read it as {what}") from error
+    except (ValueError, RecursionError) as error:
+        version = _version(found)
+        if isinstance(version, str) and version != __version__:
+            version = f"was written by npkd {version}, and this is npkd {__version__}"
+            raise OtherVersion(f"{path}: {version}: {error}") from error
+        raise BadInput(f"{path}: {error}" + f"; expected {what}" * (found is None)) from error
+    return report
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, in which no name stands twice."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name} stands twice in one object")
+        found[name] = value
+    return found
+
+
+def _whole(digits: str) -> float:
+    """A whole number of JSON, of any length."""
+    return int(digits) if len(digits) <= MOST_DIGITS else float(digits)
+
+
+def _version(found: Any) -> Any:
+    try:
+        return found["versions"]["npkd"]
+    except (TypeError, LookupError):
+        return None
+
+
+def _as_json(value: Any) -> str:
+    """A value in a message, as it stands in the file."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    return short(json.dumps(value), 40)
+
+
+def _require_epochs(report: dict[str, Any]) -> None:
+    """Raise ValueError unless each net has an entry for each of its epochs, in their order."""
+    for net, history in report["history"].items():
+        count = report["config"]["large_epochs" if net == "large" else "epochs"]
+        if [entry["epoch"] for entry in history] != list(range(1, len(history) + 1)):
+            raise ValueError(f"history.{net} has epochs that are not numbered from 1 on")
+        if len(history) != count:
+            raise ValueError(f"history.{net} has {len(history):,} epochs, expected {count:,}")
+
+
+def write_json(path: str | Path, report: dict[str, Any]) -> None:
+    """Write report.json."""
+    text = json.dumps(report, indent=2, allow_nan=False) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+# In words
+
+
+def names_of(task: str) -> dict[str, str]:
+    """What the three nets are called; "small_from_labels" is the key of the second small one."""
+    if task == "super-resolve":
+        return NAMES | {"small_from_labels": "small, from true images"}
+    return NAMES
+
+
+def headline(report: dict[str, Any]) -> str:
+    """The run in two lines."""
+    large, small = report["models"]["large"], report["models"]["small"]
+    name = short(report["data"]["name"], 40)
+    start = f"{name}: a net of {small['parameters']:,} parameters reaches "
+    if report["task"] == "super-resolve":
+        return (
+            f"{start}a PSNR of {small['psnr']:.2f} dB on test images of twice the resolution,\n"
+            f"taught by one of {large['parameters']:,} that reaches {large['psnr']:.2f}; bicubic "
+            f"upsampling reaches {report['upsampling']['bicubic']['psnr']:.2f}"
+        )
+    return (
+        f"{start}{small['accuracy']:.1%} on low-resolution test images,\n"
+        f"taught by one of {large['parameters']:,} that reaches {large['accuracy_low']:.1%} on "
+        f"them and {large['accuracy']:.1%} on high resolution"
+    )
+
+
+def rows(report: dict[str, Any]) -> list[list[str]]:
+    """The figures of the three nets side by side: a head, and lines of a title and a cell each."""
+    models, names = report["models"], names_of(report["task"])
+    figures: list[tuple[str, Any]] = [
+        ("parameters", lambda m: f"{m['parameters']:,}"),
+        ("multiply-adds for one image", lambda m: f"{m['macs']:,}"),
+        ("bytes", lambda m: f"{m['bytes']:,}"),
+        *_quality(report),
+        ("squared error to the large net's outputs", lambda m: f"{m['mse']:.4f}"),
+        ("latency of 1 image, ms", lambda m: f"{m['latency_ms']['1']:.2f}"),
+        ("latency of 64 images, ms", lambda m: f"{m['latency_ms']['64']:.2f}"),
+        ("training, s", lambda m: f"{m['train_seconds']:.1f}"),
+    ]
+    head = ["", *names.values()]
+    return [
+        head,
+        *([title, *(figure(models[name]) for name in names)] for title, figure in figures),
+    ]
+
+
+def table(report: dict[str, Any]) -> str:
+    """The rows and the compression, for a terminal."""
+    lines = aligned(rows(report))
+    if "upsampling" in report:
+        lines += ["", f"upsampling without learning: {upsampling(report)}"]
+    ratios = ", ".join(f"{title} {ratio:.1f}×" for title, ratio in ratios_of(report))
+    return "\n".join([*lines, "", f"compression, large ÷ small: {ratios}"])
+
+
+def upsampling(report: dict[str, Any]) -> str:
+    """What upsampling without learning reaches."""
+    reached = report["upsampling"].items()
+    return "; ".join(f"{name} {evaluate.in_words(figures)}" for name, figures in reached)
+
+
+def ratios_of(report: dict[str, Any]) -> list[tuple[str, float]]:
+    """How many times less the small net takes, by title."""
+    compression = report["compression"]
+    return [
+        ("parameters", compression["parameters"]),
+        ("bytes", compression["bytes"]),
+        ("multiply-adds", compression["macs"]),
+        ("latency of 1", compression["latency"]["1"]),
+        ("latency of 64", compression["latency"]["64"]),
+    ]
+
+
+def _quality(report: dict[str, Any]) -> list[tuple[str, Any]]:
+    """How good the nets are: titles, and what a net's figures become."""
+    if report["task"] == "super-resolve":
+        on = "{channel}, border {crop}".format(**report["measured_on"])
+        return [
+            (f"test PSNR ({on})", lambda m: f"{m['psnr']:.2f} dB"),
+            (f"test SSIM ({on})", lambda m: f"{m['ssim']:.4f}"),
+            ("PSNR on training images", lambda m: f"{m['train_psnr']:.2f} dB"),
+        ]
+    return [
+        ("test accuracy, high resolution", _high),
+        ("test accuracy, low resolution", lambda m: f"{m.get('accuracy_low', m['accuracy']):.2%}"),
+        ("accuracy on training images", lambda m: f"{m['train_accuracy']:.2%}"),
+        ("agreement with the large net", lambda m: f"{m['agreement']:.2%}"),
+    ]
+
+
+def _high(model: dict[str, Any]) -> str:
+    """Accuracy on x_high, which only the large net takes."""
+    return f"{model['accuracy']:.2%}" if "accuracy_low" in model else "–"

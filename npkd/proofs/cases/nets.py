@@ -1,0 +1,74 @@
+"""Random networks, updates and trainings."""
+
+import math
+
+from npkd.proofs.cases.case import Case, Cases, Integers, boolean, other
+
+
+def cnn(integers: Integers) -> Case:
+    """A net of every kind of layer, of a few channels: conv, ReLU, pool, linear, ReLU, linear."""
+    channels, kernel = integers(1, 2), integers(1, 3)
+    padding = integers(0, 1)
+    sides = [integers(2, 3) * 2 + kernel - 1 - 2 * padding for _ in range(2)]
+    options = {
+        "channels": other(integers, channels, 3),
+        "kernel_size": kernel,
+        "padding": padding,
+        "pool": ("avg_pool2d", "max_pool2d")[integers(0, 1)],
+        "hidden": integers(2, 4),
+        "outputs": integers(2, 3),
+    }
+    return Case("cnn", {"x": (integers(2, 3), channels, *sides)}, options)
+
+
+def _document_net(integers: Integers, op: str, side: int) -> Case:
+    options = {"in_channels": integers(1, 3), "num_classes": integers(2, 10)}
+    return Case(op, {"x": (integers(1, 2), options["in_channels"], side, side)}, options)
+
+
+def large_cnn(integers: Integers) -> Case:
+    """The document's large net, with other channels and classes."""
+    return _document_net(integers, "LargeCNN", 32)
+
+
+def small_cnn(integers: Integers) -> Case:
+    """The document's small net, with other channels and classes."""
+    return _document_net(integers, "SmallCNN", 16)
+
+
+def sgd(integers: Integers) -> Case:
+    """Some steps on parameters of several shapes, at rates that change, with any μ and λ."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "conv.weight": (integers(1, 3), integers(1, 3), 2, 1),
+        "conv.bias": (integers(1, 3),),
+        "scale": (),
+    }
+    options = {
+        "lrs": [integers(0, 10) / 10 for _ in range(integers(1, 3))],
+        "momentum": integers(0, 9) / 10,
+        "weight_decay": integers(0, 2) / 10,
+    }
+    return Case("SGD", shapes, options)
+
+
+def training(integers: Integers) -> Case:
+    """Three updates of a `cnn`, the last batch a ragged one, by labels and teacher in any share.
+
+    The loss to the teacher is L2, with a hint on an inner layer or without.
+    """
+    net = cnn(integers)
+    options = {
+        "label_weight": integers(0, 2) / 2,
+        "hint": boolean(integers),
+        "lrs": [integers(1, 10) / 20 for _ in range(3)],
+        "momentum": integers(0, 1) * 0.9,
+        "weight_decay": integers(0, 1) * 0.1,
+        "clip_norm": (math.inf, 0.5)[integers(0, 1)],
+    }
+    return Case("training", net.shapes, net.options | options)
+
+
+NETWORKS: Cases = {"cnn": cnn, "SmallCNN": small_cnn, "LargeCNN": large_cnn}
+
+
+TRAININGS: Cases = {"SGD": sgd, "training": training}

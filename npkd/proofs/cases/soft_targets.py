@@ -1,0 +1,76 @@
+"""Random arguments of the losses between probabilities."""
+
+from typing import Any
+
+from npkd.proofs.cases.case import (
+    BATCH_MEANS,
+    EVERY_REDUCTION,
+    Case,
+    Integers,
+    epsilon,
+    labels,
+    one_of,
+    outputs,
+    temperature,
+)
+
+
+def _divergent(integers: Integers) -> tuple[int, int]:
+    """Outputs whose distributions are not by chance so close that Σ p (log p − log q) cancels."""
+    return integers(3, 4), integers(2, 6)
+
+
+def kl(integers: Integers) -> Case:
+    """Every reduction, variant and temperature; two classes or more, as for `l2`."""
+    shape = _divergent(integers)
+    options = {
+        "reduction": one_of(integers, *EVERY_REDUCTION),
+        "variant": one_of(integers, "paper", "reversed", "unlogged", "reversed unlogged"),
+    }
+    options |= temperature(integers, most=3)
+    return Case("kl", {"student": shape, "teacher": shape}, options)
+
+
+def soft_cross_entropy(integers: Integers) -> Case:
+    """Every reduction and temperature; two classes or more, as for `l2`."""
+    shape = outputs(integers, least=2)
+    options = {"reduction": one_of(integers, *EVERY_REDUCTION)} | temperature(integers)
+    return Case("soft_cross_entropy", {"student": shape, "teacher": shape}, options)
+
+
+def limit(integers: Integers) -> Case:
+    """Every reduction."""
+    shape = outputs(integers)
+    options = {"reduction": one_of(integers, *EVERY_REDUCTION)}
+    return Case("limit", {"student": shape, "teacher": shape}, options)
+
+
+def dkd(integers: Integers) -> Case:
+    """Every reduction and temperature, the parts in any shares; of two classes one part is 0."""
+    shape = _divergent(integers)
+    alpha, beta = one_of(integers, (1, 8), (2, 0.5), (0.5, 2))
+    options = {
+        "labels": labels(integers, *shape),
+        "alpha": alpha,
+        "beta": beta,
+        "reduction": one_of(integers, *BATCH_MEANS),
+    }
+    options |= temperature(integers, most=3)
+    return Case("dkd", {"student": shape, "teacher": shape}, options)
+
+
+def dist(integers: Integers) -> Case:
+    """Samples and classes enough that no probabilities are nearly constant: ρ would be 0 / 0.
+
+    Of two numbers each, they always correlate, or always do not.
+    """
+    shape = integers(4, 5), integers(4, 6)
+    options: dict[str, Any] = {"beta": integers(1, 4) / 2, "gamma": integers(1, 4) / 2}
+    options |= temperature(integers, most=3) | epsilon(integers)
+    return Case("dist", {"student": shape, "teacher": shape}, options)
+
+
+def standardize(integers: Integers) -> Case:
+    """Three or more classes: of two, one becomes 1 and the other −1, whatever they are."""
+    shape = integers(2, 4), integers(3, 6)
+    return Case("standardize", {"logits": shape}, {"ddof": integers(0, 1)} | epsilon(integers))

@@ -1,0 +1,70 @@
+"""The command `npkd gradcheck`: all of npkd checked on this machine."""
+
+import argparse
+from typing import Any
+
+from npkd import __version__, proofs
+from npkd.commands import require_names, say, set_threads
+from npkd.engine import threads
+from npkd.files import BadInput
+
+
+def add_gradcheck(actions: Any) -> None:
+    parser = actions.add_parser(
+        "gradcheck",
+        help="check every gradient of npkd, and every value, on this machine",
+        description="Check everything in npkd on random cases: values against the formula in "
+        "scalar loops, backward passes against the complex step (1e-14 along a random direction, "
+        "1e-13 entry by entry, and what rounding was measured to do), the contract of every "
+        "operation, and whole updates against derivatives taken without any backward pass. Prints "
+        "a row for each subject: its checks, the random cases that each was run on, the worst "
+        "relative error of values and of gradients, the smallest relative fault of a gradient that "
+        "every case would have seen, and where the worst gradient was. Exit status 1 if a check "
+        "fails: a gradient that is wrong, and one that could not be decided on, which is said. To "
+        "check a function of your own, see npkd.gradcheck.",
+    )
+    say = parser.add_argument
+    say(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"what to check: {', '.join(proofs.PROOFS)} (everything)",
+    )
+    say(
+        "--examples",
+        type=int,
+        default=10,
+        metavar="N",
+        help="random cases for each check; of those that take long a part (10)",
+    )
+    say("--seed", type=int, default=0, metavar="N", help="of all randomness (0)")
+    say("--threads", type=int, metavar="N", help="worker threads (one for each core)")
+    parser.set_defaults(run=_gradcheck)
+
+
+def _gradcheck(args: argparse.Namespace) -> int:
+    """Print a row for each subject as it is done, then what failed."""
+    require_names(args.names, list(proofs.PROOFS))
+    for option, least in (("examples", 1), ("seed", 0)):
+        if getattr(args, option) < least:
+            raise BadInput(
+                f"--{option} is {getattr(args, option)}, expected a whole number from {least}"
+            )
+    set_threads(args.threads)
+    say(f"npkd {__version__}: seed {args.seed}, relative errors\n")
+    width = max(map(len, proofs.PROOFS)) + 2
+    columns = f"{'value':>10}{'gradient':>10}{'would see':>11}"
+    say(f"{'':{width}}checks  examples{columns}  where the gradient is worst")
+    failed = []
+    with threads.one_blas_thread():
+        for row in proofs.prove(args.names or list(proofs.PROOFS), args.examples, args.seed):
+            verdict = f"FAILED {len(row.failures)} times" if row.failures else row.gradient.where
+            errors = f"{row.value.relative:10.1e}{row.gradient.relative:10.1e}"
+            errors += f"{row.gradient.power:11.1e}"
+            line = f"{row.name:{width}}{row.checks:6}{row.examples:10}{errors}  {verdict}"
+            say(line.rstrip())
+            if row.failures:
+                failed.append(row.name)
+                say(*(f"    {line}" for line in row.failures[0].splitlines()))
+    say("\nall checks passed" if not failed else f"\nfailed: {', '.join(failed)}")
+    return 1 if failed else 0

@@ -1,0 +1,71 @@
+"""All subjects with their checks, and how these are run."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from npkd import losses, nets, ops, optim
+from npkd.proofs.cases import CASES, LOSSES, OPS
+from npkd.proofs.checks import Finding, Proof, described
+from npkd.proofs.of_losses import CHECKS_OF_A_LOSS
+from npkd.proofs.of_nets import CHECKS_OF_A_DOCUMENT_NET, CHECKS_OF_CNN
+from npkd.proofs.of_ops import checks_of_op
+from npkd.proofs.of_training import Training, sgd_steps, training_gradient, training_steps
+
+
+@dataclass(frozen=True)
+class Row:
+    """What all checks of one subject came to: the worst errors of those passed, and failures."""
+
+    name: str
+    checks: int
+    examples: int
+    value: Finding
+    gradient: Finding
+    failures: tuple[str, ...]
+
+
+def prove(names: list[str], examples: int, seed: int) -> Iterator[Row]:
+    """Run all checks of these subjects on so many random cases each. Yields a row for each."""
+    for name in names:
+        proof, count = PROOFS[name], PROOFS[name].examples(examples)
+        worst = {"value": Finding(), "gradient": Finding()}
+        failures = []
+        for example in range(count):
+            for check in proof.checks:
+                rng = np.random.default_rng([seed, example])
+                case = CASES[name](partial(_integer, rng))
+                try:
+                    finding = proof.checks[check](proof.subject, case, rng)
+                except Exception as error:  # whatever it is, the row says so, and others follow
+                    reason = str(error) if isinstance(error, AssertionError) else repr(error)
+                    failures.append(f"{check}, example {example}: {reason}\n{described(case)}")
+                    continue
+                column = "gradient" if check in GRADIENTS else "value"
+                found = worst[column]
+                if finding.relative > found.relative:
+                    where = f"{check}, example {example}: {finding.where}"
+                    found = replace(found, relative=finding.relative, where=where)
+                worst[column] = replace(found, power=max(found.power, finding.power))
+        yield Row(name, len(proof.checks), count, **worst, failures=tuple(failures))
+
+
+def _integer(rng: np.random.Generator, low: int, high: int) -> int:
+    return int(rng.integers(low, high + 1))
+
+
+GRADIENTS = ("direction", "entries", "difference", "adjoint", "ties")
+
+PROOFS: dict[str, Proof] = {
+    **{name: Proof(getattr(ops, name), checks_of_op(name)) for name in OPS},
+    **{name: Proof(getattr(losses, name), CHECKS_OF_A_LOSS) for name in LOSSES},
+    "cnn": Proof(nets, CHECKS_OF_CNN, dear=2),
+    "SmallCNN": Proof(nets.SmallCNN, CHECKS_OF_A_DOCUMENT_NET, dear=2),
+    "LargeCNN": Proof(nets.LargeCNN, CHECKS_OF_A_DOCUMENT_NET, dear=20),
+    "SGD": Proof(optim.SGD, {"steps": sgd_steps}),
+    "training": Proof(
+        Training(), {"direction": training_gradient, "steps": training_steps}, dear=2
+    ),
+}

@@ -1,0 +1,79 @@
+"""Checks of the operations."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from npkd import definitions, gradcheck
+from npkd.proofs.cases import Case, arrays
+from npkd.proofs.checks import Check, Finding, _gradients, _worst, close
+
+
+def _value(function: Callable[..., Any], case: Case, rng: np.random.Generator) -> Finding:
+    """Of an op or a loss: that of its definition, for real and for complex numbers."""
+    findings = []
+    for dtype in (np.float64, np.complex128):
+        values = arrays(case, rng, dtype).values()
+        expected = getattr(definitions, case.op)(*values, **case.options)
+        findings.append(close(function(*values, **case.options)[0], expected, "the value"))
+    return _worst(findings)
+
+
+def _op(op: Callable[..., Any], case: Case) -> Callable[..., Any]:
+    return lambda *values: op(*values, **case.options)
+
+
+def _of_op(op: Callable[..., Any], case: Case, rng: np.random.Generator, **options: Any) -> Finding:
+    return _gradients(_op(op, case), arrays(case, rng), rng, **options)
+
+
+def _adjoint(op: Callable[..., Any], case: Case, rng: np.random.Generator) -> Finding:
+    """Without a bias, conv2d and linear are linear in x, and as well in w."""
+    values = arrays(case, rng, np.complex128)
+    values.pop("b", None)
+    return _gradients(_op(op, case), values, rng, method="linear")
+
+
+def _ties(op: Callable[..., Any], case: Case, rng: np.random.Generator) -> Finding:
+    """Of equal cells the first in row-major order is chosen, and relu'(0) = 0.
+
+    That is the branch of the same numbers, each lowered by a little and by more than the one before
+    it: zeros are then negative, and the first of equal cells is the largest. There nothing is tied,
+    and the other checks hold.
+    """
+    x = np.round(2 * rng.standard_normal(case.shapes["x"])) / 2
+    lowered = x - 2.0**-20 * np.arange(1, 1 + x.size).reshape(x.shape)
+    (y, backward), (_, expected) = op(x, **case.options), op(lowered, **case.options)
+    dy = rng.standard_normal(y.shape)
+    return close(backward(dy), expected(dy), "the gradient at ties")
+
+
+def _op_contract(op: Callable[..., Any], case: Case, rng: np.random.Generator) -> Finding:
+    # along the axis of the batch, a softmax of none would have nothing to choose from
+    axis = case.options.get("axis", -1)
+    batched = [0] if axis % len(case.shapes["x"]) else []
+    values = arrays(case, rng).values()
+    views = case.op == "flatten"
+    gradcheck.check_contract(_op(op, case), *values, rng=rng, batched=batched, views=views)
+    return Finding()
+
+
+_KINKED = ("relu", "max_pool2d")
+
+
+_CURVED = ("softmax", "log_softmax")
+
+
+def checks_of_op(name: str) -> dict[str, Check]:
+    checks: dict[str, Check] = {
+        "value": _value,
+        "direction": _of_op,
+        "entries": partial(_of_op, entrywise=True),
+    }
+    if name not in _KINKED + _CURVED:
+        checks |= {"difference": partial(_of_op, method="affine"), "adjoint": _adjoint}
+    if name in _KINKED:
+        checks["ties"] = _ties
+    return checks | {"contract": _op_contract}

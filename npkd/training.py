@@ -1,0 +1,72 @@
+"""The one training loop: updates of a network on batches, as events."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from npkd import optim
+from npkd.nets import Network
+from npkd.objectives import Batch, Objective
+
+
+class Diverged(ArithmeticError):
+    """A loss is no longer finite. The message says where, and what to try."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """One update was made: of epoch and step (both from 0), on so many samples, at this rate."""
+
+    epoch: int
+    step: int
+    loss: float
+    samples: int
+    learning_rate: float
+
+
+def train(
+    network: Network,
+    batches: Iterable[Batch],
+    *,
+    loss: Objective,
+    optimiser: optim.SGD,
+    schedule: optim.Schedule,
+    clip_norm: float = math.inf,
+    first_step: int = 0,
+) -> Iterator[Update]:
+    """The one training loop: an update of `network` for each batch, an event for each update.
+
+    loss: taps the outputs of the layers that it names, and its gradients by them go into the
+    backward pass where these layers stand; what it trains itself gets the same update. clip_norm
+    bounds the norm of all gradients together (`optim.clipped`). first_step is the number of the
+    first batch, above 0 where a training goes on.
+
+    Raises Diverged, before the update, when the loss or a gradient is not finite.
+    """
+    params = network.params | loss.params
+
+    def diverged(what: str, step: int, epoch: int) -> Diverged:
+        largest = max(params, key=lambda name: float(np.abs(params[name]).max()))
+        return Diverged(
+            f"{type(network).__name__}: {what} at step {step + 1}, in epoch {epoch + 1}, at a "
+            f"learning rate of {optimiser.lr:.3g}; the largest weight is "
+            f"{np.abs(params[largest]).max():.3g}, in {largest}"
+        )
+
+    for step, batch in enumerate(batches, first_step):
+        optimiser.lr = schedule(step)
+        outputs, backward = network.features(batch.x, loss.layers)
+        value, gradients, of_loss = loss(outputs, batch)
+        if not np.isfinite(value):
+            raise diverged(f"the loss became {value}", step, batch.epoch)
+        _, grads = backward(gradients, need_dx=False)
+        grads |= of_loss
+        for name, g in grads.items():
+            if not np.isfinite(g.sum()) and not np.isfinite(g).all():  # the sum is the quicker one
+                raise diverged(f"the gradient by {name} is no longer finite", step, batch.epoch)
+        if clip_norm < math.inf:
+            grads = optim.clipped(grads, clip_norm)
+        optimiser.step(params, grads)
+        yield Update(batch.epoch, step, float(value), len(batch.x), optimiser.lr)

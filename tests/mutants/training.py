@@ -1,0 +1,574 @@
+"""Mutants of updates, training and the six steps."""
+
+from mutants.building import mutants
+
+MUTANTS = [
+    *mutants(
+        "SGD",
+        "npkd.optim.SGD",
+        {
+            "uphill": (
+                "theta[chunk] -= lr * step",
+                "theta[chunk] += lr * step",
+                "steps",
+            ),
+            "rate squared": (
+                "theta[chunk] -= lr * step",
+                "theta[chunk] -= lr**2 * step",
+                "steps",
+            ),
+            "rate of the first step kept": (
+                "float(self.lr)",
+                'float(self.__dict__.setdefault("first", self.lr))',
+                "steps",
+            ),
+            "rate inside of the velocity": (
+                "v[chunk] += step\n"
+                "                    step = v[chunk]\n"
+                "                theta[chunk] -= lr * step",
+                "v[chunk] += lr * step\n"
+                "                    theta[chunk] -= v[chunk]\n"
+                "                    continue\n"
+                "                theta[chunk] -= lr * step",
+                "steps",
+            ),
+            "damped by 1 − μ": (
+                "v[chunk] += step",
+                "v[chunk] += (1 - momentum) * step",
+                "steps",
+            ),
+            "Nesterov's momentum": (
+                "step = v[chunk]",
+                "step = step + momentum * v[chunk]",
+                "steps",
+            ),
+            "gradient shrunk with the velocity": (
+                "v[chunk] *= momentum\n                    v[chunk] += step",
+                "v[chunk] += step\n                    v[chunk] *= momentum",
+                "steps",
+            ),
+            "velocity forgotten": (
+                "if self.momentum and name not in self.velocity:",
+                "if self.momentum:",
+                "steps",
+            ),
+            "velocity never shrinks": (
+                "v[chunk] *= momentum",
+                "v[chunk] *= 1",
+                "steps",
+            ),
+            "no weight decay": (
+                "if decay:",
+                "if False:",
+                "steps",
+            ),
+            "weight decay with its sign flipped": (
+                "step = step + decay * theta[chunk]",
+                "step = step - decay * theta[chunk]",
+                "steps",
+            ),
+            "weight decay decoupled": (
+                "step = step + decay * theta[chunk]",
+                "theta[chunk] -= lr * decay * theta[chunk]",
+                "steps",
+            ),
+            "weight decay not for biases": (
+                "if decay:",
+                "if decay and theta.ndim > 1:",
+                "steps",
+            ),
+            "weight decay added to the caller's gradient": (
+                "step = step + decay * theta[chunk]",
+                "step += decay * theta[chunk]",
+                "steps",
+            ),
+            "a copy updated": (
+                "theta, g = np.atleast_1d(theta, g)",
+                "theta, g = np.atleast_1d(theta.copy(), g)",
+                "steps",
+            ),
+        },
+    ),
+    *mutants(
+        "training",
+        "npkd.optim.clipped",
+        {
+            "gradients clipped each by its own norm": (
+                "g * float(norm / total)",
+                "g * float(norm / max(norm, np.linalg.norm(g)))",
+                "steps",
+            ),
+            "clipped gradients made longer": (
+                "norm / total",
+                "total / norm",
+                "steps",
+            ),
+            "short gradients made longer": (
+                "if not norm / scale < total < math.inf:",
+                "if not 0 < total < math.inf:",
+                "steps",
+            ),
+        },
+    ),
+    *mutants(
+        "training",
+        "npkd.optim._common_norm",
+        {
+            "clipped by the square of the norm": (
+                "math.hypot(*(float(np.linalg.norm(g)) for g in grads.values()))",
+                "sum(float(np.linalg.norm(g)) ** 2 for g in grads.values())",
+                "steps",
+            ),
+            "clipped by the sum of the norms": (
+                "math.hypot(*(float(np.linalg.norm(g)) for g in grads.values()))",
+                "sum(float(np.linalg.norm(g)) for g in grads.values())",
+                "steps",
+            ),
+        },
+    ),
+    *mutants(
+        "training",
+        "npkd.training.train",
+        {
+            "no update on the first batch": (
+                "optimiser.step(params, grads)",
+                "if step:\n            optimiser.step(params, grads)",
+                "steps",
+            ),
+            "no update on the last batch": (
+                "optimiser.step(params, grads)",
+                "if batch is not batches[-1]:\n            optimiser.step(params, grads)",
+                "steps",
+            ),
+            "two updates for a batch": (
+                "optimiser.step(params, grads)",
+                "optimiser.step(params, grads)\n        optimiser.step(params, grads)",
+                "steps",
+            ),
+            "a copy updated": (
+                "optimiser.step(params, grads)",
+                "optimiser.step({name: p.copy() for name, p in params.items()}, grads)",
+                "steps",
+            ),
+            "gradient of the batch before": (
+                "optimiser.step(params, grads)",
+                'grads, optimiser.last = getattr(optimiser, "last", grads), grads\n'
+                "        optimiser.step(params, grads)",
+                "steps",
+            ),
+            "gradient averaged over the batch again": (
+                "backward(gradients, need_dx=False)",
+                "backward(\n"
+                "            {name: g / len(batch.x) for name, g in gradients.items()},\n"
+                "            need_dx=False,\n"
+                "        )",
+                "steps",
+            ),
+            "rate of the step before": (
+                "optimiser.lr = schedule(step)",
+                "optimiser.lr = schedule(max(0, step - 1))",
+                "steps",
+            ),
+            "rate not set": (
+                "optimiser.lr = schedule(step)",
+                "optimiser.lr = schedule(0)",
+                "steps",
+            ),
+            "not clipped": (
+                "if clip_norm < math.inf:",
+                "if False:",
+                "steps",
+            ),
+            "clipped after the update": (
+                "if clip_norm < math.inf:\n"
+                "            grads = optim.clipped(grads, clip_norm)\n"
+                "        optimiser.step(params, grads)",
+                "optimiser.step(params, grads)\n"
+                "        if clip_norm < math.inf:\n"
+                "            grads = optim.clipped(grads, clip_norm)",
+                "steps",
+            ),
+            "loss reported after the update": (
+                "float(value), len(batch.x)",
+                "float(loss(network.features(batch.x, loss.layers)[0], batch)[0]), len(batch.x)",
+                "steps",
+            ),
+            "loss reported for the whole batch": (
+                "float(value), len(batch.x)",
+                "float(value) * len(batch.x), len(batch.x)",
+                "steps",
+            ),
+            "what the losses train is not updated": (
+                "params = network.params | loss.params",
+                "params = network.params",
+                "steps",
+            ),
+        },
+    ),
+    *mutants(
+        "training",
+        "npkd.objectives.Objective.__call__",
+        {
+            "label_weight is the teacher's share in the value": (
+                "value = self.label_weight * hard",
+                "value = (1 - self.label_weight) * hard",
+                "direction",
+            ),
+            "label_weight is the teacher's share in the gradient": (
+                "gradients[self.output] = self.label_weight * gradient",
+                "gradients[self.output] = (1 - self.label_weight) * gradient",
+                "direction",
+            ),
+            "labels ignored": (
+                "if self.label_weight > 0:",
+                "if self.label_weight == 1:",
+                "steps",
+            ),
+            "losses to the teacher not weighted": (
+                "share = (1 - self.label_weight) * term.factor",
+                "share = 1 - self.label_weight",
+                "steps",
+            ),
+            "the second loss of a layer takes the place of the first": (
+                "gradients[layer] + part if layer in gradients else part",
+                "part",
+                "direction",
+            ),
+            "gradients of what is trained not weighted": (
+                "grads |= {name: share * g for name, g in zip(names, by_param, strict=True)}",
+                "grads |= dict(zip(names, by_param, strict=True))",
+                "direction",
+            ),
+            "a hint's gradient at the output": (
+                "for layer, gradient in zip(layers, by_layer, strict=True):",
+                "for layer, gradient in zip([self.output], by_layer, strict=False):",
+                "direction",
+            ),
+        },
+    ),
+    *mutants(
+        "training",
+        "npkd.objectives.Objective.__init__",
+        {
+            "the teacher ignored where there are labels": (
+                "list(terms) if label_weight < 1 else []",
+                "list(terms) if label_weight == 0 else []",
+                "direction",
+            ),
+        },
+    ),
+    *mutants(
+        "training",
+        "npkd.objectives.Objective._of_teacher",
+        {
+            "student and teacher exchanged": (
+                "function(*student, *teacher, *labels, *trained, **term.options)",
+                "function(*teacher, *student, *labels, *trained, **term.options)",
+                "direction",
+            ),
+            "gradients of what is trained in another order": (
+                "gradients[len(layers) :]",
+                "gradients[: len(layers) - 1 : -1]",
+                "direction",
+            ),
+        },
+    ),
+    *mutants(
+        "run",
+        "npkd.distill.steps.Run.teacher_outputs",
+        {
+            "teacher shown unaltered images only": (
+                "self.prepare.small_version(version)",
+                "self.prepare.small_version(0)",
+                "batches",
+            ),
+            "an untrained teacher": (
+                "return TeacherFeatures(self.large, images",
+                "return TeacherFeatures(self.task.networks(4, 0, 0)[0], images",
+                "batches",
+            ),
+        },
+    ),
+    *mutants(
+        "run",
+        "npkd.distill.preparation.Preparation.small_batches",
+        {
+            "teacher's outputs for another version": (
+                "teacher[epoch % self.versions]",
+                "teacher[epoch // self.versions]",
+                "batches",
+            ),
+            "teacher's outputs for other images": (
+                "outputs[indices] if",
+                "outputs[: len(indices)] if",
+                "batches",
+            ),
+            "labels of other images": (
+                "yield Batch(epoch, x, truth, of_teacher, rows)",
+                "yield Batch(epoch, x, truth[::-1], of_teacher, rows)",
+                "batches",
+            ),
+            "small net from labels shown unlabelled images": (
+                "self.taught if teacher else self.labelled",
+                "self.taught",
+                "nets",
+            ),
+            "distilled net shown labelled images only": (
+                "self.taught if teacher else self.labelled",
+                "self.labelled",
+                "batches",
+            ),
+            "labels of unlabelled images known": (
+                "rows = None if all_known else",
+                "rows = None if True else",
+                "batches",
+            ),
+            "labels of the unlabelled images known alone": (
+                "np.isin(indices, self.labelled)",
+                "np.isin(indices, self.labelled, invert=True)",
+                "batches",
+            ),
+            "labels of the first images of a batch": (
+                "labels = self.dataset.train_labels[indices[labelled]]",
+                "labels = self.dataset.train_labels[indices][: len(indices[labelled])]",
+                "batches",
+            ),
+            "fewer updates from labels": (
+                "else self.labelled, len(self.taught)",
+                "else self.labelled, len(self.taught if teacher else self.labelled)",
+                "nets",
+            ),
+        },
+    ),
+    *mutants(
+        "run",
+        "npkd.distill.steps.Run.__init__",
+        {
+            "one small net for both": (
+                "self.small_from_labels = self.small.astype(self.small.dtype)",
+                "self.small_from_labels = self.small",
+                "nets",
+            ),
+            "small nets start apart": (
+                "self.small_from_labels = self.small.astype(self.small.dtype)",
+                "self.small_from_labels = self.task.networks(classes, large_rng, small_rng)[1]",
+                "nets",
+            ),
+        },
+    ),
+    *mutants(
+        "run",
+        "npkd.distill.steps.Run.steps",
+        {
+            "teacher not frozen": (
+                "theta.setflags(write=False)",
+                "theta.copy().setflags(write=False)",
+                "nets",
+            ),
+            "teacher goes on learning in step 5": (
+                "yield Stage(5, STEPS[5])",
+                "yield Stage(5, STEPS[5])\n"
+                "        for theta in large.params.values():\n"
+                "            theta.setflags(write=True)\n"
+                '        yield from self.train("large")',
+                "nets",
+            ),
+        },
+    ),
+    *mutants(
+        "run",
+        "npkd.distill.steps.Run.updates_of",
+        {
+            "step 5 learns from labels": (
+                'if name != "small":',
+                "if name:",
+                "nets",
+            ),
+        },
+    ),
+    *mutants(
+        "run",
+        "npkd.distill.config",
+        {
+            "step 5 goes by the other net's rate": (
+                '"small": "learning_rate"',
+                '"small": "labels_learning_rate"',
+                "nets",
+            ),
+        },
+    ),
+    *mutants(
+        "run",
+        "npkd.distill.steps.Run.optimiser",
+        {
+            "momentum and weight decay forgotten": (
+                "optim.SGD(getattr(config, RATES[name]), config.momentum, decay)",
+                "optim.SGD(getattr(config, RATES[name]))",
+                "nets",
+            ),
+            "weight decay of the large net for the small ones": (
+                'decay = config.large_weight_decay if name == "large" else config.weight_decay',
+                "decay = config.large_weight_decay",
+                "nets",
+            ),
+            "weight decay of the small nets for the large one": (
+                'decay = config.large_weight_decay if name == "large" else config.weight_decay',
+                "decay = config.weight_decay",
+                "nets",
+            ),
+        },
+    ),
+    *mutants(
+        "run",
+        "npkd.distill.preparation.Preparation.__init__",
+        {
+            "the first images labelled": (
+                "order = np.random.default_rng([config.seed, LABELLED]).permutation(count)",
+                "pass",
+                "batches",
+            ),
+            "the same images labelled whatever the seed": (
+                "np.random.default_rng([config.seed, LABELLED])",
+                "np.random.default_rng([LABELLED])",
+                "batches",
+            ),
+            "labelled images not among the taught": (
+                "order[: known + config.unlabelled]",
+                "order[known : known + config.unlabelled]",
+                "batches",
+            ),
+            "other images taught than the labelled": (
+                "order[: known + config.unlabelled]",
+                "order[count - known - config.unlabelled :]",
+                "batches",
+            ),
+            "all images taught": (
+                "order[: known + config.unlabelled]",
+                "order",
+                "batches",
+            ),
+        },
+    ),
+    *mutants(
+        "run",
+        "npkd.distill.preparation.Preparation.large_batches",
+        {
+            "large net shown unlabelled images": (
+                "self.order(LARGE_ORDER, epoch, self.labelled)",
+                "self.order(LARGE_ORDER, epoch, self.taught)",
+                "nets",
+            ),
+        },
+    ),
+    *mutants(
+        "run",
+        "npkd.distill.preparation.Preparation.order",
+        {
+            "some images twice, others never": (
+                "passes = [rng.permutation(len(images)) for",
+                "passes = [rng.integers(len(images), size=len(images)) for",
+                "batches",
+            ),
+            "in the same order when all have been": (
+                "passes = [rng.permutation(len(images)) for _ in range(0, count, len(images))]",
+                "passes = [rng.permutation(len(images))] * count",
+                "nets",
+            ),
+            "in the same order in every epoch": (
+                "np.random.default_rng([self.config.seed, use, epoch])",
+                "np.random.default_rng([self.config.seed, use])",
+                "batches",
+            ),
+        },
+    ),
+    *mutants(
+        "run",
+        "npkd.distill.preparation.Preparation.samples",
+        {
+            "a schedule for as many batches as there are labelled images": (
+                'len(self.labelled if net == "large" else self.taught)',
+                "len(self.labelled)",
+                "nets",
+            ),
+            "a schedule for as many batches as there are taught images": (
+                'len(self.labelled if net == "large" else self.taught)',
+                "len(self.taught)",
+                "nets",
+            ),
+        },
+    ),
+    *mutants(
+        "run",
+        "npkd.distill.steps.Run.epochs",
+        {
+            "a schedule for the large net's epochs": (
+                'self.config.large_epochs if net == "large" else self.config.epochs',
+                "self.config.large_epochs",
+                "nets",
+            ),
+        },
+    ),
+    *mutants(
+        "run",
+        "npkd.objectives.Objective._of_truth",
+        {
+            "few labels count as much as many": (
+                "share = len(batch.labelled) / len(y)",
+                "share = float(len(batch.labelled) > 0)",
+                "nets",
+            ),
+            "few labels count as much as many in the value": (
+                "return share * value, gradient",
+                "return value, gradient",
+                "nets",
+            ),
+            "few labels count as much as many in the gradient": (
+                "gradient[batch.labelled] = share * of_labelled",
+                "gradient[batch.labelled] = of_labelled",
+                "nets",
+            ),
+            "gradients of the labelled images at the first ones": (
+                "gradient[batch.labelled] = share * of_labelled",
+                "gradient[: len(of_labelled)] = share * of_labelled",
+                "nets",
+            ),
+            "labels taken for those of the first images": (
+                "self.hard(y[batch.labelled], batch.truth)",
+                "self.hard(y[: len(batch.truth)], batch.truth)",
+                "nets",
+            ),
+            "labels ignored where some images have none": (
+                "if not share:",
+                "if share < 1:",
+                "nets",
+            ),
+        },
+    ),
+    *mutants(
+        "run",
+        "npkd.distill.tasks.Classify.x_teaching",
+        {
+            "teacher_input ignored": (
+                'if self.teacher_input == "high" else',
+                "if False else",
+                "batches",
+            ),
+            "teacher_input exchanged": (
+                'if self.teacher_input == "high" else',
+                'if self.teacher_input == "low" else',
+                "batches",
+            ),
+        },
+    ),
+    *mutants(
+        "run",
+        "npkd.nets.network.Network.astype",
+        {
+            "both small nets in the same memory": (
+                "other.params = {name: theta.astype(dtype) for",
+                "other.params = {name: theta.astype(dtype, copy=False) for",
+                "nets",
+            ),
+        },
+    ),
+]

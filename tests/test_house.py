@@ -1,0 +1,83 @@
+"""The rules of the house: which room may import which, and what may import a framework."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TEXTBOOK = ("ops", "losses", "nets", "optim", "objectives", "training", "engine")
+TOOLS = (
+    *("data", "proofs", "distill", "study", "validate", "cli", "commands", "page", "report"),
+    *("drawings", "markup", "finished", "tasks", "evaluate", "quality", "checkpoint", "testing"),
+)
+FRAMEWORKS = ("torch", "jax", "safetensors", "distributed", "mpi4py")
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    """Each module of npkd by its dotted name."""
+    for path in sorted((ROOT / "npkd").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        yield name, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """The dotted names of all that a module imports, anywhere in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def is_in(name: str, *rooms: str) -> bool:
+    """Whether a dotted name is one of these rooms of npkd, or in one of them."""
+    return any(f"{name}.".startswith(f"npkd.{room}.") for room in rooms)
+
+
+IMPORTS = [(name, other) for name, tree in modules() for other in imported(tree)]
+
+
+@pytest.mark.parametrize("judge", ["definitions", "gradcheck"])
+def test_what_judges_the_rest_imports_nothing_of_it(judge):
+    for name, other in IMPORTS:
+        if is_in(name, judge) and other.startswith("npkd"):
+            assert is_in(other, judge), f"{name} imports {other}"
+
+
+def test_the_textbook_imports_none_of_the_tools():
+    for name, other in IMPORTS:
+        if is_in(name, *TEXTBOOK):
+            assert not is_in(other, *TOOLS), f"{name} imports {other}"
+
+
+def test_engine_imports_nothing_of_npkd_and_ops_nothing_above_it():
+    for name, other in IMPORTS:
+        if is_in(name, "engine") and other.startswith("npkd"):
+            assert is_in(other, "engine"), f"{name} imports {other}"
+        if is_in(name, "ops") and other.startswith("npkd"):
+            assert is_in(other, "ops", "engine"), f"{name} imports {other}"
+
+
+def test_validate_and_study_do_not_import_each_other():
+    for name, other in IMPORTS:
+        assert not (is_in(name, "validate") and is_in(other, "study")), f"{name} imports {other}"
+        assert not (is_in(name, "study") and is_in(other, "validate")), f"{name} imports {other}"
+
+
+def test_only_where_one_is_asked_for_is_a_framework_imported():
+    for name, other in IMPORTS:
+        if other.split(".")[0] in ("torch", "jax"):
+            assert is_in(name, "validate"), f"{name} imports {other}"
+    for name, tree in modules():
+        if not is_in(name, "validate.in_torch", "validate.in_jax"):
+            at_once = [one for one in tree.body if isinstance(one, ast.Import | ast.ImportFrom)]
+            for other in imported(ast.Module(at_once, [])):
+                assert other.split(".")[0] not in FRAMEWORKS, f"{name} imports {other} at once"
+
+
+def test_nothing_imports_the_tests_or_the_benchmarks():
+    tests = {path.stem for path in (ROOT / "tests").glob("*.py")} - {"commands"}
+    for name, other in IMPORTS:
+        assert other.split(".")[0] not in {"tests", "benchmarks", *tests}, f"{name} imports {other}"
