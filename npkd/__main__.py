@@ -1,8 +1,20 @@
-"""`python -m npkd` is the command `npkd`."""
+"""The command `npkd`, which is `python -m npkd` too, from its first moment on."""
 
 import sys
 
-from npkd.cli import main
+
+def main() -> int:
+    """Run the command. Ctrl-C while it is still being imported is one line too."""
+    try:
+        from npkd import cli
+
+        return cli.main()
+    except KeyboardInterrupt:
+        from npkd.commands import say
+
+        say("npkd: interrupted", error=True)
+        return 130
+
 
 if __name__ == "__main__":  # and not a worker of MPI that looks at what its master runs
     sys.exit(main())

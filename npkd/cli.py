@@ -14,6 +14,7 @@ from typing import Any
 from npkd import __version__, commands, losses
 from npkd.commands import Parser, require_names, say
 from npkd.distill.command import add_distill, add_report
+from npkd.files import one_line
 from npkd.proofs.command import add_gradcheck
 
 
@@ -39,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if value == [] and name != "names":  # what some versions of argparse make of --name=--
             parser.error(f"--{name.replace('_', '-')}: expected a value")
     if hasattr(args, "resume"):
-        args.to_resume = shlex.join(["npkd", *given, *["--resume"] * (not args.resume)])
+        command = shlex.join(["npkd", *given, *["--resume"] * (not args.resume)])
+        shown = one_line(command) == command  # and so can be copied from the terminal
+        args.to_resume = command if shown else "the same arguments and --resume"
     return commands.run(args.run, args)
 
 

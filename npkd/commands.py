@@ -19,7 +19,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, NoReturn, TextIO
 
 from npkd.engine import threads
@@ -44,7 +44,8 @@ def say(*lines: str, end: str = "\n", error: bool = False) -> None:
     Whatever is no letter, and no end of a line, is shown as �.
     """
     text = "\n".join("\n".join(map(one_line, piece.split("\n"))) for piece in lines)
-    print(text, end=end, file=sys.stderr if error else sys.stdout, flush=True)
+    with suppress(OSError) if error else nullcontext():  # nobody reads them: the status remains
+        print(text, end=end, file=sys.stderr if error else sys.stdout, flush=True)
 
 
 def say_where(text: str = "") -> None:

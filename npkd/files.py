@@ -162,14 +162,16 @@ def is_there(path: str | Path) -> bool:
 
 
 def files_in(folder: str | Path, what: str) -> list[Path]:
-    """The regular files in a folder, in order of name; none if it is not there.
+    """What is in a folder and is none itself, in order of name; nothing if it is not there.
+
+    So a link to nothing is among it, as where it leads may be there another time.
 
     Raises BadInput if it is no folder, Unreadable if it cannot be read just now.
     """
     if not is_there(folder):
         return []
     with reading(folder, what), os.scandir(folder) as entries:
-        return sorted(Path(entry) for entry in entries if entry.is_file())
+        return sorted(Path(entry) for entry in entries if not entry.is_dir())
 
 
 def size_of(path: str | Path, what: str) -> int:

@@ -2,7 +2,9 @@
 
 import argparse
 import ast
+import contextlib
 import os
+import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 import tiny
 
 import npkd
-from npkd import commands
+from npkd import commands, data
 from npkd.files import BadInput, Damaged, OtherVersion, Unreadable
 
 HOSTILE = "\x1b[2J\x1b]0;mine\x07\r\x08\x00\x9b31m\u202egnp.exe\u2028\udcff\x85"
@@ -120,3 +122,29 @@ def test_names_made_by_others_reach_the_terminal_as_text(capsys, tmp_path, monke
         assert status == expected, err
         assert all(letter.isprintable() or letter == "\n" for letter in out + err)
         assert err.count("\n") == (status == 2)
+
+
+def test_a_command_that_cannot_be_copied_from_a_terminal_is_described(capsys, tmp_path):
+    options = ["--data", str(tmp_path), "--out"]
+    for out, named in (("a b'$(c)é", True), ("a\tb", False), ("a\N{NO-BREAK SPACE}b", False)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(data, "load", raising(KeyboardInterrupt()))
+            status, _, err = tests_commands.run(capsys, "distill", *options, str(tmp_path / out))
+        assert status == 130
+        go_on = err.removesuffix("\n").split("go on with: ")[1]
+        if named:
+            words = ["npkd", "distill", *options, str(tmp_path / out), "--resume"]
+            assert shlex.split(go_on) == words
+        else:
+            assert go_on == "the same arguments and --resume"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_error_that_nobody_can_read_has_its_status_all_the_same(monkeypatch):
+    with open("/dev/full", "w") as full:
+        for error, status in ((BadInput("x"), 2), (KeyboardInterrupt(), 130), (MemoryError(), 2)):
+            monkeypatch.setattr(sys, "stderr", full)
+            assert run(raising(error)) == status
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()

@@ -29,13 +29,13 @@ def test_the_table_has_a_column_for_each_net_and_lines_of_one_width(finished):
 
 def test_the_picture_is_a_png(finished, tmp_path):
     pytest.importorskip("matplotlib")
-    drawings.picture(tmp_path / "report.png", finished.report, finished.samples)
+    (tmp_path / "report.png").write_bytes(drawings.picture(finished.report, finished.samples))
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_matplotlib_that_cannot_be_used_says_why():
     pytest.importorskip("matplotlib")
-    code = "from npkd.distill.drawings import png; png(lambda figure: None, width=1, height=1)"
+    code = "from npkd.printing.pictures import png; png(lambda figure: None, width=1, height=1)"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -56,7 +56,7 @@ def test_labels_of_axes_are_numbers(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(
         figure.Figure, "savefig", lambda f, *a, **k: drawn.append(f) or save(f, *a, **k)
     )
-    drawings.picture(tmp_path / "report.png", finished.report, finished.samples)
+    (tmp_path / "report.png").write_bytes(drawings.picture(finished.report, finished.samples))
     of_loss = next(axes for axes in drawn[0].axes if "loss" in axes.get_title())
     labels = [label.get_text() for label in of_loss.get_yticklabels(which="both")]
     assert any(labels)
@@ -67,7 +67,7 @@ def test_names_that_a_typesetter_would_choke_on_are_drawn(finished, tmp_path):
     pytest.importorskip("matplotlib")
     names = ["a$b^$", "猫", "\\frac", "z\udcff"]
     odd = finished.report | {"class_names": names, "data": {"name": "d$_$\udcff"}}
-    drawings.picture(tmp_path / "report.png", odd, finished.samples)
+    (tmp_path / "report.png").write_bytes(drawings.picture(odd, finished.samples))
     assert (tmp_path / "report.png").exists()
 
 

@@ -232,7 +232,8 @@ def start(data, folder, *more, before=""):
 # over in less time than it takes to hear of it, so there the process kills itself.
 DURATION = {1: 0.7, 2: 0.05, 3: 0.0, 4: 0.02, 5: 0.9, 6: 0.4}
 QUICKLY = (  # without pictures, and as conftest.py has latencies
-    "import os, sys; sys.modules['matplotlib'] = None; from npkd import cli; from npkd.distill import evaluate; "
+    "import os, sys; sys.modules['matplotlib'] = None; "
+    "from npkd import cli; from npkd.distill import evaluate; "
     "evaluate.WARM_UP_RUNS = evaluate.LATENCY_RUNS = 1; "
 )
 THE_COMMAND = "sys.exit(cli.main(sys.argv[1:]))"
@@ -435,6 +436,15 @@ def test_what_cannot_be_read_just_now_is_kept(data, tmp_path, monkeypatch, capsy
 
 def resumed(data, folder):
     return cli.main(["distill", "--data", data, *ARGUMENTS, "--out", str(folder), "--resume"])
+
+
+def test_a_checkpoint_that_is_a_link_to_nothing_just_now_is_kept(data, tmp_path, capsys):
+    link = tmp_path / "checkpoint-0000000002.npkd"
+    link.symlink_to("/not/mounted/now")
+    assert resumed(data, tmp_path) == 2
+    assert "No such file or directory; expected a checkpoint" in capsys.readouterr().err
+    assert link.is_symlink()
+    assert list(tmp_path.iterdir()) == [link]
 
 
 @pytest.mark.parametrize("content", [b"of format 2", b"by npkd 9", b"not a run's", b"damaged"])

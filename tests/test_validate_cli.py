@@ -200,9 +200,23 @@ def test_a_framework_that_is_there_is_judged(capsys, action, dtype):
     assert re.search(r"^(\d+) tensors: \1 CONSISTENT$", out, re.MULTILINE)
 
 
+@pytest.mark.parametrize("error", [RuntimeError("no backend 'foo'"), AssertionError()])
+def test_a_jax_without_a_device_is_one_line(capsys, monkeypatch, error):
+    jax = pytest.importorskip("jax")
+
+    def devices():
+        raise error
+
+    monkeypatch.setattr(jax, "devices", devices)
+    monkeypatch.setenv("JAX_PLATFORMS", "foo")
+    result = run(capsys, "jax", "--names", "l2")
+    assert_one_line(result, "JAX finds no device (JAX_PLATFORMS is 'foo')")
+
+
 def test_torch_is_asked_only_for_what_it_has(capsys):
     torch = pytest.importorskip("torch")
-    assert_one_line(run(capsys, "torch", "--threads", "0"), "--threads is 0")
+    for number in ("0", "1025", "2147483648"):
+        assert_one_line(run(capsys, "torch", "--threads", number), f"--threads is {number}")
     if not torch.cuda.is_available():
         assert_one_line(run(capsys, "torch", "--device", "cuda"), "--device is cuda", "no GPU")
 

@@ -6,7 +6,6 @@ line is told by its colour alone.
 """
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ import numpy as np
 from npkd.data import low_resolution
 from npkd.distill.evaluate import predictions
 from npkd.distill.report import headline, names_of, ratios_of
-from npkd.files import write_atomically
 from npkd.printing import pictures
 from npkd.printing.text import short
 
@@ -29,8 +27,8 @@ Samples = Mapping[str, np.ndarray]
 Report = Mapping[str, Any]
 
 
-def picture(path: str | Path, report: dict[str, Any], samples: Samples) -> None:
-    """Draw report.png: learning curves, test images with what both nets make of them, compression.
+def picture(report: dict[str, Any], samples: Samples) -> bytes:
+    """report.png: learning curves, test images with what both nets make of them, compression.
 
     Raises what `png` does.
     """
@@ -45,8 +43,7 @@ def picture(path: str | Path, report: dict[str, Any], samples: Samples) -> None:
         images(middle, report, samples)
         compression(bottom, report)
 
-    data = pictures.png(draw, width=12, height=8.5 + more, dpi=110)
-    write_atomically(path, lambda file: file.write(data))
+    return pictures.png(draw, width=12, height=8.5 + more, dpi=110)
 
 
 def loss(area: Any, report: Report) -> None:

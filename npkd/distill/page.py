@@ -28,8 +28,9 @@ def write(folder: Path) -> None:
     """
     report, samples, weights = finished.read(folder)
     text = page(report, samples, weights).encode()
-    drawings.picture(folder / "report.png", report, samples)
+    picture = drawings.picture(report, samples)
     write_atomically(folder / "report.html", lambda file: file.write(text))
+    write_atomically(folder / "report.png", lambda file: file.write(picture))
 
 
 def page(

@@ -185,7 +185,8 @@ def read_json(path: Path) -> dict[str, Any]:
         if isinstance(version, str) and version != __version__:
             version = f"was written by npkd {version}, and this is npkd {__version__}"
             raise OtherVersion(f"{path}: {version}: {error}") from error
-        raise BadInput(f"{path}: {error}" + f"; expected {what}" * (found is None)) from error
+        problem = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise BadInput(f"{path}: {problem}" + f"; expected {what}" * (found is None)) from error
     return report
 
 

@@ -115,6 +115,7 @@ class Checkpoints:
         except OSError as error:
             kept = checkpoint.found(self.folder)
             last = f"; the last good one is {kept[0].name}" if kept else ""
+            last += f"; go on with: {self.to_resume}"
             raise BadInput(
                 f"{self.folder}: a checkpoint cannot be written: {error.strerror or error}{last}"
             ) from error

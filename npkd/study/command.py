@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from npkd import __version__
-from npkd.commands import say
+from npkd.commands import say, set_threads
 from npkd.data import Dataset
 from npkd.distill import evaluate, report
 from npkd.engine import threads
@@ -81,6 +81,7 @@ def _study(args: argparse.Namespace) -> int:
         for value in values:
             if value is not None and value < least:
                 raise BadInput(f"{option} is {value}, expected a whole number from {least}")
+    set_threads(None)
     source = Source.of(args.data, args.held_out)
     dataset = source.load()
     if not len(dataset.test_labels):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from npkd.commands import say, say_where
+from npkd.engine import threads
 from npkd.files import BadInput, is_there, one_line, writing_to
 from npkd.validate import exchange, page
 from npkd.validate.cases import cases, subjects
@@ -188,8 +189,10 @@ def _torch(args: argparse.Namespace) -> int:
     if args.device == "cuda" and not torch.cuda.is_available():
         raise BadInput("--device is cuda, but this PyTorch finds no GPU that it can use")
     if args.threads is not None:
-        if args.threads < 1:
-            raise BadInput(f"--threads is {args.threads}, expected a whole number from 1")
+        if not 1 <= args.threads <= threads.MOST:
+            raise BadInput(
+                f"--threads is {args.threads}, expected a whole number from 1 to {threads.MOST}"
+            )
         torch.set_num_threads(args.threads)
     if args.device == "cuda":
         device = torch.cuda.get_device_name()
@@ -232,7 +235,13 @@ def _jax(args: argparse.Namespace) -> int:
         from npkd.validate import in_jax
     except ImportError as error:
         raise BadInput(f"JAX cannot be imported (pip install jax): {error}") from error
-    device = jax.devices()[0]
+    except ValueError as error:  # one of its settings in the environment
+        raise BadInput(f"JAX cannot be imported: {error}") from error
+    try:
+        device = jax.devices()[0]
+    except (RuntimeError, AssertionError) as error:
+        platforms = os.environ.get("JAX_PLATFORMS", "")
+        raise BadInput(f"JAX finds no device (JAX_PLATFORMS is {platforms!r}): {error}") from error
     name = device.device_kind if device.platform != "cpu" else platform.machine()
     flags = _settings(jax.config, ["jax_default_matmul_precision"])
     flags += f", XLA_FLAGS {os.environ.get('XLA_FLAGS', 'none')}"
