@@ -9,7 +9,7 @@ import pytest
 from npkd import losses
 from npkd.objectives import KINDS
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[1] / "npkd/losses/README.md").read_text(encoding="utf-8")
 ROWS = losses.conventions()
 B, C, T, DELTA = 5, 7, 3.0, 0.4
 

@@ -1,4 +1,4 @@
-"""Where npkd departs from the source document, one test for each row of the README's table."""
+"""Where npkd departs from the source document: a test for each row of the table in npkd/distill."""
 
 import numpy as np
 import pytest
