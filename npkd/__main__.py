@@ -1,5 +1,6 @@
 """The command `npkd`, which is `python -m npkd` too, from its first moment on."""
 
+import signal
 import sys
 
 
@@ -8,7 +9,9 @@ def main() -> int:
     try:
         from npkd import cli
 
-        return cli.main()
+        status = cli.main()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said: no second Ctrl-C changes it
+        return status
     except KeyboardInterrupt:
         from npkd.commands import say
 
