@@ -52,6 +52,7 @@ class Processes(Executor):
 
     def _lead(self) -> None:
         """In a thread: give work to one process, and to another one when it has died."""
+        _leave_interrupts()
         child = None
         for future, task in iter(self.waiting.get, None):
             if not future.set_running_or_notify_cancel():
@@ -83,7 +84,6 @@ class _Child:
     """A process, and our end of its pipe."""
 
     def __init__(self) -> None:
-        _leave_interrupts()
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         with theirs:

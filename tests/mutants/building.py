@@ -25,6 +25,7 @@ from npkd.data import low_resolution
 from npkd.distill import preparation, steps
 from npkd.distill.tasks import brought_back
 from npkd.objectives import Objective, from_truth
+from npkd.optim import SGD
 from npkd.proofs import PROOFS
 from npkd.proofs.cases import CASES, LOSSES, OPS, Case, Integers
 
@@ -298,7 +299,7 @@ def _nets(module: ModuleType, case: Case, rng: np.random.Generator) -> None:
             again,
             shown,
             loss=loss,
-            optimiser=distill.optim.SGD(rate, config.momentum, decay),
+            optimiser=SGD(rate, config.momentum, decay),
             schedule=steps._schedule(config, rate, len(shown)),
             clip_norm=config.clip_norm,
         )
