@@ -69,7 +69,8 @@ def _losses(args: argparse.Namespace) -> int:
     """Print the table, or the losses named in full."""
     require_names(args.names, _LOSSES)
     for name in args.names:
-        say(f"losses.{name}\n\n{inspect.getdoc(getattr(losses, name))}\n")
+        text = inspect.getdoc(getattr(losses, name)) or ""
+        say(f"losses.{name}", "", *text.split("\n"), "")
     say(f"{'loss':19}{'factor':12}who has it so; below, the arguments that give it, and a note")
     for entry in losses.conventions():
         if entry.loss in (args.names or _LOSSES):

@@ -38,14 +38,14 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM has come: it stops a command as Ctrl-C does."""
 
 
-def say(*lines: str, end: str = "\n", error: bool = False) -> None:
-    """Print lines, or pieces of several lines; on standard error if they are about an `error`.
+def say(*lines: str, error: bool = False) -> None:
+    """Print these lines; on standard error if they are about an `error`.
 
-    Whatever is no letter, and no end of a line, is shown as �.
+    Each is `one_line`, whatever is in it, so that no name adds one: a text is said by its lines.
     """
-    text = "\n".join("\n".join(map(one_line, piece.split("\n"))) for piece in lines)
+    text = "\n".join(map(one_line, lines))
     with suppress(OSError) if error else nullcontext():  # nobody reads them: the status remains
-        print(text, end=end, file=sys.stderr if error else sys.stdout, flush=True)
+        print(text, file=sys.stderr if error else sys.stdout, flush=True)
 
 
 def say_where(text: str = "") -> None:
@@ -165,7 +165,7 @@ def _notes() -> Iterator[None]:
     """Let warnings be notes of one line."""
 
     def note(message: Warning | str, *_: Any, **more: Any) -> None:
-        say(one_line(f"note: {message}"), error=True)
+        say(f"note: {message}", error=True)
 
     with warnings.catch_warnings():
         warnings.showwarning = note

@@ -18,6 +18,7 @@ import io
 import math
 import mmap
 import os
+import re
 import secrets
 import stat
 import warnings
@@ -82,12 +83,27 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
         raise Unreadable(f"{path}: cannot be read just now: {problem}; expected {what}") from error
 
 
+@contextmanager
+def taking(path: str | Path, what: str) -> Iterator[None]:
+    """`reading`, and BadInput too for whatever is raised by what this file holds.
+
+    Those who wrote the decoders answer damaged bytes in a dozen ways.
+    """
+    try:
+        with reading(path, what):
+            yield
+    except BadInput:
+        raise
+    except Exception as error:
+        raise BadInput(f"{path}: not {what} that npkd can take: {error}") from error
+
+
 def one_line(message: str) -> str:
     """Text from outside in one line, and without what a terminal would obey or could not show.
 
     It may quote names and values that somebody made up.
     """
-    message = " ".join(message.splitlines())
+    message = " ".join(message.expandtabs().splitlines())
     if len(message) > LONGEST_LINE:
         message = f"{message[: LONGEST_LINE // 2]} … {message[-LONGEST_LINE // 2 :]}"
     return "".join(
@@ -119,7 +135,7 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> N
     file is gone and `path` is as it was.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")  # see `half_of`
     try:
         with open(temporary, "x+b") as file:
             write(file)
@@ -129,6 +145,12 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> N
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def half_of(path: Path) -> str:
+    """The name of the file of which `write_atomically` left a part, cut short by a kill; or ""."""
+    left = re.fullmatch(r"\.(.+)\.[0-9a-f]{16}", path.name)
+    return left[1] if left else ""
 
 
 def read_bytes(path: str | Path, *, at_most: int, what: str) -> bytes:
@@ -257,13 +279,8 @@ def npy_in_file(path: str | Path) -> ArrayInFile:
     """
     what = "an .npy file"
     _regular(path, what)
-    try:
-        with reading(path, what), _without_warnings(), open(path, "rb") as file:
-            shape, is_fortran, dtype, offset = _read_npy_header(file, "it")
-    except BadInput:
-        raise
-    except Exception as error:  # NumPy answers damaged bytes in many ways
-        raise BadInput(f"{path}: not an .npy file that npkd can take: {error}") from error
+    with taking(path, what), _without_warnings(), open(path, "rb") as file:
+        shape, is_fortran, dtype, offset = _read_npy_header(file, "it")
     sizes = shape if is_fortran else shape[::-1]
     strides = [dtype.itemsize * math.prod(sizes[:axis]) for axis in range(len(sizes))]
     return ArrayInFile(
@@ -284,13 +301,8 @@ def read_npz(path: str | Path, *, at_most: int) -> dict[str, np.ndarray]:
     that size, Unreadable if it cannot be read just now.
     """
     what = "an .npz file"
-    try:
-        with reading(path, what):
-            return npz_arrays(read_bytes(path, at_most=at_most, what=what), at_most=at_most)
-    except BadInput:
-        raise
-    except ValueError as error:
-        raise BadInput(f"{path}: not an .npz file that npkd can take: {error}") from error
+    with taking(path, what):
+        return npz_arrays(read_bytes(path, at_most=at_most, what=what), at_most=at_most)
 
 
 def npz_arrays(data: bytes | memoryview, *, at_most: int) -> dict[str, np.ndarray]:

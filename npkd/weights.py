@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from npkd.files import BadInput, read_bytes, read_npz, reading, write_atomically
+from npkd.files import BadInput, read_bytes, read_npz, taking, write_atomically
 
 MOST_BYTES = 1 << 30  # of one file, written or read; the large net has 34 million
 
@@ -19,7 +19,7 @@ def save_weights(path: str | Path, params: Mapping[str, np.ndarray]) -> None:
     """
     require_readable(path, sum(theta.nbytes for theta in params.values()))
     if Path(path).suffix == ".safetensors":
-        contiguous = {name: np.ascontiguousarray(theta) for name, theta in params.items()}
+        contiguous = {name: np.asarray(theta, order="C") for name, theta in params.items()}
         data = _safetensors(path).save(contiguous)
         write_atomically(path, lambda file: file.write(data))
     else:
@@ -35,14 +35,8 @@ def load_weights(path: str | Path) -> dict[str, np.ndarray]:
     if Path(path).suffix != ".safetensors":
         return read_npz(path, at_most=MOST_BYTES)
     safetensors, what = _safetensors(path), "a .safetensors file"
-    try:
-        with reading(path, what):
-            return safetensors.load(read_bytes(path, at_most=MOST_BYTES, what=what))
-    except BadInput:
-        raise
-    except Exception as error:  # its own errors, and NumPy's for dtypes that NumPy has not
-        problem = f"not a .safetensors file that npkd can take: {error}"
-        raise BadInput(f"{path}: {problem}") from error
+    with taking(path, what):
+        return safetensors.load(read_bytes(path, at_most=MOST_BYTES, what=what))
 
 
 def _safetensors(path: str | Path) -> Any:

@@ -18,10 +18,11 @@ from npkd.files import (
     Damaged,
     OtherVersion,
     files_in,
+    half_of,
     is_there,
     npz_arrays,
     read_bytes,
-    reading,
+    taking,
     write_atomically,
     writing_to,
 )
@@ -40,9 +41,6 @@ KEPT = 2  # checkpoints: the newest, and the one before in case that it is damag
 NAME = re.compile(r"checkpoint-\d{10,}\.npkd")
 HEADER = b"npkd checkpoint 1, SHA-256 "  # then the digest of what follows, and a line's end
 FORMAT = re.compile(rb"npkd checkpoint (\d+)")  # how it begins in any version
-CUT_SHORT = re.compile(  # what a write that was cut short leaves
-    rf"\.({NAME.pattern}|{'|'.join(map(re.escape, RUN_FILES))})\.[0-9a-f]+"
-)
 
 
 @contextmanager
@@ -191,15 +189,10 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     digest = hashlib.sha256(content).hexdigest().encode()
     if header != HEADER + digest:
         raise Damaged(f"{path}: cut off or altered since it was written")
-    try:
-        with reading(path, what):
-            arrays = npz_arrays(content, at_most=MOST_BYTES)
-            about = json.loads(arrays.pop("about").tobytes())
+    with taking(path, what):
+        arrays = npz_arrays(content, at_most=MOST_BYTES)
+        about = json.loads(arrays.pop("about").tobytes())
         version = about.pop("npkd", "of an earlier version")
-    except BadInput:
-        raise
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise BadInput(f"{path}: not a checkpoint that npkd can take: {error}") from error
     if version != __version__:
         raise OtherVersion(_of_other_version(path, f"was written by npkd {version}"))
     return about, arrays
@@ -215,5 +208,7 @@ def _of_other_version(path: Path, how: str) -> str:
 def remove(folder: Path, keep: Container[Path] = ()) -> None:
     """Take away all checkpoints but these, and what a write left that was cut short."""
     for path in files_in(folder, "the folder of a run"):
-        if CUT_SHORT.fullmatch(path.name) or (NAME.fullmatch(path.name) and path not in keep):
+        half = half_of(path)
+        was_cut_short = half in RUN_FILES or NAME.fullmatch(half)
+        if was_cut_short or (NAME.fullmatch(path.name) and path not in keep):
             path.unlink(missing_ok=True)

@@ -279,7 +279,7 @@ def _write(folder: Path, finished: distill.Finished) -> None:
             weights.save_weights(folder / f"{name}.npz", network.params)
         weights.save_weights(folder / "samples.npz", finished.samples)
         report.write_json(folder / "report.json", finished.report)
-        say(f"\n{report.table(finished.report)}\n")
+        say("", *report.table(finished.report).split("\n"), "")
         _draw(folder)
         checkpoint.remove(folder)
     say(

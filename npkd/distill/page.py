@@ -38,7 +38,7 @@ def page(
     samples: drawings.Samples,
     weights: Mapping[str, Mapping[str, np.ndarray]],
 ) -> str:
-    """The page as text. Raises what `drawings.png` does."""
+    """The page as text. Raises what `pictures.png` does."""
     report = dict(report)
     title = f"npkd: {report['data']['name']}, {report['task']}, seed {report['seed']}"
     pieces = [

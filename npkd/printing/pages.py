@@ -90,7 +90,7 @@ def figure(
 ) -> Html:
     """Pictures inside of the page, each of so many inches, side by side where there is room.
 
-    A wide one scrolls on a phone. Raises what `drawings.png` does.
+    A wide one scrolls on a phone. Raises what `pictures.png` does.
     """
     images = [
         tag(

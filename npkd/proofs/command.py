@@ -51,7 +51,7 @@ def _gradcheck(args: argparse.Namespace) -> int:
                 f"--{option} is {getattr(args, option)}, expected a whole number from {least}"
             )
     set_threads(args.threads)
-    say(f"npkd {__version__}: seed {args.seed}, relative errors\n")
+    say(f"npkd {__version__}: seed {args.seed}, relative errors", "")
     width = max(map(len, proofs.PROOFS)) + 2
     columns = f"{'value':>10}{'gradient':>10}{'would see':>11}"
     say(f"{'':{width}}checks  examples{columns}  where the gradient is worst")
@@ -66,5 +66,5 @@ def _gradcheck(args: argparse.Namespace) -> int:
             if row.failures:
                 failed.append(row.name)
                 say(*(f"    {line}" for line in row.failures[0].splitlines()))
-    say("\nall checks passed" if not failed else f"\nfailed: {', '.join(failed)}")
+    say("", f"failed: {', '.join(failed)}" if failed else "all checks passed")
     return 1 if failed else 0

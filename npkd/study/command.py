@@ -15,7 +15,7 @@ from npkd.commands import say, set_threads
 from npkd.data import Dataset
 from npkd.distill import evaluate, report
 from npkd.engine import threads
-from npkd.files import BadInput, one_line, read_bytes, writing_to
+from npkd.files import BadInput, read_bytes, writing_to
 from npkd.study import picture, plan, results, running
 from npkd.study.cells import Figures, Source
 from npkd.study.processes import Processes
@@ -88,7 +88,7 @@ def _study(args: argparse.Namespace) -> int:
         raise BadInput(f"{args.data}: too few images of each class to hold a fifth out")
     text = _text(args, dataset)
     if args.print:
-        say(text, end="")
+        say(*text.removesuffix("\n").split("\n"))
         return 0
     try:
         study = plan.read(text, dataset)
@@ -134,10 +134,7 @@ def _executor(args: argparse.Namespace) -> AbstractContextManager[_Workers]:
 
 @contextmanager
 def _processes(args: argparse.Namespace) -> Iterator[_Workers]:
-    try:
-        cores = threads.get_num_threads()
-    except ValueError as error:
-        raise BadInput(str(error)) from error
+    cores = threads.get_num_threads()
     number = args.workers or max(1, cores // (args.threads or 1))
     share = args.threads or max(1, cores // number)
     with Processes(number) as executor:
@@ -205,7 +202,7 @@ def _mpi(args: argparse.Namespace) -> Iterator[_Workers]:
 def _say_what(study: plan.Study, dataset: Dataset, source: Source, workers: _Workers) -> None:
     of = "held-out" if source.held_out else "test"
     say(
-        f"npkd {__version__}: {one_line(dataset.name)}, {len(dataset.train_labels):,} images to "
+        f"npkd {__version__}: {dataset.name}, {len(dataset.train_labels):,} images to "
         f"train and {len(dataset.test_labels):,} {of} ones; {len(study.settings)} setting(s) × "
         f"{len(study.seeds)} seed(s), {workers.number} {workers.words} of {workers.threads} "
         "thread(s)"
@@ -260,11 +257,11 @@ def _write(folder: Path, found: dict[str, Any]) -> None:
     """Write study.json and study.png, and print the table and what it says."""
     with writing_to(folder):
         report.write_json(folder / running.RESULT, found)
-        say(f"\n{results.table(found)}\n", *results.conclusion(found))
+        say("", *results.table(found).split("\n"), "", *results.conclusion(found))
         made = [running.RESULT]
         try:
             picture.draw(folder / "study.png", found)
             made.append("study.png")
         except (ImportError, BadInput) as error:
             say(f"note: study.png is not made: {error}; the same command with --resume makes it")
-    say(f"\nmade {', '.join(made)} in {folder}")
+    say("", f"made {', '.join(made)} in {folder}")

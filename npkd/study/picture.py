@@ -38,7 +38,7 @@ Report = Mapping[str, Any]
 
 
 def draw(path: Path, report: Report) -> None:
-    """Draw study.png. Raises what `drawings.png` does."""
+    """Draw study.png. Raises what `pictures.png` does."""
     names = [wrapped(setting["name"]) for setting in report["settings"]]
     lines = max(name.count("\n") + 1 for name in names)
     height = 2.1 + len(names) * max(0.48, 0.1 + 0.155 * lines)

@@ -27,9 +27,7 @@ from npkd.study.kept import Form
 from npkd.study.plan import Cell, Study, cells, pupils
 
 FOLDER, RESULT = "cells", "study.json"  # in that of the study
-CUT_SHORT = re.compile(  # what a write leaves that was cut short
-    r"\.(study\.(json|png)|[a-z_]+-\d+-[0-9a-f]{16}-[0-9a-f]{8}\.npkd)\.[0-9a-f]{16}"
-)
+WRITTEN = re.compile(r"study\.(json|png)|[a-z_]+-\d+-[0-9a-f]{16}-[0-9a-f]{8}\.npkd")
 
 
 class Gone(BadInput):
@@ -150,7 +148,7 @@ class Cells:
         with files.writing_to(self.folder.parent):
             for folder in (self.folder, self.folder.parent):
                 for path in files.files_in(folder, "the folder of a study"):
-                    if CUT_SHORT.fullmatch(path.name):
+                    if WRITTEN.fullmatch(files.half_of(path)):
                         path.unlink(missing_ok=True)
 
 

@@ -87,7 +87,7 @@ def _judged(
     except ValueError as error:  # an operation that npkd computes, but not its bound
         raise BadInput(_without_prefix(error)) from error
     report = replace(report, unjudged=(*report.unjudged, *refused))
-    say(str(report))
+    say(*str(report).split("\n"))
     if args.out:
         _write(Path(args.out), report)
     return 0 if report.ok else 1

@@ -63,6 +63,7 @@ import inspect
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +71,20 @@ import numpy as np
 
 import npkd
 from npkd import losses, ops
-from npkd.files import BadInput, Damaged, OtherVersion, read_bytes, read_npz, write_atomically
+from npkd.files import (
+    BadInput,
+    Damaged,
+    OtherVersion,
+    read_bytes,
+    read_npz,
+    write_atomically,
+    writing_to,
+)
 from npkd.ops.contract import shown
 from npkd.validate import in_npkd
 from npkd.validate.program import Arrays, Case, Operation
 from npkd.validate.sense import LONGEST_NAME, MOST_TERMS, STEP, Listed, nearest, require_sense
-from npkd.weights import MOST_BYTES, load_weights
+from npkd.weights import MOST_BYTES, load_weights, save_weights
 
 FORMAT, VERSION = "npkd cases", 1
 MANIFEST, INPUTS, SAFE = "manifest.json", "inputs.npz", "inputs.safetensors"
@@ -173,7 +182,7 @@ def export(folder: str | Path, cases: Iterable[Case]) -> list[Path]:
         "cases": list(entries.values()),
     }
     text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    try:
+    with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for old in (MANIFEST, SAFE):  # no manifest beside arrays that are not its own
             (folder / old).unlink(missing_ok=True)
@@ -182,12 +191,10 @@ def export(folder: str | Path, cases: Iterable[Case]) -> list[Path]:
             lambda file: np.savez_compressed(file, **stored),  # type: ignore[arg-type]
         )
         written = [folder / INPUTS]
-        if _safetensors() is not None:
-            _write_safetensors(folder / SAFE, stored)
+        if find_spec("safetensors"):
+            save_weights(folder / SAFE, stored)
             written.append(folder / SAFE)
         write_atomically(folder / MANIFEST, lambda file: file.write(text.encode()))
-    except OSError as error:
-        raise BadInput(f"{folder}: cannot be written to: {error.strerror or error}") from error
     return [folder / MANIFEST, *written]
 
 
@@ -243,32 +250,9 @@ def write_results(path: str | Path, results: Mapping[str, Arrays]) -> None:
         for tensor, array in tensors.items()
     }
     try:
-        if Path(path).suffix == ".safetensors":
-            _write_safetensors(path, arrays)
-        else:
-            write_atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+        save_weights(path, arrays)
     except OSError as error:
         raise BadInput(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
-def _write_safetensors(path: str | Path, arrays: Arrays) -> None:
-    safetensors = _safetensors()
-    if safetensors is None:
-        raise BadInput(
-            f"{path}: this format needs safetensors; install it with pip install "
-            "'npkd[frameworks]', or take .npz"
-        )
-    data = safetensors.save(dict(arrays))
-    write_atomically(path, lambda file: file.write(data))
-
-
-def _safetensors() -> Any:
-    """safetensors' functions for NumPy, or None where it is not installed."""
-    try:
-        import safetensors.numpy
-    except ImportError:
-        return None
-    return safetensors.numpy
 
 
 # Reading

@@ -201,7 +201,7 @@ def _explained() -> Iterator[Html]:
 def _pictures(report: Report) -> Iterator[Html]:
     """Errors and bits of each operation, so many operations to a picture; or why there are none.
 
-    Raises what `drawings.png` does.
+    Raises what `pictures.png` does.
     """
     rows: list[Row] = []
     for names, some in verdicts.groups(report).items():
