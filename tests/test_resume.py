@@ -141,7 +141,8 @@ def save(folder, number):
 
 
 def test_the_newest_two_checkpoints_are_kept(tmp_path):
-    (tmp_path / ".checkpoint-0000000001.npkd.00ff00ff00ff00ff").write_text("half of one, from a kill")
+    half = tmp_path / ".checkpoint-0000000001.npkd.00ff00ff00ff00ff"  # from a kill
+    half.write_text("half of one")
     for number in (1, 2, 30):
         save(tmp_path, number)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
