@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from npkd import losses
+from npkd.arguments import as_float, is_integer, shown
 from npkd.losses.labels import Loss as HardLoss
 from npkd.nets import Network, Params
-from npkd.ops.contract import as_float, is_integer, shown
 
 MOST_TERMS = 100  # of a text: each is tried on the nets
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from npkd.arguments import FLOATS, as_float, is_integer, shown
 from npkd.engine import threads
-from npkd.ops.contract import FLOATS, as_float, is_integer, shown
 
 Schedule = Callable[[int], float]
 

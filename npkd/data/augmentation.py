@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from npkd.arguments import is_integer, shown
 from npkd.data.images import Images, digest, require_images
-from npkd.ops.contract import is_integer, shown
 
 
 @dataclass(frozen=True)

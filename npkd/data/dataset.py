@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from npkd.arguments import is_integer, shown
 from npkd.data.augmentation import Augmentation
 from npkd.data.images import Images, parts_of, subset
-from npkd.ops.contract import is_integer, shown
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npkd import ops
+from npkd.arguments import is_integer, positive_integer, shown
 from npkd.data.images import Images, parts_of, require_images
-from npkd.ops.contract import is_integer, positive_integer, shown
 
 
 @dataclass(frozen=True, eq=False)

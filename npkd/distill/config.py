@@ -3,10 +3,10 @@
 import math
 from dataclasses import dataclass, fields
 
+from npkd.arguments import as_float, shown
 from npkd.data import Dataset
 from npkd.distill.tasks import TASKS
 from npkd.objectives import Term
-from npkd.ops.contract import as_float, shown
 
 MOST = 10**9  # epochs, versions and images in a batch: far above any use, far below overflow
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from npkd import __version__
+from npkd.arguments import as_float
 from npkd.distill import evaluate
 from npkd.distill.tasks import TASKS, UPSAMPLINGS
 from npkd.files import BadInput, OtherVersion, Unreadable, read_bytes, write_atomically
-from npkd.ops.contract import as_float
 from npkd.printing.text import aligned, short
 
 NAMES = {

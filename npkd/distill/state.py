@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from npkd.ops.contract import as_float
+from npkd.arguments import as_float
 
 
 @dataclass(frozen=True)

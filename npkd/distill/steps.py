@@ -11,6 +11,7 @@ import numpy as np
 import scipy
 
 from npkd import __version__, objectives, optim
+from npkd.arguments import as_float
 from npkd.data import Dataset, Images
 from npkd.distill import evaluate
 from npkd.distill.config import RATES, Config
@@ -21,7 +22,6 @@ from npkd.distill.state import State, require_alike, require_history
 from npkd.distill.tasks import Classify, Figures
 from npkd.engine import threads
 from npkd.objectives import Objective, from_truth
-from npkd.ops.contract import as_float
 from npkd.training import Diverged, Update, train
 
 STEPS = {

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from npkd.ops.contract import as_float, require_arrays, require_axes, shown
+from npkd.arguments import as_float, require_arrays, require_axes, shown
 
 # Of every loss: what is too small to be represented is 0, what is too large ±∞, and no news
 in_range = np.errstate(under="ignore", over="ignore")

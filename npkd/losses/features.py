@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from npkd import ops
+from npkd.arguments import require_arrays
 from npkd.losses.arguments import (
     choice,
     divisor_of,
@@ -17,7 +18,6 @@ from npkd.losses.arguments import (
 from npkd.losses.geometry import flat, sum_of_squares, unit
 from npkd.losses.geometry import scale as scale_of
 from npkd.losses.regression import l2
-from npkd.ops.contract import require_arrays
 
 
 @in_range

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from npkd.arguments import as_float, require_arrays, require_axes, shown
 from npkd.losses.arguments import divisor_of, in_range, require_labels
 from npkd.losses.regression import l2
 from npkd.losses.softened import log_softened
-from npkd.ops.contract import as_float, require_arrays, require_axes, shown
 
 
 @in_range

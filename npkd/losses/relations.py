@@ -7,6 +7,7 @@ from math import factorial
 
 import numpy as np
 
+from npkd.arguments import is_integer, shown
 from npkd.losses.arguments import (
     choice,
     divisor_of,
@@ -32,7 +33,6 @@ from npkd.losses.geometry import (
 )
 from npkd.losses.regression import huber_of
 from npkd.losses.softened import divergence
-from npkd.ops.contract import is_integer, shown
 
 
 @in_range

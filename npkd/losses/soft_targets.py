@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 
+from npkd.arguments import is_integer, require_arrays, require_axes, shown
 from npkd.losses.arguments import (
     choice,
     divisor_of,
@@ -36,7 +37,7 @@ from npkd.losses.softened import (
     of_infinite,
     steps,
 )
-from npkd.ops.contract import Op, is_integer, require_arrays, require_axes, require_gradient, shown
+from npkd.ops.contract import Op, require_gradient
 
 
 @in_range

@@ -7,9 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from npkd import ops
-from npkd.ops.contract import (
-    positive_integer,
-)
+from npkd.arguments import positive_integer
 
 Params = dict[str, np.ndarray]
 

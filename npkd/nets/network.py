@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from npkd.arguments import FLOATS, is_integer, require_arrays, shown
 from npkd.nets.layers import Layer, Params
-from npkd.ops.contract import FLOATS, is_integer, require_arrays, require_gradient, shown
+from npkd.ops.contract import require_gradient
 
 
 class Network:

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from npkd.arguments import is_integer, require_arrays, shown
 from npkd.engine import memory, threads
-from npkd.ops.contract import Op, is_integer, require_arrays, require_gradient, shown
+from npkd.ops.contract import Op, require_gradient
 
 
 def relu(x: np.ndarray) -> Op:

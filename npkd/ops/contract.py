@@ -1,44 +1,14 @@
 """What every op promises and checks: arrays of one floating dtype, sizes as PyTorch takes them."""
 
-import math
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
+from npkd.arguments import is_integer, require_arrays, shown
+
 Op = tuple[np.ndarray, Callable[..., Any]]  # an op's value and its backward pass
 Pair = int | tuple[int] | tuple[int, int]  # or a list
-
-FLOATS = tuple(map(np.dtype, ("float32", "float64", "complex64", "complex128")))
-
-
-def require_arrays(op: str, optional: str = "", **arrays: np.ndarray | None) -> None:
-    """Raise ValueError unless all are NumPy arrays of one dtype out of FLOATS.
-
-    optional: the name of an array that may be None.
-    """
-    dtypes: dict[str, np.dtype] = {}
-    for name, array in arrays.items():
-        if array is None and name == optional:
-            continue
-        if not isinstance(array, np.ndarray):
-            raise ValueError(f"{op}: {name} is a {type(array).__name__}, expected a NumPy array")
-        if array.dtype not in FLOATS:
-            offered = ", ".join(dtype.name for dtype in FLOATS)
-            raise ValueError(f"{op}: {name} is {array.dtype}, expected one of {offered}")
-        dtypes[name] = array.dtype
-    if len(set(dtypes.values())) > 1:
-        found = ", ".join(f"{name} is {dtype}" for name, dtype in dtypes.items())
-        raise ValueError(f"{op}: {found}; expected one dtype for all")
-
-
-def require_axes(op: str, name: str, array: np.ndarray, axes: str) -> None:
-    """Raise ValueError unless `array` has the axes named, as in "N C H W"."""
-    names = axes.split()
-    if array.ndim != len(names):
-        expected = ", ".join(names)
-        raise ValueError(f"{op}: {name} has shape {array.shape}, expected ({expected})")
 
 
 def require_gradient(op: str, dy: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> None:
@@ -64,32 +34,3 @@ def pair(op: str, name: str, value: Any, minimum: int) -> tuple[int, int]:
             f"{op}: {name} is {shown(value)}, expected an int or a pair of ints, at least {minimum}"
         )
     return int(values[0]), int(values[-1])
-
-
-def positive_integer(op: str, name: str, value: int) -> int:
-    """`value` as an int, or ValueError if it is no integer of at least 1."""
-    if not is_integer(value) or value < 1:
-        raise ValueError(f"{op}: {name} is {shown(value)}, expected a positive integer")
-    return int(value)
-
-
-def shown(value: object) -> str:
-    """A value that somebody gave, in one short line for a message."""
-    try:
-        text = " ".join(repr(value).split())
-    except Exception:  # integers of thousands of digits have no text, nor need other objects
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def is_integer(value: object) -> bool:
-    """Whether it is Python's or NumPy's, and no truth value."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def as_float(value: object) -> float:
-    """A number as a float; NaN, which no range holds, for anything else and what overflows."""
-    if is_integer(value) or isinstance(value, float | np.floating):
-        with suppress(OverflowError):
-            return float(value)  # type: ignore[arg-type]
-    return math.nan

@@ -2,17 +2,9 @@
 
 import numpy as np
 
+from npkd.arguments import positive_integer, require_arrays, require_axes, shown
 from npkd.engine import memory, threads
-from npkd.ops.contract import (
-    Op,
-    Pair,
-    pair,
-    positive_integer,
-    require_arrays,
-    require_axes,
-    require_gradient,
-    shown,
-)
+from npkd.ops.contract import Op, Pair, pair, require_gradient
 from npkd.ops.windows import Axis, Unfold, axis_of
 
 OUTPUTS_IN_A_COPY = 16  # that a patch's entry is multiplied for in the time of copying it

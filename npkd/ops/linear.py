@@ -5,8 +5,9 @@ from itertools import zip_longest
 
 import numpy as np
 
+from npkd.arguments import require_arrays, require_axes
 from npkd.engine import memory, threads
-from npkd.ops.contract import Op, require_arrays, require_axes, require_gradient
+from npkd.ops.contract import Op, require_gradient
 
 
 def flatten(x: np.ndarray) -> Op:

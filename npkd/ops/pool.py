@@ -5,17 +5,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from npkd.arguments import is_integer, require_arrays, require_axes, shown
 from npkd.engine import memory, threads
-from npkd.ops.contract import (
-    Op,
-    Pair,
-    is_integer,
-    pair,
-    require_arrays,
-    require_axes,
-    require_gradient,
-    shown,
-)
+from npkd.ops.contract import Op, Pair, pair, require_gradient
 from npkd.ops.windows import Axis, axis_of, gather, scatter
 
 Index = tuple[slice, ...]

@@ -4,14 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from npkd.ops.contract import (
-    Op,
-    positive_integer,
-    require_arrays,
-    require_axes,
-    require_gradient,
-    shown,
-)
+from npkd.arguments import positive_integer, require_arrays, require_axes, shown
+from npkd.ops.contract import Op, require_gradient
 from npkd.ops.windows import axis_of, gather
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from npkd.arguments import shown
 from npkd.distill import evaluate
 from npkd.distill.evaluate import Kept
 from npkd.distill.report import DISTANCE, checked
 from npkd.distill.state import require_alike
 from npkd.distill.tasks import TASKS
 from npkd.nets import Params
-from npkd.ops.contract import shown
 from npkd.study.cells import Result, Source, Teacher, figures_of
 from npkd.study.plan import Cell
 

@@ -32,10 +32,10 @@ from typing import Any
 import numpy as np
 
 from npkd import distill, objectives
+from npkd.arguments import shown
 from npkd.data import Dataset
 from npkd.distill import Config
 from npkd.files import BadInput
-from npkd.ops.contract import shown
 
 MOST_SETTINGS = 1000
 MOST_SEEDS = 1000

@@ -71,6 +71,7 @@ import numpy as np
 
 import npkd
 from npkd import losses, ops
+from npkd.arguments import shown
 from npkd.files import (
     BadInput,
     Damaged,
@@ -80,7 +81,6 @@ from npkd.files import (
     write_atomically,
     writing_to,
 )
-from npkd.ops.contract import shown
 from npkd.validate import in_npkd
 from npkd.validate.program import Arrays, Case, Operation
 from npkd.validate.sense import LONGEST_NAME, MOST_TERMS, STEP, Listed, nearest, require_sense

@@ -15,7 +15,7 @@ from typing import Any, Union, get_args, get_origin
 
 import numpy as np
 
-from npkd.ops.contract import as_float, shown
+from npkd.arguments import as_float, shown
 from npkd.validate.cases import Options, gradients_of
 from npkd.validate.faults import PROPERTIES
 from npkd.validate.in_npkd import FUNCTIONS, LOSSES, computed
