@@ -19,8 +19,8 @@ class WrongProgram:
     """A program with one mistake.
 
     number   of the fault, in the list of those to be caught, or UNLISTED
-    faults   its name in `npkd.validate.faults`; for number 30, of the precision. Several, where
-             no result of the subject tells them apart
+    faults   its name in `npkd.validate.faults`; for number 30, of the precision. Several, where no
+             result of the subject tells them apart
     subject  whose cases it computes
     about    the mistake, in words
     """

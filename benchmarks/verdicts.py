@@ -35,10 +35,12 @@ from benchmarks import tables
 from benchmarks.programs import PRECISION, Arrays, Program, WrongProgram
 from npkd import losses, ops
 from npkd.validate import BUG, CONSISTENT, Case, Operation, Report, judge
-from npkd.validate.cases import EXACT, cases, dyadic, normal, random_case, subjects
-from npkd.validate.faults import FAULTS
-from npkd.validate.rounding import ARITHMETICS
-from npkd.validate.trial import Trial
+from npkd.validate.bounds.rounding import ARITHMETICS
+from npkd.validate.faults.known import FAULTS
+from npkd.validate.judging.trial import Trial
+from npkd.validate.questions.at_random import EXACT, random_case
+from npkd.validate.questions.numbers import dyadic, normal
+from npkd.validate.questions.subjects import cases, subjects
 
 FRAMEWORKS = {"PyTorch": "torch", "JAX": "jax"}
 TOLERANCES = {"assert_close": (1.3e-6, 1e-5), "rtol 1e-3": (1e-3, 1e-5)}
@@ -72,9 +74,9 @@ def right_programs(framework: str) -> dict[str, Program]:
         from benchmarks.wrong_programs import RIGHT_PROGRAMS
 
         return RIGHT_PROGRAMS
-    from npkd.validate import in_jax
+    from npkd.validate.frameworks import jax as asked_jax
 
-    return dict.fromkeys(subjects(), in_jax.results)
+    return dict.fromkeys(subjects(), asked_jax.results)
 
 
 def instance(subject: str, seed: int, number: int, *, large: bool = False) -> list[Case]:
@@ -362,25 +364,25 @@ def of_pytorch(rng: np.random.Generator, threads: int) -> Iterator[tuple[Case, A
     """Every op and loss, by torch.nn.functional and autograd; now and then large sums."""
     import torch
 
-    from npkd.validate import in_torch
+    from npkd.validate.frameworks import torch as asked_torch
 
     torch.set_num_threads(threads)
     while True:
         case = large_case(rng) if rng.random() < 0.01 else drawn(ALL, rng)
-        yield case, in_torch.results(case)
+        yield case, asked_torch.results(case)
 
 
 def of_jax(rng: np.random.Generator, compiled: bool) -> Iterator[tuple[Case, Arrays]]:
     """Compiled, each case as one; or operation by operation, 20 times with the same shapes."""
     import jax
 
-    from npkd.validate import in_jax
+    from npkd.validate.frameworks import jax as asked_jax
 
     while True:
         case = drawn(ALL, rng)
         with nullcontext() if compiled else jax.disable_jit():
             for _ in range(1 if compiled else 20):
-                yield case, in_jax.results(case)
+                yield case, asked_jax.results(case)
                 case = redrawn(case, rng)
 
 
@@ -629,8 +631,8 @@ def convolutions(seed: int) -> dict[str, Any]:
         exact = case_of("conv2d", dyadic, rng, options, exact=True, x=x, w=w)
         answers = {}
         for framework in installed():
-            name = {"PyTorch": "in_torch", "JAX": "in_jax"}[framework]
-            module = __import__(f"npkd.validate.{name}", fromlist=["results"])
+            name = {"PyTorch": "torch", "JAX": "jax"}[framework]
+            module = __import__(f"npkd.validate.frameworks.{name}", fromlist=["results"])
             answers[framework] = module.results(case)
             report = judge([(case, answers[framework]), (exact, module.results(exact))])
             for one in report.verdicts:
@@ -698,14 +700,14 @@ def table_of_convolutions(figures: Mapping[str, Any]) -> str:
 
 def seconds(runs: int, seed: int) -> dict[str, Any]:
     """The least of so many times that judging the document's nets took, and PyTorch's computing."""
-    from npkd.validate import in_torch
+    from npkd.validate.frameworks import torch as asked_torch
 
     *_, case = instance("distillation", seed, 0, large=True)
     steps = sum(operation.op == "l2" for operation in case.operations)
     computing, judging = [], []
     for _ in range(runs):
         begun = time.perf_counter()
-        found = in_torch.results(case)
+        found = asked_torch.results(case)
         computed = time.perf_counter()
         report = judge([(case, found)])
         computing.append(computed - begun)

@@ -3,9 +3,9 @@
     RIGHT_PROGRAMS["kl"](case)          # arrays by tensor, for the judge
     for program in WRONG_PROGRAMS: …    # number, faults, subject, run(case)
 
-A program computes the cases of one subject of `npkd.validate.cases`. It is a skeleton (a loss with
-autograd, a training loop) made of pieces (`Pieces`), and a wrong program has one wrong piece: a
-function under `@wrong(…)` that stands in the place of the right one of that name. Nothing here
+A program computes the cases of one subject of `npkd.validate.questions`. It is a skeleton (a loss
+with autograd, a training loop) made of pieces (`Pieces`), and a wrong program has one wrong piece:
+a function under `@wrong(…)` that stands in the place of the right one of that name. Nothing here
 comes from npkd: what a fault does is what PyTorch makes of it.
 """
 

@@ -3,7 +3,7 @@
     for program in WRONG_PROGRAMS: …    # number, faults, subject, run(case)
 
 As in `wrong_programs`, nothing here comes from npkd: what a fault does is what JAX makes of it. The
-right programs are `npkd.validate.in_jax.results`.
+right programs are `npkd.validate.recording.jax.results`.
 """
 
 import math

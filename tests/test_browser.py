@@ -17,7 +17,7 @@ import tiny
 from npkd.distill import page as page_of_run
 from npkd.printing import pages as markup
 from npkd.printing import pictures
-from npkd.validate import page as page_of_verdicts
+from npkd.validate.judging import page as page_of_verdicts
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 from npkd import cli
-from npkd.validate import exchange, in_npkd
-from npkd.validate.cases import cases
+from npkd.validate import by_npkd
 from npkd.validate.program import Case
+from npkd.validate.questions import exchange
+from npkd.validate.questions.subjects import cases
 
 NAMES = [
     *("conv2d", "linear", "max_pool2d", "relu", "softmax", "upsample bilinear", "l2", "kl", "mix"),
@@ -40,7 +41,7 @@ class Given:
 
     def _written(self, case: Case) -> tuple[dict, bytes, bytes]:
         exchange.export(self.folder, [case])
-        exchange.write_results(self.results, {case.name: in_npkd.results(case)})
+        exchange.write_results(self.results, {case.name: by_npkd.results(case)})
         manifest = json.loads((self.folder / exchange.MANIFEST).read_bytes())
         del manifest["vocabulary"]
         arrays = (self.folder / exchange.INPUTS).read_bytes()

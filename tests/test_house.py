@@ -73,7 +73,7 @@ def test_only_where_one_is_asked_for_is_a_framework_imported():
         if other.split(".")[0] in ("torch", "jax"):
             assert is_in(name, "validate"), f"{name} imports {other}"
     for name, tree in modules():
-        if not is_in(name, "validate.in_torch", "validate.in_jax"):
+        if not is_in(name, "validate.recording", "validate.frameworks"):
             at_once = [one for one in tree.body if isinstance(one, ast.Import | ast.ImportFrom)]
             for other in imported(ast.Module(at_once, [])):
                 assert other.split(".")[0] not in FRAMEWORKS, f"{name} imports {other} at once"

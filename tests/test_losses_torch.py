@@ -1,6 +1,6 @@
 """Every loss against PyTorch's autograd of its docstring's formula, in float64.
 
-The formulas are those of `npkd.validate.in_torch.losses`, which uses nothing of npkd's own losses.
+The formulas are those that the judge asks PyTorch for, which use nothing of npkd's own losses.
 """
 
 import inspect
@@ -16,7 +16,7 @@ from npkd import losses
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
 
-from npkd.validate.in_torch.losses import LOSSES  # noqa: E402  # which needs torch
+from npkd.validate.frameworks.torch_losses import LOSSES  # noqa: E402  # which needs torch
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,6 +1,6 @@
 """float32 is right to within rounding: a bound that is derived, entry by entry, and no tolerance.
 
-The bounds are those of `npkd.validate.rules`: whoever computes in float32 stays within them, in
+The bounds are those of `npkd.validate.bounds`: whoever computes in float32 stays within them, in
 whatever order sums are added up. So they judge npkd as they judge PyTorch. Those of losses are
 tested in test_validate_formulas.py.
 """
@@ -14,7 +14,7 @@ from test_definitions import by_pytorch, costly_same
 from test_ops import apply, every_op, gradients, upstream
 
 from npkd.proofs.cases import Case, arrays
-from npkd.validate.rounding import (
+from npkd.validate.bounds.rounding import (
     ARITHMETICS,
     BFLOAT16,
     FLOAT16,
@@ -24,7 +24,7 @@ from npkd.validate.rounding import (
     Rounded,
     exact,
 )
-from npkd.validate.rules import RULES
+from npkd.validate.bounds.rules import RULES
 
 FLOAT = ARITHMETICS["float32"]
 PRECISIONS = (FLOAT64, FLOAT32, TF32, FLOAT16, BFLOAT16)

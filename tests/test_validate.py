@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from npkd import losses, ops, validate
-from npkd.validate import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Case, Operation, in_npkd
-from npkd.validate.cases import cases as validate_cases
-from npkd.validate.faults import FAULTS, PROPERTIES
-from npkd.validate.rounding import ARITHMETICS, BFLOAT16, FLOAT16, TF32
-from npkd.validate.rules import RULES
-from npkd.validate.trial import Trial
-from npkd.validate.verdicts import as_json
+from npkd.validate import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Case, Operation, by_npkd
+from npkd.validate.bounds.rounding import ARITHMETICS, BFLOAT16, FLOAT16, TF32
+from npkd.validate.bounds.rules import RULES
+from npkd.validate.faults.known import FAULTS
+from npkd.validate.faults.of_data import PROPERTIES
+from npkd.validate.judging.trial import Trial
+from npkd.validate.judging.verdicts import as_json
+from npkd.validate.questions.subjects import cases as validate_cases
 
 X, W, B = (5, 3, 9, 8), (4, 3, 3, 3), (4,)
 LOWER = {"TF32": TF32, "bfloat16": BFLOAT16, "float16": FLOAT16}
@@ -333,7 +334,7 @@ LINEAR = (Operation("fc", "linear", {"x": "x", "w": "w"}, {"y": "y"}),)
 def test_gradients_that_only_a_loose_bound_holds_are_unproven(rng):
     """Of a whole net nothing but the ends is recorded."""
     case = next(iter(validate_cases(rng, ["LargeCNN"])))
-    found = {name: x for name, x in in_npkd.results(case).items() if name in case.needed}
+    found = {name: x for name, x in by_npkd.results(case).items() if name in case.needed}
     found["conv1.weight.grad"] = -found["conv1.weight.grad"]
     report = validate.compare(case, found)
     assert {o.verdict for o in report.verdicts if o.tensor == "conv1.weight.grad"} == {UNPROVEN}

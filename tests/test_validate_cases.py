@@ -13,11 +13,14 @@ import pytest
 import npkd.proofs.cases
 from npkd import losses, ops
 from npkd.files import BadInput, Damaged, OtherVersion
-from npkd.validate import exchange, in_npkd, judge
-from npkd.validate.cases import EXACT, cases, dyadic, random_case, subjects
-from npkd.validate.exactness import require_exact, significant_bits, unit_of
+from npkd.validate import by_npkd, judge
 from npkd.validate.program import Case, Operation
-from npkd.validate.sense import require_sense, what_is_wrong
+from npkd.validate.questions import exchange
+from npkd.validate.questions.at_random import EXACT, random_case
+from npkd.validate.questions.exactness import require_exact, significant_bits, unit_of
+from npkd.validate.questions.numbers import dyadic
+from npkd.validate.questions.sense import require_sense, what_is_wrong
+from npkd.validate.questions.subjects import cases, subjects
 
 LARGE = ("LargeCNN", "distillation")  # with 8 million weights
 SMALL = [name for name in subjects() if name not in LARGE]
@@ -83,7 +86,7 @@ def test_ordinary_convolutions_are_short_sums(every):
     for case in every:
         if case.exact or case.subject in ("LargeCNN", "SmallCNN", "distillation"):
             continue
-        found = in_npkd.results(case)
+        found = by_npkd.results(case)
         for operation in case.operations:
             if operation.op in ("conv2d", "linear"):
                 w = case.inputs[operation.inputs["w"]]
@@ -105,7 +108,7 @@ def test_an_unknown_subject_is_refused_before_anything_is_made():
 
 
 def test_npkd_itself_is_consistent(some):
-    judge([(case, in_npkd.results(case)) for case in some]).check()
+    judge([(case, by_npkd.results(case)) for case in some]).check()
 
 
 @pytest.mark.parametrize("op", [*npkd.proofs.cases.OPS, *npkd.proofs.cases.LOSSES])
@@ -114,7 +117,7 @@ def test_random_cases_can_be_computed(op):
     for exact in {False, op in EXACT}:
         for _ in range(5):
             case = random_case(op, rng, exact=exact)
-            found = in_npkd.results(case)
+            found = by_npkd.results(case)
             assert found.keys() == case.needed
             require_sense(case, {name: (x.dtype.name, x.shape) for name, x in found.items()})
 
@@ -132,8 +135,8 @@ def test_exact_cases_round_nothing(seed):
     for case in made(seed, None if seed == 0 else SMALL):
         if case.exact:
             require_exact(case)
-            expected = in_npkd.results(in_float64(case))
-            for tensor, found in in_npkd.results(case).items():
+            expected = by_npkd.results(in_float64(case))
+            for tensor, found in by_npkd.results(case).items():
                 assert found.dtype != np.float64
                 np.testing.assert_array_equal(found, expected[tensor])
 
@@ -420,7 +423,7 @@ def test_results_come_back_to_the_bit(ending, tmp_path):
     if ending == "safetensors":
         pytest.importorskip("safetensors")
     known = made(0, ["l2", "sgd", "augmentation"])
-    results = {case.name: in_npkd.results(case) for case in known}
+    results = {case.name: by_npkd.results(case) for case in known}
     path = tmp_path / f"results.{ending}"
     exchange.write_results(path, results)
     found = exchange.read_results(path, known)

@@ -11,10 +11,10 @@ import pytest
 from pages import Page, verdicts_with
 
 from npkd import cli
-from npkd.validate import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Cause, Report, Verdict, in_npkd
-from npkd.validate import page as pages
-from npkd.validate.exchange import load, write_results
-from npkd.validate.rules import RULES
+from npkd.validate import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Cause, Report, Verdict, by_npkd
+from npkd.validate.bounds.rules import RULES
+from npkd.validate.judging import page as pages
+from npkd.validate.questions.exchange import load, write_results
 
 NAMES = ["conv2d groups", "relu", "l2"]
 
@@ -33,9 +33,9 @@ def exported(tmp_path_factory):
 def by_wrong(case):
     """npkd's results, the kernels of convolutions flipped, and their gradients with them."""
     if "w" not in case.inputs:
-        return in_npkd.results(case)
+        return by_npkd.results(case)
     w = case.inputs["w"][:, :, ::-1, ::-1]
-    found = in_npkd.results(replace(case, inputs={**case.inputs, "w": w}))
+    found = by_npkd.results(replace(case, inputs={**case.inputs, "w": w}))
     return found | {"dw": found["dw"][:, :, ::-1, ::-1]}
 
 
@@ -43,7 +43,7 @@ def by_wrong(case):
 def results(exported):
     """Files with results: right ones, wrong ones, and others."""
     cases, folder = load(exported), exported.parent
-    right = {case.name: in_npkd.results(case) for case in cases}
+    right = {case.name: by_npkd.results(case) for case in cases}
     wrong = {case.name: by_wrong(case) for case in cases}
     some = {case.name: right[case.name] for case in cases if case.subject == "relu"}
     first = next(iter(some))
@@ -223,12 +223,12 @@ def test_torch_is_asked_only_for_what_it_has(capsys):
 
 def test_what_a_framework_refuses_to_compute_is_told(capsys, monkeypatch):
     pytest.importorskip("torch")
-    from npkd.validate import in_torch
+    from npkd.validate.frameworks import torch as asked
 
     def results(case, **others):
         raise RuntimeError("not implemented\nfor 'Half'")
 
-    monkeypatch.setattr(in_torch, "results", results)
+    monkeypatch.setattr(asked, "results", results)
     status, out, err = run(capsys, "torch", "--names", "relu")
     assert (status, err) == (1, "")
     assert re.search("^not judged: relu.*: not implemented for 'Half'$", out, re.MULTILINE)

@@ -16,9 +16,9 @@ from strategies import SEEDS, cases
 from npkd import losses
 from npkd.ops import log_softmax, softmax
 from npkd.proofs.cases import LOSSES, arrays
-from npkd.validate import formulas
-from npkd.validate.rounding import ARITHMETICS, LOWER, Rounded, exact
-from npkd.validate.rules import RULES
+from npkd.validate.bounds import formulas
+from npkd.validate.bounds.rounding import ARITHMETICS, LOWER, Rounded, exact
+from npkd.validate.bounds.rules import RULES
 
 FLOAT32, FLOAT64 = ARITHMETICS["float32"], ARITHMETICS["float64"]
 every_loss = pytest.mark.parametrize("name", LOSSES)
@@ -34,7 +34,7 @@ def torch():
 @pytest.fixture(scope="module")
 def of_torch(torch):
     """PyTorch's formulas of the losses, by name: the usual ways to write each."""
-    from npkd.validate.in_torch import losses as given
+    from npkd.validate.frameworks import torch_losses as given
 
     functional = torch.nn.functional
 

@@ -15,8 +15,10 @@ jax = pytest.importorskip("jax")
 import jax.numpy as jnp  # noqa: E402
 
 from npkd.objectives import Objective, Term  # noqa: E402
-from npkd.validate import in_jax, judge  # noqa: E402
-from npkd.validate.cases import cases  # noqa: E402
+from npkd.validate import judge  # noqa: E402
+from npkd.validate.frameworks import jax as asked_jax  # noqa: E402
+from npkd.validate.questions.subjects import cases  # noqa: E402
+from npkd.validate.recording import jax as in_jax  # noqa: E402
 
 
 def of_npkd(name):
@@ -459,6 +461,6 @@ def test_a_training_step_without_the_squared_temperature_is_named():
 def test_npkds_cases_run_in_jax_are_right(dtype):
     names = ["linear", "mix kl", "sgd", "accumulation", "evaluation mode"]
     kinds = {(case.subject, case.exact): case for case in cases(np.random.default_rng(0), names)}
-    report = judge((case, in_jax.results(case, dtype=dtype)) for case in kinds.values())
+    report = judge((case, asked_jax.results(case, dtype=dtype)) for case in kinds.values())
     assert report.ok, str(report)
     assert {one.precision for one in report.verdicts} <= {dtype}

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from npkd.validate import BUG, CONSISTENT, Case, Operation, compare, in_npkd
-from npkd.validate.cases import cases, subjects
-from npkd.validate.in_npkd import FUNCTIONS
-from npkd.validate.rules import RULES
-from npkd.validate.sense import _is_array, _parameters, require_sense
+from npkd.validate import BUG, CONSISTENT, Case, Operation, by_npkd, compare
+from npkd.validate.bounds.rules import RULES
+from npkd.validate.by_npkd import FUNCTIONS
+from npkd.validate.questions.sense import _is_array, _parameters, require_sense
+from npkd.validate.questions.subjects import cases, subjects
 
 SMALL = [name for name in subjects() if name not in ("LargeCNN", "SmallCNN", "distillation")]
 
@@ -54,7 +54,7 @@ def zeros(*shape):
 @pytest.mark.parametrize("op", FUNCTIONS)
 def test_an_option_of_another_kind_is_refused_by_name(op, examples):
     case, place = examples[op]
-    right = listed(in_npkd.results(case))
+    right = listed(by_npkd.results(case))
     require_sense(case, right)
     offered = [name for name, one in _parameters(FUNCTIONS[op]).items() if not _is_array(one)]
     given = case.operations[place].options
@@ -69,7 +69,7 @@ def test_an_option_of_another_kind_is_refused_by_name(op, examples):
 @pytest.mark.parametrize("op", FUNCTIONS)
 def test_inputs_and_outputs_are_those_of_the_operation(op, examples):
     case, place = examples[op]
-    right, operation = listed(in_npkd.results(case)), case.operations[place]
+    right, operation = listed(by_npkd.results(case)), case.operations[place]
     tensor = next(iter(case.inputs), "a")
     refused = []
     if op != "sum":  # which takes any
@@ -240,7 +240,7 @@ def test_whole_numbers_are_floats_to_what_uses_them():
         Operation("linear", "linear", {"x": "h", "w": "w"}, {"y": "y"}),
     )
     case = Case("a case", "", "", {"x": x, "w": w}, operations)
-    found = {name: array.astype(np.int64) for name, array in in_npkd.results(case).items()}
+    found = {name: array.astype(np.int64) for name, array in by_npkd.results(case).items()}
     assert {one.verdict for one in compare(case, found).verdicts} == {CONSISTENT}
 
 
@@ -267,7 +267,7 @@ def test_a_bound_that_cannot_be_computed_is_said(monkeypatch):
 def test_a_pools_divisor_may_have_either_sign(divisor):
     x = np.random.default_rng(0).standard_normal((2, 3, 6, 6)).astype(np.float32)
     case = single("avg_pool2d", {"x": x}, {"y": "y"}, kernel_size=2, divisor_override=divisor)
-    assert compare(case, in_npkd.results(case)).verdicts[0].verdict == CONSISTENT
+    assert compare(case, by_npkd.results(case)).verdicts[0].verdict == CONSISTENT
 
 
 def test_nothing_is_promised_of_sums_that_overflow_before_they_are_divided():
@@ -284,4 +284,4 @@ def test_an_infinite_gradient_leaves_the_bounds_of_interpolation():
     dy[0, 0, 0, 0] = np.inf
     given = {"x": zeros(1, 1, 3, 4), "dy": dy}
     case = single("upsample_backward", given, {"dx": "dx"}, factor=2, mode="bilinear")
-    assert compare(case, in_npkd.results(case)).ok
+    assert compare(case, by_npkd.results(case)).ok

@@ -1,4 +1,4 @@
-"""What `npkd.validate.in_torch` records of a PyTorch model is what the model computes."""
+"""What `npkd.validate.recording.torch` records of a PyTorch model is what the model computes."""
 
 import numpy as np
 import pytest
@@ -6,16 +6,18 @@ from strategies import assert_close
 
 from npkd import losses
 from npkd.objectives import Objective, Term
-from npkd.validate.judging import judge
-from npkd.validate.program import Operation
-from npkd.validate.rules import RULES
+from npkd.validate.bounds.rules import RULES
+from npkd.validate.judging.judge import judge
+from npkd.validate.program import Case, Operation
 
 torch = pytest.importorskip("torch")
 functional, nn = torch.nn.functional, torch.nn
 
-from npkd.validate import cases, in_torch  # noqa: E402  # which need torch
-from npkd.validate.in_torch.cases import FORWARD  # noqa: E402
-from npkd.validate.in_torch.losses import LOSSES  # noqa: E402
+from npkd.validate.frameworks import torch as asked_torch  # noqa: E402
+from npkd.validate.frameworks.torch import FORWARD  # noqa: E402
+from npkd.validate.frameworks.torch_losses import LOSSES  # noqa: E402
+from npkd.validate.questions import subjects  # noqa: E402
+from npkd.validate.recording import torch as in_torch  # noqa: E402
 
 
 class Block(nn.Module):
@@ -757,14 +759,15 @@ def test_a_step_without_its_layers_or_labels_is_an_error():
 
 # npkd's own cases in PyTorch; those of nets are as distillation's
 
-SUBJECTS = [one for one in cases.subjects() if one not in ("SmallCNN", "LargeCNN", "distillation")]
+NETS = "SmallCNN", "LargeCNN", "distillation"
+SUBJECTS = [one for one in subjects.subjects() if one not in NETS]
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_cases_are_computed_in_full_and_rightly(subject):
     rng = np.random.default_rng(0)
-    found = [(case, in_torch.results(case)) for case in cases.cases(rng, [subject])]
+    found = [(case, asked_torch.results(case)) for case in subjects.cases(rng, [subject])]
     for case, arrays in found:
         assert set(arrays) == set(case.tensors()), case.name
     judge(found).check()
@@ -772,8 +775,8 @@ def test_cases_are_computed_in_full_and_rightly(subject):
 
 def test_several_updates_of_a_student_are_computed_in_full_and_rightly():
     found = [
-        (case, in_torch.results(case))
-        for case in cases.cases(np.random.default_rng(0), ["distillation"])
+        (case, asked_torch.results(case))
+        for case in subjects.cases(np.random.default_rng(0), ["distillation"])
         if "document" not in case.name  # whose nets are large
     ]
     assert len(found) > 1
@@ -793,7 +796,7 @@ def test_the_gradient_of_a_use_is_not_that_of_the_tensor():
         Operation("dx", "sum", {"x1": "dx of a", "x2": "dx of b"}, {"y": "dx"}),
     )
     given = {"x": x, "da": 3 * np.ones_like(x), "db": 5 * np.ones_like(x)}
-    found = in_torch.results(cases.Case("uses", "uses", "", given, operations))
+    found = asked_torch.results(Case("uses", "uses", "", given, operations))
     np.testing.assert_array_equal(found["dx of a"], [[3, 0]])
     np.testing.assert_array_equal(found["dx of b"], [[5, 5]])
     np.testing.assert_array_equal(found["dx"], [[8, 5]])
@@ -810,8 +813,8 @@ def test_every_operation_of_the_judge_is_known():
 
 
 def test_results_have_the_dtype_that_is_asked_for():
-    (case, *_) = cases.cases(np.random.default_rng(0), ["linear"])
-    single, double = (in_torch.results(case, dtype=one) for one in ("float32", "float64"))
+    (case, *_) = subjects.cases(np.random.default_rng(0), ["linear"])
+    single, double = (asked_torch.results(case, dtype=one) for one in ("float32", "float64"))
     assert double["y"].dtype == np.float64
     np.testing.assert_allclose(single["y"], double["y"], rtol=1e-5, atol=1e-5)
     assert_close(double["db"], case.inputs["dy"].astype(np.float64).sum(axis=0))

@@ -18,12 +18,13 @@ import numpy as np
 from npkd.commands import say, say_where
 from npkd.engine import threads
 from npkd.files import BadInput, is_there, one_line, writing_to
-from npkd.validate import exchange, page
-from npkd.validate.cases import cases, subjects
-from npkd.validate.judging import judge
+from npkd.validate.bounds.rounding import ARITHMETICS, BFLOAT16
+from npkd.validate.judging import page
+from npkd.validate.judging.judge import judge
+from npkd.validate.judging.verdicts import Report
 from npkd.validate.program import Arrays, Case
-from npkd.validate.rounding import ARITHMETICS, BFLOAT16
-from npkd.validate.verdicts import Report
+from npkd.validate.questions import exchange
+from npkd.validate.questions.subjects import cases, subjects
 
 Compute = Callable[[Case], Arrays]
 
@@ -183,7 +184,7 @@ def _torch(args: argparse.Namespace) -> int:
     try:
         import torch
 
-        from npkd.validate import in_torch
+        from npkd.validate.frameworks import torch as asked
     except ImportError as error:
         raise BadInput(f"PyTorch cannot be imported (pip install torch): {error}") from error
     if args.device == "cuda" and not torch.cuda.is_available():
@@ -208,7 +209,7 @@ def _torch(args: argparse.Namespace) -> int:
     about = _about(f"PyTorch {torch.__version__}", device, args, flags)
 
     def compute(case: Case) -> Arrays:
-        return in_torch.results(case, device=args.device, dtype=args.dtype)
+        return asked.results(case, device=args.device, dtype=args.dtype)
 
     return _run(compute, args, about)
 
@@ -232,7 +233,7 @@ def _jax(args: argparse.Namespace) -> int:
     try:
         import jax
 
-        from npkd.validate import in_jax
+        from npkd.validate.frameworks import jax as asked
     except ImportError as error:
         raise BadInput(f"JAX cannot be imported (pip install jax): {error}") from error
     except ValueError as error:  # one of its settings in the environment
@@ -248,7 +249,7 @@ def _jax(args: argparse.Namespace) -> int:
     about = _about(f"JAX {jax.__version__}", name, args, flags)
 
     def compute(case: Case) -> Arrays:
-        return in_jax.results(case, dtype=args.dtype)
+        return asked.results(case, dtype=args.dtype)
 
     return _run(compute, args, about)
 

@@ -1,0 +1,163 @@
+"""The rules of operations that only recorded programs have: entry by entry, sums, and moves.
+
+    add, subtract, multiply, divide, maximum    a, b     → y    inputs broadcast as NumPy does
+    exp, log, negative, sqrt                    x        → y
+    sum_over                                    x        → y    over `axes`, which are dropped
+    batch_norm    x, mean, variance, w*, b*  → y    (x − mean) / √(variance + epsilon) · w + b
+    move                                        x1, x2 … → y    entries taken by `index`
+    NAME_backward                               dy too   → da, db, or dx, or dx1, dx2, …
+
+What `traced.Traced` knows, it gives the bounds of: the gradient by an input is that of Σ y dy.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from npkd.validate.bounds.rounding import Arithmetic, Rounded, sums_of_products
+from npkd.validate.bounds.traced import Traced, gradients, leaf
+
+Inputs = Any  # arguments by name
+Rule = Callable[..., dict[str, Rounded]]
+
+
+def _forward(function: Callable[..., Traced]) -> Rule:
+    def rule(arithmetic: Arithmetic, inputs: Inputs, options: Any) -> dict[str, Rounded]:
+        with np.errstate(all="ignore"):
+            leaves = {name: leaf(arithmetic, x) for name, x in inputs.items()}
+            return {"y": function(**leaves, **options).rounded}
+
+    return rule
+
+
+def _backward(function: Callable[..., Traced]) -> Rule:
+    def rule(arithmetic: Arithmetic, inputs: Inputs, options: Any) -> dict[str, Rounded]:
+        with np.errstate(all="ignore"):
+            leaves = {
+                name: leaf(arithmetic, x, trained=True)
+                for name, x in inputs.items()
+                if name != "dy"
+            }
+            y = function(**leaves, **options) * leaf(arithmetic, inputs["dy"])
+            found = gradients(y, list(leaves.values()))
+        return {f"d{name}": one.rounded for name, one in zip(leaves, found, strict=True)}
+
+    return rule
+
+
+def _sum_over(x: Traced, axes: Any = None, keepdims: bool = False) -> Traced:
+    return x.sum(None if axes is None else tuple(axes), keepdims)
+
+
+def _batch_norm(
+    x: Traced,
+    mean: Traced,
+    variance: Traced,
+    w: Traced | None = None,
+    b: Traced | None = None,
+    *,
+    epsilon: float = 1e-5,
+) -> Traced:
+    """By known means and variances of the channels; or folded, x α + (b − mean α), as usual too."""
+
+    def by_channel(one: Traced) -> Traced:
+        return one.reshape(1, *one.shape, *(1,) * (x.value.ndim - 2))
+
+    mean, deviation = by_channel(mean), (by_channel(variance) + epsilon).sqrt()
+    factor = by_channel(w) if w is not None else mean * 0.0 + 1.0
+    y = (x - mean) / deviation * factor
+    factor = factor / deviation
+    folded = (x * factor).fixed - (mean * factor).fixed
+    if b is not None:
+        y, folded = y + by_channel(b), folded + by_channel(b).fixed
+    return y.allowing(folded.error)
+
+
+BY_TAPE: dict[str, Callable[..., Traced]] = {
+    "add": lambda a, b: a + b,
+    "subtract": lambda a, b: a - b,
+    "multiply": lambda a, b: a * b,
+    "divide": lambda a, b: a / b,
+    "exp": lambda x: x.exp(),
+    "log": lambda x: x.log(),
+    "negative": lambda x: -x,
+    "sqrt": lambda x: x.sqrt(),
+    "sum_over": _sum_over,
+    "batch_norm": _batch_norm,
+}
+
+
+def maximum(arithmetic: Arithmetic, inputs: Inputs, options: Any) -> dict[str, Rounded]:
+    """The larger of two, which moves by no more than they do."""
+    a, b = inputs["a"], inputs["b"]
+    return {"y": Rounded(np.maximum(a.value, b.value), np.maximum(a.total, b.total))}
+
+
+def maximum_backward(arithmetic: Arithmetic, inputs: Inputs, options: Any) -> dict[str, Rounded]:
+    """dy to the larger, and half of it to either where they are equal."""
+    a, b, dy = inputs["a"], inputs["b"], inputs["dy"]
+    either = np.asarray(a.total) + b.total
+    unsure = (np.abs(a.value - b.value) <= either) & (either > 0)
+    results = {}
+    for name, mine, other in (("da", a, b), ("db", b, a)):
+        share = np.where(mine.value > other.value, 1.0, np.where(mine.value == other.value, 0.5, 0))
+        (dx,) = sums_of_products(
+            arithmetic,
+            lambda dy, share=share, mine=mine: [_summed_to(share * dy, mine.value.shape)],
+            [dy],
+            [max(0, dy.value.size // max(1, mine.value.size) - 1)],
+            factors=0,
+        )
+        dx.jump = _summed_to(np.where(unsure, dy.most, 0.0), mine.value.shape)
+        results[name] = dx
+    return results
+
+
+def _summed_to(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The transpose of broadcasting."""
+    more = x.ndim - len(shape)
+    ones = tuple(k for k, n in enumerate(shape, more) if n == 1 and x.shape[k] != 1)
+    return x.sum(axis=(*range(more), *ones)).reshape(shape)
+
+
+def move(arithmetic: Arithmetic, inputs: Inputs, options: Any) -> dict[str, Rounded]:
+    """All inputs, flat, one behind the other, `fill` behind them, and of these those at `index`."""
+    index, fill = options["index"], float(options.get("fill", 0.0))
+
+    def taken(parts: list[np.ndarray], last: float) -> np.ndarray:
+        return np.concatenate([*(part.ravel() for part in parts), [last]])[index]
+
+    several = list(inputs.values())
+    errors = [np.broadcast_to(x.total, x.value.shape) for x in several]
+    return {"y": Rounded(taken([x.value for x in several], fill), taken(errors, 0.0))}
+
+
+def move_backward(arithmetic: Arithmetic, inputs: Inputs, options: Any) -> dict[str, Rounded]:
+    """dy to where the entries came from, added up where one was taken several times."""
+    index = np.asarray(options["index"]).ravel()
+    several = {name: x for name, x in inputs.items() if name != "dy"}
+    size = sum(x.value.size for x in several.values())
+    counts = np.bincount(index % (size + 1), minlength=size + 1)[:size]
+
+    def back(dy: np.ndarray) -> list[np.ndarray]:
+        total = np.bincount(index % (size + 1), dy.ravel(), size + 1)
+        parts, start = [], 0
+        for x in several.values():
+            parts.append(total[start : start + x.value.size].reshape(x.value.shape))
+            start += x.value.size
+        return parts
+
+    roundings = [max(0, int(counts.max(initial=0)) - 1)] * len(several)
+    found = sums_of_products(arithmetic, back, [inputs["dy"]], roundings, factors=0)
+    return {f"d{name}": dx for name, dx in zip(several, found, strict=True)}
+
+
+ELEMENTWISE: dict[str, Rule] = {
+    "maximum": maximum,
+    "maximum_backward": maximum_backward,
+    "move": move,
+    "move_backward": move_backward,
+}
+ELEMENTWISE |= {name: _forward(function) for name, function in BY_TAPE.items()}
+ELEMENTWISE |= {f"{name}_backward": _backward(function) for name, function in BY_TAPE.items()}

@@ -1,0 +1,489 @@
+"""What each operation of a program gives, and how far from it a right computation may be.
+
+A rule takes an operation's inputs with their errors (`rounding.Rounded`) and gives its results with
+theirs. The value is that of `npkd.ops` or `npkd.losses` in float64. The bound is derived from how
+many roundings a term goes through at most, whoever computes it and in whatever order:
+
+    conv2d      y: C/G·kh·kw products and b; dx: O/G·kh·kw; dw and db: N·Ho·Wo
+    linear      y: I products and b; dx: O; dw and db: N
+    avg_pool2d  y: the taps of a window, and a division, or a product with 1/D, itself rounded;
+                dx: the windows on a cell, and the same
+    max_pool2d  y is chosen, which rounds nothing; dx: the windows on a cell
+    relu, flatten, pixel_shuffle, copy, rows, augment, dropout: nothing is rounded
+    upsample    "nearest" copies; dx adds up a block. "bilinear": y has 4 terms w v x with weights
+                for row and column that are rounded themselves; a cell of x is in up to (2f)² of y
+    sgd         λ θ: λ and the product are rounded; g + λ θ; μ v likewise; their sum; lr v; θ − lr v
+    sum         its terms, and a division as above
+    normalise   x / 255, − mean, / std, in whatever order: each of the two terms meets up to six
+    losses: see `formulas`; softmax: see `traced`
+
+Where an input was not recorded and may itself be off by E, ReLU's and max-pool's backward passes
+may decide otherwise: where |x| ≤ E the gradient may be dy or 0. That is their `jump`.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from npkd import losses, ops
+from npkd.ops.windows import axis_of
+from npkd.validate.bounds import formulas, traced
+from npkd.validate.bounds.elementwise import ELEMENTWISE
+from npkd.validate.bounds.rounding import Arithmetic, Rounded, sums_of_products
+from npkd.validate.bounds.traced import Traced, leaf
+
+Inputs = Mapping[str, Rounded]
+Options = Mapping[str, Any]
+Rule = Callable[[Arithmetic, Inputs, Options], dict[str, Rounded]]
+
+
+# Sums of products
+
+
+def conv2d(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+    """See `npkd.ops.conv2d`."""
+    values = [inputs[name] for name in ("x", "w", "b") if name in inputs]
+    x, w = inputs["x"].value, inputs["w"].value
+
+    def operation(*arrays: np.ndarray) -> list[np.ndarray]:
+        return [ops.conv2d(*arrays, **options)[0]]
+
+    k = w[0].size + ("b" in inputs)
+    (y,) = sums_of_products(arithmetic, operation, values, [k], factors=2)
+    bias = [np.abs(value.value) for value in values[2:]]
+    y.norm = lambda: operation(_largest_around(x), np.abs(w), *bias)[0]
+    return {"y": y}
+
+
+def conv2d_backward(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+    """See `npkd.ops.conv2d`."""
+    x, w, dy = (inputs[name] for name in ("x", "w", "dy"))
+
+    def operation(*arrays: np.ndarray) -> list[np.ndarray]:
+        *forward, upstream = arrays
+        return list(ops.conv2d(*forward, **options)[1](upstream)[:2])
+
+    outputs, windows = _outputs_and_windows(dy.value.shape)
+    k = [outputs // options.get("groups", 1) * math.prod(w.value.shape[2:]), windows]
+    dx, dw = sums_of_products(arithmetic, operation, [x, w, dy], k)
+    around = _largest_around(x.value), np.abs(w.value), _largest_around(dy.value)
+    dx.norm = lambda: operation(*around)[0]
+    dw.norm = lambda: operation(*around)[1]
+    return {"dx": dx, "dw": dw} | _of_bias(arithmetic, inputs)
+
+
+def linear(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+    """See `npkd.ops.linear`."""
+    values = [inputs[name] for name in ("x", "w", "b") if name in inputs]
+    k = inputs["w"].value.shape[1] + ("b" in inputs)
+    (y,) = sums_of_products(
+        arithmetic, lambda *arrays: [ops.linear(*arrays)[0]], values, [k], factors=2
+    )
+    return {"y": y}
+
+
+def linear_backward(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+    """See `npkd.ops.linear`."""
+    x, w, dy = (inputs[name] for name in ("x", "w", "dy"))
+
+    def operation(x: np.ndarray, w: np.ndarray, dy: np.ndarray) -> list[np.ndarray]:
+        return list(ops.linear(x, w)[1](dy)[:2])
+
+    rows, outputs = dy.value.shape
+    dx, dw = sums_of_products(arithmetic, operation, [x, w, dy], [outputs, rows])
+    return {"dx": dx, "dw": dw} | _of_bias(arithmetic, inputs)
+
+
+def _of_bias(arithmetic: Arithmetic, inputs: Inputs) -> dict[str, Rounded]:
+    """db, the sum of dy over all axes but that of the outputs.
+
+    With factors rounded, dy may have been rounded for the other two gradients already.
+    """
+    if "b" not in inputs:
+        return {}
+    dy = inputs["dy"]
+    axes = tuple(axis for axis in range(dy.value.ndim) if axis != 1)
+    _, windows = _outputs_and_windows(dy.value.shape)
+    (db,) = sums_of_products(
+        arithmetic, lambda dy: [dy.sum(axis=axes)], [dy], [max(0, windows - 1)], factors=1
+    )
+    return {"db": db}
+
+
+def _outputs_and_windows(shape: tuple[int, ...]) -> tuple[int, int]:
+    """The outputs O of dy (N, O, …), and how many entries there are of each."""
+    return shape[1], shape[0] * math.prod(shape[2:])
+
+
+def _largest_around(images: np.ndarray) -> np.ndarray:
+    """|x| with each cell replaced by the largest of its image and channel."""
+    size = np.abs(images)
+    return np.broadcast_to(size.max(axis=(2, 3), keepdims=True), size.shape).copy()
+
+
+# Pools
+
+
+def avg_pool2d(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+    """See `npkd.ops.avg_pool2d`."""
+    taps = math.prod(np.broadcast_to(options["kernel_size"], 2))
+    (y,) = sums_of_products(
+        arithmetic,
+        lambda x: [ops.avg_pool2d(x, **options)[0]],
+        [inputs["x"]],
+        [int(taps) + 2],
+        factors=0,
+        divisor=options.get("divisor_override") or int(taps),
+    )
+    return {"y": y}
+
+
+def avg_pool2d_backward(
+    arithmetic: Arithmetic, inputs: Inputs, options: Options
+) -> dict[str, Rounded]:
+    """See `npkd.ops.avg_pool2d`."""
+    _, backward = ops.avg_pool2d(inputs["x"].value, **options)
+    k = windows_on_a_cell(**options) + 2
+    (dx,) = sums_of_products(arithmetic, lambda dy: [backward(dy)], [inputs["dy"]], [k], factors=0)
+    return {"dx": dx}
+
+
+def max_pool2d(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+    """See `npkd.ops.max_pool2d`. The largest of numbers moves by no more than they do."""
+    x = inputs["x"]
+    y, _ = ops.max_pool2d(x.value, **options)
+    if not np.any(x.total):
+        return {"y": Rounded(y)}
+    error = np.broadcast_to(x.total, x.value.shape).astype(np.float64)
+    return {"y": Rounded(y, ops.max_pool2d(error, **options)[0])}
+
+
+def max_pool2d_backward(
+    arithmetic: Arithmetic, inputs: Inputs, options: Options
+) -> dict[str, Rounded]:
+    """See `npkd.ops.max_pool2d`."""
+    x, dy = inputs["x"], inputs["dy"]
+    _, backward = ops.max_pool2d(x.value, **options)
+    k = windows_on_a_cell(**options) - 1
+    (dx,) = sums_of_products(arithmetic, lambda dy: [backward(dy)], [dy], [k], factors=0)
+    if np.any(x.total):
+        dx.jump = _reachable(x, dy, options)
+    return {"dx": dx}
+
+
+def _reachable(x: Rounded, dy: Rounded, options: Options) -> np.ndarray:
+    """How much of |dy| may go to each cell, or away from it, where windows are undecided.
+
+    A cell may be chosen if it may be as large as the window's largest is at least; a window is
+    undecided if that is so of two cells.
+    """
+    kernel = np.broadcast_to(options["kernel_size"], 2).tolist()
+    padding = np.broadcast_to(options.get("padding", 0), 2).tolist()
+    stride = np.broadcast_to(options.get("stride") or kernel, 2).tolist()
+    dilation = np.broadcast_to(options.get("dilation", 1), 2).tolist()
+    rows, columns = (
+        axis_of(size, k, s, p, p, d, bool(options.get("ceil_mode", False)))
+        for size, k, s, p, d in zip(
+            x.value.shape[2:], kernel, stride, padding, dilation, strict=True
+        )
+    )
+    error = np.broadcast_to(x.total, x.value.shape)
+    least, _ = ops.max_pool2d(x.value - error, **options)
+    most = x.value + error
+    taps = [
+        ((..., row_windows, column_windows), (..., row_cells, column_cells))
+        for row_windows, row_cells in rows.taps
+        for column_windows, column_cells in columns.taps
+    ]
+    candidates = np.zeros(least.shape, np.int64)
+    for windows, cells in taps:
+        candidates[windows] += most[cells] >= least[windows]
+    reachable = np.zeros(x.value.shape)
+    for windows, cells in taps:
+        may_be = (candidates[windows] > 1) & (most[cells] >= least[windows])
+        reachable[cells] += np.where(may_be, dy.most[windows], 0.0)
+    return reachable
+
+
+def windows_on_a_cell(
+    *,
+    kernel_size: Any,
+    stride: Any = None,
+    dilation: Any = 1,
+    **others: Any,
+) -> int:
+    """How many windows one cell may be in, at most.
+
+    Along an axis tap i of window o lies on cell o·stride + i·dilation − padding. The taps that lie
+    on one cell are thus stride / gcd(stride, dilation) apart, and each is in another window.
+    """
+    stride = stride or kernel_size  # not given, or PyTorch's ()
+    axes = zip(
+        *(np.broadcast_to(size, 2).tolist() for size in (kernel_size, stride, dilation)),
+        strict=True,
+    )
+    return math.prod(math.ceil(k / (s // math.gcd(s, d))) for k, s, d in axes)
+
+
+# Decisions and moves
+
+
+def relu(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+    """max(0, x), which moves by no more than x does."""
+    x = inputs["x"]
+    return {"y": Rounded(ops.relu(x.value)[0], x.total)}
+
+
+def relu_backward(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+    """See `npkd.ops.relu`; relu'(0) = 0."""
+    x, dy = inputs["x"], inputs["dy"]
+    dx = ops.relu(x.value)[1](dy.value)
+    undecided = (np.abs(x.value) <= x.total) & np.asarray(np.asarray(x.total) > 0)
+    return {"dx": Rounded(dx, dy.total, jump=np.where(undecided, dy.most, 0.0))}
+
+
+def _moved(
+    move: Callable[[np.ndarray, Options], np.ndarray], source: str = "x", result: str = "y"
+) -> Rule:
+    """The rule of what moves entries and changes none."""
+
+    def rule(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+        x = inputs[source]
+        value = move(x.value, options)
+        error = x.total
+        if np.ndim(error):
+            error = move(np.broadcast_to(error, x.value.shape), options)
+        return {result: Rounded(value, error)}
+
+    return rule
+
+
+def _moved_back(name: str) -> Rule:
+    """The rule of an op's backward pass that moves dy and changes nothing."""
+
+    def rule(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+        _, backward = getattr(ops, name)(inputs["x"].value, **options)
+        dy = inputs["dy"]
+        error = dy.total
+        if np.ndim(error):
+            error = backward(np.broadcast_to(error, dy.value.shape).astype(np.float64))
+        return {"dx": Rounded(backward(dy.value), error)}
+
+    return rule
+
+
+def rows(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+    """x[index], rows by their numbers."""
+    index = inputs["index"].value
+    return _moved(lambda x, _: x[index])(arithmetic, inputs, options)
+
+
+def augment(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+    """Images moved down and right by their shifts, zeros coming in, and then flipped."""
+    shifts, flips = inputs["shifts"].value, inputs["flips"].value
+    return _moved(lambda images, _: augmented(images, shifts, flips), "images")(
+        arithmetic, inputs, options
+    )
+
+
+def augmented(images: np.ndarray, shifts: np.ndarray, flips: np.ndarray) -> np.ndarray:
+    """Images (N, C, H, W), moved by (N, 2) whole cells and flipped left to right by (N,)."""
+    moved = np.zeros_like(images)
+    height, width = images.shape[2:]
+    for n, (down, right) in enumerate(shifts.tolist()):
+        to_rows = slice(max(down, 0), height + min(down, 0))
+        to_columns = slice(max(right, 0), width + min(right, 0))
+        from_rows = slice(max(-down, 0), height - max(down, 0))
+        from_columns = slice(max(-right, 0), width - max(right, 0))
+        moved[n, :, to_rows, to_columns] = images[n, :, from_rows, from_columns]
+        if flips[n]:
+            moved[n] = moved[n, :, :, ::-1]
+    return moved
+
+
+# Resizing
+
+
+def upsample(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+    """See `npkd.ops.upsample`."""
+    x = inputs["x"]
+    if options.get("mode", "nearest") == "nearest":
+        return _moved(lambda x, options: ops.upsample(x, **options)[0])(arithmetic, inputs, options)
+    (y,) = sums_of_products(
+        arithmetic, lambda x: [ops.upsample(x, **options)[0]], [x], [4 + 3], factors=0
+    )
+    largest = x.most.max(axis=(2, 3), keepdims=True)
+    y.error = y.error + arithmetic.gamma(2 * _of_positions(x, options["factor"])) * largest
+    if not np.all(np.isfinite(x.value)):  # 0 · ∞ may have been left out, or not
+        y.error = np.full(y.value.shape, np.inf)
+    return {"y": y}
+
+
+def upsample_backward(
+    arithmetic: Arithmetic, inputs: Inputs, options: Options
+) -> dict[str, Rounded]:
+    """See `npkd.ops.upsample`."""
+    x, dy = inputs["x"], inputs["dy"]
+    _, backward = ops.upsample(x.value, **options)
+    nearest = options.get("mode", "nearest") == "nearest"
+    k = options["factor"] ** 2 if nearest else (2 * options["factor"]) ** 2 + 3
+    (dx,) = sums_of_products(arithmetic, lambda dy: [backward(dy)], [dy], [k], factors=0)
+    positions = 0 if nearest else _of_positions(x, options["factor"])
+    if positions:
+        around = dy.most.sum(axis=(2, 3), keepdims=True)
+        dx.error = dx.error + arithmetic.gamma(positions) * around
+    if not nearest and not np.all(np.isfinite(dy.value)):  # as in `upsample`
+        dx.error = np.full(dx.value.shape, np.inf)
+    return {"dx": dx}
+
+
+def _of_positions(x: Rounded, factor: int) -> int:
+    """How many roundings weights of interpolation owe to positions that are rounded.
+
+    Row i of y lies at t = (i + ½) · (1/f) − ½ in the rows of x, 0 < t + ½ < H: three roundings of
+    up to H u each, and of up to W u for columns, but none if f is a power of two.
+    """
+    return 0 if factor & (factor - 1) == 0 else 3 * sum(x.value.shape[2:])
+
+
+# The update, and preparation
+
+
+def sgd(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+    """v ← μ v + (g + λ θ), θ ← θ − lr v; see `npkd.SGD`."""
+    theta, step = inputs["theta"], inputs["g"]
+    if options.get("weight_decay"):
+        decay = scaled(arithmetic, options["weight_decay"], theta)
+        step = added(arithmetic, step, decay)
+    if options.get("momentum"):
+        if "velocity" in inputs:
+            step = added(
+                arithmetic, scaled(arithmetic, options["momentum"], inputs["velocity"]), step
+            )
+        velocity = {"velocity": step}
+    else:
+        velocity = {}
+    update = scaled(arithmetic, -options["lr"], step)
+    return {"theta": added(arithmetic, theta, update)} | velocity
+
+
+def scaled(arithmetic: Arithmetic, factor: float, x: Rounded) -> Rounded:
+    """A constant times x: the constant is rounded, and the product."""
+    value, most = factor * x.value, abs(factor) * x.most
+    error = abs(factor) * np.asarray(x.total) + arithmetic.gamma(2) * most
+    error = error + arithmetic.stored.smallest
+    return Rounded(value, _promised(arithmetic, value, error), roundings=x.roundings + 2)
+
+
+def added(arithmetic: Arithmetic, x: Rounded, y: Rounded) -> Rounded:
+    """x + y."""
+    value, error = x.value + y.value, np.asarray(x.total) + y.total
+    error = error + arithmetic.gamma(1) * (np.abs(value) + error) + arithmetic.stored.smallest
+    error = _promised(arithmetic, value, error)
+    return Rounded(value, error, roundings=max(x.roundings, y.roundings) + 1)
+
+
+def _promised(arithmetic: Arithmetic, value: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """The error, but that nothing is promised where a result may be beyond the largest number."""
+    return np.where(np.abs(value) + error > arithmetic.stored.largest, np.inf, error)
+
+
+def sum_of(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+    """The sum of all inputs, divided by `divisor`."""
+    divisor = options.get("divisor", 1)
+    (y,) = sums_of_products(
+        arithmetic,
+        lambda *terms: [sum(terms[1:], start=terms[0]) / divisor],
+        list(inputs.values()),
+        [len(inputs) - 1 + 2 * (divisor != 1)],
+        factors=0,
+        divisor=divisor,
+    )
+    return {"y": y}
+
+
+def normalise(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+    """(images / 255 − mean) / std, mean and std of each channel."""
+    images = inputs["images"].value / 255.0
+    mean, std = (inputs[name].value.reshape(-1, 1, 1) for name in ("mean", "std"))
+    error = arithmetic.gamma(6) * (images + np.abs(mean)) / std
+    return {"y": Rounded((images - mean) / std, error, roundings=6)}
+
+
+# Losses and softmax
+
+
+def _loss(name: str) -> Rule:
+    def rule(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+        return formulas.loss(arithmetic, name, inputs, options)
+
+    return rule
+
+
+def _softmax(of: Callable[[Traced, int], Traced]) -> Rule:
+    """The rule of `traced.softmax`, or of its logarithm."""
+
+    def rule(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+        with np.errstate(all="ignore"):
+            x = leaf(arithmetic, inputs["x"])
+            return {"y": of(x, options.get("axis", -1)).rounded}
+
+    return rule
+
+
+def _softmax_backward(
+    of: Callable[[Traced, int], Traced], back: Callable[[Traced, Traced, int], Traced]
+) -> Rule:
+    """The rule of its backward pass: y is what the forward pass gave."""
+
+    def rule(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+        axis = options.get("axis", -1)
+        with np.errstate(all="ignore"):
+            x, dy = leaf(arithmetic, inputs["x"]), leaf(arithmetic, inputs["dy"])
+            return {"dx": back(of(x, axis), dy, axis).rounded}
+
+    return rule
+
+
+_unchanged = _moved(lambda x, _: x)
+
+RULES: dict[str, Rule] = {
+    "conv2d": conv2d,
+    "conv2d_backward": conv2d_backward,
+    "linear": linear,
+    "linear_backward": linear_backward,
+    "avg_pool2d": avg_pool2d,
+    "avg_pool2d_backward": avg_pool2d_backward,
+    "max_pool2d": max_pool2d,
+    "max_pool2d_backward": max_pool2d_backward,
+    "relu": relu,
+    "relu_backward": relu_backward,
+    "flatten": _moved(lambda x, _: ops.flatten(x)[0]),
+    "flatten_backward": _moved_back("flatten"),
+    "pixel_shuffle": _moved(lambda x, options: ops.pixel_shuffle(x, **options)[0]),
+    "pixel_shuffle_backward": _moved_back("pixel_shuffle"),
+    "upsample": upsample,
+    "upsample_backward": upsample_backward,
+    "softmax": _softmax(traced.softmax),
+    "softmax_backward": _softmax_backward(traced.softmax, traced.softmax_backward),
+    "log_softmax": _softmax(traced.log_softmax),
+    "log_softmax_backward": _softmax_backward(traced.log_softmax, traced.log_softmax_backward),
+    "dropout": _unchanged,
+    "dropout_backward": _moved(lambda dy, _: dy, "dy", "dx"),
+    "copy": _unchanged,
+    "rows": rows,
+    "augment": augment,
+    "normalise": normalise,
+    "sum": sum_of,
+    "sgd": sgd,
+}
+RULES |= {name: _loss(name) for name in losses.__all__ if name != "conventions"}
+RULES |= ELEMENTWISE
+RULES["standardize_backward"] = RULES["standardize"]  # which takes a dy, and gives dx then
+
+
+def is_sum_of_products(op: str) -> bool:
+    """Whether its inputs are multiplied with each other: what TF32 and its like are about."""
+    return op.removesuffix("_backward") in ("conv2d", "linear")

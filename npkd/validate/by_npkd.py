@@ -1,0 +1,150 @@
+"""npkd's own side: its results for a case, as of any framework."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from npkd import losses, ops
+from npkd.data.preparation import Normalisation
+from npkd.optim import SGD
+from npkd.validate.bounds import formulas
+from npkd.validate.bounds.rules import augmented
+from npkd.validate.program import Case
+from npkd.validate.questions.losses import gradients_of
+from npkd.validate.questions.numbers import Arrays, Options
+
+
+def results(case: Case) -> Arrays:
+    """All tensors of a case as npkd computes them, in the dtype of its arrays."""
+    known = dict(case.inputs)
+    found: Arrays = {}
+    for operation in case.operations:
+        inputs = {name: known[tensor] for name, tensor in operation.inputs.items()}
+        made = computed(operation.op, inputs, operation.options)
+        found |= {tensor: made[name] for name, tensor in operation.outputs.items()}
+        known |= found
+    return found
+
+
+def computed(op: str, inputs: Arrays, options: Options) -> Arrays:
+    """The results of one operation by npkd, in the dtype of its inputs."""
+    name = op.removesuffix("_backward")
+    if name in TRANSFORMS:
+        arguments = {key: x for key, x in inputs.items() if key != "dy"}
+        y, backward = TRANSFORMS[name](**arguments, **options)
+        if op == name:
+            return {"y": y}
+        gradients = backward(inputs["dy"])
+        several = gradients if isinstance(gradients, tuple) else (gradients,)
+        named = zip(("dx", "dw", "db"), several, strict=False)
+        return {name: gradient for name, gradient in named if gradient is not None}
+    if op in LOSSES:
+        value, gradients = LOSSES[op](**inputs, **options)
+        several = gradients if isinstance(gradients, tuple) else (gradients,)
+        return {"value": value} | dict(zip(gradients_of(op, inputs), several, strict=True))
+    return OTHERS[op](**inputs, **options)
+
+
+# What is neither an op nor a loss: each gives its results by name
+
+
+def _sgd(
+    theta: np.ndarray,
+    g: np.ndarray,
+    velocity: np.ndarray | None = None,
+    *,
+    lr: float,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+) -> Arrays:
+    sgd = SGD(lr, momentum, weight_decay)
+    if momentum and velocity is not None:
+        sgd.velocity["theta"] = velocity.copy()
+    params = {"theta": theta.copy()}
+    sgd.step(params, {"theta": g})
+    return params | ({"velocity": sgd.velocity["theta"]} if sgd.velocity else {})
+
+
+def _sum(*, divisor: float = 1, **terms: np.ndarray) -> Arrays:
+    kinds = {(x.dtype, x.shape) for x in terms.values()}
+    if len(kinds) != 1 or any(dtype.kind != "f" for dtype, _ in kinds) or not divisor > 0:
+        found = ", ".join(f"{dtype} {shape}" for dtype, shape in kinds)
+        raise ValueError(
+            f"sum: terms are {found}, over {divisor}; expected floats of one shape and dtype, over "
+            "a number above 0"
+        )
+    first, *others = terms.values()
+    return {"y": sum(others, start=first) / divisor}
+
+
+def _copy(x: np.ndarray) -> Arrays:
+    return {"y": x}
+
+
+def _dropout(x: np.ndarray, *, p: float = 0.5) -> Arrays:
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout: p is {p}, expected a chance from 0 to below 1")
+    return {"y": x}
+
+
+def _rows(x: np.ndarray, index: np.ndarray, *, batches: int = 1) -> Arrays:
+    is_index = index.ndim == 1 and index.dtype.kind in "iu"
+    if not is_index or x.ndim < 1 or not np.all((index >= 0) & (index < len(x))) or batches < 1:
+        raise ValueError(
+            f"rows: index is {index.dtype} {index.shape} for x {x.shape} and {batches} batches; "
+            "expected numbers of rows (B,) and batches from 1 on"
+        )
+    return {"y": x[index]}
+
+
+def _augment(images: np.ndarray, shifts: np.ndarray, flips: np.ndarray) -> Arrays:
+    expected = (*images.shape[:1], 2), images.shape[:1]
+    are_whole = shifts.dtype.kind in "iu" and flips.dtype.kind == "b"
+    if images.ndim != 4 or (shifts.shape, flips.shape) != expected or not are_whole:
+        raise ValueError(
+            f"augment: images are {images.shape}, shifts {shifts.dtype} {shifts.shape}, flips "
+            f"{flips.dtype} {flips.shape}; expected (N, C, H, W), integers (N, 2), bool (N,)"
+        )
+    if np.any((shifts < np.negative(images.shape[2:])) | (shifts > images.shape[2:])):
+        raise ValueError(f"augment: shifts go beyond images of {images.shape[2:]} cells")
+    return {"y": augmented(images, shifts, flips)}
+
+
+def _normalise(images: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Arrays:
+    of_channels = mean.shape == std.shape == images.shape[1:2]
+    if images.ndim != 4 or not of_channels or mean.dtype.kind != "f" or std.dtype.kind != "f":
+        raise ValueError(
+            f"normalise: images are {images.shape}, mean {mean.dtype} {mean.shape}, std "
+            f"{std.dtype} {std.shape}; expected (N, C, H, W), floats (C,), floats (C,)"
+        )
+    return {"y": Normalisation(mean, std)(images, mean.dtype)}
+
+
+def _distinct(*, workers: int) -> Arrays:
+    return {"draws": np.random.default_rng(0).random((workers, 16))}
+
+
+TRANSFORMS: dict[str, Callable] = {name: getattr(ops, name) for name in ops.__all__}
+TRANSFORMS["standardize"] = losses.standardize
+LOSSES: dict[str, Callable] = {
+    name: formulas.loss_of(name)
+    for name in losses.__all__
+    if name not in ("conventions", "standardize")
+}
+OTHERS: dict[str, Callable] = {
+    "sgd": _sgd,
+    "sum": _sum,
+    "copy": _copy,
+    "dropout": _dropout,
+    "rows": _rows,
+    "augment": _augment,
+    "normalise": _normalise,
+    "distinct": _distinct,
+}
+# The function that an operation calls, by whose arguments its inputs and options are named.
+FUNCTIONS: dict[str, Callable] = {
+    **TRANSFORMS,
+    **{f"{name}_backward": function for name, function in TRANSFORMS.items()},
+    **LOSSES,
+    **OTHERS,
+}

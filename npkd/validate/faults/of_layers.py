@@ -1,0 +1,207 @@
+"""Known faults of layers: padding, layouts, kinks."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from npkd.validate.bounds.rounding import Arithmetic
+from npkd.validate.bounds.rules import Inputs, Options
+from npkd.validate.bounds.rules import Rule as RightRule
+from npkd.validate.faults.fault import (
+    Context,
+    Fault,
+    Results,
+    Rule,
+    both_ways,
+    moved_entries,
+    options,
+)
+
+
+def _same_padding(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    """Padding as TensorFlow's SAME has it at a stride: its odd cell below and to the right."""
+    kernel, stride = x["w"].value.shape[2:], np.broadcast_to(given.get("stride", 1), 2)
+    if np.all(stride == 1):
+        return right(a, x, given)
+    dilation = np.broadcast_to(given.get("dilation", 1), 2)
+    widths = [(0, 0), (0, 0)]
+    for size, k, s, d in zip(x["x"].value.shape[2:], kernel, stride, dilation, strict=True):
+        total = max((math.ceil(size / s) - 1) * s + d * (k - 1) + 1 - size, 0)
+        widths.append((int(total // 2), int(total - total // 2)))
+    height, width = x["x"].value.shape[2:]
+    (top, _), (left, _) = widths[2:]
+    inner = (..., slice(top, top + height), slice(left, left + width))
+    padded = {**x, "x": moved_entries(x["x"], lambda array: np.pad(array, widths))}
+    results = right(a, padded, {**given, "padding": 0})
+    if "dx" in results:
+        results["dx"] = moved_entries(results["dx"], lambda array: array[inner])
+    return results
+
+
+def _weight(
+    move: Callable[[np.ndarray], np.ndarray], back: Callable[[np.ndarray], np.ndarray]
+) -> Rule:
+    """The operation on a weight whose entries lie elsewhere; its gradient goes back the same way.
+
+    `move` may need the shape of the weight that it gives, which is that of the one it takes.
+    """
+
+    def rule(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+        results = right(a, {**x, "w": moved_entries(x["w"], move)}, given)
+        if "dw" in results:
+            results["dw"] = moved_entries(results["dw"], back)
+        return results
+
+    return rule
+
+
+def _flipped(w: np.ndarray) -> np.ndarray:
+    return w[:, :, ::-1, ::-1]
+
+
+def _transposed(w: np.ndarray) -> np.ndarray:
+    """Rows and columns of each kernel exchanged."""
+    if w.shape[2] != w.shape[3]:
+        raise ValueError("only a square kernel can be transposed and still fit")
+    return w.swapaxes(2, 3)
+
+
+def _read_in_out(w: np.ndarray) -> np.ndarray:
+    """A weight (O, I) whose numbers were read as if they were (I, O), and then transposed."""
+    return w.reshape(w.shape[::-1]).T
+
+
+def _read_out_in(w: np.ndarray) -> np.ndarray:
+    """The inverse of that."""
+    return np.ascontiguousarray(w.T).reshape(w.shape)
+
+
+def _read_as_hwio(w: np.ndarray) -> np.ndarray:
+    """A weight (O, C, kh, kw) whose numbers were read as if they were (kh, kw, C, O)."""
+    o, c, height, width = w.shape
+    return w.reshape(height, width, c, o).transpose(3, 2, 0, 1)
+
+
+def _read_as_oihw(w: np.ndarray) -> np.ndarray:
+    """The inverse of that."""
+    return np.ascontiguousarray(w.transpose(2, 3, 1, 0)).reshape(w.shape)
+
+
+def _channels_last(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    return right(a, {**x, "x": moved_entries(x["x"], lambda v: v.transpose(0, 2, 3, 1))}, given)
+
+
+def _channels_last_backward(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    n, c, height, width = x["x"].value.shape
+
+    def back(dy: np.ndarray) -> np.ndarray:
+        return dy.reshape(n, height, width, c).transpose(0, 3, 1, 2)
+
+    return {"dx": moved_entries(x["dy"], back)}
+
+
+def _pool_ceil(given: Options) -> dict[str, Any]:
+    """The divisor of a last window that sticks out: all its taps, wherever they lie."""
+    if not given.get("ceil_mode") or given.get("divisor_override"):
+        return {}
+    return {"divisor_override": int(np.prod(np.broadcast_to(given["kernel_size"], 2)))}
+
+
+def _other_padding(given: Options) -> dict[str, Any]:
+    return {"count_include_pad": not given.get("count_include_pad", True)}
+
+
+def _relu_at_zero(slope: float) -> Rule:
+    def rule(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+        results = right(a, x, given)
+        dx = np.where(x["x"].value == 0, slope * x["dy"].value, results["dx"].value)
+        return {"dx": replace(results["dx"], value=dx)}
+
+    return rule
+
+
+def _ties(share: str) -> Rule:
+    """dy to all equal cells of a window, to the last of them, or to all in equal parts."""
+
+    def rule(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+        results = right(a, x, given)
+        dx = _at_ties(x["x"].value, x["dy"].value, given, share)
+        error = a.gamma(8) * _at_ties(x["x"].value, np.abs(x["dy"].value), given, share)
+        return {"dx": replace(results["dx"], value=dx, error=results["dx"].error + error)}
+
+    return rule
+
+
+def _at_ties(x: np.ndarray, dy: np.ndarray, given: Options, share: str) -> np.ndarray:
+    height, width = np.broadcast_to(given["kernel_size"], 2)
+    stride = given.get("stride") or (height, width)
+    down, right = np.broadcast_to(stride, 2)
+    top, left = np.broadcast_to(given.get("padding", 0), 2)
+    step_r, step_c = np.broadcast_to(given.get("dilation", 1), 2)
+    dx = np.zeros_like(x)
+    for u in range(dy.shape[2]):
+        for v in range(dy.shape[3]):
+            rows = [u * down - top + i * step_r for i in range(height)]
+            columns = [v * right - left + j * step_c for j in range(width)]
+            rows = [r for r in rows if 0 <= r < x.shape[2]]
+            columns = [c for c in columns if 0 <= c < x.shape[3]]
+            window = x[:, :, rows][:, :, :, columns]
+            flat = window.reshape(*window.shape[:2], -1)
+            equal = flat == flat.max(axis=2, keepdims=True)
+            if share == "last":
+                last = equal.shape[2] - 1 - equal[:, :, ::-1].argmax(axis=2)
+                weights = (np.arange(equal.shape[2]) == last[:, :, None]).astype(np.float64)
+            elif share == "all":
+                weights = equal.astype(np.float64)
+            else:
+                weights = equal / equal.sum(axis=2, keepdims=True)
+            part = (weights * dy[:, :, u, v, None]).reshape(window.shape)
+            dx[:, :, np.array(rows)[:, None], np.array(columns)] += part
+    return dx
+
+
+LAYER_FAULTS = [
+    Fault(
+        "padding SAME of the other kind at a stride: odd cell below and right",
+        both_ways(_same_padding, "conv2d"),
+    ),
+    Fault(
+        "kernel flipped: convolution for correlation",
+        both_ways(_weight(_flipped, _flipped), "conv2d"),
+    ),
+    Fault(
+        "weight layout transposed: rows and columns of kernels exchanged",
+        both_ways(_weight(_transposed, _transposed), "conv2d"),
+    ),
+    Fault(
+        "weight layout transposed: read as (kh, kw, in, out)",
+        both_ways(_weight(_read_as_hwio, _read_as_oihw), "conv2d"),
+    ),
+    Fault(
+        "weight layout transposed: read as (in, out)",
+        both_ways(_weight(_read_in_out, _read_out_in), "linear"),
+    ),
+    Fault(
+        "count_include_pad the other way round",
+        both_ways(options(_other_padding), "avg_pool2d"),
+    ),
+    Fault("pool divisor under ceil_mode: all taps", both_ways(options(_pool_ceil), "avg_pool2d")),
+    Fault(
+        "flattened as (N, H, W, C)",
+        {"flatten": _channels_last, "flatten_backward": _channels_last_backward},
+    ),
+    Fault("gradient at max ties: to the last cell", {"max_pool2d_backward": _ties("last")}),
+    Fault("gradient at max ties: to all cells", {"max_pool2d_backward": _ties("all")}),
+    Fault("gradient at max ties: shared equally", {"max_pool2d_backward": _ties("equal")}),
+    Fault("relu'(0) = 1", {"relu_backward": _relu_at_zero(1.0)}),
+    Fault("relu'(0) = ½", {"relu_backward": _relu_at_zero(0.5)}),
+]

@@ -1,0 +1,213 @@
+"""Known faults of losses."""
+
+import functools
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from npkd.validate.bounds.rounding import Arithmetic, Rounded
+from npkd.validate.bounds.rules import RULES, Inputs, Options, added, scaled
+from npkd.validate.bounds.rules import Rule as RightRule
+from npkd.validate.faults.fault import Context, Fault, Results, Rule, options
+
+
+def _loss(rule: Rule, *names: str) -> dict[str, Rule]:
+    """A rule for losses, and for the same as the soft part of `mix`."""
+    return dict.fromkeys(names, rule) | {"mix": _in_mix(rule, names)}
+
+
+def _in_mix(soft: Rule, names: tuple[str, ...]) -> Rule:
+    def rule(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+        name = given.get("soft", "l2")
+        if name not in names:
+            return right(a, x, given)
+        alpha, both = given["alpha"], {key: x[key] for key in ("student", "teacher")}
+        hard = RULES["cross_entropy"](
+            a, {"logits": x["student"], "labels": x["labels"]}, given.get("hard_options", {})
+        )
+        part = soft(RULES[name], a, both, given.get("soft_options", {}), at)
+        return {
+            key: added(a, scaled(a, 1 - alpha, hard[key]), scaled(a, alpha, part[key]))
+            for key in ("value", "gradient")
+        }
+
+    return rule
+
+
+def _teacher_twice(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    """Both sides are the teacher's: the student has no gradient."""
+    results = right(a, {**x, "student": x["teacher"]}, given)
+    zero = np.zeros_like(results["gradient"].value)  # but for rounding, if both are the student's
+    return {**results, "gradient": replace(results["gradient"], value=zero)}
+
+
+def _soft_detached(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    """The hard loss alone has a gradient."""
+    results = right(a, x, given)
+    hard = {"logits": x["student"], "labels": x["labels"]}
+    gradient = RULES["cross_entropy"](a, hard, given.get("hard_options", {}))["gradient"]
+    return {**results, "gradient": scaled(a, 1 - given["alpha"], gradient)}
+
+
+def _ascent(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+    return right(a, x, {**given, "lr": -given["lr"]})
+
+
+def _rising_at_zero(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    """|Δ| with the slope 1 at Δ = 0, as jnp.abs has it."""
+    below = np.where(x["student"].value == x["teacher"].value, 1.0, 0.0)
+    moved = replace(x["teacher"], value=x["teacher"].value - below)
+    gradient = right(a, {**x, "teacher": moved}, given)["gradient"]
+    return {**right(a, x, given), "gradient": gradient}
+
+
+def _by_temperature(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    """T where T² belongs."""
+    share = 1 / given.get("temperature", 4.0)
+    return {name: scaled(a, share, result) for name, result in right(a, x, given).items()}
+
+
+def _of_hot_student(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    """The student's logits are not divided by T, which is as if they were T times as large."""
+    t = given.get("temperature", 4.0)
+    student = replace(x["student"], value=t * x["student"].value, error=t * x["student"].error)
+    results = right(a, {**x, "student": student}, given)
+    return {**results, "gradient": scaled(a, t, results["gradient"])}
+
+
+def _added_up(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+    """The hard loss and α times the soft one, without the share 1 − α."""
+    hard = {"logits": x["student"], "labels": x["labels"]}
+    more = RULES["cross_entropy"](a, hard, given.get("hard_options", {}))
+    return {
+        name: added(a, result, scaled(a, given["alpha"], more[name]))
+        for name, result in right(a, x, given).items()
+    }
+
+
+def _by_first_batch(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    """A mean over a ragged batch, divided by the size of a whole one."""
+    argument = "logits" if "logits" in x else "student"
+    sizes = [at.tensor(one.inputs[argument]).value.shape[0] for one in at.alike()]
+    share = x[argument].value.shape[0] / max(sizes)
+    results = right(a, x, given)
+    return {name: scaled(a, share, result) for name, result in results.items()}
+
+
+def _as_mse_loss(given: Options) -> dict[str, Any]:
+    if given.get("reduction") == "elementmean":
+        raise ValueError("an elementwise mean is right here")
+    return {"half": False, "reduction": "elementmean"}
+
+
+def _mean_of_means(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    """The mean over a data set as that of its batches' means, the ragged one counting as much."""
+    makers = {tensor: one for one in at.case.operations for tensor in one.outputs.values()}
+    means = []
+    for name, tensor in at.operation.inputs.items():
+        logits = at.tensor(makers[tensor].inputs["logits"]).value
+        means.append(scaled(a, 1 / len(logits), x[name]))
+    return {"y": scaled(a, 1 / len(means), functools.reduce(functools.partial(added, a), means))}
+
+
+def _negative_gradient(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    results = right(a, x, given)
+    return {**results, "gradient": scaled(a, -1.0, results["gradient"])}
+
+
+def _without_gradient(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    results = right(a, x, given)
+    return {**results, "gradient": Rounded(np.zeros_like(results["gradient"].value))}
+
+
+DIVERGENCES = ("kl", "soft_cross_entropy")
+
+
+OF_TEMPERATURE = ("kl", "soft_cross_entropy", "dkd", "dist")
+
+
+OF_LOGITS = ("kl", "soft_cross_entropy", "l2", "dkd", "dist")
+
+
+BATCH_MEANS = ("l2", "l1", "huber", "kl", "soft_cross_entropy", "limit")
+
+
+LOSS_FAULTS = [
+    Fault(
+        "KL averaged over all entries, reduction mean for batchmean: C times too small",
+        _loss(options(reduction="elementmean"), *DIVERGENCES),
+    ),
+    Fault("T where T² belongs", _loss(_by_temperature, *OF_TEMPERATURE)),
+    Fault("temperature for the teacher alone", _loss(_of_hot_student, *DIVERGENCES)),
+    Fault(
+        "α and 1 − α exchanged",
+        {"mix": options(lambda given: {"alpha": 1 - given["alpha"]})},
+    ),
+    Fault("share 1 − α of the labels left out", {"mix": _added_up}),
+    Fault("factor T² missing", _loss(options(temperature_squared=False), *OF_TEMPERATURE)),
+    Fault("probabilities given as log-probabilities", _loss(options(variant="unlogged"), "kl")),
+    Fault("KL reversed", _loss(options(variant="reversed"), "kl")),
+    Fault(
+        "KL reversed, and probabilities given as log-probabilities",
+        _loss(options(variant="reversed unlogged"), "kl"),
+    ),
+    Fault("one net's logits on both sides", _loss(_teacher_twice, *OF_LOGITS)),
+    Fault(
+        "softmax over the batch",
+        _loss(options(axis=0), *DIVERGENCES) | {"cross_entropy": options(axis=0)},
+    ),
+    Fault(
+        "double softmax",
+        _loss(options(double_softmax=True), *DIVERGENCES)
+        | {"cross_entropy": options(double_softmax=True)},
+    ),
+    Fault(
+        "cross-entropy with prediction and target exchanged",
+        {name: options(swapped=True) for name in ("cross_entropy", "soft_cross_entropy")},
+    ),
+    Fault("½ missing in L2", _loss(options(half=False), "l2")),
+    Fault(
+        "elementwise mean for the mean over the batch: C times too small",
+        _loss(options(reduction="elementmean"), "l2", "l1", "huber", "limit"),
+    ),
+    Fault(
+        "mse_loss as it comes: ½ missing, and an elementwise mean",
+        _loss(options(_as_mse_loss), "l2"),
+    ),
+    Fault("slope 1 of L1 at 0", {"l1": _rising_at_zero}),
+    Fault("sum for the mean over the batch", _loss(options(reduction="sum"), *BATCH_MEANS)),
+    Fault(
+        "sign of the gradient",
+        dict.fromkeys((*BATCH_MEANS, "cross_entropy", "mix", "dkd", "dist"), _negative_gradient),
+    ),
+    Fault(
+        "student detached: no gradient",
+        dict.fromkeys((*BATCH_MEANS, "cross_entropy", "mix", "dkd", "dist"), _without_gradient),
+    ),
+    Fault("student detached in the soft loss", {"mix": _soft_detached}),
+    Fault("sign of the update", {"sgd": _ascent}),
+    Fault(
+        "ragged last batch divided by the size of a whole one",
+        dict.fromkeys((*BATCH_MEANS, "cross_entropy", "mix"), _by_first_batch),
+    ),
+    Fault("ragged last batch counted as a whole one", {"sum": _mean_of_means}),
+]

@@ -1,0 +1,123 @@
+"""Known faults of updates."""
+
+from dataclasses import replace
+
+from npkd.validate.bounds.rounding import Arithmetic
+from npkd.validate.bounds.rules import Inputs, Options, added, scaled
+from npkd.validate.bounds.rules import Rule as RightRule
+from npkd.validate.faults.fault import Context, Fault, Results, Rule, options
+
+
+def _rate_inside(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    """v ← μ v + lr (g + λ θ), θ ← θ − v."""
+    step = x["g"]
+    if given.get("weight_decay"):
+        step = added(a, step, scaled(a, given["weight_decay"], x["theta"]))
+    step = scaled(a, given["lr"], step)
+    if given.get("momentum") and "velocity" in x:
+        step = added(a, scaled(a, given["momentum"], x["velocity"]), step)
+    velocity = {"velocity": step} if given.get("momentum") else {}
+    return {"theta": added(a, x["theta"], scaled(a, -1.0, step))} | velocity
+
+
+def _dampened(at_first: bool) -> Rule:
+    """v ← μ v + (1 − μ) (g + λ θ); at the first step too, or v ← g + λ θ there."""
+
+    def rule(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+        step, momentum = x["g"], given.get("momentum", 0.0)
+        if given.get("weight_decay"):
+            step = added(a, step, scaled(a, given["weight_decay"], x["theta"]))
+        if momentum and ("velocity" in x or at_first):
+            step = scaled(a, 1 - momentum, step)
+        if momentum and "velocity" in x:
+            step = added(a, scaled(a, momentum, x["velocity"]), step)
+        velocity = {"velocity": step} if momentum else {}
+        return {"theta": added(a, x["theta"], scaled(a, -given["lr"], step))} | velocity
+
+    return rule
+
+
+def _nesterov(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+    """θ ← θ − lr (g + λ θ + μ v), v the new velocity."""
+    results = right(a, x, given)
+    if not given.get("momentum"):
+        return results
+    step = x["g"]
+    if given.get("weight_decay"):
+        step = added(a, step, scaled(a, given["weight_decay"], x["theta"]))
+    step = added(a, step, scaled(a, given["momentum"], results["velocity"]))
+    return {**results, "theta": added(a, x["theta"], scaled(a, -given["lr"], step))}
+
+
+def _decoupled(by_rate: bool) -> Rule:
+    """The decay past gradient and velocity: θ ← θ − lr λ θ − lr v, or without that lr."""
+
+    def rule(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+        results = right(a, x, {**given, "weight_decay": 0.0})
+        decay = given.get("weight_decay", 0.0) * (given["lr"] if by_rate else 1.0)
+        decayed = added(a, results["theta"], scaled(a, -decay, x["theta"]))
+        # or (1 − λ) θ − lr v, as AdamW goes: 1 − λ and the product are rounded
+        error = decayed.error + a.gamma(2) * x["theta"].most
+        return {**results, "theta": replace(decayed, error=error)}
+
+    return rule
+
+
+def _biases_not_decayed(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    is_bias = x["theta"].value.ndim <= 1
+    return right(a, x, {**given, "weight_decay": 0.0} if is_bias else given)
+
+
+def _next_rate(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+    """The rate of the step after this one."""
+    theta = at.operation.outputs["theta"]
+    later = next((one for one in at.alike() if one.inputs["theta"] == theta), None)
+    rate = given.get("next_lr", given["lr"]) if later is None else later.options["lr"]
+    return right(a, x, {**given, "lr": rate})
+
+
+def _gathering(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+    """The gradients of parameters on top of those of the step before, which were not zeroed."""
+    results = right(a, x, given)
+    for name in ("dw", "db"):
+        before = _step_before(at.operation.outputs.get(name, ""))
+        if before in at.known:
+            results[name] = added(a, at.tensor(before), results[name])
+    return results
+
+
+def _step_before(tensor: str) -> str:
+    """The same tensor in the step before: step1/conv1.weight.grad of step2/conv1.weight.grad."""
+    step, slash, rest = tensor.partition("/")
+    number = step.removeprefix("step")
+    return f"step{int(number) - 1}/{rest}" if slash and number.isdigit() else ""
+
+
+UPDATE_FAULTS = [
+    Fault("momentum with the learning rate inside", {"sgd": _rate_inside}),
+    Fault("momentum with a factor (1 − μ)", {"sgd": _dampened(at_first=True)}),
+    Fault("momentum with a factor (1 − μ), but at the first step", {"sgd": _dampened(False)}),
+    Fault("Nesterov's momentum", {"sgd": _nesterov}),
+    Fault(
+        "weight decay with a factor 2",
+        {"sgd": options(lambda given: {"weight_decay": 2 * given.get("weight_decay", 0.0)})},
+    ),
+    Fault(
+        "weight decay with a factor ½",
+        {"sgd": options(lambda given: {"weight_decay": given.get("weight_decay", 0.0) / 2})},
+    ),
+    Fault("weight decay missing", {"sgd": options(weight_decay=0.0)}),
+    Fault("weight decay past the velocity, times the rate", {"sgd": _decoupled(by_rate=True)}),
+    Fault("weight decay past the velocity, without the rate", {"sgd": _decoupled(by_rate=False)}),
+    Fault("biases not decayed", {"sgd": _biases_not_decayed}),
+    Fault("schedule a step early", {"sgd": _next_rate}),
+    Fault(
+        "gradients not zeroed",
+        {"conv2d_backward": _gathering, "linear_backward": _gathering},
+    ),
+    Fault("accumulated gradients not divided", {"sum": options(divisor=1)}),
+]

@@ -1,0 +1,1 @@
+"""Frameworks that are asked the judge's questions."""

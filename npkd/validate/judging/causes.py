@@ -1,0 +1,92 @@
+"""Which known fault explains what is wrong."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from npkd.validate.faults.fault import Fault, Rule
+from npkd.validate.faults.known import FAULTS
+from npkd.validate.faults.of_data import PROPERTIES
+from npkd.validate.judging.trial import Trial, place_of
+from npkd.validate.judging.verdicts import BUG, Cause, Verdict
+
+
+def causes_of(trials: Sequence[Trial], verdicts: Sequence[Verdict]) -> Iterator[Cause]:
+    """For each subject with bugs, the faults that fit all its probes and explain what is wrong.
+
+    First those that alone explain everything that is wrong with the subject; if there are none,
+    those that explain what is wrong with each operation.
+    """
+    wrong: dict[str, dict[str, set[tuple[str, str]]]] = {}  # by subject and op: case and tensor
+    for one in verdicts:
+        if one.verdict == BUG:
+            tensors = wrong.setdefault(one.subject, {}).setdefault(one.op, set())
+            tensors.add((one.case, one.tensor))
+    for subject, ops in wrong.items():
+        own = [trial for trial in trials if trial.case.subject == subject]
+        present = {operation.op for trial in own for operation in trial.case.operations}
+        candidates = [fault for fault in FAULTS if not present.isdisjoint(fault.rules)]
+        everything = set().union(*ops.values())
+        for only in _parts(verdicts, own, subject):
+            whole = [f for f in candidates if _explains(f.rules, own, everything, only)]
+            if whole:
+                break
+        if whole:
+            yield _cause(subject, next(iter(ops)), whole)
+            continue
+        for op, tensors in ops.items():
+            if op in PROPERTIES:
+                of_op = [one for one in verdicts if (one.subject, one.op) == (subject, op)]
+                faults = () if any(one.error for one in of_op) else (PROPERTIES[op].fault,)
+                yield Cause(subject, op, faults, pipeline=bool(faults))  # or of another shape
+                continue
+            fitting = [
+                f
+                for f in candidates
+                if op in f.rules and _explains({op: f.rules[op]}, own, tensors)
+            ]
+            yield _cause(subject, op, fitting)
+
+
+def _parts(
+    verdicts: Sequence[Verdict], trials: Sequence[Trial], subject: str
+) -> Iterator[frozenset[str] | None]:
+    """Where a fault may lie.
+
+    In all operations; in those ops, or places, that are wrong first; in one place of which nothing
+    was recorded.
+    """
+    first: dict[str, Verdict] = {}
+    for one in verdicts:
+        if one.subject == subject and one.verdict == BUG:
+            first.setdefault(one.case, one)
+    yield None
+    ops = {one.op for one in first.values()}
+    yield frozenset(ops | {f"{op}_backward" for op in ops})
+    yield frozenset(place_of(one.operation) for one in first.values())
+    for place in dict.fromkeys(
+        place_of(operation.name)
+        for trial in trials
+        for operation in trial.case.operations
+        if trial.given.keys().isdisjoint(operation.outputs.values())
+    ):
+        yield frozenset({place})
+
+
+def _cause(subject: str, op: str, faults: Sequence[Fault]) -> Cause:
+    names = tuple(fault.name for fault in faults)
+    return Cause(subject, op, names, bool(faults) and all(fault.pipeline for fault in faults))
+
+
+def _explains(
+    rules: Mapping[str, Rule],
+    trials: Sequence[Trial],
+    wrong: set[tuple[str, str]],
+    only: frozenset[str] | None = None,
+) -> bool:
+    """Whether these rules fit all of the trials, and explain all tensors that are wrong."""
+    explained: set[tuple[str, str]] = set()
+    for trial in trials:
+        tensors = trial.explained(rules, only)
+        if tensors is None:
+            return False
+        explained |= {(trial.case.name, tensor) for tensor in tensors}
+    return wrong <= explained

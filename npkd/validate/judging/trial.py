@@ -1,0 +1,434 @@
+"""One case with a framework's results for it: every operation computed anew, and compared.
+
+Effective bits: if the factors of y = Σ a b are rounded to t bits each, errors e against Q = √Σ a²b²
+have a root mean square of about 0.60 · 2⁻ᵗ, so t is −log₂(rms(e/Q) / 0.60). Where there are no
+products Q is the root mean square of y.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from npkd.validate.bounds.rounding import (
+    ARITHMETICS,
+    FLOAT16,
+    LOWER,
+    Arithmetic,
+    Precision,
+    Rounded,
+    exact,
+)
+from npkd.validate.bounds.rules import RULES, is_sum_of_products
+from npkd.validate.faults.fault import Context, Rule
+from npkd.validate.faults.of_data import PROPERTIES
+from npkd.validate.judging.verdicts import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Verdict
+from npkd.validate.program import Arrays, Case, Operation
+
+PER_ROUNDED_FACTOR = 0.60  # rms(e/Q) · 2ᵗ
+
+
+class Trial:
+    """A case with a framework's results for it, computed anew.
+
+    Raises ValueError for a tensor that the case does not have, or that holds no numbers, and for an
+    operation that cannot be computed.
+    """
+
+    def __init__(self, case: Case, found: Arrays, precision: str | None = None):
+        if not isinstance(found, Mapping):
+            raise ValueError(
+                f"validate: results are a {type(found).__name__}, expected arrays by tensor"
+            )
+        self.case = case
+        tensors = set(case.tensors())
+        unknown = sorted(found.keys() - tensors)
+        if unknown:
+            raise ValueError(
+                f"validate: {case.name} has no tensor {unknown[0]!r}; it has {sorted(tensors)}"
+            )
+        self.missing = sorted(case.needed - found.keys())
+        judged = {
+            tensor
+            for operation in case.operations
+            if operation.op in RULES or operation.op in PROPERTIES
+            for tensor in operation.outputs.values()
+        }
+        self.given = {
+            name: _numbers(name, array) if name in judged else np.asarray(array)
+            for name, array in found.items()
+        }
+        self.declared = precision
+        self.arithmetic = ARITHMETICS[precision or _highest(self.given)]
+        self.usable = dict(self.given)  # as inputs of later operations: of the right shape
+        self.exactly: set[str] = set()  # made in an exact case, of nothing that was wrong
+        self._known: dict[str, dict[str, Rounded]] = {}
+        self._known[self.arithmetic.name] = self._computed(self.arithmetic)
+
+    def arithmetic_of(self, tensor: str) -> Arithmetic:
+        """The one in which a tensor is declared to have been computed."""
+        return ARITHMETICS.get(self.declared or self.given[tensor].dtype.name, self.arithmetic)
+
+    def known(self, arithmetic: Arithmetic) -> dict[str, Rounded]:
+        """All tensors as this arithmetic may have them."""
+        if arithmetic.name not in self._known:
+            self._known[arithmetic.name] = self._computed(arithmetic)
+        return self._known[arithmetic.name]
+
+    def _computed(self, arithmetic: Arithmetic) -> dict[str, Rounded]:
+        known = {name: exact(array) for name, array in self.case.inputs.items()}
+        exactly = set(known) if self.case.exact and arithmetic is self.arithmetic else None
+        for operation in self.case.operations:
+            made = self._results(arithmetic, operation, known, None)
+            if exactly is not None and exactly.issuperset(operation.inputs.values()):
+                made = {name: replace(one, error=0.0, jump=0.0) for name, one in made.items()}
+                self.exactly |= made.keys()
+                exactly |= {name for name, one in made.items() if self._is_right(name, one.value)}
+            known.update(made)
+        return known
+
+    def _is_exactly(self, made: Mapping[str, Rounded]) -> bool:
+        """Whether these tensors, by a fault's rule, are what they are without it, exactly."""
+        right = self.known(self.arithmetic)
+        return self.exactly.issuperset(made) and all(
+            np.array_equal(one.value, right[tensor].value) for tensor, one in made.items()
+        )
+
+    def _is_right(self, tensor: str, expected: np.ndarray) -> bool:
+        """Whether a tensor was not recorded, or is what it should be to the bit."""
+        return tensor not in self.usable or np.array_equal(self.usable[tensor], expected)
+
+    def _results(
+        self,
+        arithmetic: Arithmetic,
+        operation: Operation,
+        known: dict[str, Rounded],
+        fault: Rule | None,
+    ) -> dict[str, Rounded]:
+        """The tensors that an operation makes, by a fault's rule if it has one."""
+        if operation.op not in RULES:
+            return {
+                tensor: exact(self.given[tensor])
+                for tensor in operation.outputs.values()
+                if tensor in self.given
+            }
+        context = Context(self.case, operation, self.usable, known)
+        try:
+            inputs = {name: context.tensor(tensor) for name, tensor in operation.inputs.items()}
+            if fault is None:
+                results = RULES[operation.op](arithmetic, inputs, operation.options)
+            else:
+                results = fault(RULES[operation.op], arithmetic, inputs, operation.options, context)
+            made = {tensor: results[name] for name, tensor in operation.outputs.items()}
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            where = f"{self.case.name}: {operation.name}"
+            raise ValueError(f"validate: {where} cannot be computed: {error}") from error
+        for tensor, outcome in made.items():
+            if tensor not in self.usable:
+                continue
+            if np.shape(self.usable[tensor]) != outcome.value.shape:
+                del self.usable[tensor]
+            elif outcome.value.dtype.kind == "f":
+                self.usable[tensor] = self.usable[tensor].astype(np.float64, copy=False)
+        return made
+
+    def measured(self) -> Iterator[tuple["Trial", Operation, Verdict]]:
+        """A verdict for each tensor that was given, as far as this case alone can tell."""
+        for operation in self.case.operations:
+            for result, tensor in operation.outputs.items():
+                if tensor not in self.given:
+                    continue
+                if operation.op in PROPERTIES:
+                    verdict, figures = self._of_property(operation, tensor)
+                elif operation.op in RULES:
+                    verdict, figures = self._of_bound(operation, tensor)
+                else:
+                    continue
+                one = Verdict(
+                    self.case.name,
+                    self.case.subject,
+                    operation.name,
+                    operation.op,
+                    result,
+                    tensor,
+                    tensor in self.exactly,
+                    verdict,
+                    self.arithmetic_of(tensor).name if verdict == CONSISTENT else "",
+                    **figures,
+                )
+                yield self, operation, one
+
+    def _of_bound(self, operation: Operation, tensor: str) -> tuple[str, dict[str, Any]]:
+        """The verdict and the figures of what has an expected value, and a bound."""
+        outcome = self.known(self.arithmetic_of(tensor))[tensor]
+        measure = Measure.of(self.given[tensor], outcome, self)
+        verdict, note = BUG, measure.note
+        if measure.within:
+            verdict, note = self._within(operation, tensor)
+        elif measure.with_jump:
+            verdict = AMBIGUOUS
+        return verdict, measure.figures() | {"note": note}
+
+    def _of_property(self, operation: Operation, tensor: str) -> tuple[str, dict[str, Any]]:
+        """The same of what has a property."""
+        found, of_op = self.given[tensor], PROPERTIES[operation.op]
+        expected, error = of_op.shape(operation.options), 0.0
+        if found.shape == expected:
+            wrong = of_op.check(found)
+        else:
+            wrong, error = f"has shape {found.shape}, expected {expected}", math.inf
+        figures = {"error": error, "bound": 0.0, "ratio": math.inf if wrong else 0.0, "index": ()}
+        figures |= {"found": math.nan, "expected": math.nan, "bits": math.inf, "band": 0.0}
+        return BUG if wrong else CONSISTENT, figures | {"note": wrong}
+
+    def _within(self, operation: Operation, tensor: str) -> tuple[str, str]:
+        """Of a tensor within its bound: CONSISTENT, unless the bound says nothing."""
+        outcome = self.known(self.arithmetic_of(tensor))[tensor]
+        errors = errors_of(self.given[tensor], outcome.value)
+        bound = np.broadcast_to(outcome.error, outcome.value.shape)
+        if errors is None or not np.any(errors > 0):
+            return CONSISTENT, ""
+        if np.any((errors > 0) & np.isinf(bound)):
+            return UNPROVEN, "nothing is promised where the bound is infinite"
+        recorded = self.usable.keys() | self.case.inputs.keys()
+        if not recorded.issuperset(operation.inputs.values()):
+            size = np.sqrt(np.mean(np.square(outcome.value.astype(np.float64))))
+            if np.median(bound) >= size:
+                return UNPROVEN, "the bound is larger than the numbers: record what is before it"
+        return CONSISTENT, ""
+
+    def lower(self, operation: Operation, tensor: str) -> list[str]:
+        """The lower precisions whose bound a tensor is within, and whose bits it has."""
+        found = self.given[tensor]
+        fitting = []
+        products = is_sum_of_products(operation.op)
+        for arithmetic in LOWER[self.arithmetic_of(tensor).name]:
+            is_stored = _is_stored_in(arithmetic.stored, found)
+            is_like_it = is_stored and arithmetic.factors is arithmetic.stored
+            if not products and arithmetic.factors is not None and not is_like_it:
+                continue
+            outcome = self.known(arithmetic)[tensor]
+            measure = Measure.of(found, outcome, self)
+            if not (measure.within or measure.with_jump):
+                continue
+            lost = arithmetic.stored.bits - 6  # bits that are left where some were lost on the way
+            if arithmetic.factors is None:  # float32 in the place of float64, or of sums
+                usual = measure.bits > lost and measure.typical < arithmetic.stored.bits + 4
+                agrees = is_stored or usual
+            elif products and outcome.scale is not None:
+                agrees = all(
+                    _agrees(bits, arithmetic.factors.bits, found.size)
+                    for bits in (measure.bits, measure.typical)
+                )
+            else:
+                agrees = is_stored and measure.bits > lost
+            if agrees:
+                fitting.append(arithmetic.name)
+        return fitting
+
+    def is_float16(self, operation: Operation, tensor: str, result: str) -> bool:
+        """Whether an exact probe's tensor is what comes of factors in float16.
+
+        That is right, but not finite where float16 cannot hold a factor; there it need not be NaN
+        or infinite at the same places, since 0 · ∞ may have been left out.
+        """
+        context = Context(self.case, operation, self.usable, self.known(self.arithmetic))
+        inputs = {
+            name: Rounded(FLOAT16.round(context.tensor(at).value))
+            for name, at in operation.inputs.items()
+        }
+        with np.errstate(all="ignore"):
+            in_float16 = RULES[operation.op](self.arithmetic, inputs, operation.options)[result]
+        found, right = self.given[tensor], self.known(self.arithmetic)[tensor].value
+        if found.shape != right.shape:
+            return False
+        beyond, finite = ~np.isfinite(in_float16.value), np.isfinite(found)
+        is_right = np.all(np.where(finite, found == right, beyond))
+        return bool(is_right) and not (np.any(beyond) and np.all(finite))
+
+    def normwise(self, tensor: str) -> bool:
+        """Whether a tensor is within the bound for whole images."""
+        outcome = self.known(self.arithmetic)[tensor]
+        if outcome.norm is None:
+            return False
+        errors = errors_of(self.given[tensor], outcome.value)
+        bound = self.arithmetic.gamma_of_sum(outcome.roundings) * outcome.norm()
+        return errors is not None and bool(np.all(errors <= bound + outcome.total))
+
+    def explained(
+        self, rules: Mapping[str, Rule], only: frozenset[str] | None = None
+    ) -> set[str] | None:
+        """The tensors that are as the rules of a fault have them, and not as they should be.
+
+        rules: by op. Operations that depend on what is not recorded are computed anew too. None if
+        anything is not as they have it.
+        """
+        known = dict(self.known(self.arithmetic))
+        touched: set[str] = set()
+        tensors: set[str] = set()
+        for operation in self.case.operations:
+            rule = rules.get(operation.op)
+            if only is not None and not only & {operation.op, place_of(operation.name)}:
+                rule = None
+            if rule is None and touched.isdisjoint(operation.inputs.values()):
+                continue
+            try:
+                made = self._results(self.arithmetic, operation, known, rule)
+            except ValueError:  # the fault makes no sense here
+                return None
+            if touched.isdisjoint(operation.inputs.values()) and self._is_exactly(made):
+                continue  # the fault makes no difference here
+            known.update(made)
+            for tensor, outcome in made.items():
+                if tensor not in self.given:
+                    touched.add(tensor)
+                    continue
+                if not lies_within(self.given[tensor], outcome):
+                    return None
+                if not lies_within(self.given[tensor], self.known(self.arithmetic)[tensor]):
+                    tensors.add(tensor)
+        return tensors
+
+
+def _numbers(tensor: str, given: Any) -> np.ndarray:
+    """What was given for a tensor, as an array. Raises ValueError unless it holds real numbers."""
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise ValueError(f"validate: {tensor} is no array: {error}") from error
+    if array.dtype.kind not in "fiub" and array.dtype.name not in ARITHMETICS:
+        raise ValueError(f"validate: {tensor} is of {array.dtype}, expected real numbers")
+    return array
+
+
+def place_of(name: str) -> str:
+    """Where an operation stands, in whatever step."""
+    step, slash, rest = name.partition("/")
+    return rest if slash and step.startswith("step") else name
+
+
+def lies_within(found: np.ndarray, outcome: Rounded) -> bool:
+    errors = errors_of(found, outcome.value)
+    return errors is not None and bool(np.all((errors <= outcome.total) | (errors == 0)))
+
+
+def _highest(found: Arrays) -> str:
+    """The highest precision among arrays: that in which a framework says to have computed."""
+    kinds = {array.dtype.name for array in found.values()} & ARITHMETICS.keys()
+    order = list(ARITHMETICS)
+    return min(kinds, key=order.index) if kinds else "float32"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How far a tensor is from what it should be."""
+
+    within: bool
+    with_jump: bool
+    worst: Mapping[str, Any]
+    bits: float
+    typical: float  # bits of the median error
+    band: float
+    note: str = ""
+
+    @classmethod
+    def of(cls, found: np.ndarray, outcome: Rounded, trial: Trial) -> "Measure":
+        errors = errors_of(found, outcome.value)
+        if errors is None:
+            note = f"has shape {found.shape}, expected {outcome.value.shape}"
+            nothing = {"error": np.inf, "bound": 0.0, "ratio": np.inf, "index": ()}
+            numbers = {"found": np.nan, "expected": np.nan}
+            return cls(False, False, nothing | numbers, 0.0, 0.0, np.inf, note)
+        bound = np.broadcast_to(outcome.error, errors.shape)
+        bound = np.where(np.isnan(bound), 0.0, bound)  # where NaN is right, and nothing else
+        ratios = _ratios(errors, bound)
+        worst = int(np.argmax(ratios)) if errors.size else 0
+        figures = {
+            "error": _at(errors, worst),
+            "bound": _at(bound, worst),
+            "ratio": _at(ratios, worst),
+            "index": tuple(int(i) for i in np.unravel_index(worst, errors.shape))
+            if errors.size
+            else (),
+            "found": _at(found, worst),
+            "expected": _at(outcome.value, worst),
+        }
+        bits, typical = _bits(errors, outcome)
+        share = trial.arithmetic.band(outcome.roundings)
+        return cls(
+            within=bool(np.all(errors <= bound)),
+            with_jump=bool(np.all(errors <= bound + outcome.jump)) and bool(np.any(outcome.jump)),
+            worst=figures,
+            bits=bits,
+            typical=typical,
+            band=_at(ratios, worst) / share,
+        )
+
+    def figures(self) -> dict[str, Any]:
+        """What goes into a verdict."""
+        return {**self.worst, "bits": self.bits, "band": self.band, "note": self.note}
+
+
+def _at(array: np.ndarray, place: int) -> float:
+    """An entry; 0 of an array that has none."""
+    return float(array.flat[place]) if array.size else 0.0
+
+
+def errors_of(found: np.ndarray, expected: np.ndarray) -> np.ndarray | None:
+    """|found − expected|: 0 where both are the same infinity or both NaN; None for other shapes."""
+    if found.shape != expected.shape:
+        return None
+    found = found.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        errors = np.abs(found - expected)
+    same = (found == expected) | (np.isnan(found) & np.isnan(expected))
+    return np.where(same, 0.0, np.where(np.isnan(errors), np.inf, errors))
+
+
+def _ratios(errors: np.ndarray, bound: np.ndarray) -> np.ndarray:
+    """errors / bound; 0 of an infinite one, and infinite where none is allowed."""
+    with np.errstate(all="ignore"):
+        ratios = np.where((errors > 0) & np.isfinite(bound), errors / bound, 0.0)
+    return np.where(np.isnan(ratios), np.inf, ratios)
+
+
+def _bits(errors: np.ndarray, outcome: Rounded) -> tuple[float, float]:
+    """The effective precision by the root mean square of errors, and by their median.
+
+    Of normal errors half are below 0.6745 of the root mean square; a single wrong entry is seen in
+    the one and not in the other.
+    """
+    if not np.any(errors > 0):
+        return math.inf, math.inf
+    if outcome.scale is not None:
+        q = outcome.scale()
+    else:
+        q = np.full(errors.shape, np.sqrt(np.mean(np.square(outcome.value.astype(np.float64)))))
+    counted = (q > 0) & np.isfinite(errors)
+    if not np.any(counted):
+        return 0.0, 0.0
+    shares = errors[counted] / q[counted]
+    sizes = math.sqrt(np.mean(np.square(shares))), float(np.median(shares)) / 0.6745
+    rms, median = (-math.log2(x / PER_ROUNDED_FACTOR) if x > 0 else math.inf for x in sizes)
+    return rms, median
+
+
+def _is_stored_in(precision: Precision, found: np.ndarray) -> bool:
+    """Whether a precision below the array's own holds all its numbers, which are not all 0."""
+    if found.dtype.kind != "f":
+        return False
+    values = found.astype(np.float64)
+    below = precision.bits < np.finfo(found.dtype).nmant + 1
+    return below and bool(np.any(values)) and bool(np.array_equal(precision.round(values), values))
+
+
+def _agrees(bits: float, of_precision: int, count: int) -> bool:
+    """Whether effective bits are those of a precision, as well as so many entries can tell.
+
+    The logarithm of a root mean square of n errors scatters by about 1/√n bits; where one factor of
+    two is rounded there is half a bit more.
+    """
+    scatter = 3 / math.sqrt(count)
+    return -0.5 - scatter <= bits - of_precision <= 1.0 + scatter

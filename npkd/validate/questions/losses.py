@@ -1,0 +1,240 @@
+"""Questions about each loss alone."""
+
+import functools
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from npkd import losses
+from npkd.validate.program import Case, Operation
+from npkd.validate.questions.numbers import (
+    Arrays,
+    C,
+    Cases,
+    N,
+    Options,
+    Shape,
+    Shapes,
+    T,
+    case_of,
+    drawn_labels,
+    dyadic,
+    normal,
+)
+
+
+def loss_operation(
+    op: str, tensors: Mapping[str, str], options: Options, outputs: Mapping[str, str] | None = None
+) -> Operation:
+    """A loss, with a gradient for each argument that is trained."""
+    results = {"value": "value"} | {name: name for name in gradients_of(op, tensors)}
+    name = op if outputs is None else f"{outputs['value']}"
+    return Operation(name, op, tensors, outputs or results, options)
+
+
+TRAINED = {
+    "hint": ("student", "weight", "bias"),
+    "vid": ("student", "scale", "weight", "bias"),
+    "fsp": ("first", "second", "weight_first", "weight_second"),
+    "cross_entropy": ("logits",),
+}
+
+
+def gradients_of(loss: str, given: Mapping[str, Any]) -> list[str]:
+    """The names of a loss's gradients: `gradient` by the student, and by what else is trained."""
+    _, *others = (name for name in TRAINED.get(loss, ("student",)) if name in given)
+    return ["gradient", *(f"gradient_{name}" for name in others)]
+
+
+@dataclass(frozen=True)
+class OfLoss:
+    """The cases of a loss: options, shapes of the ordinary ones, and of the exact ones."""
+
+    loss: str
+    options: Options
+    shapes: tuple[Shapes, ...]
+    exact: tuple[Shapes, ...] = ()
+    largest: int = 10  # halves, of the exact ones
+    ragged: bool = False  # whether there is a case of two batches, the second a shorter one
+
+
+def _pair(*shape: int) -> Shapes:
+    return {"student": shape, "teacher": shape}
+
+
+def _maps(channels: int, channels_of_teacher: int, *sides: int) -> Shapes:
+    return {"student": (N, channels, *sides), "teacher": (N, channels_of_teacher, *sides)}
+
+
+def _regressed(student: Shape, outputs: int) -> dict[str, Shape]:
+    """Student, teacher, and what makes the one into the other."""
+    batch, inputs, *sides = student
+    return {
+        "student": student,
+        "teacher": (batch, outputs, *sides),
+        "weight": (outputs, inputs),
+        "bias": (outputs,),
+    }
+
+
+def _varied(student: Shape, outputs: int) -> Shapes:
+    return _regressed(student, outputs) | {"scale": (outputs,)}
+
+
+def _flow(first: Shape, second: Shape, teacher_first: Shape, teacher_second: Shape) -> Shapes:
+    return {
+        "first": first,
+        "second": second,
+        "teacher_first": teacher_first,
+        "teacher_second": teacher_second,
+        "weight_first": (teacher_first[1], first[1]),
+        "weight_second": (teacher_second[1], second[1]),
+    }
+
+
+OUTPUTS = _pair(N, C), _pair(8, 11)
+RELATED = (
+    {"student": (N, 6), "teacher": (N, 9)},
+    {"student": (6, 3, 2, 4), "teacher": (6, 4, 3, 2)},
+)
+MAPS = _maps(3, 4, 4, 6), _maps(6, 2, 3, 5)
+SOFT = {"temperature": T}
+
+
+LOSSES: dict[str, OfLoss] = {
+    "l2": OfLoss("l2", {}, OUTPUTS, (_pair(4, C), _pair(8, 5)), ragged=True),
+    "l2 sum": OfLoss("l2", {"reduction": "sum"}, OUTPUTS, (_pair(N, C),)),
+    "l2 elementmean": OfLoss(
+        "l2", {"reduction": "elementmean"}, (*OUTPUTS, _pair(N, 3, 4, 6)), (_pair(4, 8),)
+    ),
+    "l2 none": OfLoss("l2", {"reduction": "none"}, OUTPUTS, (_pair(N, C),)),
+    "l1": OfLoss("l1", {}, OUTPUTS, (_pair(4, C), _pair(8, 5))),
+    "huber": OfLoss("huber", {}, OUTPUTS, (_pair(4, C), _pair(8, 5))),
+    "cross_entropy": OfLoss(
+        "cross_entropy", {}, ({"logits": (N, C)}, {"logits": (8, 11)}), ragged=True
+    ),
+    "mix": OfLoss("mix", {"alpha": 0.3, "soft": "l2"}, OUTPUTS),
+    "mix kl": OfLoss("mix", {"alpha": 0.3, "soft": "kl", "soft_options": SOFT}, OUTPUTS),
+    "kl": OfLoss("kl", SOFT, OUTPUTS, ragged=True),
+    "soft_cross_entropy": OfLoss("soft_cross_entropy", SOFT, OUTPUTS),
+    "limit": OfLoss("limit", {}, OUTPUTS, (_pair(4, 8),)),
+    "dkd": OfLoss("dkd", SOFT, OUTPUTS),
+    "dist": OfLoss("dist", {}, OUTPUTS),
+    "hint": OfLoss(
+        "hint",
+        {},
+        (_regressed((N, 3, 4, 6), 4), _regressed((N, 6), C)),
+        (_regressed((4, 3, 2, 4), 8), _regressed((8, 3), 4)),
+        largest=2,
+    ),
+    "attention": OfLoss("attention", {}, MAPS),
+    "nst": OfLoss("nst", {}, MAPS),
+    "fsp": OfLoss(
+        "fsp",
+        {},
+        (
+            _flow((N, 3, 4, 6), (N, 2, 4, 6), (N, 4, 3, 5), (N, 6, 3, 5)),
+            _flow((N, 2, 3, 5), (N, 4, 3, 5), (N, 6, 4, 2), (N, 3, 4, 2)),
+        ),
+        (_flow((4, 2, 2, 4), (4, 3, 2, 4), (4, 4, 4, 2), (4, 2, 4, 2)),),
+        largest=2,
+    ),
+    "vid": OfLoss("vid", {}, (_varied((N, 3, 4, 6), 4), _varied((N, 6), C))),
+    "similarity": OfLoss("similarity", {}, RELATED),
+    "rkd_distance": OfLoss("rkd_distance", {}, RELATED),
+    "rkd_angle": OfLoss("rkd_angle", {}, RELATED),
+    "pkt": OfLoss("pkt", {}, RELATED),
+    "cc": OfLoss("cc", {}, RELATED),
+}
+
+
+def about_loss(subject: str, of_loss: OfLoss, rng: np.random.Generator) -> Cases:
+    """A loss on ordinary numbers, on exact ones if that is possible, and on batches of 5 and 3."""
+    loss, options = of_loss.loss, of_loss.options
+    takes_labels = "labels" in inspect.signature(getattr(losses, loss)).parameters
+    about = f"{loss} of npkd.losses, and its gradients"
+    halves = functools.partial(dyadic, largest=of_loss.largest, unit=0.5)
+
+    def drawn(shapes: Shapes, exact: bool) -> Arrays:
+        arrays = {
+            name: halves(rng, shape) if exact else normal(rng, shape)
+            for name, shape in shapes.items()
+        }
+        if takes_labels:
+            count, classes = next(iter(shapes.values()))
+            arrays["labels"] = drawn_labels(rng, count, classes)
+        return arrays
+
+    for exact, several in ((False, of_loss.shapes), (True, of_loss.exact)):
+        for shapes in several:
+            arrays = drawn(shapes, exact)
+            shown = "x".join(map(str, next(iter(shapes.values()))))
+            operation = loss_operation(loss, {name: name for name in arrays}, options)
+            name = f"{subject} {shown}{' exact' * exact}"
+            yield case_of(name, subject, about, arrays, [operation], exact=exact)
+    if of_loss.ragged:
+        inputs: Arrays = {}
+        operations = []
+        for at, count in (("batch1/", N), ("batch2/", 3)):
+            arrays = drawn(
+                {k: (count, *shape[1:]) for k, shape in of_loss.shapes[0].items()}, False
+            )
+            inputs |= {at + name: array for name, array in arrays.items()}
+            tensors = {name: at + name for name in arrays}
+            outputs = {name: at + name for name in ("value", "gradient")}
+            operations.append(loss_operation(loss, tensors, options, outputs))
+        yield case_of(f"{subject} two batches", subject, about, inputs, operations)
+
+
+def about_standardize(rng: np.random.Generator) -> Cases:
+    """`losses.standardize`, a transform of logits."""
+    for shape in ((N, C), (8, 11)):
+        name = f"standardize {shape[0]}x{shape[1]}"
+        yield standardize_case(name, normal(rng, shape), normal(rng, shape), {})
+
+
+def standardize_case(name: str, logits: np.ndarray, dy: np.ndarray, options: Options) -> Case:
+    operations = (
+        Operation("standardize", "standardize", {"logits": "logits"}, {"y": "y"}, options),
+        Operation(
+            "standardize backward",
+            "standardize_backward",
+            {"logits": "logits", "dy": "dy"},
+            {"dx": "dx"},
+            options,
+        ),
+    )
+    about = "standardize of npkd.losses, and its gradient given dy"
+    return case_of(name, "standardize", about, {"logits": logits, "dy": dy}, operations)
+
+
+def about_ragged_batch(rng: np.random.Generator) -> Cases:
+    """The mean loss over a data set whose last batch is a shorter one: each sample counts once."""
+    for classes in (C, 11):
+        inputs: Arrays = {}
+        operations = []
+        for at, count in (("batch1/", N), ("batch2/", 3)):
+            inputs[f"{at}logits"] = normal(rng, (count, classes))
+            inputs[f"{at}labels"] = drawn_labels(rng, count, classes)
+            operations.append(
+                Operation(
+                    f"{at}cross_entropy",
+                    "cross_entropy",
+                    {"logits": f"{at}logits", "labels": f"{at}labels"},
+                    {"value": f"{at}sum"},
+                    {"reduction": "sum"},
+                )
+            )
+        terms = {"x1": "batch1/sum", "x2": "batch2/sum"}
+        operations.append(Operation("mean", "sum", terms, {"y": "mean"}, {"divisor": N + 3}))
+        yield case_of(
+            f"ragged batch {classes} classes",
+            "ragged batch",
+            "the mean cross-entropy of batches of 5 and of 3 samples: of all 8",
+            inputs,
+            operations,
+            needed=["mean"],
+        )

@@ -1,0 +1,224 @@
+"""Questions about each op alone."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from npkd import ops
+from npkd.validate.program import Case, Operation
+from npkd.validate.questions.numbers import (
+    LARGE,
+    Arrays,
+    C,
+    Cases,
+    Draw,
+    N,
+    Options,
+    Shapes,
+    case_of,
+    dyadic,
+    normal,
+    small_integers,
+    with_ties,
+)
+
+
+def _op_operations(op: str, arrays: Shapes | Arrays, options: Options) -> tuple[Operation, ...]:
+    """An op and its backward pass, tensors named like arguments and results."""
+    gradients = {f"d{name}": f"d{name}" for name in arrays}
+    inputs = {name: name for name in arrays}
+    return (
+        Operation(op, op, inputs, {"y": "y"}, options),
+        Operation(f"{op} backward", f"{op}_backward", inputs | {"dy": "dy"}, gradients, options),
+    )
+
+
+def op_case(
+    name: str,
+    subject: str,
+    op: str,
+    arrays: Arrays,
+    options: Options,
+    rng: np.random.Generator,
+    draw: Draw,
+    *,
+    exact: bool,
+) -> Case:
+    """An op on these arrays, forward and backward from a random dy."""
+    y, _ = getattr(ops, op)(*arrays.values(), **options)
+    operations = _op_operations(op, arrays, options)
+    return case_of(
+        name,
+        subject,
+        f"{op} of npkd.ops, and its gradients given dy",
+        arrays | {"dy": draw(rng, y.shape)},
+        operations,
+        exact=exact,
+    )
+
+
+@dataclass(frozen=True)
+class OfOp:
+    """One case of an op: what is particular, the arguments, and whether numbers can be exact."""
+
+    op: str
+    what: str
+    shapes: Shapes
+    options: Options
+    exact: bool
+
+
+def _probe(op: str, what: str, *, exact: bool = True, **arguments: Any) -> OfOp:
+    """A case of an op by its arguments, arrays by their shapes."""
+    shapes: Shapes = {name: arguments.pop(name) for name in ("x", "w", "b") if name in arguments}
+    return OfOp(op, what, shapes, arguments, exact)
+
+
+OPS: dict[str, tuple[OfOp, ...]] = {
+    "conv2d": (
+        _probe("conv2d", "plain", x=(N, 3, 7, 10), w=(4, 3, 3, 3), b=(4,)),
+        _probe("conv2d", "padding 1", x=(N, 3, 6, 9), w=(4, 3, 3, 3), padding=1),
+        _probe(
+            "conv2d",
+            "stride 2 padding 1",
+            x=(N, 3, 8, 10),
+            w=(4, 3, 3, 3),
+            b=(4,),
+            stride=2,
+            padding=1,
+        ),
+        _probe("conv2d", "many channels", x=(N, 32, 6, 8), w=(12, 32, 3, 3), b=(12,), padding=1),
+    ),
+    "conv2d oblong": (
+        _probe("conv2d", "plain", x=(N, 3, 6, 9), w=(4, 3, 3, 2), b=(4,)),
+        _probe(
+            "conv2d",
+            "strides 2 and 1",
+            x=(N, 2, 9, 8),
+            w=(3, 2, 2, 3),
+            stride=(2, 1),
+            padding=(0, 2),
+        ),
+        _probe("conv2d", "padding same", x=(N, 3, 6, 9), w=(4, 3, 2, 4), b=(4,), padding="same"),
+    ),
+    "conv2d groups": (
+        _probe("conv2d", "2", x=(N, 4, 6, 7), w=(6, 2, 3, 3), b=(6,), groups=2, padding=1),
+        _probe("conv2d", "depthwise", x=(N, 3, 6, 7), w=(6, 1, 3, 3), groups=3),
+    ),
+    "conv2d dilation": (
+        _probe("conv2d", "2", x=(N, 3, 9, 8), w=(4, 3, 3, 3), b=(4,), dilation=2, padding=(2, 1)),
+        _probe(
+            "conv2d",
+            "2 stride 2",
+            x=(N, 3, 10, 12),
+            w=(4, 3, 3, 3),
+            dilation=2,
+            stride=2,
+            padding=1,
+        ),
+    ),
+    "linear": (
+        _probe("linear", "plain", x=(N, 11), w=(C, 11), b=(C,)),
+        _probe("linear", "without bias", x=(N, 6), w=(4, 6)),
+        _probe("linear", "many features", x=(N, 300), w=(40, 300), b=(40,)),
+    ),
+    "linear square": (
+        _probe("linear", "plain", x=(N, 6), w=(6, 6), b=(6,)),
+        _probe("linear", "without bias", x=(N, 9), w=(9, 9)),
+    ),
+    "avg_pool2d": (
+        _probe("avg_pool2d", "2x2", x=(N, 3, 8, 6), kernel_size=2),
+        _probe("avg_pool2d", "4x2 stride 2", x=(N, 3, 8, 7), kernel_size=(4, 2), stride=2),
+        _probe("avg_pool2d", "padding counted", x=(N, 3, 6, 8), kernel_size=2, stride=2, padding=1),
+        _probe(
+            "avg_pool2d",
+            "padding not counted",
+            x=(N, 3, 8, 6),
+            kernel_size=(4, 2),
+            stride=2,
+            padding=(2, 1),
+            count_include_pad=False,
+        ),
+        _probe("avg_pool2d", "ceil_mode", x=(N, 3, 6, 7), kernel_size=(4, 2), ceil_mode=True),
+        _probe(
+            "avg_pool2d",
+            "3x3 ceil_mode padding",
+            x=(N, 3, 8, 10),
+            kernel_size=3,
+            stride=2,
+            padding=1,
+            ceil_mode=True,
+            exact=False,
+        ),
+        _probe("avg_pool2d", "divisor", x=(N, 3, 6, 5), kernel_size=(3, 2), divisor_override=4),
+    ),
+    "max_pool2d": (
+        _probe("max_pool2d", "2x2", x=(N, 3, 8, 6), kernel_size=2),
+        _probe(
+            "max_pool2d",
+            "3x2 overlapping padding",
+            x=(N, 3, 8, 7),
+            kernel_size=(3, 2),
+            stride=(2, 1),
+            padding=1,
+        ),
+        _probe("max_pool2d", "ceil_mode", x=(N, 3, 8, 6), kernel_size=3, stride=2, ceil_mode=True),
+        _probe("max_pool2d", "dilation 2", x=(N, 3, 8, 7), kernel_size=2, stride=1, dilation=2),
+    ),
+    "relu": (
+        _probe("relu", "rows", x=(N, C)),
+        _probe("relu", "images", x=(N, 3, 4, 6)),
+    ),
+    "flatten": (
+        _probe("flatten", "plain", x=(N, 3, 4, 6)),
+        _probe("flatten", "many channels", x=(N, 8, 2, 3)),
+    ),
+    "softmax": (
+        _probe("softmax", "rows", x=(N, C), exact=False),
+        _probe("softmax", "channels", x=(N, C, 3, 4), axis=1, exact=False),
+    ),
+    "log_softmax": (
+        _probe("log_softmax", "rows", x=(N, C), exact=False),
+        _probe("log_softmax", "channels", x=(N, C, 3, 4), axis=1, exact=False),
+    ),
+    "upsample nearest": (
+        _probe("upsample", "2", x=(N, 3, 4, 6), factor=2, mode="nearest"),
+        _probe("upsample", "3", x=(N, 2, 5, 3), factor=3, mode="nearest"),
+    ),
+    "upsample bilinear": (
+        _probe("upsample", "2", x=(N, 3, 4, 6), factor=2, mode="bilinear"),
+        _probe("upsample", "3", x=(N, 2, 5, 3), factor=3, mode="bilinear", exact=False),
+    ),
+    "pixel_shuffle": (
+        _probe("pixel_shuffle", "2", x=(N, 12, 4, 3), factor=2),
+        _probe("pixel_shuffle", "3", x=(N, 18, 2, 5), factor=3),
+    ),
+}
+
+
+def about_op(subject: str, probes: Sequence[OfOp], rng: np.random.Generator) -> Cases:
+    """Each probe of an op on ordinary numbers, and on exact ones if that is possible.
+
+    Of sums of products there is one more, whose x, b and dy float16 cannot hold: what tells it from
+    TF32, which keeps as many bits.
+    """
+
+    def case(probe: OfOp, what: str, draw: Draw, upstream: Draw, exact: bool) -> Case:
+        arrays = {
+            name: (small_integers if exact and name == "w" else draw)(rng, shape)
+            for name, shape in probe.shapes.items()
+        }
+        name = f"{subject} {probe.what}{what}"
+        return op_case(name, subject, probe.op, arrays, probe.options, rng, upstream, exact=exact)
+
+    for probe in probes:
+        ties = probe.op in ("relu", "max_pool2d")
+        yield case(probe, "", with_ties if ties else normal, normal, False)
+        if probe.exact:
+            yield case(probe, " exact", small_integers, small_integers, True)
+    if probes[0].op in ("conv2d", "linear"):
+        large = functools.partial(dyadic, largest=3, unit=LARGE)
+        yield case(probes[0], " exact large", large, large, True)

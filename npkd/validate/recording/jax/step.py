@@ -1,0 +1,190 @@
+"""A user's own training step, judged as a whole."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from npkd import losses
+from npkd.objectives import Objective
+from npkd.validate.bounds.rules import RULES
+from npkd.validate.judging.judge import judge
+from npkd.validate.judging.verdicts import Report
+from npkd.validate.program import Case, Operation
+from npkd.validate.recording.jax.moves import DECIDED_BY_DATA
+from npkd.validate.recording.jax.operations import RECORDED_AS, recorded
+from npkd.validate.recording.jax.own import name_of, title
+from npkd.validate.recording.jax.program import Recorder
+from npkd.validate.recording.jax.run import Run
+from npkd.validate.recording.jax.trace import Trace, leaf_names
+
+
+def jax_step(
+    update: Callable[..., Any],
+    params: Any,
+    state: Any,
+    batches: Sequence[tuple[Any, ...]],
+    *,
+    apply: Callable[[Any, Any], Any],
+    objective: Objective,
+    lr: float | Callable[[int], float],
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+) -> Report:
+    """The judge's verdict on a training step of one's own: every loss, and every parameter after.
+
+        batches = [(x, y_teacher), …]                # three or more; or (x, y_teacher, labels)
+        validate.jax_step(update, params, state, batches, apply=apply, objective=objective,
+                          lr=0.1, momentum=0.9).check()
+
+    update: gives (params, state, loss) from (params, state, x, y_teacher), and the labels if the
+    batch has any; it may be compiled, and its arguments are not used again. apply: the student, its
+    logits from (params, x). objective: what the loss should be, on logits alone. lr: the rate, or
+    that of each step by its number from 0. momentum, weight_decay: those of `npkd.SGD`, and of
+    PyTorch and optax.sgd.
+
+    A step is judged as a whole, from its parameters and batch to its loss and the parameters that
+    it gives, as nothing in between can be seen: the bound is carried through all of the net.
+
+    Raises ValueError if `apply` has operations that the judge does not know, or the objective
+    losses that are not on logits.
+    """
+    program = _Student(apply, objective)
+    rate = lr if callable(lr) else (lambda step: lr)
+    constants = {"momentum": momentum, "weight_decay": weight_decay}
+    names = leaf_names("params", params)
+    inputs = dict(zip(names, map(np.array, jax.tree_util.tree_leaves(params)), strict=True))
+    before = dict(zip(names, names, strict=True))  # the tensors that hold the parameters
+    operations: list[Operation] = []
+    found: dict[str, np.ndarray] = {}
+    for number, batch in enumerate(batches):
+        at = f"step{number + 1}/"
+        given = dict(zip(("x", "teacher", "labels"), map(np.asarray, batch), strict=False))
+        inputs |= {at + name: array for name, array in given.items()}
+        of_pass, gradients, constant = program.operations(params, given["x"], before, at, given)
+        operations += of_pass
+        inputs |= constant
+        options = {"lr": float(rate(number)), **constants}
+        for name in names:
+            theta = {"theta": before[name], "g": gradients[name]}
+            outputs = {"theta": at + name}
+            if momentum:
+                outputs["velocity"] = f"{at}velocity of {name}"
+                if number:
+                    theta["velocity"] = f"step{number}/velocity of {name}"
+            operations.append(Operation(f"{at}sgd {name}", "sgd", theta, outputs, options))
+        params, state, loss = update(params, state, *batch)
+        after = map(np.array, jax.tree_util.tree_leaves(params))
+        before = {name: at + name for name in names}
+        found |= dict(zip(before.values(), after, strict=True))
+        found[f"{at}loss"] = np.asarray(loss)
+    name = name_of(update)
+    about = f"{len(batches)} updates by {name}: {objective}"
+    case = Case(name, name, about, inputs, tuple(operations), needed=frozenset(found))
+    return judge([(case, found)], about={"title": title(name)})
+
+
+class _Student:
+    """The operations of one pass of a student, and of its loss."""
+
+    def __init__(self, apply: Callable[[Any, Any], Any], objective: Objective):
+        for term in objective.terms:
+            if term.kind.layers != "output" or term.student or term.teacher or term.standardized:
+                raise ValueError(f"jax_step: {term} is not a loss on logits as they are")
+        if objective.hard is not losses.cross_entropy and objective.label_weight:
+            raise ValueError("jax_step: the loss to the truth is not losses.cross_entropy")
+        self.apply, self.objective = apply, objective
+        self.recorders: dict[Any, Recorder] = {}  # by the shape of x
+
+    def operations(
+        self,
+        params: Any,
+        x: np.ndarray,
+        before: Mapping[str, str],
+        at: str,
+        given: Mapping[str, np.ndarray],
+    ) -> tuple[list[Operation], dict[str, str], dict[str, np.ndarray]]:
+        """What is computed, the gradients by the parameters' names, and constants.
+
+        before: the tensors that hold the parameters. at: what other tensors' names begin with.
+        """
+        recorder = self._recorder(params, x)
+        unknown = [o for o in recorder.operations if o.op not in RULES]
+        if unknown or len(recorder.trace.outputs) != 1:
+            what = f"{unknown[0].name} is not known to the judge" if unknown else "it is no array"
+            raise ValueError(f"jax_step: of what {name_of(self.apply)} gives, {what}")
+        by_loss = f"{at}gradient by the loss"
+        places = {**before, "x": f"{at}x", "upstream gradient": by_loss}
+
+        def place(names: Mapping[str, str]) -> dict[str, str]:
+            return {key: places.get(name, at + name) for key, name in names.items()}
+
+        moved = [
+            Operation(at + o.name, o.op, place(o.inputs), place(o.outputs), o.options)
+            for o in recorder.operations
+        ]
+        many = len(recorder.forward)
+        (logits,) = place({"y": recorder.trace.outputs[0]}).values()
+        of_loss, constants = self._loss(logits, at, given)
+        totals = {name: recorder.gradients.total[name] for name in before}
+        constants |= {
+            at + name: array for name, array in recorder.inputs.items() if name not in places
+        }
+        return [*moved[:many], *of_loss, *moved[many:]], place(totals), constants
+
+    def _recorder(self, params: Any, x: np.ndarray) -> Recorder:
+        """The student's operations; those of one batch serve others, unless data decide on them."""
+
+        def apply(params: Any, x: Any) -> Any:
+            return self.apply(params, x)
+
+        key = x.shape, x.dtype
+        if key not in self.recorders:
+            run = Run(Trace.of(apply, (params, x)))
+            arguments = run.trace.arguments
+            if any(step.primitive in DECIDED_BY_DATA for step in run.trace.steps):
+                return recorded(run, arguments, np.ones)
+            self.recorders[key] = Recorder(run, RECORDED_AS, arguments, run.zeros())
+        return self.recorders[key]
+
+    def _loss(
+        self, logits: str, at: str, given: Mapping[str, np.ndarray]
+    ) -> tuple[list[Operation], dict[str, np.ndarray]]:
+        """The loss as a sum of others, each with its factor."""
+        share = self.objective.label_weight
+        teacher = {"student": logits, "teacher": f"{at}teacher"}
+        labels = {"labels": f"{at}labels"}
+        parts: list[tuple[float, str, dict[str, str], Mapping[str, Any]]] = []
+        if share > 0:
+            parts.append((share, "cross_entropy", {"logits": logits, **labels}, {}))
+        for term in self.objective.terms:
+            inputs = {**teacher, **labels} if term.kind.labels else teacher
+            parts.append(((1 - share) * term.factor, term.loss, inputs, term.options))
+        used = {name for _, _, inputs, _ in parts for name in inputs.values()} - {logits}
+        lacking = used - {at + name for name in given}
+        if lacking:
+            raise ValueError(f"jax_step: {self.objective} needs {sorted(lacking)}")
+        results = {"value": f"{at}loss", "gradient": f"{at}gradient by the loss"}
+        terms = self.objective.terms
+        if share > 0 and len(terms) == 1 and terms[0].factor == 1:
+            (term,) = terms
+            mixed = {"alpha": 1 - share, "soft": term.loss, "soft_options": dict(term.options)}
+            parts = [(1.0, "mix", {**teacher, **labels}, mixed)]
+        if len(parts) == 1 and parts[0][0] == 1:
+            ((_, loss, inputs, options),) = parts
+            return [Operation(f"{at}loss", loss, inputs, results, options)], {}
+        operations: list[Operation] = []
+        constants: dict[str, np.ndarray] = {}
+        summed: dict[str, dict[str, str]] = {"value": {}, "gradient": {}}
+        for i, (factor, loss, inputs, options) in enumerate(parts, 1):
+            own = {key: f"{at}{key} of {loss} {i}" for key in summed}
+            operations.append(Operation(f"{at}{loss} {i}", loss, inputs, own, options))
+            constants[f"{at}factor {i}"] = np.asarray(factor)
+            for key, tensor in own.items():
+                summed[key][f"x{i}"] = y = f"{tensor}, with its factor"
+                scaled = {"a": f"{at}factor {i}", "b": tensor}
+                operations.append(Operation(y, "multiply", scaled, {"y": y}))
+        for key, y in results.items():
+            operations.append(Operation(y, "sum", summed[key], {"y": y}))
+        return operations, constants

@@ -1,0 +1,29 @@
+"""PyTorch's side: recording what it computes, and computing npkd's cases with it.
+
+    report = torch_module(net, x)                  # a model of one's own, operation by operation
+    report = torch_step(step, student, teacher=teacher, optimizer=sgd, objective=…, labels=labels)
+
+A recording sees every torch function that a model calls, whoever calls it, and keeps its arguments
+and results, and in the backward pass the gradient of each of its arguments. So every operation,
+forward and backward, can be judged alone on the very numbers that PyTorch had; what is no operation
+of the judge's is "unknown", and taken as it is. A model runs once, and is left as it was found.
+Under autocast the factors of products are taken as they were rounded. From the bottom up:
+
+    tensors      PyTorch's numbers as NumPy has them
+    functions    what a call of a torch function is as an operation
+    recorder     keeps the calls, their tensors and gradients
+    operations   the program of what was recorded
+    probes       the recorded functions again, on small integers
+    own          torch_module
+    objective    an objective as operations
+    update       the update by torch.optim.SGD as operations
+    step         torch_step
+    losses       the losses as a PyTorch user writes them
+    cases        npkd's cases run in PyTorch
+"""
+
+from npkd.validate.recording.torch.own import record, torch_module
+from npkd.validate.recording.torch.probes import exact_probes
+from npkd.validate.recording.torch.step import torch_step
+
+__all__ = ["exact_probes", "record", "torch_module", "torch_step"]

@@ -1,0 +1,412 @@
+"""The recorder: it sees every torch function that is called, and keeps what it took and made.
+
+    with Recorder({"": net}, everything=True) as recorder:
+        y = net(x)
+    recorder.calls      # the functions, in order
+    recorder.found      # their results, and after the backward pass in `totals` the gradients
+
+A tensor's gradient is the sum of those of its uses: each use goes through an alias of the tensor,
+the same memory with a gradient of its own, so that both are seen. What gives a tensor its name is
+the module that calls the function, by its path; what is called a second time is "#2".
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import Module
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from npkd.validate.recording.torch import operations
+from npkd.validate.recording.torch.operations import Arguments
+from npkd.validate.recording.torch.tensors import PRECISIONS, array, is_number
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The place of a tensor in a call's arguments, and what kind of tensor it was."""
+
+    key: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+    channels_last: bool
+
+
+@dataclass
+class Call:
+    """A torch function that was called.
+
+    inputs, outputs  tensors by the names of the operation's arguments and results
+    rounded          under autocast, arguments that were rounded before: their names then
+    gradients        of this use of each of its arguments
+    function, arguments, autocast
+                     for calling it again: its arguments with a Slot for each tensor
+    """
+
+    name: str
+    op: str
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    options: dict[str, Any]
+    rounded: dict[str, str] = field(default_factory=dict)
+    gradients: dict[str, np.ndarray] = field(default_factory=dict)
+    function: Callable[..., Any] | None = None
+    arguments: Arguments = ((), {})
+    autocast: torch.dtype | None = None
+
+
+class Recorder(TorchFunctionMode):
+    """Sees all torch functions while it is entered, and keeps those called within some modules.
+
+    roots: the functions or modules by name, "" for the only one. With `everything` what is called
+    outside of them is kept too.
+    """
+
+    def __init__(self, roots: Mapping[str, Callable[..., Any]], everything: bool):
+        super().__init__()
+        self.calls: list[Call] = []
+        self.given: dict[str, np.ndarray] = {}  # values of tensors that were there
+        self.found: dict[str, np.ndarray] = {}  # and of those that were computed
+        self.totals: dict[str, np.ndarray] = {}  # their gradients
+        self.untracked: set[str] = set()  # tensors of which not all uses were seen
+        self.repeated: set[str] = set()  # tensors that several backward passes reached
+        self.outside: set[str] = set()  # tensors that are used by what is not recorded
+        self.outputs: dict[str, Any] = {}  # of modules, by path
+        self.runs: dict[str, int] = {}  # how often each of them ran
+        self.precisions: set[torch.dtype] = set()
+        self.leaves: list[Tensor] = []
+        self.handles: list[Any] = []  # of hooks of tensors
+        self._everything = everything
+        self._roots = {id(root): name for name, root in roots.items()}
+        self._paths: dict[int, str] = {}
+        for name, root in roots.items():
+            if isinstance(root, Module):
+                for path, module in root.named_modules(prefix=name):
+                    self._paths.setdefault(id(module), path)
+        self._stack: list[Module] = []
+        self._buffers: dict[int, tuple[Module, dict[str, Tensor], dict[str, Tensor]]] = {}
+        self._names: dict[int, tuple[str, int]] = {}  # by tensor: name and version
+        self._had_gradient: dict[int, tuple[bool, bool]] = {}  # by tensor, when it was named
+        self._tensors: dict[str, Tensor] = {}  # kept, so that no two have the same id
+        self._watched: set[str] = set()
+        self._taken: dict[str, int] = {}
+        self._of_modules: list[Any] = []
+
+    # Entering and leaving
+
+    def __enter__(self) -> "Recorder":
+        super().__enter__()
+        self._of_modules = [
+            register_module_forward_pre_hook(self._enter_module),
+            register_module_forward_hook(self._leave_module, always_call=True),
+        ]
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        super().__exit__(*exception)
+        for handle in self._of_modules:
+            handle.remove()
+
+    def release(self) -> None:
+        """Remove the hooks of tensors, which are needed until the backward pass is done."""
+        for handle in self.handles:
+            handle.remove()
+
+    def restore_buffers(self) -> None:
+        """Give the buffers of all modules that ran the values from before."""
+        with torch.no_grad():
+            for module, buffers, values in self._buffers.values():
+                for name, buffer in buffers.items():
+                    buffer.copy_(values[name])
+                    module._buffers[name] = buffer
+
+    def _enter_module(self, module: Module, inputs: Any) -> None:
+        self._stack.append(module)
+        path = self._paths.get(id(module), "")
+        self.runs[path] = self.runs.get(path, 0) + 1
+        if id(module) not in self._buffers:
+            buffers = {name: b for name, b in module._buffers.items() if b is not None}
+            values = {name: b.detach().clone() for name, b in buffers.items()}
+            self._buffers[id(module)] = module, buffers, values
+
+    def _leave_module(self, module: Module, inputs: Any, output: Any) -> None:
+        if id(module) in self._roots and is_number(output) and output.grad_fn is not None:
+            self.name_of(output)  # now, as its gradient must be seen
+        if self._stack and self._stack[-1] is module:
+            self._stack.pop()
+        if id(module) in self._paths:
+            self.outputs[self._paths[id(module)]] = output
+
+    # Tensors and their names
+
+    def give(self, name: str, tensor: Tensor) -> str:
+        """Name a tensor that is there at the start, or that was computed elsewhere."""
+        name = self._unique(name)
+        self._enter_tensor(name, tensor)
+        self.given[name] = array(tensor)
+        return name
+
+    def values(self, name: str) -> np.ndarray:
+        """The values of a tensor, by its name."""
+        return self.found[name] if name in self.found else self.given[name]
+
+    def known_name(self, tensor: Any) -> str:
+        """The name of a tensor as it was last, or nothing."""
+        return self._names.get(id(tensor), ("", 0))[0]
+
+    def name_of(self, tensor: Tensor) -> str:
+        """The name of a tensor, which it is given now if it has none, or is another by now.
+
+        That is where it holds other values, or where the forward pass of an autograd.Function made
+        it, in which nothing has a gradient, and it has the function's only since.
+        """
+        before, version = self._names.get(id(tensor), ("", 0))
+        same_values = bool(before) and version == _version(tensor)
+        same_gradient = self._had_gradient.get(id(tensor)) == _has_gradient(tensor)
+        if same_values and (
+            not tensor.requires_grad or (same_gradient and before in self._watched)
+        ):
+            return before
+        if tensor.grad_fn is None:
+            self.untracked.add(before)
+            return self.give(f"{before} as changed" if before else "constant", tensor)
+        function = tensor.grad_fn.name()
+        inputs = self._sources(tensor.grad_fn)
+        self.untracked.update(inputs.values())
+        name = self._unique(function.split(":")[-1].removesuffix("0").removesuffix("Backward"))
+        if (
+            before and not same_values
+        ):  # changed by way of another view, whose uses are uses of this one
+            self.untracked.update((before, name))
+        self._enter_tensor(name, tensor)
+        self.found[name] = array(tensor)
+        self.calls.append(Call(name, "unknown", inputs, {"y": name}, {"function": function}))
+        return name
+
+    def _sources(self, node: Any) -> dict[str, str]:
+        """Of which named tensors something was computed in ways that were not seen."""
+        tensors = self._tensors.values()
+        nodes = {t.grad_fn: self.known_name(t) for t in tensors if t.grad_fn is not None}
+        leaves = {id(t): self.known_name(t) for t in tensors if t.is_leaf}
+        names: list[str] = []
+        seen, waiting = {node}, [node]
+        while waiting:
+            for source, _ in waiting.pop().next_functions:
+                if source is None or source in seen:
+                    continue
+                seen.add(source)
+                name = nodes.get(source, leaves.get(id(getattr(source, "variable", None)), ""))
+                if name:
+                    names.append(name)
+                else:
+                    waiting.append(source)
+        return {f"x{k}": name for k, name in enumerate(dict.fromkeys(names), 1)}
+
+    def _enter_tensor(self, name: str, tensor: Tensor) -> None:
+        self._set_name(tensor, name, kept_as=name)
+        if tensor.dtype in PRECISIONS:
+            self.precisions.add(tensor.dtype)
+        if tensor.requires_grad:
+            self._watched.add(name)
+            self.handles.append(tensor.register_hook(partial(self._keep, self.totals, name)))
+            if tensor.is_leaf:
+                self.leaves.append(tensor)
+
+    def _set_name(self, tensor: Tensor, name: str, *, kept_as: str) -> None:
+        self._names[id(tensor)] = name, _version(tensor)
+        self._had_gradient[id(tensor)] = _has_gradient(tensor)
+        self._tensors[kept_as] = tensor
+
+    def _keep(self, gradients: dict[str, np.ndarray], name: str, gradient: Tensor) -> None:
+        if gradients is self.totals and name in gradients:  # a second backward pass
+            self.untracked.add(name)
+            self.repeated.add(name)
+        gradients[name] = array(gradient)
+
+    def _unique(self, name: str) -> str:
+        count = self._taken[name] = self._taken.get(name, 0) + 1
+        return name if count == 1 else self._unique(f"{name} #{count}")
+
+    # Calls
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Call `func`, and record it."""
+        kwargs = kwargs or {}
+        function = operations.name_of(func)
+        if function in operations.OF_THE_OBJECT:
+            return self._of_the_object(func, args, kwargs)
+        if not self._everything and all(id(module) not in self._roots for module in self._stack):
+            if torch.is_grad_enabled():  # otherwise it makes no gradient
+                self.outside.update(self.known_name(one) for one in tree_leaves((args, kwargs)))
+            return func(*args, **kwargs)
+        in_place = operations.is_in_place(function, args, kwargs) and isinstance(args[0], Tensor)
+        use = Use(self, args[0] if in_place else None)
+        arguments = tree_map(use.passed, (tuple(args), dict(kwargs)))
+        result = func(*arguments[0], **arguments[1])
+        made = [one for one in tree_leaves(result) if is_number(one)]
+        if in_place and not made and is_number(use.target):
+            made = [use.target]  # x[…] = y returns nothing
+        if not made or not use.originals:
+            return result
+        if function in operations.SAME_VALUES and made[0].dtype == use.first.dtype:
+            return self._same(made[0], use)
+        return self._record(func, function, arguments, result, made, use)
+
+    def _of_the_object(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        result = func(*args, **kwargs)
+        if func is torch.Tensor.data.__get__ and self.known_name(args[0]):  # type: ignore[attr-defined]
+            name = self.name_of(args[0])
+            self._set_name(result, name, kept_as=self._unique("data"))
+        return result
+
+    def _same(self, result: Tensor, use: "Use") -> Tensor:
+        """The argument by its name, or itself where nothing was copied."""
+        original = use.originals[id(use.first)]
+        if result is use.first:
+            return original
+        name = self.name_of(original)
+        if not result.requires_grad or name in self._watched:
+            self._set_name(result, name, kept_as=self._unique("copy"))
+        return result
+
+    def _record(
+        self,
+        func: Callable[..., Any],
+        function: str,
+        arguments: Arguments,
+        result: Any,
+        made: Sequence[Tensor],
+        use: "Use",
+    ) -> Any:
+        in_teacher = any(self._roots.get(id(module)) == "teacher" for module in self._stack)
+        read = operations.read(func, function, made, arguments, evaluated=in_teacher)
+        given = {key: value for key, value in read.inputs.items() if value is not None}
+        names = {key: use.name(value) for key, value in given.items()}
+        name = self._unique(self._call_name(function))
+        call = Call(name, read.op, names, {}, read.options)
+        self.calls.append(call)
+        if id(made[0]) in use.originals and made[0] is not use.target:  # the argument itself
+            call.outputs["y"] = name
+            self.found[name] = array(made[0])
+            original = use.originals[id(made[0])]
+            return original if len(made) == 1 and result is made[0] else result
+        slots = {id(one): key for key, one in given.items() if isinstance(one, Tensor)}
+        call.function, call.arguments = func, tree_map(partial(_slot, slots), arguments)
+        device = made[0].device.type
+        if torch.is_autocast_enabled(device):
+            call.autocast = torch.get_autocast_dtype(device)
+            if read.op in ("conv2d", "linear"):
+                self._round_arguments(call, given, made[0].dtype)
+        for k, tensor in enumerate(made):
+            output = name if len(made) == 1 else f"{name}[{k}]"
+            call.outputs["y" if k == 0 else f"y{k + 1}"] = output
+            self._enter_tensor(output, tensor)
+            self.found[output] = array(tensor)
+        for key, value in given.items():
+            use.watch(value, partial(self._keep, call.gradients, key))
+        return result
+
+    def _round_arguments(self, call: Call, given: Mapping[str, Any], dtype: torch.dtype) -> None:
+        """What autocast does to a function's arguments before it calls it; not judged itself."""
+        for key, value in given.items():
+            if value.dtype != dtype:
+                call.rounded[key] = f"{call.inputs[key]} in {PRECISIONS[dtype][0]}"
+                self.given[call.rounded[key]] = array(value.detach().to(dtype))
+
+    def _call_name(self, function: str) -> str:
+        """The module's path, where its class is PyTorch's own; else with the function's name."""
+        function = function.strip("_")
+        if not self._stack:
+            return function
+        module = self._stack[-1]
+        path = self._paths.get(id(module), type(module).__name__)
+        own = type(module).__module__.startswith("torch.nn.modules") and not module._modules
+        return path if path and own else f"{path}.{function}".removeprefix(".")
+
+
+class Use:
+    """The use that one call makes of its tensors; target: the one that it changes in place."""
+
+    def __init__(self, recorder: Recorder, target: Tensor | None):
+        self.recorder, self.target = recorder, target
+        self.originals: dict[int, Tensor] = {}  # by the id of what is passed
+        self._passed: list[Tensor] = []
+        if target is not None:  # its name will be that of its new values
+            self._old_name = recorder.name_of(target)
+            self._was_view, self._base = target._is_view(), target._base
+            self._old_function = target.grad_fn
+
+    @property
+    def first(self) -> Tensor:
+        """The first tensor, as passed."""
+        return self._passed[0]
+
+    def passed(self, value: Any) -> Any:
+        """An alias of a tensor, if it may have a gradient; what is changed in place, itself."""
+        if not isinstance(value, Tensor):
+            return value
+        original = value
+        if value is not self.target and value.requires_grad and torch.is_grad_enabled():
+            value = value[...]
+        self.originals[id(value)] = original
+        self._passed.append(value)
+        return value
+
+    def name(self, value: Any) -> str:
+        """The name of an argument."""
+        if not isinstance(value, Tensor):
+            is_double = self.first.dtype == torch.float64
+            number = torch.tensor(value, dtype=torch.float64 if is_double else torch.float32)
+            return self.recorder.give("constant", number)
+        if value is self.target:
+            return self._old_name
+        return self.recorder.name_of(self.originals[id(value)])
+
+    def watch(self, value: Any, keep: Callable[[Tensor], None]) -> None:
+        """Keep the gradient of this use of an argument."""
+        if not isinstance(value, Tensor) or not torch.is_grad_enabled():
+            return
+        if value is not self.target:
+            if value.requires_grad:
+                value.register_hook(keep)
+            return
+        if self._old_function is None:
+            return
+        if self._was_view:  # then the graph is not that of this function
+            self.recorder.untracked |= {self._old_name, self.recorder.known_name(self._base)}
+        elif value.grad_fn is not None:
+
+            def hook(by_inputs: Any, by_outputs: Any) -> None:
+                if by_inputs[0] is not None:
+                    keep(by_inputs[0])
+
+            self.recorder.handles.append(value.grad_fn.register_hook(hook))
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _has_gradient(tensor: Tensor) -> tuple[bool, bool]:
+    """Whether it requires one, and whether a function made it that will be asked for it."""
+    return tensor.requires_grad, tensor.grad_fn is not None
+
+
+def _slot(keys: Mapping[int, str], value: Any) -> Any:
+    if not isinstance(value, Tensor) or id(value) not in keys:
+        return value
+    last = value.ndim == 4 and value.is_contiguous(memory_format=torch.channels_last)
+    last = last and not value.is_contiguous()
+    return Slot(keys[id(value)], tuple(value.shape), value.dtype, value.device, last)
