@@ -8,7 +8,6 @@ by them, which the network's backward pass takes as they are, and `grads` those 
 train themselves, `objective.params`: a regressor, say.
 """
 
-import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -19,48 +18,14 @@ import numpy as np
 
 from npkd import losses
 from npkd.arguments import as_float, is_integer, shown
+from npkd.losses.facts import FACTS, Facts
 from npkd.losses.labels import Loss as HardLoss
 from npkd.nets import Network, Params
 
 MOST_TERMS = 100  # of a text: each is tried on the nets
 
 
-@dataclass(frozen=True)
-class Kind:
-    """How a loss of npkd.losses is used in a training.
-
-    layers   what it is on, a key of `Task.layers`: the nets' outputs, a map, two maps, a vector
-    weight   by default; those of inner layers are what RepDistiller's scripts have
-    trained  the names of its arguments that are trained along
-    labels   whether it takes labels
-    """
-
-    layers: str = "output"
-    weight: float = 1.0
-    trained: tuple[str, ...] = ()
-    labels: bool = False
-
-
-KINDS = {
-    "l2": Kind(),
-    "l1": Kind(),
-    "huber": Kind(),
-    "kl": Kind(),
-    "soft_cross_entropy": Kind(),
-    "limit": Kind(),
-    "dkd": Kind(labels=True),
-    "dist": Kind(),
-    "hint": Kind("map", 100.0, trained=("weight", "bias")),
-    "attention": Kind("map", 1000.0),
-    "nst": Kind("map", 50.0),
-    "fsp": Kind("maps", 50.0, trained=("weight_first", "weight_second")),
-    "vid": Kind("map", 1.0, trained=("scale", "weight", "bias")),
-    "similarity": Kind("vector", 3000.0),
-    "rkd_distance": Kind("vector", 25.0),
-    "rkd_angle": Kind("vector", 50.0),
-    "pkt": Kind("vector", 30000.0),
-    "cc": Kind("vector", 100.0),
-}
+KINDS = {name: facts for name, facts in FACTS.items() if facts.weight is not None}
 
 
 @dataclass(frozen=True)
@@ -111,7 +76,7 @@ class Term:
                 f"loss {self.loss}: standardized is {shown(self.standardized)}, expected True or "
                 "False, and True for losses on logits only"
             )
-        defaults = options_of(self.loss)
+        defaults = self.kind.options
         for name, value in self.options.items():
             if name not in defaults:
                 raise ValueError(
@@ -125,26 +90,20 @@ class Term:
                 )
 
     @property
-    def kind(self) -> Kind:
-        """How this loss is used."""
+    def kind(self) -> Facts:
+        """The facts of this loss."""
         return KINDS[self.loss]
 
     @property
     def factor(self) -> float:
         """What the loss is multiplied by."""
-        return self.kind.weight if self.weight is None else float(self.weight)
+        return float(self.kind.weight if self.weight is None else self.weight)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
         options = [f"{name}={value}" for name, value in self.options.items()]
         options += ["standardized"] * self.standardized
         text = f"{self.loss}({', '.join(options)})" if options else self.loss
         return text if self.factor == 1 else f"{self.factor:g}·{text}"
-
-
-def options_of(loss: str) -> dict[str, Any]:
-    """The keyword arguments of a loss, and their defaults."""
-    parameters = inspect.signature(getattr(losses, loss)).parameters.values()
-    return {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
 
 
 def _of_type(value: object, default: object) -> bool:
@@ -161,7 +120,7 @@ def term(name: str, pairs: Sequence[str]) -> Term:
     Raises ValueError for what is no such pair, or does not suit the loss.
     """
     Term(name)  # that there is one
-    of_loss = options_of(name)
+    of_loss = KINDS[name].options
     fields: dict[str, Any] = {}
     options: dict[str, Any] = {}
     for pair in pairs:
@@ -375,7 +334,7 @@ def trained_names(terms: Iterable[Term]) -> list[list[str]]:
     for term in terms:
         seen[term.loss] += 1
         number = seen[term.loss] if seen[term.loss] > 1 else ""
-        names.append([f"{term.loss}{number}.{one}" for one in term.kind.trained])
+        names.append([f"{term.loss}{number}.{one}" for one in term.kind.own])
     return names
 
 
@@ -392,7 +351,7 @@ def trained(
         if not names:
             continue
         inputs, outputs = _channels(small, term.student), _channels(large, term.teacher)
-        for name, argument in zip(names, term.kind.trained, strict=True):
+        for name, argument in zip(names, term.kind.own, strict=True):
             k = 1 if argument.endswith("second") else 0
             bound = 1 / math.sqrt(inputs[k])
             if argument == "scale":

@@ -18,17 +18,6 @@ from npkd.arguments import as_float, require_arrays, require_axes, shown
 in_range = np.errstate(under="ignore", over="ignore")
 
 
-def divisor_of(loss: str, reduction: str, **divisors: int) -> int:
-    """The divisor that goes with `reduction`, out of those that `loss` offers.
-
-    Raises ValueError for a reduction that is not offered, and for a mean over nothing.
-    """
-    choice(loss, "reduction", reduction, *divisors)
-    if divisors[reduction] == 0:
-        raise ValueError(f'{loss}: an empty batch has no mean; use reduction="sum"')
-    return divisors[reduction]
-
-
 def choice(loss: str, name: str, value: str, *offered: str) -> str:
     """`value`, or ValueError if it is not one of those offered."""
     if not isinstance(value, str) or value not in offered:

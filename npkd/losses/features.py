@@ -8,19 +8,18 @@ from npkd import ops
 from npkd.arguments import require_arrays
 from npkd.losses.arguments import (
     choice,
-    divisor_of,
-    in_range,
     not_negative,
     number,
     require_maps,
     require_one_batch,
 )
+from npkd.losses.facts import divisor_of, loss
 from npkd.losses.geometry import flat, sum_of_squares, unit
 from npkd.losses.geometry import scale as scale_of
 from npkd.losses.regression import l2
 
 
-@in_range
+@loss("map", "elementmean batchmean sum", weight=100.0)
 def hint(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -58,7 +57,7 @@ def hint(
     Source: Romero et al. 2015, "FitNets: Hints for Thin Deep Nets", equation 3.
     """
     require_one_batch("hint", student=student, teacher=teacher)
-    divisor_of("hint", reduction, elementmean=teacher.size, batchmean=len(teacher), sum=1)
+    divisor_of("hint", reduction, len(teacher), teacher.size)
     r, backward = _regressed("hint", student, weight, bias)
     if r.shape != teacher.shape:
         raise ValueError(
@@ -70,7 +69,7 @@ def hint(
     return value, gradients if weight is not None else gradients[0]
 
 
-@in_range
+@loss("map", "batchmean sum none elementmean", weight=1000.0)
 def attention(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -118,11 +117,8 @@ def attention(
     if power < 1:
         raise ValueError(f"attention: power is {power}, expected 1 or more")
     epsilon = not_negative("attention", "epsilon", epsilon)
-    batch, positions = len(student), student.shape[2] * student.shape[3]
-    divisors = {"batchmean": batch, "sum": 1, "none": 1}
-    if variant == "squared":
-        divisors["elementmean"] = batch * positions
-    divisor = divisor_of("attention", reduction, **divisors)
+    entries = student[:, 0].size if variant == "squared" else None
+    divisor = divisor_of("attention", reduction, len(student), entries)
     (a, to_student, epsilon_a), (b, _, epsilon_b) = (
         _activity(features, power, epsilon) for features in (student, teacher)
     )
@@ -139,7 +135,7 @@ def attention(
     return value, to_student(backward(dq / divisor))
 
 
-@in_range
+@loss("map", "batchmean sum none", weight=50.0)
 def nst(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -183,7 +179,7 @@ def nst(
     """
     require_maps("nst", student=student, teacher=teacher)
     epsilon = not_negative("nst", "epsilon", epsilon)
-    divisor = divisor_of("nst", reduction, batchmean=len(student), sum=1, none=1)
+    divisor = divisor_of("nst", reduction, len(student))
     (s, backward), (t, _) = (unit(_channels(f), epsilon) for f in (student, teacher))
     c, d = s.shape[1], t.shape[1]
     apart = np.swapaxes(s, 1, 2) @ s / c - np.swapaxes(t, 1, 2) @ t / d  # (B, H·W, H·W)
@@ -197,7 +193,7 @@ def nst(
     return value, (backward(ds) * w).reshape(student.shape)
 
 
-@in_range
+@loss("maps", "elementmean batchmean sum", weight=50.0)
 def fsp(
     first: np.ndarray,
     second: np.ndarray,
@@ -259,7 +255,7 @@ def fsp(
         )
     columns = np.swapaxes(gram - of_teacher, 1, 2)  # (B, D', C')
     entries = columns.size if variant == "squared" else len(columns) * columns.shape[1]
-    divisor = divisor_of("fsp", reduction, elementmean=entries, batchmean=len(columns), sum=1)
+    divisor = divisor_of("fsp", reduction, len(columns), entries)
     if variant == "squared":
         slope, value = 2 * columns, sum_of_squares(columns.ravel(), 1 / divisor) * a * b * a * b
     else:
@@ -275,7 +271,7 @@ def fsp(
     return value, (by_first, by_second, *by_weight_first, *by_weight_second)
 
 
-@in_range
+@loss("map", "elementmean batchmean sum")
 def vid(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -326,7 +322,7 @@ def vid(
             f"vid: the student's features give {mean.shape}, the teacher's are {teacher.shape}, "
             f"scale is {scale.shape}; expected the same, and one scale for each channel"
         )
-    divisor = divisor_of("vid", reduction, elementmean=teacher.size, batchmean=len(teacher), sum=1)
+    divisor = divisor_of("vid", reduction, len(teacher), teacher.size)
     by_channel = (1, -1) + (1,) * (teacher.ndim - 2)
     sign = np.sign(scale.real)
     decay = np.exp(-sign * scale)  # e^−|scale|, which does not overflow

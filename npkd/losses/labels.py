@@ -5,12 +5,13 @@ from collections.abc import Callable
 import numpy as np
 
 from npkd.arguments import as_float, require_arrays, require_axes, shown
-from npkd.losses.arguments import divisor_of, in_range, require_labels
+from npkd.losses.arguments import require_labels
+from npkd.losses.facts import divisor_of, loss
 from npkd.losses.regression import l2
 from npkd.losses.softened import log_softened
 
 
-@in_range
+@loss("logits", "batchmean sum none", weight=None)
 def cross_entropy(
     logits: np.ndarray, labels: np.ndarray, *, reduction: str = "batchmean"
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -40,7 +41,7 @@ def cross_entropy(
     require_arrays("cross_entropy", logits=logits)
     require_axes("cross_entropy", "logits", logits, "B C")
     labels = require_labels("cross_entropy", logits, labels)
-    divisor = divisor_of("cross_entropy", reduction, batchmean=len(logits), sum=1, none=1)
+    divisor = divisor_of("cross_entropy", reduction, len(logits))
     log_p = log_softened(logits)
     gradient, of_label = np.exp(log_p), (np.arange(len(labels)), labels)
     gradient[of_label] = np.expm1(log_p[of_label])
@@ -53,7 +54,7 @@ def cross_entropy(
 Loss = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-@in_range
+@loss("logits", weight=None)
 def mix(
     student: np.ndarray,
     teacher: np.ndarray,

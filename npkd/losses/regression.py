@@ -4,7 +4,8 @@ from functools import partial
 
 import numpy as np
 
-from npkd.losses.arguments import choice, divisor_of, in_range, positive, require_same, temperatures
+from npkd.losses.arguments import choice, positive, require_same, temperatures
+from npkd.losses.facts import divisor_of, loss
 from npkd.losses.geometry import sum_of_squares
 from npkd.losses.softened import (
     apart,
@@ -18,7 +19,7 @@ from npkd.losses.softened import (
 )
 
 
-@in_range
+@loss("outputs", "batchmean sum elementmean none")
 def l2(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -69,9 +70,7 @@ def l2(
     require_same("l2", student, teacher)
     t, factor = temperatures("l2", temperature, temperature_squared)
     choice("l2", "variant", variant, "paper", "probabilities", "log-probabilities")
-    divisor = divisor_of(
-        "l2", reduction, batchmean=len(student), sum=1, elementmean=student.size, none=1
-    )
+    divisor = divisor_of("l2", reduction, len(student), student.size)
     delta = less(student, teacher)
     if t != 1:
         delta = delta / t
@@ -94,7 +93,7 @@ def l2(
     return value, gradient if factor == t else (factor / t) * gradient
 
 
-@in_range
+@loss("outputs", "batchmean sum elementmean none")
 def l1(
     student: np.ndarray, teacher: np.ndarray, *, reduction: str = "batchmean"
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -118,9 +117,7 @@ def l1(
     Source: the definition is that of torch.nn.functional.l1_loss, but for the reduction.
     """
     require_same("l1", student, teacher)
-    divisor = divisor_of(
-        "l1", reduction, batchmean=len(student), sum=1, elementmean=student.size, none=1
-    )
+    divisor = divisor_of("l1", reduction, len(student), student.size)
     delta = less(student, teacher)
     sign = np.sign(delta.real).astype(delta.dtype)
     value = sign * delta
@@ -129,7 +126,7 @@ def l1(
     return value, sign / divisor
 
 
-@in_range
+@loss("outputs", "batchmean sum elementmean none")
 def huber(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -163,9 +160,7 @@ def huber(
     require_same("huber", student, teacher)
     far = positive("huber", "delta", delta)
     choice("huber", "variant", variant, "paper", "smooth")
-    divisor = divisor_of(
-        "huber", reduction, batchmean=len(student), sum=1, elementmean=student.size, none=1
-    )
+    divisor = divisor_of("huber", reduction, len(student), student.size)
     value, gradient = huber_of(less(student, teacher), far)
     if variant == "smooth":
         value, gradient = value / far, gradient / far

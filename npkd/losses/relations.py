@@ -10,13 +10,12 @@ import numpy as np
 from npkd.arguments import is_integer, shown
 from npkd.losses.arguments import (
     choice,
-    divisor_of,
-    in_range,
     not_negative,
     positive,
     require_one_batch,
     require_same,
 )
+from npkd.losses.facts import divisor_of, loss
 from npkd.losses.geometry import (
     Step,
     cosines,
@@ -35,7 +34,7 @@ from npkd.losses.regression import huber_of
 from npkd.losses.softened import divergence
 
 
-@in_range
+@loss("vector", "elementmean batchmean sum", weight=3000.0)
 def similarity(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -74,7 +73,7 @@ def similarity(
     """
     count = require_one_batch("similarity", student=student, teacher=teacher)
     divide = {"paper": unit, "l1": shares}[choice("similarity", "variant", variant, "paper", "l1")]
-    divisor = _pairs("similarity", reduction, count)
+    divisor = divisor_of("similarity", reduction, count, count**2)
     p, to_features = _products_by_row(flat(student))
     (g, backward), (of_teacher, _) = divide(p), divide(_products_by_row(flat(teacher))[0])
     delta = g - of_teacher
@@ -93,7 +92,7 @@ def _products_by_row(f: np.ndarray) -> Step:
     return left @ right.T, lambda dp: (dp @ right + dp.T @ left * (own / of_all)) / own
 
 
-@in_range
+@loss("vector", "elementmean batchmean sum", weight=25.0)
 def rkd_distance(
     student: np.ndarray, teacher: np.ndarray, *, delta: float = 1.0, reduction: str = "elementmean"
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +128,7 @@ def rkd_distance(
     """
     count = require_one_batch("rkd_distance", student=student, teacher=teacher)
     far = positive("rkd_distance", "delta", delta)
-    divisor = _pairs("rkd_distance", reduction, count)
+    divisor = divisor_of("rkd_distance", reduction, count, count**2)
     f, t = flat(student), flat(teacher)
     unit_of, of_t = (np.minimum(scale(x), 1) for x in (f, t))  # in which no distance is denormal
     if f.shape == t.shape:
@@ -151,7 +150,7 @@ def rkd_distance(
     return value.sum() / divisor, (by_psi / mean / unit_of).reshape(student.shape)
 
 
-@in_range
+@loss("vector", "elementmean batchmean sum", weight=50.0)
 def rkd_angle(
     student: np.ndarray, teacher: np.ndarray, *, delta: float = 1.0, reduction: str = "elementmean"
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -185,7 +184,7 @@ def rkd_angle(
     """
     count = require_one_batch("rkd_angle", student=student, teacher=teacher)
     far = positive("rkd_angle", "delta", delta)
-    divisor = divisor_of("rkd_angle", reduction, elementmean=count**3, batchmean=count, sum=1)
+    divisor = divisor_of("rkd_angle", reduction, count, count**3)
     f = flat(student)
     t = flat(teacher)
     x, y = f - f[:, np.newaxis], t - t[:, np.newaxis]  # (B, B, D)
@@ -202,7 +201,7 @@ def rkd_angle(
     return value.sum() / divisor, gradient.reshape(student.shape)
 
 
-@in_range
+@loss("vector", "elementmean batchmean sum", weight=30000.0)
 def pkt(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -251,7 +250,7 @@ def pkt(
     """
     count = require_one_batch("pkt", student=student, teacher=teacher)
     epsilon = not_negative("pkt", "epsilon", epsilon)
-    divisor = _pairs("pkt", reduction, count)
+    divisor = divisor_of("pkt", reduction, count, count**2)
     f, t = flat(student), flat(teacher)
     (u, to_features), (v, _) = unit(f, epsilon), unit(t, epsilon)
     (c, to_directions), (of_teacher, _) = products(u), products(v)
@@ -283,7 +282,7 @@ def pkt(
     return value, (to_features(to_directions(dc / w)) * w).reshape(student.shape)
 
 
-@in_range
+@loss("vector", "elementmean batchmean sum", weight=100.0)
 def cc(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -339,7 +338,7 @@ def cc(
         raise ValueError(f"cc: order is {shown(order)}, expected a whole number from 1 to 100")
     if variant == "consecutive":
         return _consecutive(student, teacher, reduction)
-    divisor = _pairs("cc", reduction, count)
+    divisor = divisor_of("cc", reduction, count, count**2)
     weights = [1.0]
     if variant != "bilinear":
         weights = [
@@ -388,7 +387,7 @@ def _consecutive(
     """`cc` as RepDistiller has it."""
     require_same("cc", student, teacher)
     between = max(1, len(student) - 1) if len(student) else 0
-    divisor = divisor_of("cc", reduction, elementmean=between, batchmean=between, sum=1)
+    divisor = divisor_of("cc", reduction, between, between)
     difference = flat(student) - flat(teacher)
     sign = np.sign(difference.real)
     a = sign * difference
@@ -406,8 +405,3 @@ def _by_mean(d: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     w = scale(d).item()  # the sum might overflow
     mean = (d[apart] / w).sum() / many if many else np.ones((), d.dtype)
     return d / w / mean, mean * w, apart
-
-
-def _pairs(loss: str, reduction: str, count: int) -> int:
-    """The divisor of a sum over pairs of `count` samples."""
-    return divisor_of(loss, reduction, elementmean=count**2, batchmean=count, sum=1)

@@ -7,7 +7,6 @@ import numpy as np
 from npkd.arguments import is_integer, require_arrays, require_axes, shown
 from npkd.losses.arguments import (
     choice,
-    divisor_of,
     in_range,
     not_negative,
     number,
@@ -15,6 +14,7 @@ from npkd.losses.arguments import (
     require_logits,
     temperatures,
 )
+from npkd.losses.facts import divisor_of, loss
 from npkd.losses.geometry import (
     centred,
     directions_apart,
@@ -40,7 +40,7 @@ from npkd.losses.softened import (
 from npkd.ops.contract import Op, require_gradient
 
 
-@in_range
+@loss("logits", "batchmean sum elementmean none")
 def kl(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -91,9 +91,7 @@ def kl(
     require_logits("kl", student, teacher)
     t, factor = temperatures("kl", temperature, temperature_squared)
     choice("kl", "variant", variant, "paper", "reversed", "unlogged", "reversed unlogged")
-    divisor = divisor_of(
-        "kl", reduction, batchmean=len(student), sum=1, elementmean=student.size, none=1
-    )
+    divisor = divisor_of("kl", reduction, len(student), student.size)
     log_p, log_q = log_softened(teacher, t), log_softened(student, t)
     p, q = np.exp(log_p), np.exp(log_q)
     if variant.endswith("unlogged"):
@@ -118,7 +116,7 @@ def kl(
     return value, (factor / t / divisor) * gradient
 
 
-@in_range
+@loss("logits", "batchmean sum elementmean none")
 def soft_cross_entropy(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -150,14 +148,7 @@ def soft_cross_entropy(
     """
     require_logits("soft_cross_entropy", student, teacher)
     t, factor = temperatures("soft_cross_entropy", temperature, temperature_squared)
-    divisor = divisor_of(
-        "soft_cross_entropy",
-        reduction,
-        batchmean=len(student),
-        sum=1,
-        elementmean=student.size,
-        none=1,
-    )
+    divisor = divisor_of("soft_cross_entropy", reduction, len(student), student.size)
     log_p, log_q = log_softened(teacher, t), log_softened(student, t)
     p, q = np.exp(log_p), np.exp(log_q)
     u, _ = log_ratio(apart(student, teacher) / t, log_q, log_p)
@@ -167,7 +158,7 @@ def soft_cross_entropy(
     return value, (factor / t / divisor) * difference(p, q, u)
 
 
-@in_range
+@loss("logits", "batchmean sum elementmean none")
 def limit(
     student: np.ndarray, teacher: np.ndarray, *, reduction: str = "batchmean"
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -194,9 +185,7 @@ def limit(
     there for logits of mean 0.
     """
     require_logits("limit", student, teacher)
-    divisor = divisor_of(
-        "limit", reduction, batchmean=len(student), sum=1, elementmean=student.size, none=1
-    )
+    divisor = divisor_of("limit", reduction, len(student), student.size)
     classes = student.shape[1]
     delta = of_infinite(lambda of: centred(of)[0], apart(student, teacher))
     value = sum_of_squares(delta, 0.5 / classes)
@@ -210,7 +199,7 @@ def expected(p: np.ndarray, x: np.ndarray) -> np.ndarray:
     return (p * np.where(p == 0, 0, x)).sum(axis=-1)
 
 
-@in_range
+@loss("logits", "batchmean sum none")
 def dkd(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -262,7 +251,7 @@ def dkd(
     labels = require_labels("dkd", student, labels)
     t, factor = temperatures("dkd", temperature, temperature_squared)
     alpha, beta = number("dkd", "alpha", alpha), number("dkd", "beta", beta)
-    divisor = divisor_of("dkd", reduction, batchmean=len(student), sum=1, none=1)
+    divisor = divisor_of("dkd", reduction, len(student))
     is_label = np.arange(student.shape[1]) == labels[:, np.newaxis]  # (B, C)
     two_s, rest_s, o_s, none_s = _taken_apart(student, is_label, t)
     two_t, rest_t, o_t, none_t = _taken_apart(teacher, is_label, t)
@@ -305,7 +294,7 @@ def _taken_apart(z: np.ndarray, is_label: np.ndarray, t: float) -> tuple[np.ndar
     return log_softened(two), log_r, m / t + more, none
 
 
-@in_range
+@loss("logits")
 def dist(
     student: np.ndarray,
     teacher: np.ndarray,
@@ -455,7 +444,7 @@ def _one_less_correlation(
     return value.mean(), np.where(none, 0, by_log) / len(x), w
 
 
-@in_range
+@loss("logits", weight=None)
 def standardize(logits: np.ndarray, *, ddof: int = 0, epsilon: float = 1e-7) -> Op:
     """Each sample's logits brought to mean 0 and standard deviation 1.
 

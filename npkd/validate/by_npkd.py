@@ -6,11 +6,11 @@ import numpy as np
 
 from npkd import losses, ops
 from npkd.data.preparation import Normalisation
+from npkd.losses.facts import FACTS
 from npkd.optim import SGD
 from npkd.validate.bounds import formulas
 from npkd.validate.bounds.rules import augmented
 from npkd.validate.program import Case
-from npkd.validate.questions.losses import gradients_of
 from npkd.validate.questions.numbers import Arrays, Options
 
 
@@ -41,7 +41,7 @@ def computed(op: str, inputs: Arrays, options: Options) -> Arrays:
     if op in LOSSES:
         value, gradients = LOSSES[op](**inputs, **options)
         several = gradients if isinstance(gradients, tuple) else (gradients,)
-        return {"value": value} | dict(zip(gradients_of(op, inputs), several, strict=True))
+        return {"value": value} | dict(zip(FACTS[op].gradients(inputs), several, strict=True))
     return OTHERS[op](**inputs, **options)
 
 

@@ -110,10 +110,10 @@ MUTANTS = [
     ),
     *mutants(
         "l2",
-        "npkd.losses.arguments.divisor_of",
+        "npkd.losses.facts.divisor_of",
         {
             "no reduction divides": (
-                "return divisors[reduction]",
+                "return divisor",
                 "return 1",
                 "value",
             ),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from npkd.objectives import options_of
+from npkd.losses.facts import FACTS
 from npkd.validate.frameworks.torch_losses import LOSSES, with_defaults
 from npkd.validate.program import Case, Operation
 from npkd.validate.recording.torch.tensors import array
@@ -254,7 +254,7 @@ def _moved(options: Options, **inputs: Tensor) -> Tensor:
 
 
 def _standardized(options: Options, logits: Tensor) -> Tensor:
-    options = options_of("standardize") | dict(options)
+    options = {**FACTS["standardize"].options, **options}
     deviation = logits.std(dim=1, correction=options["ddof"], keepdim=True)
     return (logits - logits.mean(dim=1, keepdim=True)) / (options["epsilon"] + deviation)
 

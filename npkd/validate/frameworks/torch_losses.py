@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from npkd.objectives import options_of
+from npkd.losses.facts import FACTS
 
 
 def with_defaults(loss: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """All options of a loss."""
     if loss == "mix":
         return {"soft": "l2", "soft_options": {}, "hard_options": {}} | dict(options)
-    return options_of(loss) | dict(options)
+    return {**FACTS[loss].options, **options}
 
 
 def reduced(apart, reduction, elements=None):

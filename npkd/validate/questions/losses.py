@@ -1,14 +1,12 @@
 """Questions about each loss alone."""
 
 import functools
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from npkd import losses
+from npkd.losses.facts import FACTS
 from npkd.validate.program import Case, Operation
 from npkd.validate.questions.numbers import (
     Arrays,
@@ -30,23 +28,9 @@ def loss_operation(
     op: str, tensors: Mapping[str, str], options: Options, outputs: Mapping[str, str] | None = None
 ) -> Operation:
     """A loss, with a gradient for each argument that is trained."""
-    results = {"value": "value"} | {name: name for name in gradients_of(op, tensors)}
+    results = {"value": "value"} | {name: name for name in FACTS[op].gradients(tensors)}
     name = op if outputs is None else f"{outputs['value']}"
     return Operation(name, op, tensors, outputs or results, options)
-
-
-TRAINED = {
-    "hint": ("student", "weight", "bias"),
-    "vid": ("student", "scale", "weight", "bias"),
-    "fsp": ("first", "second", "weight_first", "weight_second"),
-    "cross_entropy": ("logits",),
-}
-
-
-def gradients_of(loss: str, given: Mapping[str, Any]) -> list[str]:
-    """The names of a loss's gradients: `gradient` by the student, and by what else is trained."""
-    _, *others = (name for name in TRAINED.get(loss, ("student",)) if name in given)
-    return ["gradient", *(f"gradient_{name}" for name in others)]
 
 
 @dataclass(frozen=True)
@@ -154,7 +138,7 @@ LOSSES: dict[str, OfLoss] = {
 def about_loss(subject: str, of_loss: OfLoss, rng: np.random.Generator) -> Cases:
     """A loss on ordinary numbers, on exact ones if that is possible, and on batches of 5 and 3."""
     loss, options = of_loss.loss, of_loss.options
-    takes_labels = "labels" in inspect.signature(getattr(losses, loss)).parameters
+    takes_labels = FACTS[loss].labels
     about = f"{loss} of npkd.losses, and its gradients"
     halves = functools.partial(dyadic, largest=of_loss.largest, unit=0.5)
 

@@ -16,10 +16,10 @@ from typing import Any, Union, get_args, get_origin
 import numpy as np
 
 from npkd.arguments import as_float, shown
+from npkd.losses.facts import FACTS
 from npkd.validate.by_npkd import FUNCTIONS, LOSSES, computed
 from npkd.validate.faults.of_data import PROPERTIES
 from npkd.validate.program import Arrays, Case, Operation
-from npkd.validate.questions.losses import gradients_of
 from npkd.validate.questions.numbers import Options
 
 # npkd's own cases have 46 million entries at most, and 4 thousand million terms in all.
@@ -189,7 +189,7 @@ def _results(operation: Operation) -> set[str]:
     """The names of what an operation may give."""
     op, inputs = operation.op, operation.inputs
     if op in LOSSES:
-        return {"value", *gradients_of(op, inputs)}
+        return {"value", *FACTS[op].gradients(inputs)}
     if op.endswith("_backward"):
         return {"dx", *(f"d{name}" for name in ("w", "b") if name in inputs)}
     if op == "sgd":

@@ -38,7 +38,7 @@ def why_not(objective: Objective | None, recorder: Recorder) -> str:
     if objective.label_weight > 0 and not hard:
         return "its loss to the truth is none of npkd.losses"
     for term in objective.terms:
-        if term.kind.trained or term.standardized or term.kind.layers == "maps":
+        if term.kind.own or term.standardized or term.kind.layers == "maps":
             return f"{term} trains parameters of its own, is on two maps or standardizes logits"
     for path in _paths(objective):
         runs = recorder.runs.get(path, 0)
