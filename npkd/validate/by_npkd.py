@@ -8,7 +8,7 @@ from npkd import losses, ops
 from npkd.data.preparation import Normalisation
 from npkd.losses.facts import FACTS
 from npkd.optim import SGD
-from npkd.validate.bounds import formulas
+from npkd.validate.bounds.losses import loss_of
 from npkd.validate.bounds.rules import augmented
 from npkd.validate.program import Case
 from npkd.validate.questions.numbers import Arrays, Options
@@ -127,9 +127,7 @@ def _distinct(*, workers: int) -> Arrays:
 TRANSFORMS: dict[str, Callable] = {name: getattr(ops, name) for name in ops.__all__}
 TRANSFORMS["standardize"] = losses.standardize
 LOSSES: dict[str, Callable] = {
-    name: formulas.loss_of(name)
-    for name in losses.__all__
-    if name not in ("conventions", "standardize")
+    name: loss_of(name) for name in losses.__all__ if name not in ("conventions", "standardize")
 }
 OTHERS: dict[str, Callable] = {
     "sgd": _sgd,

@@ -15,7 +15,7 @@ many roundings a term goes through at most, whoever computes it and in whatever 
     sgd         λ θ: λ and the product are rounded; g + λ θ; μ v likewise; their sum; lr v; θ − lr v
     sum         its terms, and a division as above
     normalise   x / 255, − mean, / std, in whatever order: each of the two terms meets up to six
-    losses: see `formulas`; softmax: see `traced`
+    losses: see `losses`; softmax: see `traced`
 
 Where an input was not recorded and may itself be off by E, ReLU's and max-pool's backward passes
 may decide otherwise: where |x| ≤ E the gradient may be dy or 0. That is their `jump`.
@@ -29,7 +29,8 @@ import numpy as np
 
 from npkd import losses, ops
 from npkd.ops.windows import axis_of
-from npkd.validate.bounds import formulas, traced
+from npkd.validate.bounds import losses as bounds_of_losses
+from npkd.validate.bounds import traced
 from npkd.validate.bounds.elementwise import ELEMENTWISE
 from npkd.validate.bounds.rounding import Arithmetic, Rounded, sums_of_products
 from npkd.validate.bounds.traced import Traced, leaf
@@ -417,7 +418,7 @@ def normalise(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[
 
 def _loss(name: str) -> Rule:
     def rule(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
-        return formulas.loss(arithmetic, name, inputs, options)
+        return bounds_of_losses.loss(arithmetic, name, inputs, options)
 
     return rule
 

@@ -91,12 +91,7 @@ class Traced:
 
     def _constant(self, x: "Traced | float | np.ndarray") -> "Traced":
         """A number: rounded once, unless the format has it."""
-        if isinstance(x, Traced):
-            return x
-        value = np.asarray(x, dtype=np.float64)
-        is_in_format = self.arithmetic.stored.round(value) == value
-        gamma = self.arithmetic.gamma(1)
-        return Traced(self.arithmetic, value, np.where(is_in_format, 0, gamma * np.abs(value)))
+        return x if isinstance(x, Traced) else constant(self.arithmetic, x)
 
     def _made(
         self,
@@ -182,17 +177,6 @@ class Traced:
     def _same(self) -> tuple[tuple[tuple["Traced", Transposed], ...], bool]:
         """Sources of what is the same number again."""
         return ((self, lambda dy: dy),), self.trained
-
-    def steered(self, sign: float) -> "Traced":
-        """The same, with a gradient that is multiplied by `sign`; 0: none."""
-        return Traced(
-            self.arithmetic,
-            self.value,
-            self.error,
-            self.roundings,
-            ((self, lambda dy: dy * sign),),
-            self.trained,
-        )
 
     # Arithmetic
 
@@ -395,6 +379,13 @@ class Traced:
         """y, made from this number alone."""
         y.sources, y.trained = (((self, transposed),) if self.trained else ()), self.trained
         return y
+
+
+def constant(arithmetic: Arithmetic, x: float | np.ndarray) -> Traced:
+    """A number: rounded once, unless the format has it."""
+    value = np.asarray(x, dtype=np.float64)
+    is_in_format = arithmetic.stored.round(value) == value
+    return Traced(arithmetic, value, np.where(is_in_format, 0, arithmetic.gamma(1) * np.abs(value)))
 
 
 def leaf(arithmetic: Arithmetic, x: Rounded, trained: bool = False) -> Traced:

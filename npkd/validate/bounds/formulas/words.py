@@ -1,0 +1,162 @@
+"""The words in which formulas are written.
+
+Arrays add, subtract, multiply and divide, with each other and with numbers; they have a `shape`,
+and slices like x[:, 1:]. The first words below are an array namespace's own: whoever has arrays
+gives them. The others are made of these, and may be given too by who has better ones: a framework
+its own softmax, the tape a bound that the steps by themselves would not have.
+"""
+
+import functools
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Array = Any
+
+
+class Words:
+    """The words over one kind of arrays."""
+
+    # Of the array namespace
+
+    def array(self, x: np.ndarray) -> Array:
+        """Constant numbers."""
+        raise NotImplementedError
+
+    def exp(self, x: Array) -> Array:
+        raise NotImplementedError
+
+    def log(self, x: Array) -> Array:
+        raise NotImplementedError
+
+    def sqrt(self, x: Array) -> Array:
+        raise NotImplementedError
+
+    def abs(self, x: Array) -> Array:
+        """|x|, whose slope at 0 is 0."""
+        raise NotImplementedError
+
+    def where(self, condition: Array, x: Array, y: Array) -> Array:
+        raise NotImplementedError
+
+    def sum(self, x: Array, axis: Any = None, keepdims: bool = False) -> Array:
+        """Over one axis, several, or all."""
+        raise NotImplementedError
+
+    def max(self, x: Array, axis: int, keepdims: bool = False) -> Array:
+        raise NotImplementedError
+
+    def matmul(self, x: Array, y: Array) -> Array:
+        """The product of the last two axes."""
+        raise NotImplementedError
+
+    def reshape(self, x: Array, shape: Sequence[int]) -> Array:
+        raise NotImplementedError
+
+    def permute(self, x: Array, axes: Sequence[int]) -> Array:
+        raise NotImplementedError
+
+    def concatenate(self, parts: Sequence[Array], axis: int) -> Array:
+        raise NotImplementedError
+
+    def stop_gradient(self, x: Array) -> Array:
+        """The same numbers, taken for constants."""
+        raise NotImplementedError
+
+    # Made of these
+
+    def number(self, x: Any, *, exponentials: int = 0, roundings: float = 0) -> Any:
+        """A constant, which may have been computed, by so many exponentials and roundings."""
+        return x
+
+    def transposed(self, x: Array) -> Array:
+        """The last two axes exchanged."""
+        axes = list(range(len(x.shape)))
+        return self.permute(x, [*axes[:-2], axes[-1], axes[-2]])
+
+    def mean(self, x: Array, axis: Any = None, keepdims: bool = False) -> Array:
+        total = self.sum(x, axis, keepdims)
+        return total / float(math.prod(x.shape) / (math.prod(total.shape) or 1))
+
+    def added(self, terms: Sequence[Array]) -> Array:
+        """The sum of a few arrays, in any order."""
+        return functools.reduce(operator.add, terms)
+
+    def power(self, x: Array, exponent: float) -> Array:
+        return x**exponent
+
+    def over(self, x: Array, n: Array, epsilon: float = 0.0) -> Array:
+        """x / (n + ε), and 0, with no gradient, where n, which is not negative, is 0."""
+        some = n > 0
+        return self.where(some, x / self.where(some, n + epsilon, 1.0), 0.0)
+
+    def root(self, x: Array) -> Array:
+        """√x, with no gradient where x is 0."""
+        some = x > 0
+        return self.where(some, self.sqrt(self.where(some, x, 1.0)), 0.0)
+
+    def length(self, x: Array) -> Array:
+        """‖x‖ along the last axis, kept."""
+        return self.root(self.sum(x * x, -1, True))
+
+    def unit(self, x: Array, epsilon: float = 0.0) -> Array:
+        """x / (‖x‖ + ε) along the last axis; 0 where x is."""
+        return self.over(x, self.length(x), epsilon)
+
+    def centred(self, x: Array) -> Array:
+        """Rows less their means."""
+        return x - self.mean(x, -1, True)
+
+    def differences(self, x: Array) -> Array:
+        """v[i,j] = x[j] − x[i] of rows (B, D): (B, B, D)."""
+        b, d = x.shape
+        return self.reshape(x, (1, b, d)) - self.reshape(x, (b, 1, d))
+
+    def mean_above_0(self, d: Array) -> Array:
+        """The mean of those entries that are above 0, none of which is below; or 0."""
+        count = self.sum(self.where(d > 0, 1.0, 0.0))
+        return self.sum(d) / self.where(count > 0, count, 1.0)
+
+    def huber(self, x: Array, delta: float) -> Array:
+        """½x² where |x| ≤ δ, else δ (|x| − ½δ)."""
+        size = self.abs(x)
+        return self.where(size <= delta, 0.5 * x * x, delta * (size - 0.5 * delta))
+
+    def softplus(self, x: Array) -> Array:
+        """log(1 + e^x)"""
+        return self.where(x > 0, x, 0.0) + self.log(1.0 + self.exp(-self.abs(x)))
+
+    def softmax(self, z: Array, axis: int = -1) -> Array:
+        e = self.exp(z - self.stop_gradient(self.max(z, axis, True)))
+        return e / self.sum(e, axis, True)
+
+    def log_softmax(self, z: Array, axis: int = -1) -> Array:
+        y = z - self.stop_gradient(self.max(z, axis, True))
+        return y - self.log(self.sum(self.exp(y), axis, True))
+
+    def log_sum_exp(self, z: Array) -> Array:
+        """log Σ exp z along the last axis, kept."""
+        most = self.stop_gradient(self.max(z, -1, True))
+        return most + self.log(self.sum(self.exp(z - most), -1, True))
+
+    def divergence(self, log_p: Array, log_q: Array) -> Array:
+        """p (log p − log q), entry by entry."""
+        return self.exp(log_p) * (log_p - log_q)
+
+    # Of labels
+
+    def is_label(self, labels: Array, classes: int) -> Array:
+        """Whether each class is the sample's: (B, C)."""
+        return self.reshape(labels, (labels.shape[0], 1)) == self.array(np.arange(classes))
+
+    def of_label(self, z: Array, labels: Array) -> Array:
+        """z[b, l_b], (B,)."""
+        return self.sum(self.where(self.is_label(labels, z.shape[1]), z, 0.0), 1)
+
+    def of_others(self, z: Array, labels: Array) -> Array:
+        """The classes but the label's, in order: (B, C − 1)."""
+        behind = self.array(np.arange(z.shape[1] - 1)) >= self.reshape(labels, (z.shape[0], 1))
+        return self.where(behind, z[:, 1:], z[:, :-1])
