@@ -223,12 +223,12 @@ def test_torch_is_asked_only_for_what_it_has(capsys):
 
 def test_what_a_framework_refuses_to_compute_is_told(capsys, monkeypatch):
     pytest.importorskip("torch")
-    from npkd.validate.frameworks import torch as asked
+    from npkd.validate.frameworks import answering
 
-    def results(case, **others):
+    def results(adapter, case):
         raise RuntimeError("not implemented\nfor 'Half'")
 
-    monkeypatch.setattr(asked, "results", results)
+    monkeypatch.setattr(answering, "answers", results)
     status, out, err = run(capsys, "torch", "--names", "relu")
     assert (status, err) == (1, "")
     assert re.search("^not judged: relu.*: not implemented for 'Half'$", out, re.MULTILINE)

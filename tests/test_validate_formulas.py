@@ -5,8 +5,6 @@ within it, and so must exact arithmetic on whatever inputs an error allows. A bo
 large would let a wrong one pass: numbers of fewer bits must lie outside.
 """
 
-import inspect
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,13 +33,23 @@ def torch():
 @pytest.fixture(scope="module")
 def of_torch(torch):
     """PyTorch's formulas of the losses, by name: the usual ways to write each."""
-    from npkd.validate.frameworks import torch_losses as given
+    from npkd.validate.frameworks.torch import Torch
 
-    functional = torch.nn.functional
+    functional, asked = torch.nn.functional, Torch()
 
-    def cross_entropy(logits, labels, reduction):
-        reduction = "mean" if reduction == "batchmean" else reduction
-        return functional.cross_entropy(logits, labels, reduction=reduction)
+    def as_asked(name):
+        """By PyTorch's own function, or by the formula."""
+
+        def of(**given):
+            arrays = {key: given.pop(key) for key in FACTS[name].arrays if key in given}
+            return asked.computed(name, arrays, given)
+
+        return of
+
+    def reduced(apart, reduction, elements):
+        if reduction == "none":
+            return apart
+        return apart.sum() / {"batchmean": len(apart), "elementmean": elements}.get(reduction, 1)
 
     def mix(student, teacher, labels, alpha):
         hard = functional.cross_entropy(student, labels)
@@ -56,12 +64,13 @@ def of_torch(torch):
         """As most have it: the target as probabilities. The variants are others' mistakes."""
         of = {"temperature": temperature, "temperature_squared": temperature_squared}
         if variant != "paper":
-            return given.kl(student, teacher, **of, variant=variant, reduction=reduction)
+            tensors = {"student": student, "teacher": teacher}
+            return asked.loss("kl", tensors, {**of, "variant": variant, "reduction": reduction})
         q = functional.log_softmax(student / temperature, dim=1)
         p = functional.softmax(teacher / temperature, dim=1)
         terms = functional.kl_div(q, p, reduction="none")
         factor = temperature**2 if temperature_squared else 1
-        return given.reduced(factor * terms.sum(dim=1), reduction, terms.numel())
+        return reduced(factor * terms.sum(dim=1), reduction, terms.numel())
 
     def dkd(student, teacher, labels, alpha, beta, temperature, temperature_squared, reduction):
         """As mdistiller has it, in the precision of its inputs."""
@@ -81,7 +90,7 @@ def of_torch(torch):
         )
         factor = temperature**2 if temperature_squared else 1
         terms = factor * (alpha * divergence(two(s).log(), two(t)) + beta * others)
-        return given.reduced(terms, reduction)
+        return reduced(terms, reduction, None)
 
     def rkd_distance_of_products(student, teacher, delta, reduction):
         """As the authors' code has distances."""
@@ -94,13 +103,15 @@ def of_torch(torch):
             return d / d[d > 0].mean()
 
         apart = functional.huber_loss(of(student), of(teacher), delta=delta, reduction="none")
-        return given.reduced(apart, reduction, apart.numel())
+        return reduced(apart, reduction, apart.numel())
 
-    of_losses = {name: [getattr(given, name)] for name in LOSSES if hasattr(given, name)}
-    of_losses |= {"cross_entropy": [cross_entropy], "mix": [mix], "standardize": [standardize]}
-    of_losses["kl"].append(kl_of_probabilities)
-    of_losses["rkd_distance"].append(rkd_distance_of_products)
-    return of_losses | {"dkd": [dkd]}
+    of_losses = {name: [as_asked(name)] for name in LOSSES}
+    others = [mix, standardize, kl_of_probabilities, dkd, rkd_distance_of_products]
+    for name, other in zip(
+        ["mix", "standardize", "kl", "dkd", "rkd_distance"], others, strict=True
+    ):
+        of_losses[name].append(other)
+    return of_losses
 
 
 # Results of one loss, by their names
@@ -149,10 +160,7 @@ def by_torch(torch, formula, name, given, options):
     """Value and gradients by automatic differentiation."""
     given = dict(given)
     dy = given.pop("dy", None)
-    tensors = dict.fromkeys(
-        key for key in inspect.signature(formula).parameters if key not in options
-    )
-    tensors |= {key: torch.tensor(x) for key, x in given.items()}
+    tensors = {key: torch.tensor(x) for key, x in given.items()}
     leaves = [tensors[key].requires_grad_() for key in trained(name, given)]
     y = formula(**tensors, **options)
     y.backward(torch.ones_like(y) if dy is None else torch.tensor(dy))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from strategies import assert_close
 
-from npkd import losses
 from npkd.objectives import Objective, Term
+from npkd.validate.bounds.formulas.known import NAMES
 from npkd.validate.bounds.rules import RULES
 from npkd.validate.judging.judge import judge
 from npkd.validate.program import Case, Operation
@@ -14,8 +14,6 @@ torch = pytest.importorskip("torch")
 functional, nn = torch.nn.functional, torch.nn
 
 from npkd.validate.frameworks import torch as asked_torch  # noqa: E402
-from npkd.validate.frameworks.torch import FORWARD  # noqa: E402
-from npkd.validate.frameworks.torch_losses import LOSSES  # noqa: E402
 from npkd.validate.questions import subjects  # noqa: E402
 from npkd.validate.recording import torch as in_torch  # noqa: E402
 
@@ -802,13 +800,8 @@ def test_the_gradient_of_a_use_is_not_that_of_the_tensor():
     np.testing.assert_array_equal(found["dx"], [[8, 5]])
 
 
-def test_every_loss_is_known():
-    no_loss = {"conventions", "standardize"}
-    assert set(LOSSES) == set(losses.__all__) - no_loss
-
-
 def test_every_operation_of_the_judge_is_known():
-    known = {*FORWARD, *LOSSES, "sgd"}
+    known = {*asked_torch.Torch().operations, *NAMES, "sgd"} - {"distinct"}
     assert known == {op.removesuffix("_backward") for op in RULES}
 
 

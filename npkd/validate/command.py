@@ -5,11 +5,9 @@ Frameworks are imported only when they are asked about.
 
 import argparse
 import os
-import platform
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,6 @@ from npkd.validate.judging.verdicts import Report
 from npkd.validate.program import Arrays, Case
 from npkd.validate.questions import exchange
 from npkd.validate.questions.subjects import cases, subjects
-
-Compute = Callable[[Case], Arrays]
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -141,8 +137,16 @@ def _without_prefix(error: ValueError) -> str:
     return str(error).removeprefix("validate: ")
 
 
-def _run(compute: Compute, args: argparse.Namespace, about: Mapping[str, Any]) -> int:
-    """Compute the cases that were asked for, and judge them. On a terminal it shows where it is."""
+def _asked(adapter: Any, args: argparse.Namespace) -> int:
+    """Have a framework compute what was asked for, and judge it.
+
+    On a terminal it shows where it is.
+    """
+    from npkd.validate.frameworks import answering
+
+    about = adapter.about()
+    title = f"{about['framework']} on {about['device']}, {args.dtype}\n{about['flags']}"
+    about |= {"title": title, "precision": args.dtype, "seed": args.seed}
     pairs, refused = [], []
     chosen = _chosen(args, args.dtype)
     for number, case in enumerate(chosen, 1):
@@ -150,7 +154,7 @@ def _run(compute: Compute, args: argparse.Namespace, about: Mapping[str, Any]) -
         found: Arrays = {}
         try:
             with warnings.catch_warnings(action="ignore"):  # verdicts are the judge's
-                found = compute(case)
+                found = answering.answers(adapter, case)
         except (RuntimeError, ValueError) as error:
             refused.append(f"{case.name}: {error}")
         pairs.append((case, found))
@@ -195,23 +199,7 @@ def _torch(args: argparse.Namespace) -> int:
                 f"--threads is {args.threads}, expected a whole number from 1 to {threads.MOST}"
             )
         torch.set_num_threads(args.threads)
-    if args.device == "cuda":
-        device = torch.cuda.get_device_name()
-    else:
-        capability = torch.backends.cpu.get_cpu_capability()
-        device = f"{platform.machine()} ({capability}), {torch.get_num_threads()} thread(s)"
-    names = ["mkldnn.enabled"]
-    if args.device == "cuda":
-        names = ["cuda.matmul.allow_tf32", "cudnn.allow_tf32", "cudnn.benchmark"]
-        names += ["cudnn.deterministic"]
-    flags = f"torch.backends: {_settings(torch.backends, names)}; float32 products: "
-    flags += torch.get_float32_matmul_precision()
-    about = _about(f"PyTorch {torch.__version__}", device, args, flags)
-
-    def compute(case: Case) -> Arrays:
-        return asked.results(case, device=args.device, dtype=args.dtype)
-
-    return _run(compute, args, about)
+    return _asked(asked.Torch(args.device, args.dtype), args)
 
 
 def _add_jax(actions: Any) -> None:
@@ -239,41 +227,11 @@ def _jax(args: argparse.Namespace) -> int:
     except ValueError as error:  # one of its settings in the environment
         raise BadInput(f"JAX cannot be imported: {error}") from error
     try:
-        device = jax.devices()[0]
+        jax.devices()
     except (RuntimeError, AssertionError) as error:
         platforms = os.environ.get("JAX_PLATFORMS", "")
         raise BadInput(f"JAX finds no device (JAX_PLATFORMS is {platforms!r}): {error}") from error
-    name = device.device_kind if device.platform != "cpu" else platform.machine()
-    flags = _settings(jax.config, ["jax_default_matmul_precision"])
-    flags += f", XLA_FLAGS {os.environ.get('XLA_FLAGS', 'none')}"
-    about = _about(f"JAX {jax.__version__}", name, args, flags)
-
-    def compute(case: Case) -> Arrays:
-        return asked.results(case, dtype=args.dtype)
-
-    return _run(compute, args, about)
-
-
-def _settings(owner: Any, names: Iterable[str]) -> str:
-    """How each of these is set, as far as this version tells."""
-    values = []
-    for name in names:
-        try:
-            value = attrgetter(name)(owner)
-        except (AttributeError, RuntimeError):  # gone, or set in a newer way
-            value = "unknown"
-        values.append(f"{name} {value}")
-    return ", ".join(values)
-
-
-def _about(framework: str, device: str, args: argparse.Namespace, settings: str) -> dict[str, Any]:
-    return {
-        "title": f"{framework} on {device}, {args.dtype}\n{settings}",
-        "framework": framework,
-        "device": device,
-        "precision": args.dtype,
-        "seed": args.seed,
-    }
+    return _asked(asked.Jax(args.dtype), args)
 
 
 # Files

@@ -19,17 +19,14 @@ class Tape(Words):
 
     def __init__(self, arithmetic: Arithmetic):
         self.arithmetic = arithmetic
+        self.exp, self.log, self.abs, self.sqrt = Traced.exp, Traced.log, Traced.abs, Traced.sqrt
+        self.sum, self.matmul = Traced.sum, Traced.__matmul__
 
-    exp: Any = staticmethod(Traced.exp)
-    log: Any = staticmethod(Traced.log)
     root: Any = staticmethod(Traced.sqrt)
-    abs: Any = staticmethod(Traced.abs)
+    mean: Any = staticmethod(Traced.mean)
     power: Any = staticmethod(Traced.power)
     huber: Any = staticmethod(Traced.huber)
     softplus: Any = staticmethod(Traced.softplus)
-    sum: Any = staticmethod(Traced.sum)
-    mean: Any = staticmethod(Traced.mean)
-    matmul: Any = staticmethod(Traced.__matmul__)
     softmax: Any = staticmethod(traced.softmax)
     log_softmax: Any = staticmethod(traced.log_softmax)
     log_sum_exp: Any = staticmethod(traced.log_sum_exp)

@@ -1,9 +1,9 @@
-"""npkd's cases, run in JAX."""
+"""JAX, asked: one compiled function for each forward and backward pass, `jax.vjp` in it."""
 
-import inspect
+import os
+import platform
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from functools import partial
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -11,186 +11,208 @@ import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 
-from npkd.validate.frameworks.jax_functions import FUNCTIONS
-from npkd.validate.frameworks.jax_losses import LOSSES, standardize
-from npkd.validate.program import Case, Operation
+from npkd.validate.bounds.formulas.words import Words
+from npkd.validate.frameworks.adapter import (
+    Adapter,
+    Forward,
+    Values,
+    made_of,
+    padded_sides,
+    pair,
+    set_to,
+)
+from npkd.validate.frameworks.answering import answers
+from npkd.validate.program import Case
 from npkd.validate.recording.jax.run import tap
 from npkd.validate.recording.jax.trace import Value
 
-KNOWN: dict[str, Callable[..., Any]] = FUNCTIONS | LOSSES | {"standardize": standardize}
+
+def results(case: Case, **settings: Any) -> dict[str, np.ndarray]:
+    """What JAX computes for a case, tensor by tensor. settings: `Jax`'s."""
+    return answers(Jax(**settings), case)
 
 
-def results(case: Case, *, dtype: str = "float32") -> dict[str, np.ndarray]:
-    """What JAX computes for a case, tensor by tensor, as a user of JAX would have it compute.
+class Jax(Adapter):
+    """The JAX that is installed, on its default device. dtype: of all arrays of numbers."""
 
-    What lies between two updates of parameters is one function, differentiated by `jax.vjp` and
-    compiled as one, that gives every tensor; an update is another.
+    name = "JAX"
 
-    Raises ValueError for an operation that is not known here.
-    """
-    for operation in case.operations:
-        if operation.op.removesuffix("_backward") not in KNOWN:
-            raise ValueError(f"in_jax: {operation.name} is a {operation.op}, which is unknown")
-    with _precise(dtype):
-        values: dict[str, Value] = {}
-        for name, array in case.inputs.items():
-            array = np.asarray(array)
-            values[name] = array.astype(dtype) if array.dtype.kind == "f" else array
-        for operations in _passes(case.operations):
-            run = _updates if operations[0].op == "sgd" else _differentiated
-            values |= run(operations, values)
-        return {name: np.asarray(values[name]) for name in case.tensors()}
+    def __init__(self, dtype: str = "float32"):
+        self.dtype = dtype
+        self.words = JaxWords(dtype)
+        self.operations = made_of(self.words) | OPERATIONS
 
+    def about(self) -> dict[str, str]:
+        device = jax.devices()[0]
+        flags = set_to(jax.config, ["jax_default_matmul_precision"])
+        return {
+            "framework": f"JAX {jax.__version__}",
+            "device": device.device_kind if device.platform != "cpu" else platform.machine(),
+            "flags": f"{flags}, XLA_FLAGS {os.environ.get('XLA_FLAGS', 'none')}",
+        }
 
-def _precise(dtype: str) -> Any:
-    """What JAX wants to be told before it computes in float64."""
-    where: Any = jax if hasattr(jax, "enable_x64") else jax.experimental
-    return where.enable_x64(True) if dtype == "float64" else nullcontext()
+    def settings(self) -> AbstractContextManager[Any]:
+        """What JAX wants to be told before it computes in float64."""
+        where: Any = jax if hasattr(jax, "enable_x64") else jax.experimental
+        return where.enable_x64(True) if self.dtype == "float64" else nullcontext()
 
+    def given(self, array: np.ndarray) -> Value:
+        return array.astype(self.dtype) if array.dtype.kind == "f" else np.asarray(array)
 
-def _passes(operations: Sequence[Operation]) -> list[list[Operation]]:
-    """The operations between updates, and the updates."""
-    passes: list[list[Operation]] = []
-    for operation in operations:
-        if not passes or (passes[-1][-1].op == "sgd") != (operation.op == "sgd"):
-            passes.append([])
-        passes[-1].append(operation)
-    return passes
+    def found(self, x: Value) -> np.ndarray:
+        return np.asarray(x)
 
+    def differentiated(
+        self, forward: Forward, values: Values, upstream: Callable[[Values, Values], Values]
+    ) -> dict[str, Value]:
+        """A tap passes its gradient on to a probe, an array of zeros, whose gradient it is."""
+        kinds: dict[str, Any] = {}
 
-def _inputs(operation: Operation, known: Mapping[str, Value]) -> dict[str, Value]:
-    return {name: known[tensor] for name, tensor in operation.inputs.items()}
+        def noted(name: str | None, x: Value) -> Value:
+            if name is not None:
+                kinds[name] = x
+            return x
 
+        jax.eval_shape(lambda values: forward(values, noted)[1], values)
+        probes = {name: np.zeros(x.shape, x.dtype) for name, x in kinds.items()}
 
-def _updates(operations: Sequence[Operation], values: Mapping[str, Value]) -> dict[str, Value]:
-    """The updated parameters, and velocities."""
+        @jax.jit
+        def run(values: Values, probes: Values) -> dict[str, Value]:
+            def tapped(name: str | None, x: Value) -> Value:
+                if not jnp.issubdtype(x.dtype, jnp.floating):
+                    return x
+                return tap(x, jnp.zeros_like(x) if name is None else own[name])
 
-    @jax.jit
-    def run(values: Mapping[str, Value]) -> dict[str, Value]:
-        made: dict[str, Value] = {}
-        for operation in operations:
-            inputs = _inputs(operation, {**values, **made})
-            outputs = KNOWN["sgd"](**inputs, **operation.options)
-            made |= {tensor: outputs[name] for name, tensor in operation.outputs.items()}
-        return made
+            def with_probes(probes: Values) -> Any:
+                own.update(probes)
+                return forward(values, tapped)
 
-    return run(values)
+            own: dict[str, Value] = {}
+            results, pullback, made = jax.vjp(with_probes, probes, has_aux=True)
+            (gradients,) = pullback(upstream(values, results))
+            return {**made, **gradients}
 
+        return run(values, probes)
 
-class Pass:
-    """The operations of one forward and backward pass, sorted by what they are in JAX.
-
-    forward   functions to differentiate, losses among them
-    wanted    the gradients of their uses: by operation and input, the tensor
-    seeds     by result of a forward operation: the tensors whose sum is its upstream gradient, but
-              for what comes from other forward operations; None stands for 1, of a loss
-    totals    by result of a forward operation: the tensor that is the whole gradient by it
-    late      what is done with gradients afterwards
-    """
-
-    def __init__(self, operations: Sequence[Operation]):
-        self.forward: list[Operation] = []
-        self.wanted: dict[tuple[int, str], str] = {}
-        self.seeds: dict[str, list[str | None]] = {}
-        self.totals: dict[str, str] = {}
-        self.late: list[Operation] = []
-        backward: list[tuple[int, Operation]] = []
-        gradients: set[str] = set()
-        for operation in operations:
-            if operation.op.endswith("_backward"):
-                index = self._of_backward(operation)
-                backward.append((index, operation))
-                for name, tensor in operation.outputs.items():
-                    letter = "logits" if operation.op == "standardize_backward" else name[1:]
-                    self.wanted[index, letter] = tensor
-                gradients |= set(operation.outputs.values())
-            elif gradients & set(operation.inputs.values()):
-                self.late.append(operation)
-                gradients |= set(operation.outputs.values())
-            else:
-                self.forward.append(operation)
-                gradients |= self._of_loss(operation)
-        sums = {o.outputs["y"]: o for o in self.late if o.op == "sum"}
-        for index, operation in backward:
-            y, dy = self.forward[index].outputs["y"], operation.inputs["dy"]
-            terms = [dy]
-            if dy in sums:
-                self.late.remove(sums[dy])
-                self.totals[y] = dy
-                terms = list(sums[dy].inputs.values())
-            self.seeds[y] = [term for term in terms if term not in gradients]
-
-    def _of_backward(self, backward: Operation) -> int:
-        """The forward operation that a backward pass is of; it is added if there is none."""
-        op = backward.op.removesuffix("_backward")
-        inputs = {name: tensor for name, tensor in backward.inputs.items() if name != "dy"}
-        taken = {index for index, _ in self.wanted}
-        for index, one in enumerate(self.forward):
-            same = (one.op, one.inputs, one.options) == (op, inputs, backward.options)
-            if same and index not in taken:
-                return index
-        y = {"y": f"y of {backward.name}"}
-        self.forward.append(Operation(backward.name, op, inputs, y, backward.options))
-        return len(self.forward) - 1
-
-    def _of_loss(self, loss: Operation) -> set[str]:
-        """The gradients that a loss gives with its value."""
-        index = len(self.forward) - 1
-        gradients = set()
-        for name, tensor in loss.outputs.items():
-            if name.startswith("gradient"):
-                first = next(iter(inspect.signature(LOSSES[loss.op]).parameters))
-                argument = name.removeprefix("gradient").removeprefix("_") or first
-                self.wanted[index, argument] = tensor
-                self.seeds[loss.outputs["value"]] = [None]
-                gradients.add(tensor)
-        return gradients
+    def updated(
+        self, updates: Sequence[tuple[Values, Mapping[str, Any]]]
+    ) -> list[dict[str, Value]]:
+        """All of them in one compiled function."""
+        every = jax.jit(
+            lambda given: [
+                self.sgd(**inputs, **options)
+                for inputs, (_, options) in zip(given, updates, strict=True)
+            ]
+        )
+        return every([inputs for inputs, _ in updates])
 
 
-def _differentiated(
-    operations: Sequence[Operation], values: Mapping[str, Value]
-) -> dict[str, Value]:
-    """All tensors of one forward and backward pass."""
-    one = Pass(operations)
+class JaxWords(Words):
+    """The words of formulas in JAX."""
 
-    def forward(
-        values: Mapping[str, Value], probes: Mapping[str, Value]
-    ) -> tuple[dict[str, Value], dict[str, Value]]:
-        """The results that gradients start from; and all, for a gradient what it is by."""
-        made: dict[str, Value] = {}
+    def __init__(self, dtype: str):
+        self.dtype = dtype
+        self.exp, self.log, self.sqrt, self.where = jnp.exp, jnp.log, jnp.sqrt, jnp.where
+        self.sum, self.max, self.matmul = jnp.sum, jnp.max, jnp.matmul
+        self.reshape, self.permute, self.concatenate = jnp.reshape, jnp.transpose, jnp.concatenate
+        self.stop_gradient = jax.lax.stop_gradient
 
-        def tapped(x: Value, gradient: str | None) -> Value:
-            if gradient is None:
-                return tap(x, jnp.zeros_like(x))
-            made[gradient] = x
-            return tap(x, probes.get(gradient, jnp.zeros_like(x)))
+    def array(self, x: np.ndarray) -> Value:
+        return x.astype(self.dtype) if x.dtype.kind == "f" else x
 
-        for index, operation in enumerate(one.forward):
-            inputs = _inputs(operation, {**values, **made})
-            for name, x in inputs.items():
-                gradient = one.wanted.get((index, name))
-                inputs[name] = tapped(x, gradient) if gradient else jax.lax.stop_gradient(x)
-            y = KNOWN[operation.op](**inputs, **operation.options)
-            tensor = next(iter(operation.outputs.values()))
-            is_float = jnp.issubdtype(y.dtype, jnp.floating)
-            made[tensor] = tapped(y, one.totals.get(tensor)) if is_float else y
-        return {tensor: made[tensor] for tensor in one.seeds}, made
+    def floating(self, x: Value) -> Value:
+        return x.astype(self.dtype)
 
-    @jax.jit
-    def run(values: Mapping[str, Value], probes: Mapping[str, Value]) -> dict[str, Value]:
-        results, pullback, made = jax.vjp(partial(forward, values), probes, has_aux=True)
-        upstream = {}
-        for tensor, result in results.items():
-            upstream[tensor] = jnp.zeros_like(result)
-            for seed in one.seeds[tensor]:
-                upstream[tensor] += jnp.ones_like(result) if seed is None else values[seed]
-        (gradients,) = pullback(upstream)
-        made |= gradients
-        for operation in one.late:
-            inputs = _inputs(operation, {**values, **made})
-            made[operation.outputs["y"]] = KNOWN[operation.op](**inputs, **operation.options)
-        return made
+    def abs(self, x: Value) -> Value:
+        """|x| with the slope 0 at 0; that of jnp.abs is 1 there."""
+        return x * jax.lax.stop_gradient(jnp.sign(x))
 
-    _, kinds = jax.eval_shape(forward, values, {})
-    gradients = [*one.wanted.values(), *one.totals.values()]
-    return run(values, {name: np.zeros(kinds[name].shape, kinds[name].dtype) for name in gradients})
+    def softmax(self, z: Value, axis: int = -1) -> Value:
+        return jax.nn.softmax(z, axis)
+
+    def log_softmax(self, z: Value, axis: int = -1) -> Value:
+        return jax.nn.log_softmax(z, axis)
+
+    def softplus(self, x: Value) -> Value:
+        return jax.nn.softplus(x)
+
+    def log_sum_exp(self, z: Value) -> Value:
+        return jax.nn.logsumexp(z, axis=-1, keepdims=True)
+
+
+# Operations, as a user of JAX writes them: arguments, arrays or not, have no types
+
+
+def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
+    sides = padding.upper() if isinstance(padding, str) else [(p, p) for p in pair(padding)]
+    y = jax.lax.conv_general_dilated(
+        x, w, pair(stride), sides, rhs_dilation=pair(dilation), feature_group_count=groups
+    )
+    return y if b is None else y + b[:, None, None]
+
+
+def avg_pool2d(
+    x,
+    kernel_size,
+    stride=None,
+    padding=0,
+    ceil_mode=False,
+    count_include_pad=True,
+    divisor_override=None,
+):
+    sides = padded_sides(x.shape, kernel_size, stride, padding, 1, ceil_mode)
+    window = (1, 1, *pair(kernel_size))
+    strides = (1, 1, *pair(kernel_size if stride is None else stride))
+    own = [(0, 0), (0, 0), *((p, p) for p in pair(padding))]
+    beyond = [(0, 0), (0, 0), *((0, after - before) for before, after in sides)]
+
+    def sums(cells, edge=0.0):
+        cells = jnp.pad(cells, own, constant_values=edge)
+        return jax.lax.reduce_window(cells, 0.0, jax.lax.add, window, strides, beyond)
+
+    if divisor_override is not None:
+        return sums(x) / divisor_override
+    return sums(x) / sums(jnp.ones((1, 1, *x.shape[2:]), x.dtype), float(count_include_pad))
+
+
+def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+    sides = padded_sides(x.shape, kernel_size, stride, padding, dilation, ceil_mode)
+    strides = pair(kernel_size if stride is None else stride)
+    if pair(dilation) == (1, 1):
+        window, around = (1, 1, *pair(kernel_size)), [(0, 0), (0, 0), *sides]
+        return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, (1, 1, *strides), around)
+    # JAX has no gradient of dilated windows: their taps, and the first of the largest.
+    x = jnp.pad(x, [(0, 0), (0, 0), *sides], constant_values=-jnp.inf)
+    (rows, columns), (down, right) = pair(kernel_size), pair(dilation)
+    height, width = x.shape[2] - down * (rows - 1), x.shape[3] - right * (columns - 1)
+    taps = jnp.stack(
+        [
+            x[:, :, i * down :, j * right :][:, :, : height : strides[0], : width : strides[1]]
+            for i in range(rows)
+            for j in range(columns)
+        ]
+    )
+    return jnp.take_along_axis(taps, taps.argmax(axis=0)[None], axis=0)[0]
+
+
+def upsample(x, factor, mode="nearest"):
+    if mode == "nearest":
+        return x.repeat(factor, axis=2).repeat(factor, axis=3)
+    shape = (*x.shape[:2], x.shape[2] * factor, x.shape[3] * factor)
+    return jax.image.resize(x, shape, mode)
+
+
+def distinct(workers):
+    keys = jax.random.split(jax.random.key(0), workers)
+    return jax.vmap(lambda key: jax.random.uniform(key, (16,)))(keys)
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "conv2d": conv2d,
+    "avg_pool2d": avg_pool2d,
+    "max_pool2d": max_pool2d,
+    "relu": jax.nn.relu,
+    "dropout": lambda x, p=0.5: x,
+    "upsample": upsample,
+    "distinct": distinct,
+}

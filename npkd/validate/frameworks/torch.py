@@ -1,11 +1,8 @@
-"""npkd's cases in PyTorch: what it gives for their programs.
+"""PyTorch, asked: its functions and losses, autograd, torch.optim.SGD."""
 
-arrays = results(case)
-compare(case, arrays).check()
-"""
-
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,282 +10,242 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from npkd.losses.facts import FACTS
-from npkd.validate.frameworks.torch_losses import LOSSES, with_defaults
-from npkd.validate.program import Case, Operation
+from npkd.validate.bounds.formulas.words import Words
+from npkd.validate.frameworks.adapter import Adapter, Forward, Values, made_of, set_to
+from npkd.validate.frameworks.answering import answers
+from npkd.validate.program import Case
 from npkd.validate.recording.torch.tensors import array
 
-Options = Mapping[str, Any]
+
+def results(case: Case, **settings: Any) -> dict[str, np.ndarray]:
+    """What PyTorch gives for a case of npkd's: all of its tensors, by name. settings: `Torch`'s."""
+    return answers(Torch(**settings), case)
 
 
-def results(
-    case: Case, *, device: str = "cpu", dtype: str = "float32", tf32: bool | None = None
-) -> dict[str, np.ndarray]:
-    """What PyTorch gives for a case of npkd's: all of its tensors, by name.
-
-    Operations are torch.nn.functional's, gradients autograd's, updates torch.optim.SGD's. dtype:
-    of all tensors of numbers. tf32: whether products may be taken in TF32, on devices that have it;
-    None: as PyTorch is set.
-
-    Raises ValueError for an operation that is not known.
-    """
-    backends: tuple[Any, ...] = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = [backend.allow_tf32 for backend in backends]
-    try:
-        for backend in backends if tf32 is not None else ():
-            backend.allow_tf32 = tf32
-        return _Run(case, torch.device(device), getattr(torch, dtype)).found
-    finally:
-        for backend, allowed in zip(backends, before, strict=True):
-            backend.allow_tf32 = allowed
+CUDNN_FLAGS = [f"cudnn.{one}" for one in ("allow_tf32", "benchmark", "deterministic")]
 
 
-class _Run:
-    """A case as it is run, operation by operation.
+class Torch(Adapter):
+    """The PyTorch that is installed.
 
-    tensors  by name, as they are now
-    uses     of each forward operation, by op and inputs: an alias of each input, whose gradient is
-             that of this use, and the result
+    device  "cpu" or "cuda"
+    dtype   of all tensors of numbers
+    tf32    whether products may be taken in TF32, on devices that have it; None: as PyTorch is set
     """
 
-    def __init__(self, case: Case, device: torch.device, dtype: torch.dtype):
-        self.found: dict[str, np.ndarray] = {}
-        self.tensors: dict[str, Tensor] = {}
-        self._uses: dict[Any, tuple[dict[str, Tensor], Tensor]] = {}
-        self._optimizers: dict[int, torch.optim.SGD] = {}
-        self._trained = {
-            operation.inputs[_differentiated(operation, result)]
-            for operation in case.operations
-            for result in operation.outputs
-            if operation.op.endswith("_backward")
+    name = "PyTorch"
+
+    def __init__(self, device: str = "cpu", dtype: str = "float32", tf32: bool | None = None):
+        self.device, self.dtype, self.tf32 = torch.device(device), getattr(torch, dtype), tf32
+        self.words = TorchWords(self.device, self.dtype)
+        self.operations = made_of(self.words) | OPERATIONS | {"distinct": self._draws}
+        self.losses = LOSSES
+        self._steps: dict[int, tuple[torch.optim.SGD, Tensor, Tensor]] = {}  # by updated parameter
+
+    def about(self) -> dict[str, str]:
+        on_cpu = self.device.type == "cpu"
+        names = ["mkldnn.enabled"] if on_cpu else ["cuda.matmul.allow_tf32", *CUDNN_FLAGS]
+        capability, threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
+        of_cpu = f"{platform.machine()} ({capability}), {threads} thread(s)"
+        products = torch.get_float32_matmul_precision()
+        return {
+            "framework": f"PyTorch {torch.__version__}",
+            "device": of_cpu if on_cpu else torch.cuda.get_device_name(),
+            "flags": f"torch.backends: {set_to(torch.backends, names)}; "
+            f"float32 products: {products}",
         }
-        for name, values in case.inputs.items():
-            tensor = torch.tensor(values, device=device)
-            if tensor.is_floating_point():
-                tensor = tensor.to(dtype).requires_grad_(name in self._trained)
-            self.tensors[name] = tensor
-        self.device, self.dtype = device, dtype
-        operations = list(case.operations)
-        while operations:
-            del operations[: self._next(operations)]
 
-    def _next(self, operations: Sequence[Operation]) -> int:
-        """Run the first operation, or as many as are done at once; how many these were."""
-        operation = operations[0]
-        if operation.op == "sgd":
-            updates = _while(
-                operations, lambda one: one.op == "sgd" and one.inputs["theta"] in self.tensors
-            )
-            self._update(updates)
-            return len(updates)
-        if operation.op.endswith("_backward"):
-            passes = _while(operations, lambda one: one.op.endswith(("_backward", "sum")))
-            self._differentiate([one for one in passes if one.op != "sum"])
-            for one in passes:
-                if one.op == "sum":
-                    self._forward(one)
-            return len(passes)
-        if operation.op in LOSSES:
-            self._loss(operation)
-        else:
-            self._forward(operation)
-        return 1
+    @contextmanager
+    def settings(self) -> Iterator[None]:
+        backends: tuple[Any, ...] = torch.backends.cuda.matmul, torch.backends.cudnn
+        before = [backend.allow_tf32 for backend in backends]
+        self._steps.clear()
+        try:
+            for backend in backends if self.tf32 is not None else ():
+                backend.allow_tf32 = self.tf32
+            yield
+        finally:
+            for backend, allowed in zip(backends, before, strict=True):
+                backend.allow_tf32 = allowed
 
-    def _keep(self, name: str, tensor: Tensor) -> None:
-        self.tensors[name] = tensor
-        self.found[name] = array(tensor)
+    def given(self, array: np.ndarray) -> Tensor:
+        tensor = torch.tensor(array, device=self.device)
+        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
-    # Forward
+    def found(self, x: Tensor) -> np.ndarray:
+        return array(x)
 
-    def _forward(self, operation: Operation) -> None:
-        (name,) = operation.outputs.values()
-        self._keep(name, self._computed(operation.op, operation.inputs, operation.options))
+    def differentiated(
+        self, forward: Forward, values: Values, upstream: Callable[[Values, Values], Values]
+    ) -> dict[str, Tensor]:
+        """A tap is a view, whose gradient is that of this use."""
+        taps: dict[str, Tensor] = {}
 
-    def _computed(self, op: str, names: Mapping[str, str], options: Options) -> Tensor:
-        inputs = {key: self.tensors[name] for key, name in names.items()}
-        for key, name in names.items():
-            if name in self._trained and not inputs[key].requires_grad:
-                inputs[key] = inputs[key].detach().requires_grad_()
-            if inputs[key].requires_grad:
-                inputs[key] = inputs[key][...]
-                inputs[key].retain_grad()
-        if op == "normalise":
-            inputs["images"] = inputs["images"].to(self.dtype)
-        if op == "distinct":
-            return _draws(self.device, **options)
-        if op not in FORWARD:
-            raise ValueError(f"in_torch: operation {op!r} is not known")
-        y = FORWARD[op](options, **inputs)
-        self._uses[_key(op, names)] = inputs, y
-        return y
+        def tap(name: str | None, x: Tensor) -> Tensor:
+            if name is None:
+                return x
+            x = x if x.requires_grad else x.detach().requires_grad_()
+            taps[name] = x.view_as(x)
+            return taps[name]
 
-    def _loss(self, operation: Operation) -> None:
-        """The value; and the gradients, by autograd."""
-        inputs = {key: self.tensors[name].detach() for key, name in operation.inputs.items()}
-        trained = [key for key in inputs if not key.startswith(("teacher", "labels"))]
-        for key in trained:
-            inputs[key].requires_grad_()
-        options = with_defaults(operation.op, operation.options)
         with torch.enable_grad():
-            value = LOSSES[operation.op](**inputs, **options)
-            gradients = torch.autograd.grad(value.sum(), [inputs[key] for key in trained])
-        self._keep(operation.outputs["value"], value.detach())
-        for k, (key, gradient) in enumerate(zip(trained, gradients, strict=True)):
-            result = f"gradient_{key}" if k else "gradient"
-            if result in operation.outputs:
-                self._keep(operation.outputs[result], gradient)
+            results, made = forward(values, tap)
+            gradients = upstream(values, results)
+            traced = [name for name in results if results[name].requires_grad]
+            starts, ends = ([of[name] for name in traced] for of in (results, gradients))
+            zeros = {"allow_unused": True, "materialize_grads": True}
+            found = torch.autograd.grad(starts, [*taps.values()], ends, **zeros) if starts else ()
+        of_taps = dict(zip(taps, found, strict=True))
+        return {name: x.detach() for name, x in (made | of_taps).items()}
 
-    # Backward
-
-    def _differentiate(self, passes: Sequence[Operation]) -> None:
-        """One backward pass from all the gradients that are known already."""
-        tensors, gradients = [], []
-        for one in passes:
-            op, names = _of_backward(one)
-            if _key(op, names) not in self._uses:
-                self._computed(op, names, one.options)
-            if one.inputs["dy"] in self.tensors:
-                tensors.append(self._uses[_key(op, names)][1])
-                gradients.append(self.tensors[one.inputs["dy"]].detach())
-        torch.autograd.backward(tensors, gradients)
-        for one in passes:
-            inputs, _ = self._uses.pop(_key(*_of_backward(one)))
-            for result, name in one.outputs.items():
-                tensor = inputs[_differentiated(one, result)]
-                gradient = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
-                self._keep(name, gradient.detach().clone())
-
-    # Updates
-
-    def _update(self, updates: Sequence[Operation]) -> None:
+    def updated(
+        self, updates: Sequence[tuple[Values, Mapping[str, Any]]]
+    ) -> list[dict[str, Tensor]]:
         """One step of torch.optim.SGD, which goes on from the step before."""
-        parameters = [self.tensors[one.inputs["theta"]] for one in updates]
-        optimizer = self._optimizers.get(id(parameters[0]))
-        if optimizer is None:
-            groups = [{"params": [parameter]} for parameter in parameters]
-            optimizer = torch.optim.SGD(groups, lr=1.0)
-        for one, parameter, group in zip(updates, parameters, optimizer.param_groups, strict=True):
-            self.tensors[one.inputs["theta"]] = parameter.detach().clone()
-            self._optimizers[id(parameter)] = optimizer
-            group.update({key: one.options[key] for key in ("lr", "momentum", "weight_decay")})
-            parameter.grad = self.tensors[one.inputs["g"]].detach().clone()
-            if "velocity" in one.inputs and not optimizer.state[parameter]:
-                velocity = self.tensors[one.inputs["velocity"]]
-                optimizer.state[parameter]["momentum_buffer"] = velocity.detach().clone()
+        if id(updates[0][0]["theta"]) in self._steps:
+            steps = [self._steps[id(inputs["theta"])] for inputs, _ in updates]
+            optimizer, parameters = steps[0][0], [parameter for _, parameter, _ in steps]
+        else:
+            parameters = [inputs["theta"].detach().clone() for inputs, _ in updates]
+            optimizer = torch.optim.SGD([{"params": [one]} for one in parameters], lr=1.0)
+        groups = optimizer.param_groups
+        for (inputs, options), one, group in zip(updates, parameters, groups, strict=True):
+            group.update(options)
+            one.grad = inputs["g"].clone()
+            if "velocity" in inputs and not optimizer.state[one]:
+                optimizer.state[one]["momentum_buffer"] = inputs["velocity"].clone()
         optimizer.step()
-        optimizer.zero_grad()
-        for one, parameter in zip(updates, parameters, strict=True):
-            self._keep(one.outputs["theta"], parameter)
-            if "velocity" in one.outputs:
-                velocity = optimizer.state[parameter]["momentum_buffer"]
-                self._keep(one.outputs["velocity"], velocity.clone())
+        made = []
+        for one in parameters:
+            found = {"theta": one, "velocity": optimizer.state[one].get("momentum_buffer")}
+            made.append({name: x.clone() for name, x in found.items() if x is not None})
+            self._steps[id(made[-1]["theta"])] = optimizer, one, made[-1]["theta"]
+        return made
+
+    def _draws(self, workers: int) -> Tensor:
+        """Random numbers, as a DataLoader seeds its workers: a base and the worker's number."""
+        base = int(torch.empty((), dtype=torch.int64).random_().item())
+        seeded = [torch.Generator().manual_seed(base + worker) for worker in range(workers)]
+        return torch.stack([torch.rand(16, generator=one) for one in seeded]).to(self.device)
 
 
-def _while(operations: Sequence[Operation], holds: Callable[[Operation], bool]) -> list[Operation]:
-    """The first ones, as long as something holds for them."""
-    return list(itertools.takewhile(holds, operations))
+class TorchWords(Words):
+    """The words of formulas in PyTorch."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype):
+        self.device, self.dtype, self.floating = device, dtype, lambda x: x.to(dtype)
+        self.exp, self.log, self.sqrt, self.abs = torch.exp, torch.log, torch.sqrt, torch.abs
+        self.where, self.matmul = torch.where, torch.matmul
+        self.reshape, self.permute, self.concatenate = torch.reshape, torch.permute, torch.cat
+        self.stop_gradient = torch.detach
+
+    def array(self, x: np.ndarray) -> Tensor:
+        kind = self.dtype if x.dtype.kind == "f" else None
+        return torch.as_tensor(x, device=self.device, dtype=kind)
+
+    def sum(self, x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return x.sum(axis, keepdim=keepdims)
+
+    def max(self, x: Tensor, axis: int, keepdims: bool = False) -> Tensor:
+        return x.amax(axis, keepdims)
+
+    def softmax(self, z: Tensor, axis: int = -1) -> Tensor:
+        return functional.softmax(z, axis)
+
+    def log_softmax(self, z: Tensor, axis: int = -1) -> Tensor:
+        return functional.log_softmax(z, axis)
+
+    def softplus(self, x: Tensor) -> Tensor:
+        return functional.softplus(x)
+
+    def length(self, x: Tensor) -> Tensor:
+        return x.norm(dim=-1, keepdim=True)
+
+    def unit(self, x: Tensor, epsilon: float = 0.0) -> Tensor:
+        return x / (self.length(x) + epsilon) if epsilon else functional.normalize(x, dim=-1)
 
 
-def _key(op: str, names: Mapping[str, str]) -> Any:
-    return op, tuple(sorted(names.items()))
+OPERATIONS: dict[str, Callable[..., Tensor]] = {
+    "conv2d": lambda x, w, b=None, **options: functional.conv2d(x, w, b, **options),
+    "linear": lambda x, w, b=None: functional.linear(x, w, b),
+    "avg_pool2d": functional.avg_pool2d,
+    "max_pool2d": functional.max_pool2d,
+    "relu": functional.relu,
+    "flatten": lambda x: torch.flatten(x, 1),
+    "upsample": lambda x, factor, mode="nearest": functional.interpolate(x, None, factor, mode),
+    "pixel_shuffle": lambda x, factor: functional.pixel_shuffle(x, factor),
+    "copy": torch.clone,
+    "dropout": lambda x, p=0.5: functional.dropout(x, p, training=False),
+}
 
 
-def _of_backward(operation: Operation) -> tuple[str, dict[str, str]]:
-    """The op whose backward pass this is, and its inputs."""
-    names = {key: name for key, name in operation.inputs.items() if key != "dy"}
-    return operation.op.removesuffix("_backward"), names
+# Losses, where PyTorch has its own
 
 
-def _differentiated(operation: Operation, result: str) -> str:
-    """By which input this result of a backward pass is the gradient."""
-    name = result.removeprefix("d")
-    return name if name in operation.inputs else next(iter(operation.inputs))
+def _reduced(apart, reduction, elements=None):
+    """One number out of the losses of single samples or entries; elements: for "elementmean"."""
+    if reduction == "none":
+        return apart
+    divisors = {"sum": 1, "batchmean": len(apart), "elementmean": elements or apart.numel()}
+    return apart.sum() / divisors[reduction]
 
 
-def _draws(device: torch.device, workers: int) -> Tensor:
-    """Random numbers, as a DataLoader seeds its workers: with a base and the worker's number."""
-    base = int(torch.empty((), dtype=torch.int64).random_().item())
-    seeded = [torch.Generator().manual_seed(base + worker) for worker in range(workers)]
-    return torch.stack([torch.rand(16, generator=one) for one in seeded]).to(device)
+def _l2(student, teacher, half, temperature, temperature_squared, variant, reduction):
+    s, t = student / temperature, teacher / temperature
+    of = {"probabilities": functional.softmax, "log-probabilities": functional.log_softmax}
+    if variant in of:
+        s, t = of[variant](s, -1), of[variant](t, -1)
+    factor = (0.5 if half else 1.0) * (temperature**2 if temperature_squared else 1.0)
+    named = {"none": "none", "elementmean": "mean"}.get(reduction, "sum")
+    divisor = len(s) if reduction == "batchmean" else 1
+    return factor * functional.mse_loss(s, t, reduction=named) / divisor
 
 
-# Operations by name
+def _l1(student, teacher, reduction):
+    return _reduced(functional.l1_loss(student, teacher, reduction="none"), reduction)
 
 
-def _upsampled(options: Options, x: Tensor) -> Tensor:
-    mode = options.get("mode", "nearest")
-    return functional.interpolate(x, scale_factor=options["factor"], mode=mode)
+def _huber(student, teacher, delta, variant, reduction):
+    if variant == "smooth":
+        apart = functional.smooth_l1_loss(student, teacher, reduction="none", beta=delta)
+    else:
+        apart = functional.huber_loss(student, teacher, reduction="none", delta=delta)
+    return _reduced(apart, reduction)
 
 
-def _batch_norm(
-    options: Options,
-    x: Tensor,
-    mean: Tensor,
-    variance: Tensor,
-    w: Tensor | None = None,
-    b: Tensor | None = None,
-) -> Tensor:
-    return functional.batch_norm(x, mean, variance, w, b, eps=options.get("epsilon", 1e-5))
+def _kl(student, teacher, temperature, temperature_squared, variant, reduction):
+    log_q, log_p = (functional.log_softmax(z / temperature, 1) for z in (student, teacher))
+    factor = temperature**2 if temperature_squared else 1.0
+    if variant == "paper" and reduction in ("batchmean", "sum"):
+        p = functional.softmax(teacher / temperature, 1)
+        return factor * functional.kl_div(log_q, p, reduction=reduction)
+    guess, target = {
+        "paper": (log_q, log_p),
+        "reversed": (log_p, log_q),
+        "unlogged": (log_q.exp(), log_p),
+        "reversed unlogged": (log_p.exp(), log_q),
+    }[variant]
+    terms = functional.kl_div(guess, target, log_target=True, reduction="none")
+    return _reduced(factor * terms.sum(1), reduction, terms.numel())
 
 
-def _augmented(options: Options, images: Tensor, shifts: Tensor, flips: Tensor) -> Tensor:
-    """Each image out of itself with zeros around, moved by (down, right), and flipped."""
-    most = int(shifts.abs().max()) if shifts.numel() else 0
-    height, width = images.shape[2:]
-    padded = functional.pad(images, (most, most, most, most))
-    moved = []
-    for image, (down, right), flip in zip(padded, shifts.tolist(), flips.tolist(), strict=True):
-        image = image[:, most - down :, most - right :][:, :height, :width]
-        moved.append(image.flip(-1) if flip else image)
-    return torch.stack(moved)
+def _soft_cross_entropy(student, teacher, temperature, temperature_squared, reduction):
+    p = functional.softmax(teacher / temperature, 1)
+    apart = functional.cross_entropy(student / temperature, p, reduction="none")
+    factor = temperature**2 if temperature_squared else 1.0
+    return _reduced(factor * apart, reduction, student.numel())
 
 
-def _normalised(options: Options, images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    return (images / 255 - mean[:, None, None]) / std[:, None, None]
+def _cross_entropy(logits, labels, reduction):
+    named = "mean" if reduction == "batchmean" else reduction
+    return functional.cross_entropy(logits, labels, reduction=named)
 
 
-def _moved(options: Options, **inputs: Tensor) -> Tensor:
-    last = torch.full_like(next(iter(inputs.values())).reshape(-1)[:1], options.get("fill", 0.0))
-    flat = torch.cat([*(x.reshape(-1) for x in inputs.values()), last])
-    return flat[torch.as_tensor(options["index"], device=flat.device)]
-
-
-def _standardized(options: Options, logits: Tensor) -> Tensor:
-    options = {**FACTS["standardize"].options, **options}
-    deviation = logits.std(dim=1, correction=options["ddof"], keepdim=True)
-    return (logits - logits.mean(dim=1, keepdim=True)) / (options["epsilon"] + deviation)
-
-
-FORWARD: dict[str, Callable[..., Tensor]] = {
-    "conv2d": lambda options, x, w, b=None: functional.conv2d(x, w, b, **options),
-    "linear": lambda options, x, w, b=None: functional.linear(x, w, b),
-    "batch_norm": _batch_norm,
-    "avg_pool2d": lambda options, x: functional.avg_pool2d(x, **options),
-    "max_pool2d": lambda options, x: functional.max_pool2d(x, **options),
-    "relu": lambda options, x: functional.relu(x),
-    "flatten": lambda options, x: torch.flatten(x, 1),
-    "softmax": lambda options, x: functional.softmax(x, options.get("axis", -1)),
-    "log_softmax": lambda options, x: functional.log_softmax(x, options.get("axis", -1)),
-    "upsample": _upsampled,
-    "pixel_shuffle": lambda options, x: functional.pixel_shuffle(x, options["factor"]),
-    "sum": lambda options, **terms: sum(terms.values()) / options.get("divisor", 1),
-    "copy": lambda options, x: x.clone(),
-    "rows": lambda options, x, index: x[index],
-    "dropout": lambda options, x: functional.dropout(x, options.get("p", 0.5), training=False),
-    "normalise": _normalised,
-    "augment": _augmented,
-    "standardize": _standardized,
-    "add": lambda options, a, b: a + b,
-    "subtract": lambda options, a, b: a - b,
-    "multiply": lambda options, a, b: a * b,
-    "divide": lambda options, a, b: a / b,
-    "maximum": lambda options, a, b: torch.maximum(a, b),
-    "exp": lambda options, x: torch.exp(x),
-    "log": lambda options, x: torch.log(x),
-    "negative": lambda options, x: -x,
-    "sqrt": lambda options, x: torch.sqrt(x),
-    "sum_over": lambda options, x, **others: x.sum(
-        options.get("axes"), keepdim=options.get("keepdims", False)
-    ),
-    "move": _moved,
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "l2": _l2,
+    "l1": _l1,
+    "huber": _huber,
+    "kl": _kl,
+    "soft_cross_entropy": _soft_cross_entropy,
+    "cross_entropy": _cross_entropy,
 }

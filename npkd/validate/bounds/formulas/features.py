@@ -3,7 +3,7 @@
 import math
 
 from npkd.validate.bounds.formulas.steps import channels, flat, positions, reduced, regressed
-from npkd.validate.bounds.formulas.words import Array, Words
+from npkd.validate.bounds.formulas.words import Array, Formulas, Words
 
 
 def hint(
@@ -111,7 +111,7 @@ def vid(
     return reduced(words, terms, reduction, student.shape[0])
 
 
-FORMULAS = {
+FORMULAS: Formulas = {
     "hint": (hint, 1),
     "attention": (attention, 1),
     "nst": (nst, 1),

@@ -3,7 +3,7 @@
 import numpy as np
 
 from npkd.validate.bounds.formulas.steps import log_probabilities, reduced
-from npkd.validate.bounds.formulas.words import Array, Words
+from npkd.validate.bounds.formulas.words import Array, Formulas, Words
 
 
 def cross_entropy(
@@ -27,4 +27,4 @@ def cross_entropy(
     return reduced(words, -words.of_label(log_p, labels), reduction, apart=True)
 
 
-FORMULAS = {"cross_entropy": (cross_entropy, 2)}
+FORMULAS: Formulas = {"cross_entropy": (cross_entropy, 2)}

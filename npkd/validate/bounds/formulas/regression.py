@@ -7,7 +7,7 @@ from npkd.validate.bounds.formulas.steps import (
     reduced,
     tempered,
 )
-from npkd.validate.bounds.formulas.words import Array, Words
+from npkd.validate.bounds.formulas.words import Array, Formulas, Words
 
 
 def l2(
@@ -57,4 +57,4 @@ def huber(
     return reduced(words, terms / delta if variant == "smooth" else terms, reduction, apart=True)
 
 
-FORMULAS = {"l2": (l2, 2), "l1": (l1, 1), "huber": (huber, 1)}
+FORMULAS: Formulas = {"l2": (l2, 2), "l1": (l1, 1), "huber": (huber, 1)}

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from npkd.validate.bounds.formulas.steps import flat, reduced
-from npkd.validate.bounds.formulas.words import Array, Words
+from npkd.validate.bounds.formulas.words import Array, Formulas, Words
 
 
 def similarity(
@@ -18,7 +18,7 @@ def similarity(
         p = words.matmul(f, words.transposed(f))
         if variant == "paper":
             return words.unit(p)
-        return words.over(p, words.sum(words.abs(p), -1, True))
+        return words.over(p, words.sum(words.abs(p), -1, keepdims=True))
 
     delta = of(student) - of(teacher)
     return reduced(words, delta * delta, reduction)
@@ -66,7 +66,7 @@ def pkt(
     def of(features: Array) -> Array:
         u = words.unit(flat(words, features), epsilon)
         s = (words.matmul(u, words.transposed(u)) + 1.0) * 0.5
-        return s / words.sum(s, -1, True)
+        return s / words.sum(s, -1, keepdims=True)
 
     q, p = of(student), of(teacher)
     return reduced(words, p * words.log((p + epsilon) / (q + epsilon)), reduction)
@@ -114,7 +114,7 @@ def cc(
     return reduced(words, delta * delta, reduction)
 
 
-FORMULAS = {
+FORMULAS: Formulas = {
     "similarity": (similarity, 1),
     "rkd_distance": (rkd_distance, 2),
     "rkd_angle": (rkd_angle, 1),

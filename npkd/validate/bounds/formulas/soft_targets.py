@@ -9,7 +9,7 @@ from npkd.validate.bounds.formulas.steps import (
     reduced,
     tempered,
 )
-from npkd.validate.bounds.formulas.words import Array, Words
+from npkd.validate.bounds.formulas.words import Array, Formulas, Words
 
 
 def kl(
@@ -74,9 +74,9 @@ def limit(words: Words, student: Array, teacher: Array, way: int, *, reduction: 
     """Σ (Δ − m)² / 2C, m = Σ_c Δ / C, or (Σ Δ² − (Σ_c Δ)² / C) / 2C."""
     delta, classes = student - teacher, student.shape[1]
     if way == 0:
-        c = delta - words.mean(delta, -1, True)
+        c = delta - words.mean(delta, -1, keepdims=True)
         return reduced(words, c * c / (2 * classes), reduction)
-    total = words.sum(delta, -1, True)
+    total = words.sum(delta, -1, keepdims=True)
     kept = "none" if reduction == "none" else "sum"
     squares = reduced(words, delta * delta, kept)
     less = reduced(words, total * total / float(classes), kept)
@@ -108,7 +108,10 @@ def dkd(
             two = words.log_softmax(words.concatenate([words.reshape(own, (count, 1)), rest], 1))
             return two, words.log_softmax(others)
         q = words.softmax(z)
-        own, rest = words.of_label(q, labels), words.sum(words.of_others(q, labels), -1, True)
+        own, rest = (
+            words.of_label(q, labels),
+            words.sum(words.of_others(q, labels), -1, keepdims=True),
+        )
         two = words.log(words.concatenate([words.reshape(own, (count, 1)), rest], 1))
         return two, words.log_softmax(others)
 
@@ -148,8 +151,8 @@ def dist(
         x, y = words.centred(x), words.centred(y)
         both = words.length(x) * words.length(y)
         if way == 0:
-            return words.mean(words.over(words.sum(x * y, -1, True), both, epsilon))
-        rho = words.sum(words.unit(x) * words.unit(y), -1, True)
+            return words.mean(words.over(words.sum(x * y, -1, keepdims=True), both, epsilon))
+        rho = words.sum(words.unit(x) * words.unit(y), -1, keepdims=True)
         return words.mean(rho * words.over(both, both, epsilon) if epsilon else rho)
 
     inter = correlation(q, p)
@@ -161,11 +164,11 @@ def dist(
 def standardize(words: Words, logits: Array, way: int, *, ddof: int, epsilon: float) -> Array:
     """(x − m) / (ε + s), s = √(Σ (x − m)² / (C − ddof))"""
     c = words.centred(logits)
-    s = words.root(words.sum(c * c, -1, True) / float(logits.shape[1] - ddof))
+    s = words.root(words.sum(c * c, -1, keepdims=True) / float(logits.shape[1] - ddof))
     return words.over(c, s + epsilon)
 
 
-FORMULAS = {
+FORMULAS: Formulas = {
     "kl": (kl, 3),
     "soft_cross_entropy": (soft_cross_entropy, 2),
     "limit": (limit, 2),

@@ -9,62 +9,44 @@ its own softmax, the tape a bound that the steps by themselves would not have.
 import functools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 Array = Any
+Formulas = dict[str, tuple[Callable[..., Array], int]]  # each with the ways in which it is written
 
 
 class Words:
-    """The words over one kind of arrays."""
+    """The words over one kind of arrays.
 
-    # Of the array namespace
+    array(x)            constant numbers, given as NumPy's
+    floating(x)         integers as floating-point numbers
+    exp(x), log(x), sqrt(x)
+    abs(x)              |x|, whose slope at 0 is 0
+    where(condition, x, y)
+    sum(x, axis=None, keepdims=False)     over one axis, several, or all
+    max(x, axis, keepdims=False)
+    matmul(x, y)        the product of the last two axes
+    reshape(x, shape), permute(x, axes), concatenate(parts, axis)
+    stop_gradient(x)    the same numbers, taken for constants
+    """
 
-    def array(self, x: np.ndarray) -> Array:
-        """Constant numbers."""
-        raise NotImplementedError
-
-    def exp(self, x: Array) -> Array:
-        raise NotImplementedError
-
-    def log(self, x: Array) -> Array:
-        raise NotImplementedError
-
-    def sqrt(self, x: Array) -> Array:
-        raise NotImplementedError
-
-    def abs(self, x: Array) -> Array:
-        """|x|, whose slope at 0 is 0."""
-        raise NotImplementedError
-
-    def where(self, condition: Array, x: Array, y: Array) -> Array:
-        raise NotImplementedError
-
-    def sum(self, x: Array, axis: Any = None, keepdims: bool = False) -> Array:
-        """Over one axis, several, or all."""
-        raise NotImplementedError
-
-    def max(self, x: Array, axis: int, keepdims: bool = False) -> Array:
-        raise NotImplementedError
-
-    def matmul(self, x: Array, y: Array) -> Array:
-        """The product of the last two axes."""
-        raise NotImplementedError
-
-    def reshape(self, x: Array, shape: Sequence[int]) -> Array:
-        raise NotImplementedError
-
-    def permute(self, x: Array, axes: Sequence[int]) -> Array:
-        raise NotImplementedError
-
-    def concatenate(self, parts: Sequence[Array], axis: int) -> Array:
-        raise NotImplementedError
-
-    def stop_gradient(self, x: Array) -> Array:
-        """The same numbers, taken for constants."""
-        raise NotImplementedError
+    array: Any
+    floating: Any
+    exp: Any
+    log: Any
+    sqrt: Any
+    abs: Any
+    where: Any
+    sum: Any
+    max: Any
+    matmul: Any
+    reshape: Any
+    permute: Any
+    concatenate: Any
+    stop_gradient: Any
 
     # Made of these
 
@@ -78,7 +60,7 @@ class Words:
         return self.permute(x, [*axes[:-2], axes[-1], axes[-2]])
 
     def mean(self, x: Array, axis: Any = None, keepdims: bool = False) -> Array:
-        total = self.sum(x, axis, keepdims)
+        total = self.sum(x, axis, keepdims=keepdims)
         return total / float(math.prod(x.shape) / (math.prod(total.shape) or 1))
 
     def added(self, terms: Sequence[Array]) -> Array:
@@ -100,7 +82,7 @@ class Words:
 
     def length(self, x: Array) -> Array:
         """‖x‖ along the last axis, kept."""
-        return self.root(self.sum(x * x, -1, True))
+        return self.root(self.sum(x * x, -1, keepdims=True))
 
     def unit(self, x: Array, epsilon: float = 0.0) -> Array:
         """x / (‖x‖ + ε) along the last axis; 0 where x is."""
@@ -108,7 +90,7 @@ class Words:
 
     def centred(self, x: Array) -> Array:
         """Rows less their means."""
-        return x - self.mean(x, -1, True)
+        return x - self.mean(x, -1, keepdims=True)
 
     def differences(self, x: Array) -> Array:
         """v[i,j] = x[j] − x[i] of rows (B, D): (B, B, D)."""
@@ -130,17 +112,17 @@ class Words:
         return self.where(x > 0, x, 0.0) + self.log(1.0 + self.exp(-self.abs(x)))
 
     def softmax(self, z: Array, axis: int = -1) -> Array:
-        e = self.exp(z - self.stop_gradient(self.max(z, axis, True)))
-        return e / self.sum(e, axis, True)
+        e = self.exp(z - self.stop_gradient(self.max(z, axis, keepdims=True)))
+        return e / self.sum(e, axis, keepdims=True)
 
     def log_softmax(self, z: Array, axis: int = -1) -> Array:
-        y = z - self.stop_gradient(self.max(z, axis, True))
-        return y - self.log(self.sum(self.exp(y), axis, True))
+        y = z - self.stop_gradient(self.max(z, axis, keepdims=True))
+        return y - self.log(self.sum(self.exp(y), axis, keepdims=True))
 
     def log_sum_exp(self, z: Array) -> Array:
         """log Σ exp z along the last axis, kept."""
-        most = self.stop_gradient(self.max(z, -1, True))
-        return most + self.log(self.sum(self.exp(z - most), -1, True))
+        most = self.stop_gradient(self.max(z, -1, keepdims=True))
+        return most + self.log(self.sum(self.exp(z - most), -1, keepdims=True))
 
     def divergence(self, log_p: Array, log_q: Array) -> Array:
         """p (log p − log q), entry by entry."""

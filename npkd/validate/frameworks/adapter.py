@@ -1,0 +1,218 @@
+"""What the judge asks of a framework: one small class, of which an adapter fills in the words.
+
+An adapter needs arrays in and out, the words of formulas, the operations that are not made of
+them, and a gradient. All else has a default: losses by their formulas, SGD by its own.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from npkd.validate.bounds.formulas import known as formulas
+from npkd.validate.bounds.formulas.words import Array, Words
+
+Values = Mapping[str, Array]
+Tap = Callable[[str | None, Array], Array]
+Forward = Callable[[Values, Tap], tuple[dict[str, Array], dict[str, Array]]]
+
+
+class Adapter:
+    """A framework, as the judge sees it.
+
+    name        what it calls itself
+    words       the words of formulas, on its arrays
+    operations  by name, with npkd's arguments: function(**inputs, **options), but that a single
+                input comes by position
+    losses      its own: function(**inputs, **options); the others go by their formulas
+    """
+
+    name = ""
+    words: Words
+    operations: dict[str, Callable[..., Array]]
+    losses: Mapping[str, Callable[..., Array]] = {}
+
+    def about(self) -> dict[str, str]:
+        """The framework with its version, its device, and the flags that results depend on."""
+        raise NotImplementedError
+
+    def settings(self) -> AbstractContextManager[Any]:
+        """What is set while a case is computed."""
+        return nullcontext()
+
+    def given(self, array: np.ndarray) -> Array:
+        """An array of NumPy's as one of its own; floats in the precision that is asked about."""
+        raise NotImplementedError
+
+    def found(self, x: Array) -> np.ndarray:
+        """The same back, of memory of its own."""
+        raise NotImplementedError
+
+    def differentiated(
+        self,
+        forward: Forward,
+        values: Values,
+        upstream: Callable[[Values, Values], Values],
+    ) -> dict[str, Array]:
+        """All that `forward` makes of the values, and the gradient at each of its taps, by name.
+
+        forward(values, tap) gives the results that gradients start from, and all that it made.
+        tap(name, x) gives x back, as an array of its own to which the gradient of this one use is
+        known; under the name None no gradient is asked for. upstream(values, results) is what the
+        results' gradients are.
+        """
+        raise NotImplementedError
+
+    def loss(self, name: str, inputs: Values, options: Mapping[str, Any]) -> Array:
+        """The value of a loss, by a function of its own or by the formula."""
+        return formulas.value(self.words, name, inputs, options, own=self.losses)
+
+    def computed(self, op: str, inputs: Values, options: Mapping[str, Any]) -> Array:
+        """The value of a loss, or of another operation.
+
+        Raises ValueError for one that is not known.
+        """
+        if op in formulas.NAMES:
+            return self.loss(op, inputs, options)
+        if op not in self.operations:
+            raise ValueError(f"{self.name}: operation {op!r} is not known")
+        function, several = self.operations[op], len(inputs) > 1
+        return function(**inputs, **options) if several else function(*inputs.values(), **options)
+
+    def updated(
+        self, updates: Sequence[tuple[Values, Mapping[str, Any]]]
+    ) -> list[dict[str, Array]]:
+        """New theta, and velocity, of each of these inputs and options of SGD, made at once."""
+        return [self.sgd(**inputs, **options) for inputs, options in updates]
+
+    def sgd(
+        self,
+        theta: Array,
+        g: Array,
+        velocity: Array | None = None,
+        *,
+        lr: float,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> dict[str, Array]:
+        """v ← μ v + (g + λ θ), θ ← θ − lr v."""
+        step = g + weight_decay * theta
+        if velocity is not None:
+            step = momentum * velocity + step
+        return {"theta": theta - lr * step, "velocity": step}
+
+
+def made_of(words: Words) -> dict[str, Callable[..., Array]]:
+    """Operations that are made of words, and of what every array can do."""
+
+    def linear(x: Array, w: Array, b: Array | None = None) -> Array:
+        y = words.matmul(x, words.transposed(w))
+        return y if b is None else y + b
+
+    def pixel_shuffle(x: Array, factor: int) -> Array:
+        n, channels, height, width = x.shape
+        blocks = words.reshape(x, (n, channels // factor**2, factor, factor, height, width))
+        moved = words.permute(blocks, (0, 1, 4, 2, 5, 3))
+        return words.reshape(moved, (n, channels // factor**2, height * factor, width * factor))
+
+    def normalise(images: Array, mean: Array, std: Array) -> Array:
+        mean, std = (words.reshape(x, (1, -1, 1, 1)) for x in (mean, std))
+        return (words.floating(images) / 255 - mean) / std
+
+    def batch_norm(
+        x: Array,
+        mean: Array,
+        variance: Array,
+        w: Array | None = None,
+        b: Array | None = None,
+        epsilon: float = 1e-5,
+    ) -> Array:
+        by_channel = (1, -1, *(1,) * (len(x.shape) - 2))
+        y = (x - words.reshape(mean, by_channel)) / words.sqrt(
+            words.reshape(variance, by_channel) + epsilon
+        )
+        y = y if w is None else y * words.reshape(w, by_channel)
+        return y if b is None else y + words.reshape(b, by_channel)
+
+    def augment(images: Array, shifts: Array, flips: Array) -> Array:
+        """Cell (i, j) comes from (i − down, j − right), or from the column that mirrors j."""
+        count, _, height, width = images.shape
+        of_image, of_channel, i, j = (
+            words.array(np.arange(size).reshape([-1 if k == axis else 1 for k in range(4)]))
+            for axis, size in enumerate(images.shape)
+        )
+        down, right, flip = (
+            words.reshape(x, (count, 1, 1, 1)) for x in (shifts[:, 0], shifts[:, 1], flips)
+        )
+        rows, columns = i - down, words.where(flip, width - 1 - j, j) - right
+        on_it = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        from_cell = images[of_image, of_channel, rows % height, columns % width]
+        return words.where(on_it, from_cell, 0)
+
+    def move(index: Any, fill: float = 0.0, **inputs: Array) -> Array:
+        parts = [words.reshape(x, (-1,)) for x in inputs.values()]
+        return words.concatenate([*parts, words.array(np.full(1, fill))], 0)[np.asarray(index)]
+
+    def standardize(logits: Array, **options: Any) -> Array:
+        return formulas.value(words, "standardize", {"logits": logits}, options)
+
+    return {
+        "linear": linear,
+        "flatten": lambda x: words.reshape(x, (x.shape[0], -1)),
+        "softmax": words.softmax,
+        "log_softmax": words.log_softmax,
+        "pixel_shuffle": pixel_shuffle,
+        "sum": lambda divisor=1, **terms: words.added(list(terms.values())) / divisor,
+        "copy": lambda x: x,
+        "rows": lambda x, index, **about: x[index],
+        "normalise": normalise,
+        "batch_norm": batch_norm,
+        "augment": augment,
+        "move": move,
+        "standardize": standardize,
+        "add": lambda a, b: a + b,
+        "subtract": lambda a, b: a - b,
+        "multiply": lambda a, b: a * b,
+        "divide": lambda a, b: a / b,
+        "maximum": lambda a, b: words.where(a > b, a, b),
+        "exp": words.exp,
+        "log": words.log,
+        "sqrt": words.sqrt,
+        "negative": lambda x: -x,
+        "sum_over": lambda x, axes=None, keepdims=False, **of: words.sum(x, axes, keepdims),
+    }
+
+
+def pair(size: Any) -> tuple[int, int]:
+    """A size as npkd has it, for rows and for columns."""
+    height, width = np.broadcast_to(size, 2).tolist()
+    return height, width
+
+
+def padded_sides(
+    shape: Sequence[int], kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool
+) -> list[tuple[int, int]]:
+    """Cells to add before and behind, for rows and columns, so that the last window fits."""
+    sides = []
+    sizes = (kernel, kernel if stride is None else stride, padding, dilation)
+    for size, k, s, p, d in zip(shape[2:], *map(pair, sizes), strict=True):
+        room = size + 2 * p - d * (k - 1) - 1
+        last = -(-room // s) if ceil else room // s
+        if ceil and last * s >= size + p:  # a window has to start on the image or before it
+            last -= 1
+        sides.append((p, p + max(0, last * s - room)))
+    return sides
+
+
+def set_to(owner: Any, names: Iterable[str]) -> str:
+    """How each of these is set, as far as this version tells."""
+    values = []
+    for name in names:
+        try:
+            value = attrgetter(name)(owner)
+        except (AttributeError, RuntimeError):  # gone, or set in a newer way
+            value = "unknown"
+        values.append(f"{name} {value}")
+    return ", ".join(values)

@@ -1,0 +1,111 @@
+"""Frameworks as the judge asks them: the words of formulas, and every op and loss by an adapter."""
+
+import importlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import SEEDS, assert_close
+
+from npkd import losses
+from npkd.losses.facts import FACTS
+from npkd.proofs.cases import LOSSES, OPS
+from npkd.validate import by_npkd, judge
+from npkd.validate.bounds.formulas import known as formulas
+from npkd.validate.bounds.formulas.words import Words
+from npkd.validate.frameworks.adapter import made_of
+from npkd.validate.program import Case, Operation
+from npkd.validate.questions.at_random import random_case
+
+VALUED = [name for name in LOSSES if name != "standardize"]
+ONCE = settings(max_examples=1, deadline=None)  # each is compiled
+
+
+class OfNumPy(Words):
+    """The words that an array namespace must have, and no others."""
+
+    def __init__(self):
+        self.exp, self.log, self.sqrt, self.abs, self.where = (
+            np.exp,
+            np.log,
+            np.sqrt,
+            np.abs,
+            np.where,
+        )
+        self.array, self.floating = np.asarray, np.float64
+        self.where, self.sum, self.max, self.matmul = np.where, np.sum, np.max, np.matmul
+        self.reshape, self.permute, self.concatenate = np.reshape, np.transpose, np.concatenate
+        self.stop_gradient = np.array
+
+
+def in_float64(case):
+    inputs = {
+        name: x.astype(np.float64) if x.dtype.kind == "f" else x for name, x in case.inputs.items()
+    }
+    return Case(case.name, case.subject, case.about, inputs, case.operations)
+
+
+@pytest.mark.parametrize("name", VALUED)
+@settings(max_examples=10, deadline=None)
+@given(seed=SEEDS)
+def test_formulas_in_the_fewest_words_have_npkds_values(name, seed):
+    case = in_float64(random_case(name, np.random.default_rng(seed)))
+    (operation,) = case.operations
+    inputs = {argument: case.inputs[tensor] for argument, tensor in operation.inputs.items()}
+    value = formulas.value(OfNumPy(), name, inputs, operation.options)
+    expected = by_npkd.results(case)["value"]
+    np.testing.assert_allclose(value, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("op", ["linear", "flatten", "softmax", "log_softmax", "pixel_shuffle"])
+@settings(max_examples=10, deadline=None)
+@given(seed=SEEDS)
+def test_operations_made_of_words_are_npkds(op, seed):
+    case = in_float64(random_case(op, np.random.default_rng(seed)))
+    operation = case.operations[0]
+    inputs = [case.inputs[tensor] for tensor in operation.inputs.values()]
+    y = made_of(OfNumPy())[op](*inputs, **operation.options)
+    assert_close(y, by_npkd.results(case)["y"])
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS, stored=st.booleans())
+def test_images_are_augmented_by_words_as_by_npkd(seed, stored):
+    rng = np.random.default_rng(seed)
+    shape = rng.integers(1, 5), 2, *rng.integers(1, 6, 2)
+    images = rng.integers(0, 256, shape, np.uint8) if stored else rng.standard_normal(shape)
+    count, largest = shape[0], min(shape[2:]) - 1
+    shifts = rng.integers(-largest, largest + 1, (count, 2))
+    given = {"images": images, "shifts": shifts, "flips": rng.random(count) < 0.5}
+    y = made_of(OfNumPy())["augment"](**given)
+    assert y.dtype == images.dtype
+    np.testing.assert_array_equal(y, by_npkd.computed("augment", given, {})["y"])
+
+
+def test_every_loss_has_its_facts():
+    assert set(FACTS) == set(losses.__all__) - {"conventions"} == set(LOSSES)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+@pytest.mark.parametrize("op", [*OPS, *LOSSES])
+@ONCE
+@given(seed=SEEDS)
+def test_every_op_and_loss_is_asked_for_and_found_to_be_right(framework, op, seed):
+    pytest.importorskip(framework)
+    module = importlib.import_module(f"npkd.validate.frameworks.{framework}")
+    case = random_case(op, np.random.default_rng(seed))
+    found = module.results(case)
+    assert set(found) == set(case.tensors())
+    report = judge([(case, found)])
+    assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+def test_an_operation_that_is_unknown_is_refused(framework):
+    pytest.importorskip(framework)
+    module = importlib.import_module(f"npkd.validate.frameworks.{framework}")
+    case = Case("a", "a", "", {"x": np.zeros(1)}, (Operation("a", "fold", {"x": "x"}, {"y": "y"}),))
+    with pytest.raises(ValueError, match="operation 'fold' is not known"):
+        module.results(case)
