@@ -183,6 +183,7 @@ def test_a_case_that_cannot_be_judged_is_one_line(capsys, exported, results, mon
 @pytest.mark.parametrize(("action", "name"), [("torch", "PyTorch"), ("jax", "JAX")])
 def test_a_framework_that_is_not_there_is_one_line(capsys, monkeypatch, action, name):
     monkeypatch.setitem(sys.modules, action, None)
+    monkeypatch.delitem(sys.modules, f"npkd.validate.frameworks.{action}", raising=False)
     expected = f"{name} cannot be imported (pip install {action})"
     assert_one_line(run(capsys, action, "--names", "relu"), expected)
 

@@ -4,7 +4,6 @@ Frameworks are imported only when they are asked about.
 """
 
 import argparse
-import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -16,7 +15,9 @@ import numpy as np
 from npkd.commands import say, say_where
 from npkd.engine import threads
 from npkd.files import BadInput, is_there, one_line, writing_to
+from npkd.validate import frameworks
 from npkd.validate.bounds.rounding import ARITHMETICS, BFLOAT16
+from npkd.validate.frameworks import answering
 from npkd.validate.judging import page
 from npkd.validate.judging.judge import judge
 from npkd.validate.judging.verdicts import Report
@@ -28,8 +29,8 @@ from npkd.validate.questions.subjects import cases, subjects
 def add(parser: argparse.ArgumentParser) -> None:
     """Add what `npkd validate` can do to its parser."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    _add_torch(actions)
-    _add_jax(actions)
+    for framework, (name, _) in frameworks.FRAMEWORKS.items():
+        _add_framework(actions, framework, name)
     _add_export(actions)
     _add_check(actions)
 
@@ -137,14 +138,47 @@ def _without_prefix(error: ValueError) -> str:
     return str(error).removeprefix("validate: ")
 
 
-def _asked(adapter: Any, args: argparse.Namespace) -> int:
+# Frameworks
+
+
+LEFT_AS_IT_IS = {
+    "torch": "Whether PyTorch uses TF32 on a GPU is left as it comes",
+    "jax": "It is asked on its default device. The precision of its products is left as it comes",
+}
+
+
+def _add_framework(actions: Any, framework: str, name: str) -> None:
+    parser = _add_action(
+        actions,
+        framework,
+        _framework,
+        help=f"judge the {name} that is installed",
+        description=f"Compute everything in the {name} that is installed, and judge it. "
+        f"{LEFT_AS_IT_IS[framework]}: the verdicts name the precision that the results have.",
+    )
+    parser.set_defaults(framework=framework)
+    if framework == "torch":
+        parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where (cpu)")
+        parser.add_argument(
+            "--threads", type=int, metavar="N", help="PyTorch's threads (its own choice)"
+        )
+    _add_dtype(parser)
+    _add_cases(parser)
+    _add_out(parser)
+
+
+def _framework(args: argparse.Namespace) -> int:
     """Have a framework compute what was asked for, and judge it.
 
     On a terminal it shows where it is.
     """
-    from npkd.validate.frameworks import answering
-
-    about = adapter.about()
+    if vars(args).get("threads") is not None and not 1 <= args.threads <= threads.MOST:
+        raise BadInput(
+            f"--threads is {args.threads}, expected a whole number from 1 to {threads.MOST}"
+        )
+    settings = {name: vars(args)[name] for name in ("dtype", "device", "threads") if name in args}
+    asked = frameworks.adapter(args.framework, **settings)
+    about = asked.about()
     title = f"{about['framework']} on {about['device']}, {args.dtype}\n{about['flags']}"
     about |= {"title": title, "precision": args.dtype, "seed": args.seed}
     pairs, refused = [], []
@@ -154,84 +188,12 @@ def _asked(adapter: Any, args: argparse.Namespace) -> int:
         found: Arrays = {}
         try:
             with warnings.catch_warnings(action="ignore"):  # verdicts are the judge's
-                found = answering.answers(adapter, case)
+                found = answering.answers(asked, case)
         except (RuntimeError, ValueError) as error:
             refused.append(f"{case.name}: {error}")
         pairs.append((case, found))
     say_where()
     return _judged(pairs, args, about, refused)
-
-
-# Frameworks
-
-
-def _add_torch(actions: Any) -> None:
-    parser = _add_action(
-        actions,
-        "torch",
-        _torch,
-        help="judge the PyTorch that is installed",
-        description="Compute everything in the PyTorch that is installed, and judge it. Whether "
-        "PyTorch uses TF32 on a GPU is left as it comes: the verdicts name the precision that the "
-        "results have.",
-    )
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where (cpu)")
-    _add_dtype(parser)
-    _add_cases(parser)
-    parser.add_argument(
-        "--threads", type=int, metavar="N", help="PyTorch's threads (its own choice)"
-    )
-    _add_out(parser)
-
-
-def _torch(args: argparse.Namespace) -> int:
-    try:
-        import torch
-
-        from npkd.validate.frameworks import torch as asked
-    except ImportError as error:
-        raise BadInput(f"PyTorch cannot be imported (pip install torch): {error}") from error
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise BadInput("--device is cuda, but this PyTorch finds no GPU that it can use")
-    if args.threads is not None:
-        if not 1 <= args.threads <= threads.MOST:
-            raise BadInput(
-                f"--threads is {args.threads}, expected a whole number from 1 to {threads.MOST}"
-            )
-        torch.set_num_threads(args.threads)
-    return _asked(asked.Torch(args.device, args.dtype), args)
-
-
-def _add_jax(actions: Any) -> None:
-    parser = _add_action(
-        actions,
-        "jax",
-        _jax,
-        help="judge the JAX that is installed",
-        description="Compute everything in the JAX that is installed, on its default device, and "
-        "judge it. The precision of its products is left as it comes: the verdicts name the one "
-        "that the results have.",
-    )
-    _add_dtype(parser)
-    _add_cases(parser)
-    _add_out(parser)
-
-
-def _jax(args: argparse.Namespace) -> int:
-    try:
-        import jax
-
-        from npkd.validate.frameworks import jax as asked
-    except ImportError as error:
-        raise BadInput(f"JAX cannot be imported (pip install jax): {error}") from error
-    except ValueError as error:  # one of its settings in the environment
-        raise BadInput(f"JAX cannot be imported: {error}") from error
-    try:
-        jax.devices()
-    except (RuntimeError, AssertionError) as error:
-        platforms = os.environ.get("JAX_PLATFORMS", "")
-        raise BadInput(f"JAX finds no device (JAX_PLATFORMS is {platforms!r}): {error}") from error
-    return _asked(asked.Jax(args.dtype), args)
 
 
 # Files

@@ -34,7 +34,7 @@ A loss's gradient by the student is named `gradient`; if other arguments are tra
 them are named `gradient_` and the argument's name.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,3 +86,28 @@ class Case:
         """The tensors that are computed, in order."""
         for operation in self.operations:
             yield from operation.outputs.values()
+
+
+def sum_of(terms: Iterable[str], total: str, **options: Any) -> Operation:
+    """The sum of tensors, divided by `divisor` if that is given."""
+    return Operation(
+        total, "sum", {f"x{k}": term for k, term in enumerate(terms, 1)}, {"y": total}, options
+    )
+
+
+def update_of(
+    name: str,
+    theta: str,
+    g: str,
+    updated: str,
+    options: Mapping[str, Any],
+    velocity: str | None = None,
+    velocity_updated: str | None = None,
+) -> Operation:
+    """An update of one parameter by SGD; velocities where there is momentum, and one before."""
+    inputs, outputs = {"theta": theta, "g": g}, {"theta": updated}
+    if options["momentum"] and velocity is not None:
+        inputs["velocity"] = velocity
+    if options["momentum"] and velocity_updated is not None:
+        outputs["velocity"] = velocity_updated
+    return Operation(name, "sgd", inputs, outputs, options)

@@ -11,6 +11,7 @@ import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 
+from npkd.files import BadInput
 from npkd.validate.bounds.formulas.words import Words
 from npkd.validate.frameworks.adapter import (
     Adapter,
@@ -33,11 +34,19 @@ def results(case: Case, **settings: Any) -> dict[str, np.ndarray]:
 
 
 class Jax(Adapter):
-    """The JAX that is installed, on its default device. dtype: of all arrays of numbers."""
+    """The JAX that is installed, on its default device. dtype: of all arrays of numbers.
+
+    Raises BadInput where it finds no device.
+    """
 
     name = "JAX"
 
     def __init__(self, dtype: str = "float32"):
+        try:
+            jax.devices()
+        except (RuntimeError, AssertionError) as error:
+            asked = os.environ.get("JAX_PLATFORMS", "")
+            raise BadInput(f"JAX finds no device (JAX_PLATFORMS is {asked!r}): {error}") from error
         self.dtype = dtype
         self.words = JaxWords(dtype)
         self.operations = made_of(self.words) | OPERATIONS

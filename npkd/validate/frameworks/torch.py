@@ -1,8 +1,7 @@
 """PyTorch, asked: its functions and losses, autograd, torch.optim.SGD."""
 
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from npkd.files import BadInput
 from npkd.validate.bounds.formulas.words import Words
 from npkd.validate.frameworks.adapter import Adapter, Forward, Values, made_of, set_to
 from npkd.validate.frameworks.answering import answers
@@ -28,15 +28,21 @@ CUDNN_FLAGS = [f"cudnn.{one}" for one in ("allow_tf32", "benchmark", "determinis
 class Torch(Adapter):
     """The PyTorch that is installed.
 
-    device  "cpu" or "cuda"
-    dtype   of all tensors of numbers
-    tf32    whether products may be taken in TF32, on devices that have it; None: as PyTorch is set
+    device   "cpu" or "cuda"
+    dtype    of all tensors of numbers
+    threads  how many PyTorch uses from now on; None: its own choice
+
+    Raises BadInput where it finds no such device.
     """
 
     name = "PyTorch"
 
-    def __init__(self, device: str = "cpu", dtype: str = "float32", tf32: bool | None = None):
-        self.device, self.dtype, self.tf32 = torch.device(device), getattr(torch, dtype), tf32
+    def __init__(self, device: str = "cpu", dtype: str = "float32", threads: int | None = None):
+        if device == "cuda" and not torch.cuda.is_available():
+            raise BadInput("--device is cuda, but this PyTorch finds no GPU that it can use")
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.device, self.dtype = torch.device(device), getattr(torch, dtype)
         self.words = TorchWords(self.device, self.dtype)
         self.operations = made_of(self.words) | OPERATIONS | {"distinct": self._draws}
         self.losses = LOSSES
@@ -54,19 +60,6 @@ class Torch(Adapter):
             "flags": f"torch.backends: {set_to(torch.backends, names)}; "
             f"float32 products: {products}",
         }
-
-    @contextmanager
-    def settings(self) -> Iterator[None]:
-        backends: tuple[Any, ...] = torch.backends.cuda.matmul, torch.backends.cudnn
-        before = [backend.allow_tf32 for backend in backends]
-        self._steps.clear()
-        try:
-            for backend in backends if self.tf32 is not None else ():
-                backend.allow_tf32 = self.tf32
-            yield
-        finally:
-            for backend, allowed in zip(backends, before, strict=True):
-                backend.allow_tf32 = allowed
 
     def given(self, array: np.ndarray) -> Tensor:
         tensor = torch.tensor(array, device=self.device)
@@ -102,8 +95,9 @@ class Torch(Adapter):
         self, updates: Sequence[tuple[Values, Mapping[str, Any]]]
     ) -> list[dict[str, Tensor]]:
         """One step of torch.optim.SGD, which goes on from the step before."""
-        if id(updates[0][0]["theta"]) in self._steps:
-            steps = [self._steps[id(inputs["theta"])] for inputs, _ in updates]
+        before, self._steps = self._steps, {}
+        if id(updates[0][0]["theta"]) in before:
+            steps = [before[id(inputs["theta"])] for inputs, _ in updates]
             optimizer, parameters = steps[0][0], [parameter for _, parameter, _ in steps]
         else:
             parameters = [inputs["theta"].detach().clone() for inputs, _ in updates]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from npkd.losses.facts import FACTS
-from npkd.validate.program import Case, Operation
+from npkd.validate.program import Case, Operation, sum_of
 from npkd.validate.questions.numbers import (
     Arrays,
     C,
@@ -212,8 +212,7 @@ def about_ragged_batch(rng: np.random.Generator) -> Cases:
                     {"reduction": "sum"},
                 )
             )
-        terms = {"x1": "batch1/sum", "x2": "batch2/sum"}
-        operations.append(Operation("mean", "sum", terms, {"y": "mean"}, {"divisor": N + 3}))
+        operations.append(sum_of(["batch1/sum", "batch2/sum"], "mean", divisor=N + 3))
         yield case_of(
             f"ragged batch {classes} classes",
             "ragged batch",

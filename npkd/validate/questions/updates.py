@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from npkd.validate.program import Operation
+from npkd.validate.program import Operation, sum_of, update_of
 from npkd.validate.questions.numbers import C, Cases, Draw, Options, case_of, dyadic, normal
 
 
@@ -12,16 +12,18 @@ def sgd_operations(
     names: Sequence[str], *, before: str, at: str, first: bool, options: Options
 ) -> list[Operation]:
     """One update of parameters, from `before` + name to `at` + name, by `at` + name + ".grad"."""
-    operations = []
-    for name in names:
-        inputs = {"theta": before + name, "g": f"{at}{name}.grad"}
-        outputs = {"theta": at + name}
-        if options["momentum"]:
-            outputs["velocity"] = f"{at}{name}.velocity"
-            if not first:
-                inputs["velocity"] = f"{before}{name}.velocity"
-        operations.append(Operation(f"{at}sgd {name}", "sgd", inputs, outputs, options))
-    return operations
+    return [
+        update_of(
+            f"{at}sgd {name}",
+            before + name,
+            f"{at}{name}.grad",
+            at + name,
+            options,
+            None if first else f"{before}{name}.velocity",
+            f"{at}{name}.velocity",
+        )
+        for name in names
+    ]
 
 
 def about_sgd(rng: np.random.Generator) -> Cases:
@@ -70,8 +72,7 @@ def about_accumulation(rng: np.random.Generator) -> Cases:
                     )
                 )
             for name in ("dw", "db"):
-                terms = {"x1": f"part1/{name}", "x2": f"part2/{name}"}
-                operations.append(Operation(name, "sum", terms, {"y": name}, {"divisor": 2}))
+                operations.append(sum_of([f"part1/{name}", f"part2/{name}"], name, divisor=2))
             yield case_of(
                 f"accumulation {inputs_of} to {outputs_of}{' exact' * exact}",
                 "accumulation",

@@ -1,7 +1,6 @@
 """A user's own function: recorded, and judged forward and backward."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,10 +11,11 @@ from npkd.validate.bounds.rules import RULES
 from npkd.validate.judging.judge import judge
 from npkd.validate.judging.verdicts import Report
 from npkd.validate.program import Case
-from npkd.validate.recording.jax.operations import Draw, recorded
+from npkd.validate.recording.jax.operations import RECORDED_AS, Draw, recorded
 from npkd.validate.recording.jax.program import Recorder
 from npkd.validate.recording.jax.run import Run
-from npkd.validate.recording.jax.trace import Step, Trace
+from npkd.validate.recording.jax.trace import Trace
+from npkd.validate.recording.whole_numbers import RANGE, whole_numbers
 
 Recorded = tuple[Case, dict[str, np.ndarray]]
 
@@ -105,8 +105,6 @@ def _compiled_as_one(
 
 PRODUCTS = ("conv_general_dilated", "dot_general")
 PROBED = (*PRODUCTS, "reduce_window_sum", "reduce_window_max", "relu")
-EXACT = 2**24  # up to which float32 has all whole numbers
-BITS = 7  # of a factor: bfloat16 has 8
 
 
 def _probes(trace: Trace, subject: str, rng: np.random.Generator) -> list[Recorded]:
@@ -120,41 +118,29 @@ def _probes(trace: Trace, subject: str, rng: np.random.Generator) -> list[Record
         if kind in seen:
             continue
         seen.add(kind)
-        is_product = step.primitive in PRODUCTS
-        draw = partial(_whole_numbers, rng, terms=_terms(trace, step) if is_product else 0)
         run = Run(Trace([step], dict.fromkeys(step.inputs), {}, step.outputs, trace.kinds))
-        for what, scale in (("exact", 1.0), ("range", 2.0**17))[: 1 + is_product]:
-            arguments = {name: draw(trace.kinds[name].shape) for name in step.inputs}
-            arguments[step.inputs[0]] *= np.float32(scale)
-            alone = recorded(run, arguments, draw)
+        names = [*step.inputs, *run.gradients.given.values()]
+        shapes = {name: one.shape for name, one in zip(names, kinds, strict=True)}
+        numbers = whole_numbers(shapes, partial(_sums, run), rng)
+        if numbers is None:
+            continue
+        is_product = step.primitive in PRODUCTS
+        for what, scale in (("exact", 1.0), ("range", RANGE))[: 1 + is_product]:
+            given = numbers | {step.inputs[0]: numbers[step.inputs[0]] * scale}
+            arguments = {name: given[name].astype(np.float32) for name in step.inputs}
+            alone = Recorder(run, RECORDED_AS, arguments, _found(run, given))
             if all(operation.op != "unknown" for operation in alone.operations):
                 case = _case(alone, f"{step.name} {what}", subject, exact=True)
                 several.append((case, alone.results))
     return several
 
 
-def _whole_numbers(rng: np.random.Generator, shape: tuple[int, ...], *, terms: int) -> np.ndarray:
-    """Whole numbers of at most 7 bits, of which no sum of so many products reaches 2²⁴.
-
-    A sum has no more terms than either of the arrays has entries that are not 0.
-    """
-    largest, size = 3, math.prod(shape)
-    if terms:
-        largest = max(2, min(2**BITS - 1, math.isqrt((EXACT - 1) // terms)))
-    nonzero = min(size, (EXACT - 1) // largest**2)
-    values = np.zeros(size, np.float32)
-    values[rng.permutation(size)[:nonzero]] = rng.integers(-largest, largest + 1, nonzero)
-    return values.reshape(shape)
+def _sums(run: Run, given: Mapping[str, np.ndarray]) -> Iterable[np.ndarray]:
+    return _found(run, given).values()
 
 
-def _terms(trace: Trace, step: Step) -> int:
-    """Of how many products an entry of y, dx or dw is the sum, at most."""
-    x, w = (trace.kinds[name].shape for name in step.inputs)
-    y = trace.kinds[step.outputs[0]].shape
-    numbers = step.params["dimension_numbers"]
-    if step.primitive == "dot_general":
-        inner = math.prod(x[axis] for axis in numbers[0][0])
-        return max(inner, math.prod(w) // max(1, inner), math.prod(x) // max(1, inner))
-    outputs = w[numbers.rhs_spec[0]]
-    taps = math.prod(w) // (outputs * w[numbers.rhs_spec[1]])
-    return max(math.prod(w) // outputs, outputs * taps, math.prod(y) // outputs)
+def _found(run: Run, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """All that is computed from these arguments and upstream gradients, in float32."""
+    given = {name: x.astype(np.float32) for name, x in given.items()}
+    upstream = {name: given.pop(name) for name in run.gradients.given.values()}
+    return run(given, upstream)

@@ -1,11 +1,12 @@
 """The steps of a trace, and what was found of them, as operations."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from npkd.validate.program import Operation
+from npkd.validate.program import Operation, sum_of
 from npkd.validate.recording.jax.layout import Layout
 from npkd.validate.recording.jax.run import Run
 from npkd.validate.recording.jax.trace import Step, Value
@@ -105,8 +106,7 @@ class Recorder:
 
     def sum(self, terms: list[str], total: str) -> None:
         """A gradient that is the sum of others."""
-        inputs = {f"x{i}": term for i, term in enumerate(terms, 1)}
-        self.add(f"sum: {total}", "sum", inputs, {"y": total}, backward=True)
+        self.backward.append(replace(sum_of(terms, total), name=f"sum: {total}"))
 
     def differentiated(
         self, step: Step, op: str, letters: str, options: Options | None = None

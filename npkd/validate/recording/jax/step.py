@@ -11,13 +11,14 @@ from npkd.objectives import Objective
 from npkd.validate.bounds.rules import RULES
 from npkd.validate.judging.judge import judge
 from npkd.validate.judging.verdicts import Report
-from npkd.validate.program import Case, Operation
+from npkd.validate.program import Case, Operation, update_of
 from npkd.validate.recording.jax.moves import DECIDED_BY_DATA
 from npkd.validate.recording.jax.operations import RECORDED_AS, recorded
 from npkd.validate.recording.jax.own import name_of, title
 from npkd.validate.recording.jax.program import Recorder
 from npkd.validate.recording.jax.run import Run
 from npkd.validate.recording.jax.trace import Trace, leaf_names
+from npkd.validate.recording.objective import loss_of, parts_of
 
 
 def jax_step(
@@ -67,13 +68,10 @@ def jax_step(
         inputs |= constant
         options = {"lr": float(rate(number)), **constants}
         for name in names:
-            theta = {"theta": before[name], "g": gradients[name]}
-            outputs = {"theta": at + name}
-            if momentum:
-                outputs["velocity"] = f"{at}velocity of {name}"
-                if number:
-                    theta["velocity"] = f"step{number}/velocity of {name}"
-            operations.append(Operation(f"{at}sgd {name}", "sgd", theta, outputs, options))
+            velocity = f"step{number}/velocity of {name}" if number else None
+            of, made = f"{at}sgd {name}", f"{at}velocity of {name}"
+            theta, g = before[name], gradients[name]
+            operations.append(update_of(of, theta, g, at + name, options, velocity, made))
         params, state, loss = update(params, state, *batch)
         after = map(np.array, jax.tree_util.tree_leaves(params))
         before = {name: at + name for name in names}
@@ -126,9 +124,9 @@ class _Student:
         ]
         many = len(recorder.forward)
         (logits,) = place({"y": recorder.trace.outputs[0]}).values()
-        of_loss, constants = self._loss(logits, at, given)
+        of_loss = self._loss(logits, by_loss, at, given)
         totals = {name: recorder.gradients.total[name] for name in before}
-        constants |= {
+        constants = {
             at + name: array for name, array in recorder.inputs.items() if name not in places
         }
         return [*moved[:many], *of_loss, *moved[many:]], place(totals), constants
@@ -149,42 +147,13 @@ class _Student:
         return self.recorders[key]
 
     def _loss(
-        self, logits: str, at: str, given: Mapping[str, np.ndarray]
-    ) -> tuple[list[Operation], dict[str, np.ndarray]]:
-        """The loss as a sum of others, each with its factor."""
-        share = self.objective.label_weight
-        teacher = {"student": logits, "teacher": f"{at}teacher"}
-        labels = {"labels": f"{at}labels"}
-        parts: list[tuple[float, str, dict[str, str], Mapping[str, Any]]] = []
-        if share > 0:
-            parts.append((share, "cross_entropy", {"logits": logits, **labels}, {}))
-        for term in self.objective.terms:
-            inputs = {**teacher, **labels} if term.kind.labels else teacher
-            parts.append(((1 - share) * term.factor, term.loss, inputs, term.options))
-        used = {name for _, _, inputs, _ in parts for name in inputs.values()} - {logits}
+        self, logits: str, by_loss: str, at: str, given: Mapping[str, np.ndarray]
+    ) -> list[Operation]:
+        """The loss, with its gradient by the logits."""
+        tensors = {"student": logits, "teacher": f"{at}teacher"}
+        parts = parts_of(self.objective, lambda net, _: tensors[net], f"{at}labels")
+        used = {name for part in parts for name in part.inputs.values()} - {logits}
         lacking = used - {at + name for name in given}
         if lacking:
             raise ValueError(f"jax_step: {self.objective} needs {sorted(lacking)}")
-        results = {"value": f"{at}loss", "gradient": f"{at}gradient by the loss"}
-        terms = self.objective.terms
-        if share > 0 and len(terms) == 1 and terms[0].factor == 1:
-            (term,) = terms
-            mixed = {"alpha": 1 - share, "soft": term.loss, "soft_options": dict(term.options)}
-            parts = [(1.0, "mix", {**teacher, **labels}, mixed)]
-        if len(parts) == 1 and parts[0][0] == 1:
-            ((_, loss, inputs, options),) = parts
-            return [Operation(f"{at}loss", loss, inputs, results, options)], {}
-        operations: list[Operation] = []
-        constants: dict[str, np.ndarray] = {}
-        summed: dict[str, dict[str, str]] = {"value": {}, "gradient": {}}
-        for i, (factor, loss, inputs, options) in enumerate(parts, 1):
-            own = {key: f"{at}{key} of {loss} {i}" for key in summed}
-            operations.append(Operation(f"{at}{loss} {i}", loss, inputs, own, options))
-            constants[f"{at}factor {i}"] = np.asarray(factor)
-            for key, tensor in own.items():
-                summed[key][f"x{i}"] = y = f"{tensor}, with its factor"
-                scaled = {"a": f"{at}factor {i}", "b": tensor}
-                operations.append(Operation(y, "multiply", scaled, {"y": y}))
-        for key, y in results.items():
-            operations.append(Operation(y, "sum", summed[key], {"y": y}))
-        return operations, constants
+        return loss_of(parts, lambda _: by_loss, f"{at}loss")

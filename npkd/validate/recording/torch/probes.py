@@ -12,9 +12,9 @@ from npkd.validate.program import Arrays, Case, Operation
 from npkd.validate.recording.torch.program import Recording
 from npkd.validate.recording.torch.recorder import Call, Slot
 from npkd.validate.recording.torch.tensors import PRECISIONS, array
+from npkd.validate.recording.whole_numbers import MOST, RANGE, whole_numbers
 
 EXACT_OPS = {"conv2d", "linear", "avg_pool2d", "max_pool2d", "relu", "upsample", "pixel_shuffle"}
-RANGE = 2.0**17  # which takes small integers out of float16's range, and no other's
 
 
 def exact_probes(
@@ -51,31 +51,26 @@ def _slots(call: Call) -> dict[str, Slot]:
 def _integers(call: Call, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
     """Integers for the call's tensors and `dy`, or None if there are none that are exact.
 
-    They are in −3 … 3, for averages multiples of the divisor's odd part. Entries are left 0 until
-    the sums of the absolute values of all terms have no more bits than are stored.
+    For averages they are multiples of the divisor's odd part.
     """
     slots = _slots(call)
     dtypes = [slot.dtype for slot in slots.values()]
     if call.autocast is not None:
         dtypes.append(call.autocast)
-    limit = 2.0 ** min(24, *(PRECISIONS[dtype][1] for dtype in dtypes))
+    limit = min(MOST, 2.0 ** min(PRECISIONS[dtype][1] for dtype in dtypes))
     unit = _unit(call)
     if unit * 4 > min(limit, 2.0**11):
         return None
     shapes = {key: slot.shape for key, slot in slots.items()}
     zeros = {key: np.zeros(shape) for key, shape in shapes.items()}
     shapes["dy"] = _result(call, zeros).shape
-    for halvings in range(16):
-        density = 0.5**halvings
-        arrays = {
-            key: rng.integers(-3, 4, shape) * (rng.random(shape) < density) * 1.0 * unit
-            for key, shape in shapes.items()
-        }
-        sizes = {key: np.abs(array) for key, array in arrays.items()}
-        sums = _results(call, sizes, torch.float64)
-        if max(float(np.max(one, initial=0.0)) for one in sums.values()) <= limit:
-            return arrays
-    return None
+    return whole_numbers(
+        shapes,
+        lambda sizes: _results(call, sizes, torch.float64).values(),
+        rng,
+        most=limit,
+        unit=unit,
+    )
 
 
 def _unit(call: Call) -> int:

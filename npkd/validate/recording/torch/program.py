@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npkd.validate.program import Case, Operation
+from npkd.validate.program import Case, Operation, sum_of
 from npkd.validate.recording.torch.recorder import Call, Recorder
 from npkd.validate.recording.torch.tensors import least_precise
 
@@ -89,9 +89,7 @@ class Gradients:
         """The operation that adds up the parts of a tensor's gradient, if there are several."""
         if not self.parts.get(tensor) or tensor not in self.recorder.totals:
             return []
-        total = self.total(tensor)
-        inputs = {f"x{k}": part for k, part in enumerate(self.parts[tensor], 1)}
-        return [Operation(total, "sum", inputs, {"y": total})]
+        return [sum_of(self.parts[tensor], self.total(tensor))]
 
     def gives_gradient(self, call: Call) -> bool:
         """Whether this is a loss whose gradient is its own: nothing is done with its value."""

@@ -11,7 +11,8 @@ from torch import Tensor
 from npkd.objectives import Objective
 from npkd.validate.judging.verdicts import Report
 from npkd.validate.program import Operation
-from npkd.validate.recording.objective import loss_of, parts_of, why_not
+from npkd.validate.recording.objective import loss_of
+from npkd.validate.recording.torch import objective as objectives
 from npkd.validate.recording.torch.own import judged
 from npkd.validate.recording.torch.program import Gradients, Recording, backward, forward, recording
 from npkd.validate.recording.torch.recorder import Recorder
@@ -112,10 +113,10 @@ def _recorded(
     """The step's program: forward, the loss, backward, the update, and that the teacher stays."""
     given = {BEFORE.format(name): gradient for name, gradient in update.before.items()}
     found: dict[str, np.ndarray] = {}
-    why = why_not(objective, recorder)
+    why = objectives.why_not(objective, recorder)
     parts = []
     if objective is not None and not why:
-        parts = parts_of(objective, recorder, labels, given)
+        parts = objectives.parts(objective, recorder, labels, given)
     trained = dict.fromkeys(layer for part in parts for layer in part.student)
     for tensor in trained:  # a student that is detached has no gradient
         recorder.totals.setdefault(tensor, np.zeros_like(recorder.values(tensor)))
@@ -124,7 +125,7 @@ def _recorded(
     notes = _compare_gradients(recorder, update)
     gradients = Gradients(recorder, trained, AFTER)
     operations = forward(recorder.calls, gradients)
-    operations += loss_of(parts, gradients) if parts else [not_judged("loss", why)]
+    operations += loss_of(parts, gradients.from_outside) if parts else [not_judged("loss", why)]
     if parts and loss is not None:
         found["loss"] = loss
     operations += backward(recorder.calls, gradients)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from npkd.validate.program import Operation
+from npkd.validate.program import Operation, update_of
 from npkd.validate.recording.torch.tensors import array
 
 Arrays = dict[str, np.ndarray]
@@ -83,21 +83,21 @@ class Update:
         found: Arrays = {}
         if self.why_not:
             return [not_judged("update", self.why_not)], given, found
-        after = self._velocities()
+        velocities = self._velocities()
         for name, options in self.options.items():
             if name not in self.gradients or name not in name_of_gradient:
                 continue
-            inputs = {"theta": name, "g": name_of_gradient[name]}
-            outputs = {"theta": f"{name}, updated"}
-            found[outputs["theta"]] = array(self.parameters[name])
+            updated, before, after = f"{name}, updated", None, None
+            found[updated] = array(self.parameters[name])
             if options["momentum"] and name in self.velocities:
-                inputs["velocity"] = f"{name}.velocity"
-                given[inputs["velocity"]] = self.velocities[name]
+                before = f"{name}.velocity"
+                given[before] = self.velocities[name]
             if options["momentum"]:
-                outputs["velocity"] = f"{name}.velocity, updated"
-                found[outputs["velocity"]] = after[name]
+                after = f"{name}.velocity, updated"
+                found[after] = velocities[name]
             own = {key: float(options[key]) for key in ("lr", "momentum", "weight_decay")}
-            operations.append(Operation(f"{name}, update", "sgd", inputs, outputs, own))
+            of, g = f"{name}, update", name_of_gradient[name]
+            operations.append(update_of(of, name, g, updated, own, before, after))
         return operations, given, found
 
 
