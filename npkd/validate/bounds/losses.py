@@ -24,9 +24,10 @@ from npkd import losses
 from npkd.losses.facts import FACTS
 from npkd.validate.bounds.formulas import known as formulas
 from npkd.validate.bounds.formulas.known import FORMULAS
+from npkd.validate.bounds.formulas.steps import reduced
 from npkd.validate.bounds.rounding import Arithmetic, Rounded
 from npkd.validate.bounds.tape import Tape
-from npkd.validate.bounds.traced import gradients, leaf
+from npkd.validate.bounds.traced import Traced, gradients, leaf
 
 # Options that no loss has: faults are "the same operation with other options".
 WRONG = {
@@ -52,7 +53,7 @@ def loss(
     """
     with np.errstate(all="ignore"):
         results = by_tape(arithmetic, name, inputs, options)
-        if not _is_wrong(options):
+        if not WRONG.keys() & options.keys():
             for key, right in _by_npkd(name, inputs, options).items():
                 results[key].value = right
     return results
@@ -96,7 +97,7 @@ def _one_way(
         for key, x in inputs.items()
     }
     dy = given.pop("dy", None)
-    y = formulas.value(Tape(arithmetic), name, given, options, way)
+    y = _value(Tape(arithmetic), name, given, options, way)
     leaves = [given[key] for key in by.values()]
     if name == "standardize":
         # Σ dy y has the gradient dx by the logits; its product by 1 is exact
@@ -107,10 +108,38 @@ def _one_way(
     return {"value": y.rounded} | dict(zip(by, found, strict=True))
 
 
-def _is_wrong(options: Mapping[str, Any]) -> bool:
-    """Whether npkd.losses has no such loss."""
-    within = [options.get("soft_options", {}), options.get("hard_options", {})]
-    return any(WRONG.keys() & one.keys() for one in (options, *within))
+def _value(
+    words: Tape,
+    name: str,
+    given: Mapping[str, Any],
+    options: Mapping[str, Any],
+    way: Any,
+) -> Traced:
+    """The value of a loss, or of what WRONG makes of it."""
+    wrong = {key: options[key] for key in WRONG if key in options}
+    options = {key: value for key, value in options.items() if key not in WRONG}
+    if wrong.get("axis") == 0:
+        words = OverTheBatch(words.arithmetic)
+    if wrong.get("double_softmax"):
+        first = FACTS[name].trained[0]
+        given = {**given, first: words.softmax(given[first])}
+    if wrong.get("swapped") and name == "cross_entropy":
+        logits = given["logits"]
+        of_labels = words.log_softmax(words.number(np.eye(logits.shape[1])[given["labels"]]))
+        return reduced(words, -(logits * of_labels), options.get("reduction", "batchmean"))
+    if wrong.get("swapped"):
+        given = {**given, "student": given["teacher"], "teacher": given["student"]}
+    return formulas.value(words, name, given, options, way)
+
+
+class OverTheBatch(Tape):
+    """The words of whoever takes softmax along the batch."""
+
+    def softmax(self, z: Traced, axis: int = -1) -> Traced:
+        return super().softmax(z, 0)
+
+    def log_softmax(self, z: Traced, axis: int = -1) -> Traced:
+        return super().log_softmax(z, 0)
 
 
 def _by_npkd(

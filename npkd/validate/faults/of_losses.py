@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from npkd.losses.facts import FACTS
 from npkd.validate.bounds.rounding import Arithmetic, Rounded
 from npkd.validate.bounds.rules import RULES, Inputs, Options, added, scaled
 from npkd.validate.bounds.rules import Rule as RightRule
@@ -139,17 +140,11 @@ def _without_gradient(
     return {**results, "gradient": Rounded(np.zeros_like(results["gradient"].value))}
 
 
-DIVERGENCES = ("kl", "soft_cross_entropy")
-
-
-OF_TEMPERATURE = ("kl", "soft_cross_entropy", "dkd", "dist")
-
-
-OF_LOGITS = ("kl", "soft_cross_entropy", "l2", "dkd", "dist")
-
-
-BATCH_MEANS = ("l2", "l1", "huber", "kl", "soft_cross_entropy", "limit")
-
+ON_OUTPUTS = {name: facts for name, facts in FACTS.items() if facts.layers == "output"}
+OF_TEMPERATURE = [n for n, facts in ON_OUTPUTS.items() if facts.options.get("temperature_squared")]
+OF_LOGITS = [*OF_TEMPERATURE, "l2"]
+BATCH_MEANS = [name for name, facts in ON_OUTPUTS.items() if "elementmean" in facts.reductions]
+DIVERGENCES = [name for name in BATCH_MEANS if name in OF_TEMPERATURE]
 
 LOSS_FAULTS = [
     Fault(

@@ -22,27 +22,20 @@ def kl(
     temperature_squared: bool,
     reduction: str,
     variant: str,
-    axis: int = -1,
-    double_softmax: bool = False,
-    swapped: bool = False,
 ) -> Array:
     """T² Σ p (log p − log q), or T² Σ (p log p − p log q) as PyTorch's kl_div has it."""
-    if double_softmax:
-        student = words.softmax(student)
-    if swapped:
-        variant = {"paper": "reversed", "unlogged": "reversed unlogged"}.get(variant, variant)
     s, t = tempered(student, temperature), tempered(teacher, temperature)
-    log_q, log_p = (log_probabilities(words, z, max(0, way - 1), axis) for z in (s, t))
+    log_q, log_p = (log_probabilities(words, z, max(0, way - 1)) for z in (s, t))
     if variant.startswith("reversed"):
         log_q, log_p, s, t = log_p, log_q, t, s
     if variant.endswith("unlogged"):
-        log_q = probabilities(words, s, way, axis)
+        log_q = probabilities(words, s, way)
         # Σ p q and Σ p log p do not cancel as logarithms do
         terms = words.exp(log_p) * (log_p - log_q)
     elif way == 0:
         terms = words.divergence(log_p, log_q)
     if way > 0:
-        p = words.softmax(t, axis)
+        p = words.softmax(t)
         terms = p * words.log(p) - p * log_q
     return reduced(words, factor(words, temperature, temperature_squared) * terms, reduction)
 
@@ -56,17 +49,10 @@ def soft_cross_entropy(
     temperature: float,
     temperature_squared: bool,
     reduction: str,
-    axis: int = -1,
-    double_softmax: bool = False,
-    swapped: bool = False,
 ) -> Array:
     """−T² Σ p log q"""
-    if double_softmax:
-        student = words.softmax(student)
     s, t = tempered(student, temperature), tempered(teacher, temperature)
-    if swapped:
-        s, t = t, s
-    terms = -(probabilities(words, t, way, axis) * log_probabilities(words, s, way, axis))
+    terms = -(probabilities(words, t, way) * log_probabilities(words, s, way))
     return reduced(words, factor(words, temperature, temperature_squared) * terms, reduction)
 
 

@@ -23,14 +23,14 @@ def reduced(
     return total / float(by)
 
 
-def log_probabilities(words: Words, z: Array, way: int, axis: int = -1) -> Array:
+def log_probabilities(words: Words, z: Array, way: int) -> Array:
     """log softmax, or the logarithm of softmax."""
-    return words.log_softmax(z, axis) if way == 0 else words.log(words.softmax(z, axis))
+    return words.log_softmax(z) if way == 0 else words.log(words.softmax(z))
 
 
-def probabilities(words: Words, z: Array, way: int, axis: int = -1) -> Array:
+def probabilities(words: Words, z: Array, way: int) -> Array:
     """The exponential of log softmax, or softmax."""
-    return words.exp(words.log_softmax(z, axis)) if way == 0 else words.softmax(z, axis)
+    return words.exp(words.log_softmax(z)) if way == 0 else words.softmax(z)
 
 
 def tempered(x: Array, temperature: float) -> Array:
