@@ -28,8 +28,8 @@ MUTANTS = [
                 "direction",
             ),
             "averaged over classes too": (
-                "batchmean=len(logits)",
-                "batchmean=logits.size",
+                "reduction, len(logits)",
+                "reduction, logits.size",
                 "value",
             ),
             "softmax over the batch": (

@@ -43,19 +43,14 @@ MUTANTS = [
                 "direction",
             ),
             "batchmean over all entries": (
-                '"l2", reduction, batchmean=len(student)',
-                '"l2", reduction, batchmean=student.size',
+                '"l2", reduction, len(student),',
+                '"l2", reduction, student.size,',
                 "value",
             ),
             "elementmean over the batch": (
-                '"l2", reduction, batchmean=len(student), sum=1, elementmean=student.size',
-                '"l2", reduction, batchmean=len(student), sum=1, elementmean=len(student)',
+                '"l2", reduction, len(student), student.size',
+                '"l2", reduction, len(student), len(student)',
                 "value",
-            ),
-            "gradient averaged where losses are kept apart": (
-                "none=1\n    )\n    delta = less(student, teacher)\n    if t",
-                "none=len(student)\n    )\n    delta = less(student, teacher)\n    if t",
-                "direction",
             ),
             "half=False forgotten": (
                 "factor *= 2",
@@ -117,6 +112,11 @@ MUTANTS = [
                 "return 1",
                 "value",
             ),
+            "gradient averaged where losses are kept apart": (
+                '"none": 1',
+                '"none": samples',
+                "direction",
+            ),
         },
     ),
     *mutants(
@@ -159,8 +159,8 @@ MUTANTS = [
                 "contract",
             ),
             "batchmean over all entries": (
-                '"l1", reduction, batchmean=len(student)',
-                '"l1", reduction, batchmean=student.size',
+                '"l1", reduction, len(student),',
+                '"l1", reduction, student.size,',
                 "value",
             ),
             "one entry of the gradient off by 1e-12": (
@@ -233,8 +233,8 @@ MUTANTS = [
                 "value",
             ),
             "elementmean over the batch": (
-                '"huber", reduction, batchmean=len(student), sum=1, elementmean=student.size',
-                '"huber", reduction, batchmean=len(student), sum=1, elementmean=len(student)',
+                '"huber", reduction, len(student), student.size',
+                '"huber", reduction, len(student), len(student)',
                 "value",
             ),
             "one entry of the gradient off by 1e-12": (

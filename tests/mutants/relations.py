@@ -53,11 +53,11 @@ MUTANTS = [
     ),
     *mutants(
         "similarity",
-        "npkd.losses.relations._pairs",
+        "npkd.losses.relations.similarity",
         {
             "batchmean over all pairs": (
-                "elementmean=count**2, batchmean=count,",
-                "elementmean=count**2, batchmean=count**2,",
+                "reduction, count, count**2",
+                "reduction, count**2, count**2",
                 "value",
             ),
         },
@@ -168,11 +168,11 @@ MUTANTS = [
     ),
     *mutants(
         "rkd_distance",
-        "npkd.losses.relations._pairs",
+        "npkd.losses.relations.rkd_distance",
         {
             "mean over pairs of two samples": (
-                "elementmean=count**2,",
-                "elementmean=count * (count - 1),",
+                "reduction, count, count**2",
+                "reduction, count, count * (count - 1)",
                 "value",
             ),
         },
@@ -213,13 +213,13 @@ MUTANTS = [
         "npkd.losses.relations.rkd_angle",
         {
             "mean over pairs": (
-                "elementmean=count**3",
-                "elementmean=count**2",
+                "count, count**3",
+                "count, count**2",
                 "value",
             ),
             "batchmean over pairs": (
-                "count**3, batchmean=count,",
-                "count**3, batchmean=count**2,",
+                "reduction, count, count**3",
+                "reduction, count**2, count**3",
                 "value",
             ),
             "differences divided by no length": (

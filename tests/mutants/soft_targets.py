@@ -65,13 +65,13 @@ MUTANTS = [
                 "direction",
             ),
             "batchmean over all entries": (
-                '"kl", reduction, batchmean=len(student)',
-                '"kl", reduction, batchmean=student.size',
+                '"kl", reduction, len(student),',
+                '"kl", reduction, student.size,',
                 "value",
             ),
             "elementmean over the batch": (
-                '"kl", reduction, batchmean=len(student), sum=1, elementmean=student.size',
-                '"kl", reduction, batchmean=len(student), sum=1, elementmean=len(student)',
+                '"kl", reduction, len(student), student.size',
+                '"kl", reduction, len(student), len(student)',
                 "value",
             ),
             "the reversed one not reversed": (
@@ -192,8 +192,8 @@ MUTANTS = [
                 "value",
             ),
             "batchmean over all entries": (
-                "batchmean=len(student),\n        sum=1,",
-                "batchmean=student.size,\n        sum=1,",
+                "reduction, len(student),",
+                "reduction, student.size,",
                 "value",
             ),
             "one entry of the gradient off by 1e-12": (
