@@ -44,6 +44,15 @@ def train(
     first batch, above 0 where a training goes on.
 
     Raises Diverged, before the update, when the loss or a gradient is not finite.
+
+    Example
+        >>> network = nets.Network({"fc": nets.Linear(1, 1)}, (1,), rng=0)
+        >>> x, y = np.ones((2, 1, 1), np.float32)
+        >>> batches, loss = [objectives.Batch(0, x, y)] * 20, objectives.from_truth(losses.l2, "fc")
+        >>> sgd, rate = optim.SGD(lr=1.0), optim.constant(0.25)
+        >>> updates = training.train(network, batches, loss=loss, optimiser=sgd, schedule=rate)
+        >>> print(len(list(updates)), network(x)[0].round(3))
+        20 [[1.]]
     """
     params = network.params | loss.params
 

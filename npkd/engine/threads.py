@@ -54,6 +54,11 @@ def get_num_threads() -> int:
     """How many threads run parts: as set, else NPKD_NUM_THREADS, else the cores at hand.
 
     They are fewer once the system has refused to start so many.
+
+    Example
+        >>> npkd.set_num_threads(1)
+        >>> npkd.get_num_threads()
+        1
     """
     if _num_threads is not None:
         return _num_threads
@@ -72,6 +77,11 @@ def set_num_threads(n: int) -> None:
     Without threadpoolctl parts run one after the other whatever `n` is. The threads are started
     by the next work that is shared; if the system refuses some of them, a RuntimeWarning says so
     and fewer are used, until a number is set again.
+
+    Example
+        >>> npkd.set_num_threads(2)
+        >>> npkd.get_num_threads()
+        2
     """
     global _num_threads
     if isinstance(n, bool) or not hasattr(n, "__index__") or not 1 <= n <= MOST:

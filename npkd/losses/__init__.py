@@ -1,7 +1,8 @@
 """Losses: each returns its value and its gradient by the student's outputs or features.
 
-    loss, dy = losses.l2(student, teacher)
-    loss, (dx, dw, db) = losses.hint(student, teacher, weight, bias)
+Example
+    >>> loss, dy = losses.l2(np.array([[1.0, 3.0]]), np.zeros((1, 2)))
+    >>> loss, (dx, dw, db) = losses.hint(dy, np.zeros((1, 1)), np.ones((1, 2)), np.zeros(1))
 
 Where more than one array can be trained, gradients are a tuple, in the order of the arguments.
 Teacher and labels are data: there is no gradient by them.

@@ -46,16 +46,17 @@ def hint(
         dstudent = weightᵀ dr,   dweight = Σ dr studentᵀ,   dbias = Σ dr over batch and positions
 
     Digits: those that are left of weight · student + bias, whose products round and may cancel.
-
     Conventions: without a weight the student's features are taken as they are, and the gradient is
     one array. The regressor is linear; some put batch normalisation and a ReLU behind it.
-
     Elsewhere: the paper's equation has the ½ and no mean (half=True, reduction="sum"); frameworks
     take the mean over all entries.
-
     Raises ValueError for shapes that do not go together and what `l2` raises.
-
     Source: Romero et al. 2015, "FitNets: Hints for Thin Deep Nets", equation 3.
+
+    Example
+        >>> student, weight = np.array([[1.0, 2.0]]), np.array([[1.0, 1.0]])  # r = 3
+        >>> losses.hint(student, np.array([[1.0]]), weight)  # (3 − 1)²
+        (np.float64(4.0), (array([[4., 4.]]), array([[4., 8.]])))
     """
     require_one_batch("hint", student=student, teacher=teacher)
     divisor_of("hint", reduction, elementmean=teacher.size, batchmean=len(teacher), sum=1)
@@ -99,18 +100,20 @@ def attention(
 
     Conventions: where nothing is active, a = 0, the map counts as 0 and passes no gradient; nor
     does "norm" where Q = R. The mean over C may be a sum: the length divides it out.
-
     Digits: with ε, maps of one position are 1 − ε/(n + ε), and differ by about ε, with the digits
     that leaves; where the features' power is below the smallest number beside ε, it counts as 0.
-
     Elsewhere: the authors' code is "squared" with the elementmean, not the paper's norm: about 140
     times apart on random 8×8 maps of 16 channels, by no constant factor. PyTorch's normalize has
     the larger of n and 1e-12 for n + ε.
-
     Raises ValueError for shapes that do not go together, a power below 1, an unknown reduction or
     variant, and an empty batch under a mean.
-
     Source: Zagoruyko and Komodakis 2017, "Paying More Attention to Attention", equation 2.
+
+    Example
+        >>> student, teacher = np.array([[[[1.0, 1.0]]]]), np.array([[[[1.0, 0.0]]]])
+        >>> value, gradient = losses.attention(student, teacher)
+        >>> print(value.round(4), gradient.ravel().round(4))  # Q = (1, 1)/√2, R = (1, 0)
+        0.2929 [-0.7071  0.7071]
     """
     require_maps("attention", student=student, teacher=teacher)
     choice("attention", "variant", variant, "squared", "norm")
@@ -172,14 +175,17 @@ def nst(
     Conventions: the middle sum does not depend on the student; with it the loss is 0 at equality. A
     channel of zeros stays 0. A takes B·(HW)² numbers. With ε and one position, digits are left as
     for `attention`.
-
     Elsewhere: RepDistiller, mdistiller and KD-Zoo agree; the first two average the larger map over
     cells until sizes are the same.
-
     Raises ValueError for shapes that do not go together, and an empty batch under a mean.
-
     Source: Huang and Wang 2017, "Like What You Like: Knowledge Distill via Neuron Selectivity
     Transfer", equations 5 and 7.
+
+    Example
+        >>> student, teacher = np.array([[[[1.0, 0.0]]]]), np.array([[[[1.0, 1.0]]]])
+        >>> value, gradient = losses.nst(student, teacher)
+        >>> print(value.round(4), gradient.ravel().round(4))  # 1 + 1 − 2 · (1/√2)²
+        1.0 [ 0. -2.]
     """
     require_maps("nst", student=student, teacher=teacher)
     epsilon = not_negative("nst", "epsilon", epsilon)
@@ -229,14 +235,17 @@ def fsp(
 
     Conventions: the two layers of one net are of one height and width; the nets' may differ. The
     paper's nets have as many channels as each other; weights, trained with the net, serve others.
-
     Elsewhere: layers of two sizes are brought to the smaller one, by the paper and torchdistill by
     the maximum of the cells that become one, by RepDistiller and KD-Zoo by their average.
     torchdistill is "norms" with the batchmean.
-
     Raises ValueError for shapes that do not go together, and an empty batch under a mean.
-
     Source: Yim, Joo, Bae and Kim 2017, "A Gift from Knowledge Distillation", equations 1 and 2.
+
+    Example
+        >>> maps = np.array([2.0, 3.0, 1.0, 4.0]).reshape(4, 1, 1, 1, 1)  # of one cell each
+        >>> value, gradients = losses.fsp(*maps)
+        >>> print(value, *(g.item() for g in gradients))  # (2·3 − 1·4)²
+        4.0 12.0 8.0
     """
     require_maps("fsp", first=first, second=second)
     require_maps("fsp", teacher_first=teacher_first, teacher_second=teacher_second)
@@ -306,15 +315,18 @@ def vid(
     Conventions: variant="fixed" takes σ² as a constant: dscale is 0. The value may be negative,
     and at equality it is ½ log σ². Value and dscale are sums of terms of both signs, and have their
     digits in proportion to the terms.
-
     Elsewhere: mdistiller leaves `scale` out of its optimiser, which makes it "fixed". The μ of
     RepDistiller and torchdistill is three 1×1 convolutions with ReLU between; here it is one. The
     paper sums over entries: "batchmean".
-
     Raises ValueError for shapes that do not go together, and an empty batch under a mean.
-
     Source: Ahn, Hu, Damianou, Lawrence and Dai 2019, "Variational Information Distillation for
     Knowledge Transfer", equation 5.
+
+    Example
+        >>> scale = np.log(np.expm1([1.0]))  # σ² = 1
+        >>> value, gradients = losses.vid(np.array([[1.0]]), np.array([[3.0]]), scale, epsilon=0.0)
+        >>> print(value.round(4), *(g.round(4) for g in gradients))  # ½ (1 − 3)²
+        2.0 [[-2.]] [-0.9482]
     """
     require_arrays("vid", student=student, scale=scale)
     choice("vid", "variant", variant, "paper", "fixed")

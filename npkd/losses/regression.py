@@ -63,8 +63,11 @@ def l2(
 
     Raises ValueError if shapes or dtypes differ, for an empty batch under a mean, or for another
     reduction or variant.
-
     Source: Ba and Caruana 2014, "Do Deep Nets Really Need to be Deep?", equation 1.
+
+    Example
+        >>> losses.l2(np.array([1.0, 3.0]), np.zeros(2))  # ½ (1² + 3²) / B, Δ / B
+        (np.float64(2.5), array([0.5, 1.5]))
     """
     require_same("l2", student, teacher)
     t, factor = temperatures("l2", temperature, temperature_squared)
@@ -110,12 +113,13 @@ def l1(
         ∂|Δ|/∂student = sign(Δ), divided as the value is
 
     Conventions: at the kink, sign(0) = 0. Complex numbers are decided on by their real part.
-
     Elsewhere: a framework's l1_loss is the elementmean, C times smaller than the batchmean.
-
     Raises ValueError as `l2` does.
-
     Source: the definition is that of torch.nn.functional.l1_loss, but for the reduction.
+
+    Example
+        >>> losses.l1(np.array([1.0, -3.0]), np.zeros(2))  # (1 + 3) / B, sign(Δ) / B
+        (np.float64(2.0), array([ 0.5, -0.5]))
     """
     require_same("l1", student, teacher)
     divisor = divisor_of(
@@ -151,14 +155,15 @@ def huber(
 
     Conventions: variant="smooth" divides by δ: |Δ| − ½ δ far out, ½ Δ²/δ near 0. At δ = 1 they are
     the same. There is no kink: at |Δ| = δ value and gradient of both branches agree.
-
     Elsewhere: PyTorch's huber_loss is "paper" and its smooth_l1_loss (beta=δ) "smooth", both with
     the elementmean by default, C times smaller than the batchmean.
-
     Raises ValueError as `l2` does, and for a δ that is not above 0.
-
     Source: Huber 1964, "Robust Estimation of a Location Parameter"; Girshick 2015, "Fast R-CNN",
     equation 3, for δ = 1.
+
+    Example
+        >>> losses.huber(np.array([[0.5, 3.0]]), np.zeros((1, 2)))  # ½ · 0.5² + 3 − ½
+        (np.float64(2.625), array([[0.5, 1. ]]))
     """
     require_same("huber", student, teacher)
     far = positive("huber", "delta", delta)

@@ -61,16 +61,17 @@ def similarity(
     Conventions: variant="l1" divides rows by the sum of their absolute values. A sample of zero
     features has a row of zeros, which stays so and passes no gradient (the other rows, which hold
     its products too, do). In a batch of one, G is 1 and the loss 0.
-
     Digits: G is a quotient of sums of products, each rounded: a bit fewer than of the features.
-
     Elsewhere: torchdistill is "l1", smaller by no constant factor: nearly B times, 28 at B = 32,
     for features behind a ReLU, 2 to 6 times for normal ones.
-
     Raises ValueError for features of different batches, an unknown variant or reduction, and an
     empty batch under a mean.
-
     Source: Tung and Mori 2019, "Similarity-Preserving Knowledge Distillation", equations 1 to 4.
+
+    Example
+        >>> x = np.array([[1.0, 0.0], [0.0, 1.0]])
+        >>> print(*(losses.similarity(x, other)[0].round(4) for other in (-3 * x, x[[0, 0]])))
+        0.0 0.2929
     """
     count = require_one_batch("similarity", student=student, teacher=teacher)
     divide = {"paper": unit, "l1": shares}[choice("similarity", "variant", variant, "paper", "l1")]
@@ -118,14 +119,16 @@ def rkd_distance(
 
     Conventions: the pairs i = j count, with h = 0. Samples that are equal have d = 0, which passes
     no gradient; where all are, ψ is 0. In a batch of one the loss is 0.
-
     Elsewhere: the authors' code is this, with 1e-12 for smaller squares. RepDistiller, mdistiller
     and KD-Zoo weigh distances 25 and angles 50, KD_Lib both ½.
-
     Raises ValueError for features of different batches, an unknown reduction, δ not above 0, and an
     empty batch under a mean.
-
     Source: Park, Kim, Lu and Cho 2019, "Relational Knowledge Distillation", equations 4 to 7.
+
+    Example
+        >>> x = np.array([[0.0], [1.0], [3.0]])
+        >>> print(*(losses.rkd_distance(x, other)[0].round(4) for other in (5 - 2 * x, x**2)))
+        0.0 0.0247
     """
     count = require_one_batch("rkd_distance", student=student, teacher=teacher)
     far = positive("rkd_distance", "delta", delta)
@@ -176,12 +179,14 @@ def rkd_angle(
 
     Conventions: triples with j = k, or of equal samples, count too. In a batch of one the loss
     is 0.
-
     Elsewhere: as for `rkd_distance`. The angle may be taken at any of the three, as all are summed.
-
     Raises ValueError as `rkd_distance` does.
-
     Source: Park, Kim, Lu and Cho 2019, "Relational Knowledge Distillation", equations 8 to 10.
+
+    Example
+        >>> x = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        >>> print(*(losses.rkd_angle(x, other)[0].round(4) for other in (5 - 2 * x, x[:, :1])))
+        0.0 0.0587
     """
     count = require_one_batch("rkd_angle", student=student, teacher=teacher)
     far = positive("rkd_angle", "delta", delta)
@@ -239,15 +244,17 @@ def pkt(
     Conventions: ε keeps the logarithm finite where two samples are opposite, s = 0; without it the
     loss is then infinite or NaN. It also leaves a gradient of the size of ε where both nets are
     equal. A sample of zero features is like all others, s = ½, and passes no gradient.
-
     Elsewhere: the paper leaves i = j out of sums and shares, which is another loss; its authors'
     code does not. There ε is 1e-7, in KD-Zoo 1e-6.
-
     Raises ValueError for features of different batches, an unknown reduction, ε < 0, and an empty
     batch under a mean.
-
     Source: Passalis and Tefas 2018, "Learning Deep Representations with Probabilistic Knowledge
     Transfer", equations 5 to 8.
+
+    Example
+        >>> x = np.array([[1.0, 0.0], [0.0, 1.0]])
+        >>> print(*(losses.pkt(x, other)[0].round(4) for other in (x, x[[0, 0]])))
+        0.0 0.0294
     """
     count = require_one_batch("pkt", student=student, teacher=teacher)
     epsilon = not_negative("pkt", "epsilon", epsilon)
@@ -323,14 +330,16 @@ def cc(
         A sample of zero features has u = 0.
 
     Digits: products of features cancel, and so do K and K': a bit fewer than of the features.
-
     Elsewhere: three losses under one name. KD-Zoo is "paper"; torchdistill is "norm"; RepDistiller
     is "consecutive", on features that trained layers of both nets have embedded.
-
     Raises ValueError for features of different batches, an unknown variant or reduction, γ not
     above 0, an order below 1, and an empty batch under a mean.
-
     Source: Peng et al. 2019, "Correlation Congruence for Knowledge Distillation", equations 3 to 8.
+
+    Example
+        >>> x = np.array([[1.0, 0.0], [0.0, 1.0]])
+        >>> print(*(losses.cc(x, other)[0].round(4) for other in (2 * x, x[[0, 0]])))
+        0.0 0.1266
     """
     count = require_one_batch("cc", student=student, teacher=teacher)
     choice("cc", "variant", variant, "paper", "bilinear", "norm", "consecutive")

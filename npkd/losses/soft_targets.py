@@ -85,8 +85,12 @@ def kl(
 
     Raises ValueError for shapes, dtypes, T ≤ 0, another reduction or variant, and for an empty
     batch under a mean.
-
     Source: Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network", section 2.
+
+    Example
+        >>> student, teacher = np.log([[1.0, 3.0]]), np.zeros((1, 2))  # q = (¼, ¾), p = (½, ½)
+        >>> losses.kl(student, teacher, temperature=1.0)  # ½ log 2 + ½ log ⅔, q − p
+        (np.float64(0.1438...), array([[-0.25,  0.25]]))
     """
     require_logits("kl", student, teacher)
     t, factor = temperatures("kl", temperature, temperature_squared)
@@ -140,13 +144,15 @@ def soft_cross_entropy(
         does not depend on the student. So this loss is not 0 where student and teacher are equal.
 
     Conventions: a class at −∞ as in `kl`.
-
     Elsewhere: written as Σ p (log p − log q) from probabilities, it is NaN where a p underflows to
     0; here the logarithm comes first. TextBrewer's kd_ce_loss has no T².
-
     Raises ValueError as `kl` does.
-
     Source: Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network", section 2.
+
+    Example
+        >>> student, teacher = np.log([[1.0, 3.0]]), np.zeros((1, 2))  # as for kl
+        >>> losses.soft_cross_entropy(student, teacher, temperature=1.0)  # −½ log ¼ − ½ log ¾
+        (np.float64(0.8369...), array([[-0.25,  0.25]]))
     """
     require_logits("soft_cross_entropy", student, teacher)
     t, factor = temperatures("soft_cross_entropy", temperature, temperature_squared)
@@ -187,11 +193,13 @@ def limit(
         (Δ[b,c] − m[b]) / C, divided as the value is; its rows sum to 0
 
     Conventions: a class at −∞ in both nets counts Δ = 0; in one, the loss is ∞.
-
     Raises ValueError as `kl` does.
-
     Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", 2.1,
     there for logits of mean 0.
+
+    Example
+        >>> losses.limit(np.array([[1.0, 3.0]]), np.zeros((1, 2)))  # (1² + 1²) / 2C
+        (np.float64(0.5), array([[-0.5,  0.5]]))
     """
     require_logits("limit", student, teacher)
     divisor = divisor_of(
@@ -248,15 +256,18 @@ def dkd(
     Conventions: with α = 1 and β = 1 − b_t[l], sample by sample, it is `kl`. With two classes the
     rest is one class, NCKD is 0, and what is left is α `kl`. Classes at −∞ count as in `kl`; if
     all of the rest is, in either net, NCKD counts as 0.
-
     Elsewhere: mdistiller leaves the label out by subtracting 1000 from its logit / T, which comes
     to the same unless logits / T are that far apart.
 
     A part of weight 0 counts nothing, even where it is ∞.
 
     Raises ValueError as `kl` and `cross_entropy` do, and for fewer than two classes.
-
     Source: Zhao, Cui, Song, Qiu and Liang 2022, "Decoupled Knowledge Distillation", equation 7.
+
+    Example
+        >>> student, teacher = np.log([[4.0, 1.0, 1.0]]), np.log([[2.0, 1.0, 1.0]])
+        >>> losses.dkd(student, teacher, np.array([0]), temperature=1.0)  # ½ log ¾ + ½ log 3⁄2
+        (np.float64(0.0588...), array([[ 0.1666..., -0.0833..., -0.0833...]]))
     """
     require_logits("dkd", student, teacher, least=2)
     labels = require_labels("dkd", student, labels)
@@ -356,9 +367,13 @@ def dist(
         T². torchdistill has T² on both terms. All are the same at T = 1, but for ε.
 
     Raises ValueError as `kl` does.
-
     Source: Huang, You, Wang, Qian and Xu 2022, "Knowledge Distillation from A Stronger Teacher",
     equations 5 to 10.
+
+    Example
+        >>> z = np.array([[0.0, 1.0], [1.0, 0.0]])
+        >>> print(*(losses.dist(z, other)[0].round(6) for other in (2 * z, -z)))  # ρ = 1, −1
+        0.0 4.0
     """
     require_logits("dist", student, teacher)
     if not len(student):
@@ -481,13 +496,15 @@ def standardize(logits: np.ndarray, *, ddof: int = 0, epsilon: float = 1e-7) -> 
     Conventions: ddof as in NumPy. A row of equal logits becomes 0, and its gradient is
     (dy − mean dy)/ε, the limit, or 0 where ε is 0 too. A row with a class at −∞ has no deviation,
     and is NaN.
-
     Elsewhere: the paper's formula divides by C, as NumPy does; the authors' code calls torch.std,
     which divides by C − 1 (ddof=1) and makes y √((C − 1)/C) times as large: 5.4 % apart at C = 10.
-
     Raises ValueError unless logits are (B, C) with C above ddof, and ε not negative.
-
     Source: Sun, Ren, Li, Wang and Cao 2024, "Logit Standardization in Knowledge Distillation".
+
+    Example
+        >>> y, backward = losses.standardize(np.array([[1.0, 2.0, 3.0]]))
+        >>> print(y.round(3), backward(np.array([[0.0, 1.0, 0.0]])).round(3))  # s = √⅔
+        [[-1.225  0.     1.225]] [[-0.408  0.816 -0.408]]
     """
     require_arrays("standardize", logits=logits)
     require_axes("standardize", "logits", logits, "B C")

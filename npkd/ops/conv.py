@@ -52,8 +52,14 @@ def conv2d(
 
     Raises ValueError if the arrays' dtypes or shapes do not go together, if the kernel does not fit
     into the padded image, or if an argument is outside of its range.
-
     Source: the definition is that of torch.nn.functional.conv2d.
+
+    Example
+        >>> x, w = np.array([[[[1.0, 2.0, 5.0]]]]), np.array([[[[-1.0, 1.0]]]])
+        >>> y, backward = ops.conv2d(x, w)
+        >>> dx, dw, _ = backward(np.ones_like(y))
+        >>> print(y.ravel(), dx.ravel(), dw.ravel())
+        [1. 3.] [-1.  0.  1.] [3. 7.]
     """
     require_arrays("conv2d", x=x, w=w, b=b, optional="b")
     _require_shapes(x, w, b, groups)

@@ -48,8 +48,12 @@ def avg_pool2d(
         dx = Rᵀ (dy / D) C
 
     Raises ValueError if no window fits or if an argument is outside of its range.
-
     Source: the definition is that of torch.nn.functional.avg_pool2d.
+
+    Example
+        >>> y, backward = ops.avg_pool2d(np.array([[[[1.0, 2.0], [3.0, 6.0]]]]), 2)
+        >>> print(y.ravel(), backward(np.array([[[[4.0]]]])).ravel())
+        [3.] [1. 1. 1. 1.]
     """
     rows, columns = _axes("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
     if divisor_override is None:
@@ -117,11 +121,14 @@ def max_pool2d(
 
     Conventions: of equal cells the first in row-major order is chosen, also where all are −∞. Where
     a window holds NaN, its last NaN is chosen. Complex cells are compared by their real parts.
-
     Raises ValueError if no window fits, if a window holds no cell of the image (dilation can do
     that), or if an argument is outside of its range.
-
     Source: the definition is that of torch.nn.functional.max_pool2d.
+
+    Example
+        >>> y, backward = ops.max_pool2d(np.array([[[[1.0, 2.0], [3.0, 6.0]]]]), 2)
+        >>> print(y.ravel(), backward(np.array([[[[4.0]]]])).ravel())
+        [6.] [0. 0. 0. 4.]
     """
     rows, columns = _axes("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
     if not rows.cells().all() or not columns.cells().all():
