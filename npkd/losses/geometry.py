@@ -45,10 +45,8 @@ def unit(x: np.ndarray, epsilon: float | np.ndarray = 0.0) -> Step:
     """Vectors along the last axis, divided by their length.
 
     Definition
-        y = x / (n + ε), n = √Σ x²; 0 where n is 0
-
-    computed with the largest entry divided out of the squares, which neither overflow nor vanish;
-    what has one direction gives one result.
+        y = x / (n + ε), n = √Σ x²; 0 where n is 0; computed with the largest entry divided out of
+        the squares, which neither overflow nor vanish, so what has one direction gives one result
 
     Backward, given dy (e = x / n)
         ∂n/∂x = e, so dx = dy / (n + ε) − x Σ(dy e) / (n + ε)²
@@ -113,11 +111,8 @@ def products_apart(x: np.ndarray, y: np.ndarray, less: np.ndarray) -> np.ndarray
 def shares(x: np.ndarray) -> Step:
     """Vectors along the last axis, divided by the sum of their absolute values.
 
-    Definition
-        y = x / s, s = Σ |x|; 0 where s is 0
-
-    Backward, given dy
-        ∂s/∂x = sign(x), so dx = (dy − sign(x) Σ(dy y)) / s, and Σ y dx = 0
+    y = x / s, s = Σ |x|; 0 where s is 0. As ∂s/∂x = sign(x), dx = (dy − sign(x) Σ(dy y)) / s, and
+    Σ y dx = 0.
     """
     sign = np.sign(x.real)
     s = (sign * x).sum(axis=-1, keepdims=True)
@@ -134,26 +129,16 @@ def shares(x: np.ndarray) -> Step:
 
 
 def products(x: np.ndarray) -> Step:
-    """The products of all pairs of rows.
+    """The products of all pairs of rows, y[i,j] = Σ_d x[i,d] x[j,d]: (…, N, D)  →  (…, N, N).
 
-    Shapes
-        x (…, N, D)  →  y (…, N, N)
-
-    Definition
-        y[i,j] = Σ_d x[i,d] x[j,d]         y = x xᵀ
-
-    Backward, given dy
-        x[i] reaches y[i,j] and y[j,i]:    dx = (dy + dyᵀ) x
+    As x[i] reaches y[i,j] and y[j,i], dx = (dy + dyᵀ) x.
     """
     y = x @ np.swapaxes(x, -1, -2)
     return y, lambda dy: (dy + np.swapaxes(dy, -1, -2)) @ x
 
 
 def cosines(x: np.ndarray) -> Step:
-    """The products of all pairs of rows, each divided by its length.
-
-    Shapes
-        x (…, N, D)  →  y (…, N, N)
+    """The products of all pairs of rows, each divided by its length: (…, N, D)  →  (…, N, N).
 
     A row's product with itself is exactly 1, or 0 for a row of zeros: nothing of x changes it.
     """
@@ -171,13 +156,7 @@ def cosines(x: np.ndarray) -> Step:
 
 
 def distances(x: np.ndarray) -> Step:
-    """The distances of all pairs of rows.
-
-    Shapes
-        x (N, D)  →  y (N, N), 0 on the diagonal
-
-    Definition
-        y[i,j] = √Σ_d (x[i,d] − x[j,d])²
+    """The distances of all pairs of rows, y[i,j] = √Σ_d (x[i,d] − x[j,d])²: (N, D)  →  (N, N).
 
     Backward, given dy
         ∂y[i,j]/∂x[i] = (x[i] − x[j]) / y[i,j], and y[j,i] is the same number:

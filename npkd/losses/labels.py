@@ -31,8 +31,7 @@ def cross_entropy(
         where the label is all but certain, as those of loss_b do: see `log_softened`
 
     Conventions: "batchmean" is what frameworks call "mean". A label at −∞ has the loss ∞.
-    Raises ValueError if shapes do not go together, if labels are no integers or out of range, for
-    an empty batch under "batchmean", or for another reduction.
+    Raises ValueError as all losses do, and for labels that are no integers or out of range.
     Source: the definition is that of torch.nn.functional.cross_entropy with class indices.
 
     Example
@@ -70,12 +69,9 @@ def mix(
     Shapes
         student, teacher (B, C), labels (B,) integers  →  value (), gradient (B, C)
 
-    Definition
+    Definition, and the gradient by the student is the same sum of gradients
         value = (1 − α) hard(student, labels) + α soft(student, teacher), with the cross-entropy
         and L2, unless other losses are given; `labels` is what `hard` takes for the truth
-
-    Gradient by the student
-        the same sum of their gradients
 
     Conventions: α is the share of the teacher, as in haitongli's code; keras-io gives the name to
     the share of the labels, and Hinton et al. name no weight. A loss of more arguments is given as

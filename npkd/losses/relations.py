@@ -50,8 +50,7 @@ def similarity(
 
     Definition (f the features as rows (B, D))
         G[i,j] = Σ_d f[i,d] f[j,d], each row then divided by its length; G' likewise of the teacher
-        Σ (G − G')² over all pairs, divided by B² for "elementmean", the default, by B for
-        "batchmean", by nothing for "sum"
+        Σ (G − G')² over all B² pairs
 
     Gradient by the student (P the products before rows are divided, n[i] = ‖P[i]‖)
         dG = 2 (G − G'), divided as the value is
@@ -64,13 +63,12 @@ def similarity(
     Digits: G is a quotient of sums of products, each rounded: a bit fewer than of the features.
     Elsewhere: torchdistill is "l1", smaller by no constant factor: nearly B times, 28 at B = 32,
     for features behind a ReLU, 2 to 6 times for normal ones.
-    Raises ValueError for features of different batches, an unknown variant or reduction, and an
-    empty batch under a mean.
+    Raises ValueError as all losses do, and for features of different batches.
     Source: Tung and Mori 2019, "Similarity-Preserving Knowledge Distillation", equations 1 to 4.
 
     Example
-        >>> x = np.array([[1.0, 0.0], [0.0, 1.0]])
-        >>> print(*(losses.similarity(x, other)[0].round(4) for other in (-3 * x, x[[0, 0]])))
+        >>> one = np.eye(2)  # each sample is like itself alone; in the teacher, both are alike
+        >>> print(*(losses.similarity(one, y)[0].round(4) for y in (-3 * one, np.ones((2, 1)))))
         0.0 0.2929
     """
     count = require_one_batch("similarity", student=student, teacher=teacher)
@@ -105,8 +103,7 @@ def rkd_distance(
 
     Definition (f the features as rows (B, D))
         d[i,j] = ‖f[i] − f[j]‖,  μ = the mean of those d that are above 0,  ψ = d / μ; ψ' likewise
-        Σ h(ψ[i,j] − ψ'[i,j]) over all pairs, h as in `huber` with δ; divided by B² for
-        "elementmean", the default, by B for "batchmean", by nothing for "sum"
+        Σ h(ψ[i,j] − ψ'[i,j]) over all B² pairs, h as in `huber` with δ
 
     Gradient by the student (g = h'(ψ − ψ'), divided as the value is; N the number of d above 0)
         d[i,j] reaches the loss through its own ψ and through μ:
@@ -121,8 +118,7 @@ def rkd_distance(
     no gradient; where all are, ψ is 0. In a batch of one the loss is 0.
     Elsewhere: the authors' code is this, with 1e-12 for smaller squares. RepDistiller, mdistiller
     and KD-Zoo weigh distances 25 and angles 50, KD_Lib both ½.
-    Raises ValueError for features of different batches, an unknown reduction, δ not above 0, and an
-    empty batch under a mean.
+    Raises ValueError as all losses do, for features of different batches, and for δ not above 0.
     Source: Park, Kim, Lu and Cho 2019, "Relational Knowledge Distillation", equations 4 to 7.
 
     Example
@@ -166,8 +162,7 @@ def rkd_angle(
     Definition (f the features as rows (B, D))
         e[i,j] = (f[j] − f[i]) / ‖f[j] − f[i]‖, 0 where both are equal
         ψ[i,j,k] = Σ_d e[i,j,d] e[i,k,d], the cosine of the angle at i between j and k
-        Σ h(ψ[i,j,k] − ψ'[i,j,k]) over all triples, h as in `huber` with δ; divided by B³ for
-        "elementmean", the default, by B for "batchmean", by nothing for "sum"
+        Σ h(ψ[i,j,k] − ψ'[i,j,k]) over all B³ triples, h as in `huber` with δ
 
     Gradient by the student (g = h'(ψ − ψ'), divided as the value is)
         de[i,j] = Σ_k (g[i,j,k] + g[i,k,j]) e[i,k]
@@ -223,12 +218,11 @@ def pkt(
     Definition (f the features as rows (B, D))
         u[i] = f[i] / (‖f[i]‖ + ε),  s[i,j] = (Σ_d u[i,d] u[j,d] + 1) / 2
         q[i,j] = s[i,j] / Σ_k s[i,k]; p likewise of the teacher
-        Σ p log((p + ε) / (q + ε)) over all pairs, divided by B² for "elementmean", the default, by
-        B for "batchmean", by nothing for "sum"
+        Σ p log((p + ε) / (q + ε)) over all B² pairs
 
     Derivation of what is computed, which keeps its digits where the nets are alike
-        c the products of u, c' the teacher's; S[i] = Σ_k (1 + c[i,k]), S' likewise; Δ = c − c',
-        for features of one shape from their differences, as in `rkd_angle`
+        c the products of u, c' the teacher's; S[i] = Σ_k (1 + c[i,k]), S' likewise; Δ = c − c', for
+        features of one shape as in `rkd_angle`
         q − p = (Δ − p Σ_k Δ) / S
         With w = (q − p) / (p + ε), x = log(1 + w) and φ(x) = e^x − 1 − x, −x = φ(x) − w, and
         −Σ p w = −Σ (q − p) + ε Σ w, where Σ (q − p) is 0, whatever factor it has. Hence
@@ -246,8 +240,7 @@ def pkt(
     equal. A sample of zero features is like all others, s = ½, and passes no gradient.
     Elsewhere: the paper leaves i = j out of sums and shares, which is another loss; its authors'
     code does not. There ε is 1e-7, in KD-Zoo 1e-6.
-    Raises ValueError for features of different batches, an unknown reduction, ε < 0, and an empty
-    batch under a mean.
+    Raises ValueError as all losses do, for features of different batches, and for ε below 0.
     Source: Passalis and Tefas 2018, "Learning Deep Representations with Probabilistic Knowledge
     Transfer", equations 5 to 8.
 
@@ -310,8 +303,7 @@ def cc(
         K[i,j] = Σ_{p=0}^{order} e^{−2γ} (2γ)^p / p! · (Σ_d u[i,d] u[j,d])^p,
         the Gaussian kernel exp(−γ ‖u[i] − u[j]‖²) by Taylor's series to `order`; K' likewise. The
         term p = 0 is the same in both, and is left out of what is computed
-        Σ (K − K')² over all pairs, divided by B² for "elementmean", the default, by B for
-        "batchmean", by nothing for "sum"
+        Σ (K − K')² over all B² pairs
 
     Gradient by the student (c the products of u)
         dK = 2 (K − K'), divided as the value is
@@ -332,8 +324,8 @@ def cc(
     Digits: products of features cancel, and so do K and K': a bit fewer than of the features.
     Elsewhere: three losses under one name. KD-Zoo is "paper"; torchdistill is "norm"; RepDistiller
     is "consecutive", on features that trained layers of both nets have embedded.
-    Raises ValueError for features of different batches, an unknown variant or reduction, γ not
-    above 0, an order below 1, and an empty batch under a mean.
+    Raises ValueError as all losses do, for features of different batches, for γ not above 0, and an
+    order that is no whole number from 1 to 100.
     Source: Peng et al. 2019, "Correlation Congruence for Knowledge Distillation", equations 3 to 8.
 
     Example

@@ -58,10 +58,9 @@ def kl(
     Definition (p = softmax(teacher / T), q = softmax(student / T), along the classes)
         loss_b = T² Σ_c p[b,c] (log p[b,c] − log q[b,c])
         "none": loss_b   "sum": Σ_b loss_b   "batchmean": Σ_b loss_b / B   "elementmean": … / (B·C)
-
-    computed from u = log q − log p, for which (student − teacher) / T has the digits where the two
-    are near, as T² Σ_c p φ(u) with φ(u) = e^u − 1 − u: the same, since p and q both sum to 1, but
-    no term is negative and none cancels. See `npkd.losses.softened` for both.
+    computed as T² Σ_c p φ(u) with u = log q − log p, which has its digits from (student − teacher)
+    / T where the two are near, and φ(u) = e^u − 1 − u: the same, since p and q both sum to 1, but
+    no term is negative and none cancels (`npkd.losses.softened`)
 
     Gradient by the student
         ∂ log q[c] / ∂z[j] = ([c = j] − q[j]) / T, and Σ p = 1, so
@@ -71,20 +70,16 @@ def kl(
     Conventions
         T² keeps the gradient of a size when T grows; temperature_squared=False leaves it out.
         variant="reversed" exchanges the two: Σ q (log q − log p), with gradient
-        T q[j] (r[j] − Σ_c q[c] r[c]), r = log q − log p. variant="unlogged" is what comes of
-        probabilities given as if they were their logarithms, Σ p (log p − q), r = −p, and "reversed
-        unlogged" of both, Σ q (log q − p), r = log q − p: mistakes, offered to be recognised, with
-        a bit fewer in the gradient than the other two.
+        T q[j] (r[j] − Σ_c q[c] r[c]), r = log q − log p. Two mistakes are offered to be recognised:
+        "unlogged", probabilities given as if they were their logarithms, Σ p (log p − q), r = −p,
+        and with it "reversed unlogged", Σ q (log q − p), r = log q − p; gradients have a bit fewer.
         Logits / T below the smallest normal number lose digits by the division.
         A class at −∞ is ruled out: a term with p = 0 counts 0 · log 0 = 0, so that it adds nothing
         if the teacher alone rules it out, and the loss is ∞ if the student alone does.
 
-    Elsewhere
-        KLDivLoss by default averages over all entries: "elementmean", C times too small. Without
-        T² the loss is T² times too small. See `conventions`.
-
-    Raises ValueError for shapes, dtypes, T ≤ 0, another reduction or variant, and for an empty
-    batch under a mean.
+    Elsewhere: KLDivLoss by default averages over all entries: "elementmean", C times too small;
+    without T² the loss is T² times too small.
+    Raises ValueError as all losses do, and for T not above 0.
     Source: Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network", section 2.
 
     Example
@@ -140,8 +135,8 @@ def soft_cross_entropy(
         loss_b = −T² Σ_c p[b,c] log q[b,c];   reduced as in `kl`
 
     Gradient by the student
-        that of `kl`, T (q − p): the two losses differ by T² Σ p log p, the teacher's entropy, which
-        does not depend on the student. So this loss is not 0 where student and teacher are equal.
+        that of `kl`, T (q − p): the two differ by T² Σ p log p, the teacher's entropy, which does
+        not depend on the student, and which is left where student and teacher are equal
 
     Conventions: a class at −∞ as in `kl`.
     Elsewhere: written as Σ p (log p − log q) from probabilities, it is NaN where a p underflows to
@@ -239,8 +234,7 @@ def dkd(
     Definition (l the label, z = student / T, likewise for the teacher; o = log Σ_{c≠l} exp z[c])
         TCKD = KL between softmax(z[l], o) of teacher and student, two classes: the label, the rest
         NCKD = KL between softmax(z[c], c ≠ l) of teacher and student, C − 1 classes
-        loss_b = T² (α TCKD + β NCKD)
-        "none": loss_b   "sum": Σ_b loss_b   "batchmean": Σ_b loss_b / B
+        loss_b = T² (α TCKD + β NCKD);   reduced as in `kl`, without "elementmean"
 
     Gradient by the student
         KL's gradient by its logits is q − p. With b = softmax(z[l], o) and r = softmax over the
@@ -249,18 +243,15 @@ def dkd(
             at c ≠ l        T (α (b_s[rest] − b_t[rest]) r_s[c] + β (r_s[c] − r_t[c]))
         divided as the value is. Each row sums to 0.
 
-    As in `kl`, all differences come from those of logits: among the rest from d = (student −
-    teacher) / T, which also gives o_s − o_t = log Σ_{c≠l} r_t[c] e^{d[c]}; between the label and
-    the rest from d[l] and o_s − o_t.
+    As in `kl`, all differences come from those of logits, d = (student − teacher) / T, and from
+    o_s − o_t = log Σ_{c≠l} r_t[c] e^{d[c]}.
 
     Conventions: with α = 1 and β = 1 − b_t[l], sample by sample, it is `kl`. With two classes the
     rest is one class, NCKD is 0, and what is left is α `kl`. Classes at −∞ count as in `kl`; if
-    all of the rest is, in either net, NCKD counts as 0.
+    all of the rest is, in either net, NCKD counts as 0. A part of weight 0 counts nothing, even
+    where it is ∞.
     Elsewhere: mdistiller leaves the label out by subtracting 1000 from its logit / T, which comes
     to the same unless logits / T are that far apart.
-
-    A part of weight 0 counts nothing, even where it is ∞.
-
     Raises ValueError as `kl` and `cross_entropy` do, and for fewer than two classes.
     Source: Zhao, Cui, Song, Qiu and Liang 2022, "Decoupled Knowledge Distillation", equation 7.
 
@@ -362,10 +353,8 @@ def dist(
     of `kl`, and where u and v nearly agree though the logits do not, as when the teacher's are the
     student's times a number, value and gradient have the digits that are left of u − v.
 
-    Elsewhere
-        The authors' code has ε = 1e-8, and at first had no temperature; the paper's appendix has no
-        T². torchdistill has T² on both terms. All are the same at T = 1, but for ε.
-
+    Elsewhere: the authors' code has ε = 1e-8, and at first had no temperature; the paper's appendix
+    has no T². torchdistill has T² on both terms. All are the same at T = 1, but for ε.
     Raises ValueError as `kl` does.
     Source: Huang, You, Wang, Qian and Xu 2022, "Knowledge Distillation from A Stronger Teacher",
     equations 5 to 10.
@@ -474,9 +463,7 @@ def _one_less_correlation(
 def standardize(logits: np.ndarray, *, ddof: int = 0, epsilon: float = 1e-7) -> Op:
     """Each sample's logits brought to mean 0 and standard deviation 1.
 
-        z, backward = losses.standardize(student)
-        value, dz = losses.kl(z, losses.standardize(teacher)[0], temperature=2.0)
-        gradient = backward(dz)
+    For both nets' logits, in front of a loss, whose gradient `backward` takes on to the student's.
 
     Shapes
         logits x (B, C)  →  y (B, C)

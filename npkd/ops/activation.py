@@ -63,10 +63,8 @@ def softmax(x: np.ndarray, axis: int = -1) -> Op:
     Shapes
         x of any shape of one axis or more  →  y of the same
 
-    Definition (i, j along `axis`)
+    Definition (i, j along `axis`; the largest x is subtracted first, so that nothing overflows)
         y[i] = exp(x[i]) / Σ_j exp(x[j])
-
-    computed with the largest x subtracted from all, which leaves y as it is and never overflows.
 
     Backward, given dy = ∂L/∂y
         ∂y[j]/∂x[i] = y[j] ([i = j] − y[i]), so
@@ -98,10 +96,8 @@ def log_softmax(x: np.ndarray, axis: int = -1) -> Op:
     Shapes
         x of any shape of one axis or more  →  y of the same
 
-    Definition (i, j along `axis`)
+    Definition (i, j along `axis`; the largest x is subtracted first, so that nothing overflows)
         y[i] = x[i] − log Σ_j exp(x[j])
-
-    computed with the largest x subtracted from all, which leaves y as it is and never overflows.
 
     Backward, given dy = ∂L/∂y
         ∂y[j]/∂x[i] = [i = j] − softmax(x)[i], so

@@ -27,18 +27,14 @@ def conv2d(
         Ho = ⌊(H + top + bottom − dilation·(kh − 1) − 1) / stride⌋ + 1, and Wo likewise
 
     Arguments
-        stride, dilation: at least 1. Sizes are an int, for rows and columns, a sequence of one,
-        which is the same, or a pair (rows, columns).
+        stride, dilation: sizes of at least 1. groups: G, of channels that see nothing of others.
         padding: zeros around the image. A size is put on both sides; "valid" is none; "same" is
         what keeps Ho = H and Wo = W, the odd cell at the bottom and right, stride 1 only.
-        groups: G; channels of x and y fall into G groups that see nothing of each other.
 
     Definition (groups = 1, stride s, dilation d, padding p; x is zero outside of the image)
         y[n,o,u,v] = Σ_c Σ_i Σ_j w[o,c,i,j] x[n, c, u·s + i·d − p, v·s + j·d − p] + b[o]
-
-    With the patches of image n as the columns of a matrix, X[cij,uv], and a row of ones below
-    (`windows.Unfold`), this is
-        Y = [W b] [X; 1]
+        Y = [W b] [X; 1], where the columns of X[cij,uv] are the patches of image n, above a row of
+        ones (`windows.Unfold`)
 
     Backward, given dy = ∂L/∂y (N, O, Ho, Wo)
         w[o,c,i,j] meets x[…] once in every window of every image; x meets w wherever a tap of a

@@ -22,8 +22,7 @@ def flatten(x: np.ndarray) -> Op:
     Backward, given dy = ∂L/∂y
         dx[n,c,h,w] = dy[n, (c·H + h)·W + w]
 
-    Nothing is computed, so y and dx are views of x and dy (where these are contiguous).
-
+    Nothing is computed: y and dx are views of x and dy where these are contiguous.
     Raises ValueError if x has no axes.
 
     Example

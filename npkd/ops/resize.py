@@ -26,8 +26,7 @@ def upsample(x: np.ndarray, factor: int, mode: str = "nearest") -> Op:
         Both are linear, so dx is the adjoint: every dy[u,v] goes to the cells that y[u,v] was made
         of, with the same weights. For "nearest" that is the sum over each block of f×f.
 
-    Raises ValueError if x is no batch of images, if factor is no positive integer, or for another
-    mode.
+    Raises ValueError if x is no batch of images, factor no positive integer, or mode another.
     Source: the definitions are those of torch.nn.functional.interpolate.
 
     Example
