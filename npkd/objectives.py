@@ -3,9 +3,9 @@
     objective = Objective(0.5, terms=[Term("kl", options={"temperature": 2.0})])
     value, gradients, grads = objective(outputs, batch)
 
-`outputs` are those of the student's layers that `objective.layers` names, `gradients` the gradients
-by them, which the network's backward pass takes as they are, and `grads` those by what the losses
-train themselves, `objective.params`: a regressor, say.
+`outputs` are those of the student's layers that `objective.layers` names. `gradients` are by these
+outputs; the network's backward pass takes them as they are. `grads` are by `objective.params`, what
+the losses train themselves: a regressor, say.
 """
 
 import inspect

@@ -20,7 +20,7 @@ class SGD:
         v ← μ v + (g + λ θ)
         θ ← θ − lr v
 
-    lr: the learning rate α, may be set anew before each step. momentum: μ. weight_decay: λ, the
+    lr: the learning rate α, which may change before each step. momentum: μ. weight_decay: λ, the
     gradient of (λ/2)‖θ‖². With μ = λ = 0 this is the document's θ ← θ − α ∂L/∂θ.
 
     One SGD is for one network: v is kept by the parameters' names.
@@ -92,10 +92,9 @@ def clipped(grads: Mapping[str, np.ndarray], norm: float) -> dict[str, np.ndarra
     Definition (‖g‖² = Σ over all gradients and entries of g²)
         g · min(1, norm / ‖g‖)
 
-    Gradients that need no shortening are returned as they are, not copied; so are those that are
-    not finite: the next loss shows that they are past help. Where ‖g‖ is so large or so small that
-    squares overflow or are lost, it is taken of g / 2ᵉ, which rounds nothing. Raises ValueError
-    unless norm > 0.
+    Gradients that need no shortening, and those that are not finite, are returned as they are, not
+    copied. Where squares would overflow or vanish, the norm is taken of g / 2ᵉ, which rounds
+    nothing. Raises ValueError unless norm > 0.
 
     Source: Pascanu, Mikolov and Bengio 2013, "On the difficulty of training recurrent neural
     networks", algorithm 1.
@@ -176,7 +175,7 @@ def cosine(lr: float, *, steps: int, warmup: int = 0) -> Schedule:
 
 
 def warmed_up(schedule: Schedule, warmup: int) -> Schedule:
-    """`schedule`, led up to: for t < warmup its rate at `warmup`, times (t + 1) / (warmup + 1).
+    """`schedule` after a warm-up: for t < warmup, its rate at `warmup` · (t + 1) / (warmup + 1).
 
     Source: Goyal et al. 2017, "Accurate, Large Minibatch SGD", section 2.2.
 

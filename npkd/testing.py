@@ -74,7 +74,7 @@ def rows() -> st.SearchStrategy[Shape]:
 
 
 def images() -> st.SearchStrategy[Shape]:
-    """Shapes (N, C, H, W), N at least 2, height and width each for itself.
+    """Shapes (N, C, H, W), N at least 2, height and width drawn one by one.
 
     Example
         >>> from hypothesis import find

@@ -38,10 +38,10 @@ def train(
 ) -> Iterator[Update]:
     """The one training loop: an update of `network` for each batch, an event for each update.
 
-    loss: taps the outputs of the layers that it names, and its gradients by them go into the
-    backward pass where these layers stand; what it trains itself gets the same update. clip_norm
-    bounds the norm of all gradients together (`optim.clipped`). first_step is the number of the
-    first batch, above 0 where a training goes on.
+    loss: takes the outputs of the layers that it names, and its gradients by them go into the
+    backward pass at these layers; what it trains itself is updated too. clip_norm bounds the norm
+    of all gradients together (`optim.clipped`). first_step: the number of the first batch, above 0
+    where a training is resumed.
 
     Raises Diverged, before the update, when the loss or a gradient is not finite.
 

@@ -8,8 +8,8 @@ BLAS has threads of its own, which get in the way of ours: with threadpoolctl in
 extra) BLAS is held to one thread while parts run; without it the parts run one after the other,
 each as fast as BLAS's own threads make it.
 
-Forking is supported while nothing is at work. While another thread is, the child would find the
-lock of BLAS's limit and half-made work as they were in that moment: use multiprocessing's spawn.
+Forking is supported while nothing is at work. While another thread works, the child would find
+BLAS's lock held and work half done: use multiprocessing's spawn.
 """
 
 import math
@@ -118,8 +118,8 @@ def parts(count: int, work: int, most: int | None = None) -> list[slice]:
 def run(work: Callable[[Part], Result], over: Sequence[Part]) -> list[Result]:
     """[work(part) for part in over], shared among threads; an error in any of them is raised.
 
-    A result below the smallest normal number is rounding, and no error even where np.seterr has it
-    that underflow raises; the rest is as np.seterr has it.
+    A result below the smallest normal number is rounding, and no error even if np.seterr makes
+    underflow one; all else is as np.seterr says.
     """
     if ThreadpoolController is None or getattr(_inside, "part", False):
         return [work(part) for part in over]
@@ -135,8 +135,8 @@ def one_blas_thread() -> Iterator[None]:
     """Hold BLAS to one thread meanwhile, if threadpoolctl is there; else do nothing.
 
     The limit is one for the whole process: the first to enter sets it and the last to leave lifts
-    it, so that ops may enter at will. A run enters once and stays, which spares the ops the call
-    and keeps all its arithmetic at one BLAS thread.
+    it, so that any op may enter. A run enters once and stays, which saves the ops the call and
+    keeps all its arithmetic at one BLAS thread.
     """
     global _blas, _blas_limit, _blas_holders
     if ThreadpoolController is None:

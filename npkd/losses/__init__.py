@@ -16,9 +16,9 @@ keeps them apart, and the gradient is that of their sum.
 Every loss raises ValueError for arrays whose shapes or dtypes do not go together, for a reduction,
 variant or number that it does not take, and for a mean over nothing.
 
-Values and gradients keep their digits, in float32 too: within some 8 roundings of the largest
-entry, and where student and teacher nearly cancel, or what is left is exponentially small, within
-what the digits of logits or features leave (`benchmarks/digits.py` measures it against mpmath). A
+Values and gradients keep their digits, in float32 too: within about 8 roundings of the
+largest entry, or, where student and teacher nearly cancel or results are exponentially small,
+within what the digits of logits or features allow (`benchmarks/digits.py` measures it). A
 docstring says where there are fewer. What is too large to be represented is ±∞, and a class at −∞
 is ruled out: it has probability 0. What else differs between implementations is an argument too,
 see `npkd.losses.arguments`; `conventions()` says who has it how, and by which factor.

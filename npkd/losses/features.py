@@ -1,4 +1,4 @@
-"""Losses on feature maps: what the layers inside of both nets say of the same images."""
+"""Losses on feature maps: the outputs of layers inside both nets, for the same images."""
 
 from collections.abc import Callable
 
@@ -98,8 +98,8 @@ def attention(
 
     Conventions: where nothing is active, a = 0, the map counts as 0 and passes no gradient; nor
     does "norm" where Q = R. The mean over C may be a sum: the length divides it out.
-    Digits: with ε, maps of one position are 1 − ε/(n + ε), and differ by about ε, with the digits
-    that leaves; where the features' power is below the smallest number beside ε, it counts as 0.
+    Digits: with ε, maps of one position are 1 − ε/(n + ε); they differ by about ε, and only the
+    digits of that are right. A power of features that vanishes beside ε counts as 0.
     Elsewhere: the authors' code is "squared" with the elementmean, not the paper's norm: about 140
     times apart on random 8×8 maps of 16 channels, by no constant factor. PyTorch's normalize has
     the larger of n and 1e-12 for n + ε.
@@ -209,7 +209,7 @@ def fsp(
     reduction: str = "elementmean",
     variant: str = "squared",
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """The flow of solution procedure: how two layers of a net go together.
+    """The flow of solution procedure: the products of two layers' channels.
 
     Shapes
         first (B, C, H, W), second (B, D, H, W) of the student; teacher_first (B, C', H', W'),
@@ -298,7 +298,7 @@ def vid(
 
     Definition (μ = weight · student + bias, as in `hint`; σ²[o] = log(1 + e^scale[o]) + ε)
         Σ ½ ((μ − teacher)² / σ² + log σ²) over all entries, divided as `reduction` says: the
-        negative log-likelihood but for ½ log 2π
+        negative log-likelihood without ½ log 2π
 
     Gradients (e = μ − teacher; divided as the value is)
         dμ = e / σ²,  and on to student, weight and bias as in `hint`

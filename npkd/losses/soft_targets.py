@@ -68,7 +68,7 @@ def kl(
         and q − p = p (e^u − 1), which keeps its digits where q is near p
 
     Conventions
-        T² keeps the gradient of a size when T grows; temperature_squared=False leaves it out.
+        T² keeps the gradient's size when T grows; temperature_squared=False leaves it out.
         variant="reversed" exchanges the two: Σ q (log q − log p), with gradient
         T q[j] (r[j] − Σ_c q[c] r[c]), r = log q − log p. Two mistakes are offered to be recognised:
         "unlogged", probabilities given as if they were their logarithms, Σ p (log p − q), r = −p,
@@ -336,12 +336,12 @@ def dist(
     Three things are computed otherwise, for their digits:
         1 − ρ = ½ ‖u − v‖² (ε = 0), as u and v are of length 1; and v − ρ u, which is what of v is
         across u, is that of v − u too, or of v + u: the shorter one is taken.
-        ρ does not depend on the unit of x. That of a sample is its most probable class, that of a
-        class the sample which it is most probable for, so that a class improbable everywhere has
-        digits left, and a part in ρ; the gradient is by log q, q dq, which has no unit.
-        At a high temperature probabilities are nearly equal. x̃ is that of x − 1, in its unit, which
-        is e^a − 1 with a the difference of two logarithms: of two classes from their logits, of two
-        samples by `log_ratio` from the first one.
+        ρ does not change if x is divided by a number. A sample is divided by its largest
+        probability, a class by the largest one in the batch, so that a class that is improbable
+        everywhere keeps its digits; the gradient is by log q, q dq, which has no such unit.
+        At a high temperature probabilities are nearly equal. x̃ is computed from x − 1 = e^a − 1
+        with a the difference of two logarithms: of two classes from their logits, of two samples by
+        `log_ratio`.
 
     Conventions
         A constant vector has no correlation with anything: its ρ counts as 0 and passes no
@@ -349,9 +349,9 @@ def dist(
         batch of one every class is constant, and intra is 1. A class at −∞ in all samples is
         constant too.
 
-    Digits: ρ compares directions, each of which is a quotient of sums: there are 3 bits fewer than
-    of `kl`, and where u and v nearly agree though the logits do not, as when the teacher's are the
-    student's times a number, value and gradient have the digits that are left of u − v.
+    Digits: ρ compares directions, each of which is a quotient of sums: 3 bits fewer than `kl` has.
+    Where u and v nearly agree though the logits do not (the teacher's are the student's times a
+    number, say), value and gradient have only the digits that are left of u − v.
 
     Elsewhere: the authors' code has ε = 1e-8, and at first had no temperature; the paper's appendix
     has no T². torchdistill has T² on both terms. All are the same at T = 1, but for ε.

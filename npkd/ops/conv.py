@@ -43,8 +43,8 @@ def conv2d(
         dX[cij,uv] = Σ_o W[o,cij] dY[o,uv]          dx = fold(Wᵀ dY)
         db[o] = Σ_n Σ_uv dY[o,uv]
 
-    `backward(dy, need_dx=False)` gives (None, dw, db) and spares the work for dx; db is None where
-    b is. Scratch memory is that of a few images for each thread, whatever N is.
+    `backward(dy, need_dx=False)` gives (None, dw, db), without the work for dx; db is None where b
+    is. Scratch memory is that of a few images for each thread, for any N.
 
     Raises ValueError if the arrays' dtypes or shapes do not go together, if the kernel does not fit
     into the padded image, or if an argument is outside of its range.
