@@ -360,8 +360,7 @@ def dist(
     equations 5 to 10.
 
     Example
-        >>> z = np.array([[0.0, 1.0], [1.0, 0.0]])
-        >>> print(*(losses.dist(z, other)[0].round(6) for other in (2 * z, -z)))  # ρ = 1, −1
+        >>> print(*(losses.dist(np.eye(2), y)[0].round(6) for y in (2 * np.eye(2), -np.eye(2))))
         0.0 4.0
     """
     require_logits("dist", student, teacher)
