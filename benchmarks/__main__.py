@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks import chart
+from benchmarks import chart, figures, tables
 from benchmarks.frameworks import FRAMEWORKS, installed
 from benchmarks.measure import resource
 from benchmarks.parts import PARTS
@@ -36,6 +36,10 @@ def main() -> None:
             arguments.json.write_text(json.dumps(report, indent=2) + "\n")
     if arguments.chart:
         chart.draw(arguments.chart, report)
+    if arguments.write and "nets" in report["parts"]:
+        rows = [row for row in report["parts"]["nets"] if row["threads"] == max(arguments.threads)]
+        figures.fill("nets", 1, tables.in_columns(rows))
+        figures.note("nets")
 
 
 def arguments_given() -> argparse.Namespace:
@@ -66,6 +70,7 @@ def arguments_given() -> argparse.Namespace:
     )
     say("--json", type=Path, metavar="FILE", help="write all figures, of every round, to FILE")
     say("--chart", type=Path, metavar="FILE", help="draw the figures (needs matplotlib)")
+    say("--write", action="store_true", help="put nets into the table benchmarks/results/nets.md")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.parts if name not in PARTS]
     if unknown:

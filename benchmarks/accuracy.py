@@ -1,6 +1,6 @@
 """Measure the small net's test accuracy under each loss, on the same budget.
 
-    python -m benchmarks.accuracy --json FILE
+    python -m benchmarks.accuracy --json FILE --write
 
 The large net is trained once for each seed, or once for all; from it the small net learns by each
 loss, from the same first weights, on the same images in the same order, for as many epochs. Losses
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import scipy.stats
 
+from benchmarks import figures
 from npkd import data, distill, training
 from npkd.distill.evaluate import Kept, TeacherFeatures
 from npkd.engine import threads
@@ -134,6 +135,7 @@ def main() -> None:
     say("--one-teacher", action="store_true", help="that of the first seed teaches at all seeds")
     say("--rates", type=Path, metavar="FILE", help="take the rates from an earlier --json FILE")
     say("--json", type=Path, required=True, metavar="FILE", help="where figures go, one by one")
+    say("--write", action="store_true", help="put the table into benchmarks/results/accuracy.md")
     arguments = parser.parse_args()
     dataset = data.load(arguments.data)
     config = PHOTOGRAPHS if dataset.photographs else distill.preset("default", dataset)
@@ -156,6 +158,21 @@ def main() -> None:
                 text = json.dumps({"rates": rates, "results": results}, indent=2)
                 arguments.json.write_text(text + "\n")
     print(table(results, rates))
+    if arguments.write:
+        write("CIFAR-10" if dataset.photographs else "digits", table(results, rates))
+
+
+def columns(images: str) -> tuple[str, ...]:
+    """Those that the figures of these images go into."""
+    return "rate", f"{images}, accuracy in %", f"{images}, gain in points"
+
+
+def write(images: str, text: str) -> None:
+    """Put a table's figures into the columns of these images in benchmarks/results/accuracy.md."""
+    lines = [figures.cells(line.replace("-", "−")) for line in text.splitlines()[2:]]
+    rows = {(name,): dict(zip(columns(images), texts, strict=True)) for name, *texts in lines}
+    figures.fill("accuracy", 1, rows)
+    figures.note("accuracy", images)
 
 
 if __name__ == "__main__":

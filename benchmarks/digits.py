@@ -1,6 +1,7 @@
 """How many digits the losses keep: values and gradients beside the same formulas in mpmath.
 
     python benchmarks/digits.py                            the table, for the npkd that is imported
+    python -m benchmarks.digits --write                    and into benchmarks/results/digits.md
     PYTHONPATH=/another/npkd python benchmarks/digits.py   for another version of it
 
 FORMULAS holds each loss as its textbook has it, in numbers of mpmath, taken apart by no thought of
@@ -811,7 +812,8 @@ def main() -> None:
 
     warnings.simplefilter("ignore")
     print(f"npkd from {npkd.__path__[0]}; errors in units of the tolerance, relative, where")
-    only = sys.argv[1:]
+    only = [name for name in sys.argv[1:] if name != "--write"]
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
     for name in FORMULAS:
         if only and name not in only:
             continue
@@ -831,6 +833,14 @@ def main() -> None:
                     f"{one.errors.relative:>10.1e}  {len(one.beyond):>4} of {count}  {one.where}",
                     flush=True,
                 )
+                column = {f"{np.dtype(dtype).name} after": f"{one.errors.in_tolerances:.2f}"}
+                rows[name, what] = rows.get((name, what), {}) | column
+    if "--write" in sys.argv:
+        from benchmarks import figures
+
+        figures.fill("digits", 2, rows)
+        if not only:
+            figures.note("digits")
 
 
 if __name__ == "__main__":

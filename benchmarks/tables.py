@@ -19,6 +19,17 @@ def ratios(rows: list[dict]) -> str:
     )
 
 
+def in_columns(rows: list[dict]) -> dict[tuple[str, ...], dict[str, str]]:
+    """The same by subject, work and batch, and by column, as `figures.fill` takes it."""
+    return {
+        (f"{row['subject']}, {row['work']}, {row['batch']}",): {
+            "npkd, ms": f"{row['median_ms']['npkd']:.3g}",
+            **{name: with_spread(spread) for name, spread in row["ratio"].items()},
+        }
+        for row in rows
+    }
+
+
 def shares(rows: list[dict]) -> str:
     """Of the rate at which BLAS multiplies large matrices, the share that training steps reach."""
     names = list(rows[0]["share"])

@@ -1,7 +1,9 @@
 """CNN knowledge distillation in pure NumPy, with explicit backward passes.
 
 The chain that every number stands on: `definitions` (the formulas as scalar loops), `ops` (the
-same, fast, forward and backward side by side), `layers` and `models`, `losses`, `optim`, `distill`.
+same, fast, forward and backward side by side), `losses`, `nets`, `optim`, `objectives`, `training`.
+
+Examples in docstrings assume `import numpy as np` and `from npkd import losses, nets, ops, …`.
 """
 
 from npkd import losses, ops

@@ -3,9 +3,9 @@
     objective = Objective(0.5, terms=[Term("kl", options={"temperature": 2.0})])
     value, gradients, grads = objective(outputs, batch)
 
-`outputs` are those of the student's layers that `objective.layers` names, `gradients` the gradients
-by them, which the network's backward pass takes as they are, and `grads` those by what the losses
-train themselves, `objective.params`: a regressor, say.
+`outputs` are those of the student's layers that `objective.layers` names. `gradients` are by these
+outputs; the network's backward pass takes them as they are. `grads` are by `objective.params`, what
+the losses train themselves: a regressor, say.
 """
 
 import math
@@ -41,6 +41,10 @@ class Term:
     options       its other arguments, by name
 
     Raises ValueError for an unknown loss or option, and for values of another type.
+
+    Example
+        >>> print(objectives.Term("kl", weight=9, options={"temperature": 2.0}))
+        9·kl(temperature=2.0)
     """
 
     loss: str = "l2"
@@ -153,6 +157,10 @@ def terms(text: str) -> tuple[Term, ...]:
     """Losses to be added, each a name with its options: "kl temperature=2 + attention weight=9".
 
     Raises ValueError for what is no such text.
+
+    Example
+        >>> [str(one) for one in objectives.terms("kl temperature=2 + attention weight=9")]
+        ['kl(temperature=2)', '9·attention']
     """
     words = [part.split() for part in text.split(" + ")]
     if len(words) > MOST_TERMS:
@@ -188,6 +196,12 @@ class Objective:
     label_weight: the share w. hard: the loss to the truth. terms: those that name no layers are on
     the outputs. output, teacher_output: the names of the nets' last layers. params: what the terms
     train, by the names of `trained_names`, as `trained` makes it.
+
+    Example
+        >>> half = objectives.Objective(0.5)  # to the labels, half to the teacher by L2
+        >>> y, teacher = {"fc2": np.ones((1, 2))}, {"fc2": np.zeros((1, 2))}
+        >>> half(y, objectives.Batch(0, np.ones((1, 3)), np.array([0]), teacher))  # as losses.mix
+        (np.float64(0.8465...), {'fc2': array([[0.25, 0.75]])}, {})
     """
 
     def __init__(

@@ -20,15 +20,21 @@ class SGD:
         v ← μ v + (g + λ θ)
         θ ← θ − lr v
 
-    lr: the learning rate α, may be set anew before each step. momentum: μ. weight_decay: λ, the
+    lr: the learning rate α, which may change before each step. momentum: μ. weight_decay: λ, the
     gradient of (λ/2)‖θ‖². With μ = λ = 0 this is the document's θ ← θ − α ∂L/∂θ.
 
     One SGD is for one network: v is kept by the parameters' names.
 
     Conventions: PyTorch's. The rate stands outside of v, so a change of lr acts at once on all that
     v has gathered; no factor (1 − μ); λ applies to every parameter, biases too.
-
     Raises ValueError if lr or λ is negative or not finite, or if μ is outside of [0, 1).
+
+    Example
+        >>> sgd, params = optim.SGD(lr=0.5, momentum=0.9), {"theta": np.array([1.0])}
+        >>> for _ in range(2):
+        ...     sgd.step(params, {"theta": np.array([2.0])})  # v = 2, then 0.9 · 2 + 2 = 3.8
+        >>> print(params["theta"])  # 1 − ½ · 2 − ½ · 3.8
+        [-1.9]
     """
 
     def __init__(self, lr: float, momentum: float = 0.0, weight_decay: float = 0.0):
@@ -86,13 +92,16 @@ def clipped(grads: Mapping[str, np.ndarray], norm: float) -> dict[str, np.ndarra
     Definition (‖g‖² = Σ over all gradients and entries of g²)
         g · min(1, norm / ‖g‖)
 
-    Gradients that need no shortening are returned as they are, not copied; so are those that are
-    not finite: the next loss shows that they are past help. Where ‖g‖ is so large or so small that
-    squares overflow or are lost, it is taken of g / 2ᵉ, which rounds nothing. Raises ValueError
-    unless norm > 0.
+    Gradients that need no shortening, and those that are not finite, are returned as they are, not
+    copied. Where squares would overflow or vanish, the norm is taken of g / 2ᵉ, which rounds
+    nothing. Raises ValueError unless norm > 0.
 
     Source: Pascanu, Mikolov and Bengio 2013, "On the difficulty of training recurrent neural
     networks", algorithm 1.
+
+    Example
+        >>> optim.clipped({"a": np.array([3.0]), "b": np.array([4.0])}, norm=1.0)
+        {'a': array([0.6]), 'b': array([0.8])}
     """
     if not as_float(norm) > 0:
         raise ValueError(f"clipped: norm is {shown(norm)}, expected a number above 0")
@@ -116,13 +125,23 @@ def _common_norm(grads: Mapping[str, np.ndarray]) -> float:
 
 
 def constant(lr: float, *, warmup: int = 0) -> Schedule:
-    """The same rate at every step: lr(t) = lr, after a linear warm-up (see `warmed_up`)."""
+    """The same rate at every step: lr(t) = lr, after a linear warm-up (see `warmed_up`).
+
+    Example
+        >>> [optim.constant(1.0, warmup=3)(t) for t in range(5)]
+        [0.25, 0.5, 0.75, 1.0, 1.0]
+    """
     _require_rate("constant", lr)
     return warmed_up(lambda step: lr, warmup)
 
 
 def stepwise(lr: float, *, every: int, factor: float = 0.1, warmup: int = 0) -> Schedule:
-    """A rate that falls by `factor` every so many steps: lr(t) = lr · factor^⌊t / every⌋."""
+    """A rate that falls by `factor` every so many steps: lr(t) = lr · factor^⌊t / every⌋.
+
+    Example
+        >>> [optim.stepwise(1.0, every=2, factor=0.5)(t) for t in range(5)]
+        [1.0, 1.0, 0.5, 0.5, 0.25]
+    """
     _require_rate("stepwise", lr)
     if not is_integer(every) or every < 1:
         raise ValueError(f"stepwise: every is {shown(every)}, expected at least 1")
@@ -137,6 +156,10 @@ def cosine(lr: float, *, steps: int, warmup: int = 0) -> Schedule:
     lr(t) = lr · ½ (1 + cos(π (t − warmup) / (steps − warmup))) for t from warmup to steps, then 0.
 
     Source: Loshchilov and Hutter 2017, "SGDR", equation 5, without restarts.
+
+    Example
+        >>> [round(optim.cosine(1.0, steps=4)(t), 4) for t in range(5)]
+        [1.0, 0.8536, 0.5, 0.1464, 0.0]
     """
     _require_rate("cosine", lr)
     if not is_integer(steps) or not is_integer(warmup) or not 0 <= warmup < steps:
@@ -152,9 +175,13 @@ def cosine(lr: float, *, steps: int, warmup: int = 0) -> Schedule:
 
 
 def warmed_up(schedule: Schedule, warmup: int) -> Schedule:
-    """`schedule`, led up to: for t < warmup its rate at `warmup`, times (t + 1) / (warmup + 1).
+    """`schedule` after a warm-up: for t < warmup, its rate at `warmup` · (t + 1) / (warmup + 1).
 
     Source: Goyal et al. 2017, "Accurate, Large Minibatch SGD", section 2.2.
+
+    Example
+        >>> [optim.warmed_up(lambda t: 0.5**t, 1)(t) for t in range(4)]
+        [0.25, 0.5, 0.25, 0.125]
     """
     if not is_integer(warmup) or warmup < 0:
         raise ValueError(f"warm-up is {shown(warmup)} steps, expected at least 0")

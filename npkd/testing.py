@@ -36,8 +36,12 @@ seeds = st.integers(0, 2**32 - 1)
 def drawn(make: Callable[[Integers], Drawn]) -> st.SearchStrategy[Drawn]:
     """What make(integers) builds of integers(low, high), both ends included.
 
-    `drawn(cases.conv2d)` draws the shapes and options of a convolution, and
-    `drawn(lambda integers: (integers(2, 4), 3))` a shape of two to four rows.
+    `drawn(cases.conv2d)` draws the shapes and options of a convolution.
+
+    Example
+        >>> from hypothesis import find
+        >>> find(testing.drawn(lambda integers: (integers(2, 4), 3)), lambda _: True)
+        (2, 3)
     """
 
     @st.composite
@@ -48,22 +52,46 @@ def drawn(make: Callable[[Integers], Drawn]) -> st.SearchStrategy[Drawn]:
 
 
 def cases(name: str) -> st.SearchStrategy[Case]:
-    """The cases of one of npkd's own ops, losses or networks, by its name in cases.CASES."""
+    """The cases of one of npkd's own ops, losses or networks, by its name in cases.CASES.
+
+    Example
+        >>> from hypothesis import find
+        >>> find(testing.cases("linear"), lambda _: True)  # the smallest
+        Case(op='linear', shapes={'x': (2, 1), 'w': (2, 1)}, options={})
+    """
     return drawn(CASES[name])
 
 
 def rows() -> st.SearchStrategy[Shape]:
-    """Shapes (N, C), N at least 2."""
+    """Shapes (N, C), N at least 2.
+
+    Example
+        >>> from hypothesis import find
+        >>> find(testing.rows(), lambda _: True)  # the smallest
+        (2, 1)
+    """
     return drawn(_rows)
 
 
 def images() -> st.SearchStrategy[Shape]:
-    """Shapes (N, C, H, W), N at least 2, height and width each for itself."""
+    """Shapes (N, C, H, W), N at least 2, height and width drawn one by one.
+
+    Example
+        >>> from hypothesis import find
+        >>> find(testing.images(), lambda _: True)  # the smallest
+        (2, 1, 1, 1)
+    """
     return drawn(_images)
 
 
 def generators() -> st.SearchStrategy[np.random.Generator]:
-    """A `np.random.Generator`, of any seed."""
+    """A `np.random.Generator`, of any seed.
+
+    Example
+        >>> from hypothesis import find
+        >>> find(testing.generators(), lambda _: True).random() < 1
+        True
+    """
     return seeds.map(np.random.default_rng)
 
 
@@ -77,6 +105,11 @@ def arrays(
 
     ties: about half of the entries are rounded to multiples of ½, so that zeros and equal entries
     occur, for what decides, such as ReLU and max-pool.
+
+    Example
+        >>> from hypothesis import find
+        >>> find(testing.arrays(testing.images()), lambda x: x.shape[3] > 2).shape
+        (2, 1, 1, 3)
     """
     of = st.just(shapes) if isinstance(shapes, tuple) else shapes
     return st.builds(lambda shape, rng: normal(shape, rng, dtype, ties=ties), of, generators())

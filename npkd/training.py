@@ -38,12 +38,21 @@ def train(
 ) -> Iterator[Update]:
     """The one training loop: an update of `network` for each batch, an event for each update.
 
-    loss: taps the outputs of the layers that it names, and its gradients by them go into the
-    backward pass where these layers stand; what it trains itself gets the same update. clip_norm
-    bounds the norm of all gradients together (`optim.clipped`). first_step is the number of the
-    first batch, above 0 where a training goes on.
+    loss: takes the outputs of the layers that it names, and its gradients by them go into the
+    backward pass at these layers; what it trains itself is updated too. clip_norm bounds the norm
+    of all gradients together (`optim.clipped`). first_step: the number of the first batch, above 0
+    where a training is resumed.
 
     Raises Diverged, before the update, when the loss or a gradient is not finite.
+
+    Example
+        >>> network = nets.Network({"fc": nets.Linear(1, 1)}, (1,), rng=0)
+        >>> x, y = np.ones((2, 1, 1), np.float32)
+        >>> batches, loss = [objectives.Batch(0, x, y)] * 20, objectives.from_truth(losses.l2, "fc")
+        >>> sgd, rate = optim.SGD(lr=1.0), optim.constant(0.25)
+        >>> updates = training.train(network, batches, loss=loss, optimiser=sgd, schedule=rate)
+        >>> print(len(list(updates)), network(x)[0].round(3))
+        20 [[1.]]
     """
     params = network.params | loss.params
 

@@ -16,6 +16,9 @@ def save_weights(path: str | Path, params: Mapping[str, np.ndarray]) -> None:
 
     path: an .npz file, or one that ends in .safetensors, which needs that package (the extra
     `frameworks`). Raises BadInput without it, or for more bytes than `load_weights` takes.
+
+    Example
+        >>> weights.save_weights("small.npz", npkd.SmallCNN(rng=0).params)
     """
     require_readable(path, sum(theta.nbytes for theta in params.values()))
     if Path(path).suffix == ".safetensors":
@@ -31,6 +34,13 @@ def load_weights(path: str | Path) -> dict[str, np.ndarray]:
 
     Raises BadInput for anything but an .npz or .safetensors file of plain arrays, Unreadable if it
     cannot be read just now.
+
+    Example
+        >>> small, other = npkd.SmallCNN(rng=0), npkd.SmallCNN(rng=1)
+        >>> weights.save_weights("small.npz", small.params)
+        >>> other.load(weights.load_weights("small.npz"))
+        >>> all((other.params[name] == theta).all() for name, theta in small.params.items())
+        True
     """
     if Path(path).suffix != ".safetensors":
         return read_npz(path, at_most=MOST_BYTES)

@@ -12,6 +12,7 @@ pytest_plugins = ["fuzzing", "skips"]  # --inputs, --all-extras
 
 ANSWERS = pytest.StashKey[Counter[tuple[str, str]]]()  # right or wrong, what it was called
 KILLED = pytest.StashKey[Counter[str]]()  # runs by the step that they were killed in
+STALE = pytest.StashKey[list[str]]()  # figures of other code
 WORST = pytest.StashKey[list[tuple[str, str, int, float]]]()  # name, check, examples, error
 
 
@@ -97,3 +98,8 @@ def pytest_terminal_summary(terminalreporter, config):
     if killed:
         terminalreporter.section("runs killed and gone on with, by test_resume.py")
         write(", ".join(f"{step}: {killed[step]}" for step in sorted(killed)))
+    stale = config.stash.get(STALE, [])
+    if stale:
+        terminalreporter.section("figures in READMEs that were measured with other code")
+        write(", ".join(line.split(" (")[0] for line in stale))
+        write("python -m benchmarks.figures says how each is measured")

@@ -25,12 +25,12 @@ def _quickly(monkeypatch):
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
 def test_the_mutant_is_rejected(mutant, request):
-    judged = {}  # work cut coarsely, and finely; most are rejected before the second is made
+    judged = {}  # in large slices and in small ones; most are rejected before the second is made
     for seed in range(MOST_CASES):
-        finely = seed % 2 == 1
-        if finely not in judged:
-            judged[finely] = build(mutant.subject, mutant, finely)
-        check = rejection(mutant.subject, judged[finely], seed, mutant.by)
+        small_slices = seed % 2 == 1
+        if small_slices not in judged:
+            judged[small_slices] = build(mutant.subject, mutant, small_slices)
+        check = rejection(mutant.subject, judged[small_slices], seed, mutant.by)
         if check:
             kill = (str(mutant), mutant.place, check, seed + 1)
             request.config.stash.setdefault(KILLS, []).append(kill)
@@ -39,8 +39,8 @@ def test_the_mutant_is_rejected(mutant, request):
 
 
 @pytest.mark.parametrize("subject", sorted({mutant.subject for mutant in MUTANTS}))
-def test_what_is_not_mutated_is_accepted(subject):
-    judged = [build(subject, finely=finely) for finely in (False, True)]
+def test_the_right_code_is_accepted(subject):
+    judged = [build(subject, small_slices=small_slices) for small_slices in (False, True)]
     for seed in range(PROOFS[subject].examples(8) if subject in PROOFS else 4):
         assert rejection(subject, judged[seed % 2], seed) == ""
 

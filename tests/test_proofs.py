@@ -1,6 +1,6 @@
 """npkd.proofs: everything in the package passes all of its checks, on cases of Hypothesis's.
 
-`python -m pytest tests/test_proofs.py --examples 1000` does it at length; the worst errors stand at
+`python -m pytest tests/test_proofs.py --examples 1000` does it on many; the worst errors stand at
 the end of the run.
 """
 

@@ -1,12 +1,11 @@
 """Large arrays in memory that is used again.
 
-A new large array costs the operating system's work on each of its pages, at every call anew: some
-0.2 ms for a MB, as much as a pass of arithmetic over it. A training step makes the same arrays at
-every step, so `empty` keeps the memory of large arrays that are gone and hands it out again.
+For each page of a new large array the operating system has work to do: some 0.2 ms for a MB, as
+much as a pass of arithmetic over it. A training makes the same arrays at every step, so `empty`
+keeps the memory of large arrays that are no longer used, and hands it out again.
 
-An array of ours lies in a lease of its memory. All views of it hold the lease, and the memory comes
-back when the last of them is gone, so nobody can have it any more. What nobody has asked for in a
-while is returned to the system.
+An array of ours lies in a lease of its memory. All views of it hold the lease; when the last of
+them is gone, the memory comes back. What nobody has asked for in a while goes to the system.
 """
 
 import ctypes

@@ -8,8 +8,8 @@ BLAS has threads of its own, which get in the way of ours: with threadpoolctl in
 extra) BLAS is held to one thread while parts run; without it the parts run one after the other,
 each as fast as BLAS's own threads make it.
 
-Forking is supported while nothing is at work. While another thread is, the child would find the
-lock of BLAS's limit and half-made work as they were in that moment: use multiprocessing's spawn.
+Forking is supported while nothing is at work. While another thread works, the child would find
+BLAS's lock held and work half done: use multiprocessing's spawn.
 """
 
 import math
@@ -54,6 +54,11 @@ def get_num_threads() -> int:
     """How many threads run parts: as set, else NPKD_NUM_THREADS, else the cores at hand.
 
     They are fewer once the system has refused to start so many.
+
+    Example
+        >>> npkd.set_num_threads(1)
+        >>> npkd.get_num_threads()
+        1
     """
     if _num_threads is not None:
         return _num_threads
@@ -72,6 +77,11 @@ def set_num_threads(n: int) -> None:
     Without threadpoolctl parts run one after the other whatever `n` is. The threads are started
     by the next work that is shared; if the system refuses some of them, a RuntimeWarning says so
     and fewer are used, until a number is set again.
+
+    Example
+        >>> npkd.set_num_threads(2)
+        >>> npkd.get_num_threads()
+        2
     """
     global _num_threads
     if isinstance(n, bool) or not hasattr(n, "__index__") or not 1 <= n <= MOST:
@@ -108,8 +118,8 @@ def parts(count: int, work: int, most: int | None = None) -> list[slice]:
 def run(work: Callable[[Part], Result], over: Sequence[Part]) -> list[Result]:
     """[work(part) for part in over], shared among threads; an error in any of them is raised.
 
-    A result below the smallest normal number is rounding, and no error even where np.seterr has it
-    that underflow raises; the rest is as np.seterr has it.
+    A result below the smallest normal number is rounding, and no error even if np.seterr makes
+    underflow one; all else is as np.seterr says.
     """
     if ThreadpoolController is None or getattr(_inside, "part", False):
         return [work(part) for part in over]
@@ -125,8 +135,8 @@ def one_blas_thread() -> Iterator[None]:
     """Hold BLAS to one thread meanwhile, if threadpoolctl is there; else do nothing.
 
     The limit is one for the whole process: the first to enter sets it and the last to leave lifts
-    it, so that ops may enter at will. A run enters once and stays, which spares the ops the call
-    and keeps all its arithmetic at one BLAS thread.
+    it, so that any op may enter. A run enters once and stays, which saves the ops the call and
+    keeps all its arithmetic at one BLAS thread.
     """
     global _blas, _blas_limit, _blas_holders
     if ThreadpoolController is None:

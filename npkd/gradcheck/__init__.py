@@ -88,7 +88,13 @@ METHODS = ("complex", "affine", "linear", "central")
 
 
 def check(function: Callable[..., Any], *args: Any, **options: Any) -> Result:
-    """`compare`, raising AssertionError with the result's text unless the answer is RIGHT."""
+    """`compare`, raising AssertionError with the result's text unless the answer is RIGHT.
+
+    Example
+        >>> result = gradcheck.check(lambda x: (x**3, lambda dy: 3 * x**2 * dy), np.ones(2), rng=0)
+        >>> result.answer
+        'RIGHT'
+    """
     result = compare(function, *args, **options)
     if not result.ok:
         raise AssertionError(str(result))
@@ -131,11 +137,11 @@ def compare(
     Raises AssertionError where gradients have not the shapes of the arguments, TypeError where the
     function returns no pair, and ValueError for arguments that make no sense.
 
-        >>> import numpy as np
+    Example
         >>> x = np.array([0.5, -1.0, 2.0])
-        >>> compare(lambda x: (x**3, lambda dy: 3 * x**2 * dy), x, rng=0).answer
+        >>> gradcheck.compare(lambda x: (x**3, lambda dy: 3 * x**2 * dy), x, rng=0).answer
         'RIGHT'
-        >>> compare(lambda x: (x**3, lambda dy: 2 * x**2 * dy), x, rng=0).answer
+        >>> gradcheck.compare(lambda x: (x**3, lambda dy: 2 * x**2 * dy), x, rng=0).answer
         'WRONG'
     """
     rng = generator(rng)

@@ -31,6 +31,9 @@ def check_contract(
       (`views`: but for outputs that are views by intention)
 
     function and args: as for `compare`, args being arrays. Floats are given in their own dtype.
+
+    Example
+        >>> gradcheck.check_contract(ops.relu, np.array([-1.0, 2.0]), rng=0, batched=[0])
     """
     rng = generator(rng)
     for dtype in (np.float32, np.float64):

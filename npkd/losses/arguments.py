@@ -2,7 +2,7 @@
 
 reduction            how losses of single samples or entries become one number
 temperature          T: logits are divided by it
-temperature_squared  whether the loss is multiplied by T², which keeps gradients of a size
+temperature_squared  whether the loss is multiplied by T², which keeps the size of gradients
 half                 whether squares are halved
 variant              another loss under the same name
 epsilon              what is added to a denominator

@@ -34,7 +34,12 @@ class Convention:
 
 
 def conventions() -> tuple[Convention, ...]:
-    """All that is known, loss by loss."""
+    """All that is known, loss by loss.
+
+    Example
+        >>> [(one.where, one.factor) for one in losses.conventions() if one.loss == "l1"]
+        [('PyTorch l1_loss', '1/C')]
+    """
     return _CONVENTIONS
 
 

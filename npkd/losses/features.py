@@ -1,4 +1,4 @@
-"""Losses on feature maps: what the layers inside of both nets say of the same images."""
+"""Losses on feature maps: the outputs of layers inside both nets, for the same images."""
 
 from collections.abc import Callable
 
@@ -37,24 +37,24 @@ def hint(
         →  value (), gradients by student, weight and bias, those that are given
 
     Definition (r = weight · student + bias at every position, a 1×1 convolution)
-        Σ (r − teacher)² over all entries, divided by their number for "elementmean", by B for
-        "batchmean", by nothing for "sum"; half=True halves it
+        Σ (r − teacher)² over all entries, divided as `reduction` says; half=True halves it
 
     Gradients
         dr = 2 (r − teacher), divided as the value is (half=True: without the 2), then
         dstudent = weightᵀ dr,   dweight = Σ dr studentᵀ,   dbias = Σ dr over batch and positions
 
     Digits: those that are left of weight · student + bias, whose products round and may cancel.
-
     Conventions: without a weight the student's features are taken as they are, and the gradient is
     one array. The regressor is linear; some put batch normalisation and a ReLU behind it.
-
     Elsewhere: the paper's equation has the ½ and no mean (half=True, reduction="sum"); frameworks
     take the mean over all entries.
-
-    Raises ValueError for shapes that do not go together and what `l2` raises.
-
+    Raises ValueError as all losses do.
     Source: Romero et al. 2015, "FitNets: Hints for Thin Deep Nets", equation 3.
+
+    Example
+        >>> student, weight = np.array([[1.0, 2.0]]), np.array([[1.0, 1.0]])  # r = 3
+        >>> losses.hint(student, np.array([[1.0]]), weight)  # (3 − 1)²
+        (np.float64(4.0), (array([[4., 4.]]), array([[4., 8.]])))
     """
     require_one_batch("hint", student=student, teacher=teacher)
     divisor_of("hint", reduction, len(teacher), teacher.size)
@@ -87,9 +87,8 @@ def attention(
 
     Definition (Q[b] the map Σ_c |student[b,c]|^power / C, flattened to H·W, divided by its length
     plus ε; R likewise of the teacher)
-        "squared"   loss_b = ‖Q[b] − R[b]‖²      Σ_b loss_b, divided by B·H·W for "elementmean", the
-                                                 default, by B for "batchmean", by nothing for "sum"
-        "norm"      loss_b = ‖Q[b] − R[b]‖, the paper's; "batchmean" and "sum"
+        "squared"   loss_b = ‖Q[b] − R[b]‖²; "elementmean" divides Σ_b loss_b by B·H·W
+        "norm"      loss_b = ‖Q[b] − R[b]‖, the paper's; has no "elementmean"
 
     Gradient by the student (a the map before it is divided, n = ‖a‖; ε = 0)
         dQ = 2 (Q − R), or (Q − R)/‖Q − R‖ for "norm", divided as the value is
@@ -98,18 +97,18 @@ def attention(
 
     Conventions: where nothing is active, a = 0, the map counts as 0 and passes no gradient; nor
     does "norm" where Q = R. The mean over C may be a sum: the length divides it out.
-
-    Digits: with ε, maps of one position are 1 − ε/(n + ε), and differ by about ε, with the digits
-    that leaves; where the features' power is below the smallest number beside ε, it counts as 0.
-
+    Digits: with ε, maps of one position are 1 − ε/(n + ε); they differ by about ε, and only the
+    digits of that are right. A power of features that vanishes beside ε counts as 0.
     Elsewhere: the authors' code is "squared" with the elementmean, not the paper's norm: about 140
     times apart on random 8×8 maps of 16 channels, by no constant factor. PyTorch's normalize has
     the larger of n and 1e-12 for n + ε.
-
-    Raises ValueError for shapes that do not go together, a power below 1, an unknown reduction or
-    variant, and an empty batch under a mean.
-
+    Raises ValueError as all losses do, and for a power below 1.
     Source: Zagoruyko and Komodakis 2017, "Paying More Attention to Attention", equation 2.
+
+    Example
+        >>> student, teacher = np.array([[[[1.0, 1.0]]]]), np.array([[[[1.0, 0.0]]]])
+        >>> losses.attention(student, teacher)  # Q = (1, 1)/√2, R = (1, 0)
+        (np.float64(0.2928...), array([[[[-0.7071...,  0.7071...]]]]))
     """
     require_maps("attention", student=student, teacher=teacher)
     choice("attention", "variant", variant, "squared", "norm")
@@ -152,9 +151,7 @@ def nst(
     Definition (s[b,c] the channel's H·W values divided by their length plus ε, t[b,d] likewise;
     k(x, y) = (Σ x y)², the polynomial kernel of degree 2)
         loss_b = Σ_{c,c'} k(s_c, s_c') / C² + Σ_{d,d'} k(t_d, t_d') / D²
-                 − 2 Σ_{c,d} k(s_c, t_d) / CD
-        "none": loss_b   "sum": Σ_b loss_b   "batchmean": Σ_b loss_b / B
-    the squared maximum mean discrepancy of the two.
+                 − 2 Σ_{c,d} k(s_c, t_d) / CD, the squared maximum mean discrepancy of the two
 
     Derivation of what is computed
         k(x, y) = Σ_ij x_i x_j y_i y_j is the product of the matrices x xᵀ and y yᵀ, so with
@@ -168,14 +165,17 @@ def nst(
     Conventions: the middle sum does not depend on the student; with it the loss is 0 at equality. A
     channel of zeros stays 0. A takes B·(HW)² numbers. With ε and one position, digits are left as
     for `attention`.
-
     Elsewhere: RepDistiller, mdistiller and KD-Zoo agree; the first two average the larger map over
     cells until sizes are the same.
-
-    Raises ValueError for shapes that do not go together, and an empty batch under a mean.
-
+    Raises ValueError as all losses do.
     Source: Huang and Wang 2017, "Like What You Like: Knowledge Distill via Neuron Selectivity
     Transfer", equations 5 and 7.
+
+    Example
+        >>> student, teacher = np.array([[[[1.0, 0.0]]]]), np.array([[[[1.0, 1.0]]]])
+        >>> value, gradient = losses.nst(student, teacher)
+        >>> print(value.round(4), gradient.ravel().round(4))  # 1 + 1 − 2 · (1/√2)²
+        1.0 [ 0. -2.]
     """
     require_maps("nst", student=student, teacher=teacher)
     epsilon = not_negative("nst", "epsilon", epsilon)
@@ -205,7 +205,7 @@ def fsp(
     reduction: str = "elementmean",
     variant: str = "squared",
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """The flow of solution procedure: how two layers of a net go together.
+    """The flow of solution procedure: the products of two layers' channels.
 
     Shapes
         first (B, C, H, W), second (B, D, H, W) of the student; teacher_first (B, C', H', W'),
@@ -214,9 +214,8 @@ def fsp(
 
     Definition (f, g the student's two layers, if weights are given weight_first f, weight_second g)
         G[b,c,d] = Σ_i f[b,c,i] g[b,d,i] / (H W), over the positions i; G' likewise of the teacher
-        "squared"  Σ (G − G')² over all entries, divided by their number B·C'·D' for "elementmean",
-                   by B for "batchmean", by nothing for "sum"
-        "norms"    Σ_b Σ_d √Σ_c (G − G')²[b,c,d], divided by B·D', by B, or by nothing
+        "squared"  Σ (G − G')² over all entries; "elementmean" divides by their number B·C'·D'
+        "norms"    Σ_b Σ_d √Σ_c (G − G')²[b,c,d]; "elementmean" divides by B·D'
 
     Gradients
         dG = 2 (G − G'), or (G − G') / √Σ_c (G − G')², divided as the value is;
@@ -225,14 +224,17 @@ def fsp(
 
     Conventions: the two layers of one net are of one height and width; the nets' may differ. The
     paper's nets have as many channels as each other; weights, trained with the net, serve others.
-
     Elsewhere: layers of two sizes are brought to the smaller one, by the paper and torchdistill by
     the maximum of the cells that become one, by RepDistiller and KD-Zoo by their average.
     torchdistill is "norms" with the batchmean.
-
-    Raises ValueError for shapes that do not go together, and an empty batch under a mean.
-
+    Raises ValueError as all losses do.
     Source: Yim, Joo, Bae and Kim 2017, "A Gift from Knowledge Distillation", equations 1 and 2.
+
+    Example
+        >>> maps = np.array([2.0, 3.0, 1.0, 4.0]).reshape(4, 1, 1, 1, 1)  # of one cell each
+        >>> value, gradients = losses.fsp(*maps)
+        >>> print(value, *(g.item() for g in gradients))  # (2·3 − 1·4)²
+        4.0 12.0 8.0
     """
     require_maps("fsp", first=first, second=second)
     require_maps("fsp", teacher_first=teacher_first, teacher_second=teacher_second)
@@ -291,9 +293,8 @@ def vid(
         →  value (), gradients by student, scale, weight and bias, those that are given
 
     Definition (μ = weight · student + bias, as in `hint`; σ²[o] = log(1 + e^scale[o]) + ε)
-        Σ ½ ((μ − teacher)² / σ² + log σ²) over all entries, divided by their number for
-        "elementmean", by B for "batchmean", by nothing for "sum": the negative log-likelihood but
-        for ½ log 2π
+        Σ ½ ((μ − teacher)² / σ² + log σ²) over all entries, divided as `reduction` says: the
+        negative log-likelihood without ½ log 2π
 
     Gradients (e = μ − teacher; divided as the value is)
         dμ = e / σ²,  and on to student, weight and bias as in `hint`
@@ -302,15 +303,18 @@ def vid(
     Conventions: variant="fixed" takes σ² as a constant: dscale is 0. The value may be negative,
     and at equality it is ½ log σ². Value and dscale are sums of terms of both signs, and have their
     digits in proportion to the terms.
-
     Elsewhere: mdistiller leaves `scale` out of its optimiser, which makes it "fixed". The μ of
     RepDistiller and torchdistill is three 1×1 convolutions with ReLU between; here it is one. The
     paper sums over entries: "batchmean".
-
-    Raises ValueError for shapes that do not go together, and an empty batch under a mean.
-
+    Raises ValueError as all losses do.
     Source: Ahn, Hu, Damianou, Lawrence and Dai 2019, "Variational Information Distillation for
     Knowledge Transfer", equation 5.
+
+    Example
+        >>> scale = np.log(np.expm1([1.0]))  # σ² = 1
+        >>> value, gradients = losses.vid(np.array([[1.0]]), np.array([[3.0]]), scale, epsilon=0.0)
+        >>> print(value.round(4), *(g.round(4) for g in gradients))  # ½ (1 − 3)²
+        2.0 [[-2.]] [-0.9482]
     """
     require_arrays("vid", student=student, scale=scale)
     choice("vid", "variant", variant, "paper", "fixed")

@@ -1,8 +1,8 @@
 """Steps that several losses share: unit vectors, distances, products of samples.
 
-Each returns its value and its backward pass, as ops do. A vector of zeros has no direction, and two
-equal points have no distance that could be differentiated: there values are 0, and so is the
-gradient, one of those that lie between all the slopes around.
+Each returns its value and its backward pass, as ops do. A vector of zeros has no direction, and the
+distance of two equal points has no derivative: there values are 0, and the gradient is 0 too, which
+lies between the slopes on all sides.
 """
 
 from collections.abc import Callable
@@ -32,10 +32,10 @@ def sum_of_squares(x: np.ndarray, times: float = 1.0) -> np.ndarray:
 
 
 def orthogonal(e: np.ndarray, d: np.ndarray, rules: np.ndarray) -> np.ndarray:
-    """d along the last axis, of which it is known that Σ e d = 0.
+    """d along the last axis, for which Σ e d = 0 is known.
 
-    An entry that `rules`, at most one of each row, is often what is left of larger terms. It is
-    replaced by −Σ e d / e over the others, which has its digits.
+    An entry that `rules`, at most one of each row, is often the small difference of large terms. It
+    is replaced by −Σ e d / e over the others, which keeps its digits.
     """
     of_others = np.where(rules, 0, e * d).sum(axis=-1, keepdims=True)
     return np.where(rules, -of_others / np.where(rules, e, 1), d)
@@ -45,16 +45,14 @@ def unit(x: np.ndarray, epsilon: float | np.ndarray = 0.0) -> Step:
     """Vectors along the last axis, divided by their length.
 
     Definition
-        y = x / (n + ε), n = √Σ x²; 0 where n is 0
-
-    computed with the largest entry divided out of the squares, which neither overflow nor vanish;
-    what has one direction gives one result.
+        y = x / (n + ε), n = √Σ x²; 0 where n is 0; computed with the largest entry divided out of
+        the squares, which neither overflow nor vanish, so what has one direction gives one result
 
     Backward, given dy (e = x / n)
         ∂n/∂x = e, so dx = dy / (n + ε) − x Σ(dy e) / (n + ε)²
                          = (dy − e Σ(dy e) + e Σ(dy e) ε / (n + ε)) / (n + ε)
-        The first two terms are what of dy is across e: of an entry that makes up most of the length
-        the other entries say it, and where D is 1 it is nothing.
+        The first two terms are the part of dy at right angles to e. For an entry that makes up most
+        of the length it is computed from the other entries; where D is 1 it is 0.
     """
     largest = np.abs(x.real).max(axis=-1, keepdims=True, initial=0)
     none = largest == 0
@@ -113,11 +111,8 @@ def products_apart(x: np.ndarray, y: np.ndarray, less: np.ndarray) -> np.ndarray
 def shares(x: np.ndarray) -> Step:
     """Vectors along the last axis, divided by the sum of their absolute values.
 
-    Definition
-        y = x / s, s = Σ |x|; 0 where s is 0
-
-    Backward, given dy
-        ∂s/∂x = sign(x), so dx = (dy − sign(x) Σ(dy y)) / s, and Σ y dx = 0
+    y = x / s, s = Σ |x|; 0 where s is 0. As ∂s/∂x = sign(x), dx = (dy − sign(x) Σ(dy y)) / s, and
+    Σ y dx = 0.
     """
     sign = np.sign(x.real)
     s = (sign * x).sum(axis=-1, keepdims=True)
@@ -134,26 +129,16 @@ def shares(x: np.ndarray) -> Step:
 
 
 def products(x: np.ndarray) -> Step:
-    """The products of all pairs of rows.
+    """The products of all pairs of rows, y[i,j] = Σ_d x[i,d] x[j,d]: (…, N, D)  →  (…, N, N).
 
-    Shapes
-        x (…, N, D)  →  y (…, N, N)
-
-    Definition
-        y[i,j] = Σ_d x[i,d] x[j,d]         y = x xᵀ
-
-    Backward, given dy
-        x[i] reaches y[i,j] and y[j,i]:    dx = (dy + dyᵀ) x
+    As x[i] reaches y[i,j] and y[j,i], dx = (dy + dyᵀ) x.
     """
     y = x @ np.swapaxes(x, -1, -2)
     return y, lambda dy: (dy + np.swapaxes(dy, -1, -2)) @ x
 
 
 def cosines(x: np.ndarray) -> Step:
-    """The products of all pairs of rows, each divided by its length.
-
-    Shapes
-        x (…, N, D)  →  y (…, N, N)
+    """The products of all pairs of rows, each divided by its length: (…, N, D)  →  (…, N, N).
 
     A row's product with itself is exactly 1, or 0 for a row of zeros: nothing of x changes it.
     """
@@ -171,13 +156,7 @@ def cosines(x: np.ndarray) -> Step:
 
 
 def distances(x: np.ndarray) -> Step:
-    """The distances of all pairs of rows.
-
-    Shapes
-        x (N, D)  →  y (N, N), 0 on the diagonal
-
-    Definition
-        y[i,j] = √Σ_d (x[i,d] − x[j,d])²
+    """The distances of all pairs of rows, y[i,j] = √Σ_d (x[i,d] − x[j,d])²: (N, D)  →  (N, N).
 
     Backward, given dy
         ∂y[i,j]/∂x[i] = (x[i] − x[j]) / y[i,j], and y[j,i] is the same number:
@@ -201,8 +180,8 @@ def distances(x: np.ndarray) -> Step:
 def centred(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows (N, D) less their means, and which rows are constant (N, 1).
 
-    The first entry is subtracted first: what all entries have in common costs no digits, and a
-    constant row becomes 0.
+    The first entry is subtracted first: so a large common offset costs no digits, and a constant
+    row becomes exactly 0.
     """
     y = x - x[:, :1]
     y -= y.mean(axis=1, keepdims=True)

@@ -32,11 +32,12 @@ def cross_entropy(
         where the label is all but certain, as those of loss_b do: see `log_softened`
 
     Conventions: "batchmean" is what frameworks call "mean". A label at −∞ has the loss ∞.
-
-    Raises ValueError if shapes do not go together, if labels are no integers or out of range, for
-    an empty batch under "batchmean", or for another reduction.
-
+    Raises ValueError as all losses do, and for labels that are no integers or out of range.
     Source: the definition is that of torch.nn.functional.cross_entropy with class indices.
+
+    Example
+        >>> losses.cross_entropy(np.log([[1.0, 3.0]]), np.array([1]))  # −log ¾
+        (np.float64(0.2876...), array([[ 0.25, -0.25]]))
     """
     require_arrays("cross_entropy", logits=logits)
     require_axes("cross_entropy", "logits", logits, "B C")
@@ -69,21 +70,21 @@ def mix(
     Shapes
         student, teacher (B, C), labels (B,) integers  →  value (), gradient (B, C)
 
-    Definition
+    Definition, and the gradient by the student is the same sum of gradients
         value = (1 − α) hard(student, labels) + α soft(student, teacher), with the cross-entropy
         and L2, unless other losses are given; `labels` is what `hard` takes for the truth
-
-    Gradient by the student
-        the same sum of their gradients
 
     Conventions: α is the share of the teacher, as in haitongli's code; keras-io gives the name to
     the share of the labels, and Hinton et al. name no weight. A loss of more arguments is given as
     soft=lambda s, t: losses.dkd(s, t, labels). Both losses are means over the batch. At α = 0 or 1
     the other loss counts nothing, yet its values must still be finite.
-
     Raises ValueError if α is outside of [0, 1], and what the two losses raise.
-
     Source: Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network", section 2.
+
+    Example
+        >>> y, teacher, labels = np.ones((1, 2)), np.zeros((1, 2)), np.array([0])
+        >>> losses.mix(y, teacher, labels, alpha=0.5)  # ½ log 2 + ½ · 1
+        (np.float64(0.8465...), array([[0.25, 0.75]]))
     """
     if not 0 <= as_float(alpha) <= 1:
         raise ValueError(f"mix: alpha is {shown(alpha)}, expected a number from 0 to 1")

@@ -44,8 +44,7 @@ def l2(
     Gradient by the student
         ∂(½ Δ²)/∂student = Δ ∂Δ/∂student = Δ, so
         "sum", "none": Δ      "batchmean": Δ / B      "elementmean": Δ / (B·C)
-
-    The gradient by the teacher is the negative of it, y_large − y_small: what the document prints.
+        By the teacher it is the negative of that, y_large − y_small: what the document prints.
 
     Conventions
         half=False leaves the ½ out: value and gradient are doubled. temperature: Δ is divided by T
@@ -58,14 +57,14 @@ def l2(
     Digits: "probabilities" has fewer in the gradient, by log10 T, where the student alone rules out
     a class and T is high: Δ is then nearly the same for all others, and only its steps count.
 
-    Elsewhere
-        A framework's mse_loss with its default reduction is Σ Δ² / (B·C), so that
-        batchmean = (C/2) · mse_loss: `reduction="elementmean", half=False` is it.
-
-    Raises ValueError if shapes or dtypes differ, for an empty batch under a mean, or for another
-    reduction or variant.
-
+    Elsewhere: a framework's mse_loss with its default reduction is Σ Δ² / (B·C), so that batchmean
+    = (C/2) · mse_loss: `reduction="elementmean", half=False` is it.
+    Raises ValueError as all losses do, and for T not above 0.
     Source: Ba and Caruana 2014, "Do Deep Nets Really Need to be Deep?", equation 1.
+
+    Example
+        >>> losses.l2(np.array([1.0, 3.0]), np.zeros(2))  # ½ (1² + 3²) / B, Δ / B
+        (np.float64(2.5), array([0.5, 1.5]))
     """
     require_same("l2", student, teacher)
     t, factor = temperatures("l2", temperature, temperature_squared)
@@ -109,12 +108,13 @@ def l1(
         ∂|Δ|/∂student = sign(Δ), divided as the value is
 
     Conventions: at the kink, sign(0) = 0. Complex numbers are decided on by their real part.
-
     Elsewhere: a framework's l1_loss is the elementmean, C times smaller than the batchmean.
-
-    Raises ValueError as `l2` does.
-
+    Raises ValueError as all losses do.
     Source: the definition is that of torch.nn.functional.l1_loss, but for the reduction.
+
+    Example
+        >>> losses.l1(np.array([1.0, -3.0]), np.zeros(2))  # (1 + 3) / B, sign(Δ) / B
+        (np.float64(2.0), array([ 0.5, -0.5]))
     """
     require_same("l1", student, teacher)
     divisor = divisor_of("l1", reduction, len(student), student.size)
@@ -148,14 +148,15 @@ def huber(
 
     Conventions: variant="smooth" divides by δ: |Δ| − ½ δ far out, ½ Δ²/δ near 0. At δ = 1 they are
     the same. There is no kink: at |Δ| = δ value and gradient of both branches agree.
-
     Elsewhere: PyTorch's huber_loss is "paper" and its smooth_l1_loss (beta=δ) "smooth", both with
     the elementmean by default, C times smaller than the batchmean.
-
-    Raises ValueError as `l2` does, and for a δ that is not above 0.
-
+    Raises ValueError as all losses do, and for δ not above 0.
     Source: Huber 1964, "Robust Estimation of a Location Parameter"; Girshick 2015, "Fast R-CNN",
     equation 3, for δ = 1.
+
+    Example
+        >>> losses.huber(np.array([[0.5, 3.0]]), np.zeros((1, 2)))  # ½ · 0.5² + 3 − ½
+        (np.float64(2.625), array([[0.5, 1. ]]))
     """
     require_same("huber", student, teacher)
     far = positive("huber", "delta", delta)

@@ -49,8 +49,7 @@ def similarity(
 
     Definition (f the features as rows (B, D))
         G[i,j] = Σ_d f[i,d] f[j,d], each row then divided by its length; G' likewise of the teacher
-        Σ (G − G')² over all pairs, divided by B² for "elementmean", the default, by B for
-        "batchmean", by nothing for "sum"
+        Σ (G − G')² over all B² pairs
 
     Gradient by the student (P the products before rows are divided, n[i] = ‖P[i]‖)
         dG = 2 (G − G'), divided as the value is
@@ -60,16 +59,16 @@ def similarity(
     Conventions: variant="l1" divides rows by the sum of their absolute values. A sample of zero
     features has a row of zeros, which stays so and passes no gradient (the other rows, which hold
     its products too, do). In a batch of one, G is 1 and the loss 0.
-
     Digits: G is a quotient of sums of products, each rounded: a bit fewer than of the features.
-
     Elsewhere: torchdistill is "l1", smaller by no constant factor: nearly B times, 28 at B = 32,
     for features behind a ReLU, 2 to 6 times for normal ones.
-
-    Raises ValueError for features of different batches, an unknown variant or reduction, and an
-    empty batch under a mean.
-
+    Raises ValueError as all losses do, and for features of different batches.
     Source: Tung and Mori 2019, "Similarity-Preserving Knowledge Distillation", equations 1 to 4.
+
+    Example
+        >>> one = np.eye(2)  # each sample is like itself alone; in the teacher, both are alike
+        >>> print(*(losses.similarity(one, y)[0].round(4) for y in (-3 * one, np.ones((2, 1)))))
+        0.0 0.2929
     """
     count = require_one_batch("similarity", student=student, teacher=teacher)
     divide = {"paper": unit, "l1": shares}[choice("similarity", "variant", variant, "paper", "l1")]
@@ -103,8 +102,7 @@ def rkd_distance(
 
     Definition (f the features as rows (B, D))
         d[i,j] = ‖f[i] − f[j]‖,  μ = the mean of those d that are above 0,  ψ = d / μ; ψ' likewise
-        Σ h(ψ[i,j] − ψ'[i,j]) over all pairs, h as in `huber` with δ; divided by B² for
-        "elementmean", the default, by B for "batchmean", by nothing for "sum"
+        Σ h(ψ[i,j] − ψ'[i,j]) over all B² pairs, h as in `huber` with δ
 
     Gradient by the student (g = h'(ψ − ψ'), divided as the value is; N the number of d above 0)
         d[i,j] reaches the loss through its own ψ and through μ:
@@ -117,14 +115,15 @@ def rkd_distance(
 
     Conventions: the pairs i = j count, with h = 0. Samples that are equal have d = 0, which passes
     no gradient; where all are, ψ is 0. In a batch of one the loss is 0.
-
     Elsewhere: the authors' code is this, with 1e-12 for smaller squares. RepDistiller, mdistiller
     and KD-Zoo weigh distances 25 and angles 50, KD_Lib both ½.
-
-    Raises ValueError for features of different batches, an unknown reduction, δ not above 0, and an
-    empty batch under a mean.
-
+    Raises ValueError as all losses do, for features of different batches, and for δ not above 0.
     Source: Park, Kim, Lu and Cho 2019, "Relational Knowledge Distillation", equations 4 to 7.
+
+    Example
+        >>> x = np.array([[0.0], [1.0], [3.0]])
+        >>> print(*(losses.rkd_distance(x, other)[0].round(4) for other in (5 - 2 * x, x**2)))
+        0.0 0.0247
     """
     count = require_one_batch("rkd_distance", student=student, teacher=teacher)
     far = positive("rkd_distance", "delta", delta)
@@ -162,8 +161,7 @@ def rkd_angle(
     Definition (f the features as rows (B, D))
         e[i,j] = (f[j] − f[i]) / ‖f[j] − f[i]‖, 0 where both are equal
         ψ[i,j,k] = Σ_d e[i,j,d] e[i,k,d], the cosine of the angle at i between j and k
-        Σ h(ψ[i,j,k] − ψ'[i,j,k]) over all triples, h as in `huber` with δ; divided by B³ for
-        "elementmean", the default, by B for "batchmean", by nothing for "sum"
+        Σ h(ψ[i,j,k] − ψ'[i,j,k]) over all B³ triples, h as in `huber` with δ
 
     Gradient by the student (g = h'(ψ − ψ'), divided as the value is)
         de[i,j] = Σ_k (g[i,j,k] + g[i,k,j]) e[i,k]
@@ -175,12 +173,14 @@ def rkd_angle(
 
     Conventions: triples with j = k, or of equal samples, count too. In a batch of one the loss
     is 0.
-
     Elsewhere: as for `rkd_distance`. The angle may be taken at any of the three, as all are summed.
-
     Raises ValueError as `rkd_distance` does.
-
     Source: Park, Kim, Lu and Cho 2019, "Relational Knowledge Distillation", equations 8 to 10.
+
+    Example
+        >>> x = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        >>> print(*(losses.rkd_angle(x, other)[0].round(4) for other in (5 - 2 * x, x[:, :1])))
+        0.0 0.0587
     """
     count = require_one_batch("rkd_angle", student=student, teacher=teacher)
     far = positive("rkd_angle", "delta", delta)
@@ -217,12 +217,11 @@ def pkt(
     Definition (f the features as rows (B, D))
         u[i] = f[i] / (‖f[i]‖ + ε),  s[i,j] = (Σ_d u[i,d] u[j,d] + 1) / 2
         q[i,j] = s[i,j] / Σ_k s[i,k]; p likewise of the teacher
-        Σ p log((p + ε) / (q + ε)) over all pairs, divided by B² for "elementmean", the default, by
-        B for "batchmean", by nothing for "sum"
+        Σ p log((p + ε) / (q + ε)) over all B² pairs
 
     Derivation of what is computed, which keeps its digits where the nets are alike
-        c the products of u, c' the teacher's; S[i] = Σ_k (1 + c[i,k]), S' likewise; Δ = c − c',
-        for features of one shape from their differences, as in `rkd_angle`
+        c the products of u, c' the teacher's; S[i] = Σ_k (1 + c[i,k]), S' likewise; Δ = c − c', for
+        features of one shape as in `rkd_angle`
         q − p = (Δ − p Σ_k Δ) / S
         With w = (q − p) / (p + ε), x = log(1 + w) and φ(x) = e^x − 1 − x, −x = φ(x) − w, and
         −Σ p w = −Σ (q − p) + ε Σ w, where Σ (q − p) is 0, whatever factor it has. Hence
@@ -238,15 +237,15 @@ def pkt(
     Conventions: ε keeps the logarithm finite where two samples are opposite, s = 0; without it the
     loss is then infinite or NaN. It also leaves a gradient of the size of ε where both nets are
     equal. A sample of zero features is like all others, s = ½, and passes no gradient.
-
     Elsewhere: the paper leaves i = j out of sums and shares, which is another loss; its authors'
     code does not. There ε is 1e-7, in KD-Zoo 1e-6.
-
-    Raises ValueError for features of different batches, an unknown reduction, ε < 0, and an empty
-    batch under a mean.
-
+    Raises ValueError as all losses do, for features of different batches, and for ε below 0.
     Source: Passalis and Tefas 2018, "Learning Deep Representations with Probabilistic Knowledge
     Transfer", equations 5 to 8.
+
+    Example
+        >>> print(*(losses.pkt(np.eye(2), y)[0].round(4) for y in (np.eye(2), np.ones((2, 1)))))
+        0.0 0.0294
     """
     count = require_one_batch("pkt", student=student, teacher=teacher)
     epsilon = not_negative("pkt", "epsilon", epsilon)
@@ -302,8 +301,7 @@ def cc(
         K[i,j] = Σ_{p=0}^{order} e^{−2γ} (2γ)^p / p! · (Σ_d u[i,d] u[j,d])^p,
         the Gaussian kernel exp(−γ ‖u[i] − u[j]‖²) by Taylor's series to `order`; K' likewise. The
         term p = 0 is the same in both, and is left out of what is computed
-        Σ (K − K')² over all pairs, divided by B² for "elementmean", the default, by B for
-        "batchmean", by nothing for "sum"
+        Σ (K − K')² over all B² pairs
 
     Gradient by the student (c the products of u)
         dK = 2 (K − K'), divided as the value is
@@ -322,14 +320,15 @@ def cc(
         A sample of zero features has u = 0.
 
     Digits: products of features cancel, and so do K and K': a bit fewer than of the features.
-
     Elsewhere: three losses under one name. KD-Zoo is "paper"; torchdistill is "norm"; RepDistiller
     is "consecutive", on features that trained layers of both nets have embedded.
-
-    Raises ValueError for features of different batches, an unknown variant or reduction, γ not
-    above 0, an order below 1, and an empty batch under a mean.
-
+    Raises ValueError as all losses do, for features of different batches, for γ not above 0, and an
+    order that is no whole number from 1 to 100.
     Source: Peng et al. 2019, "Correlation Congruence for Knowledge Distillation", equations 3 to 8.
+
+    Example
+        >>> print(*(losses.cc(np.eye(2), y)[0].round(4) for y in (2 * np.eye(2), np.ones((2, 1)))))
+        0.0 0.1266
     """
     count = require_one_batch("cc", student=student, teacher=teacher)
     choice("cc", "variant", variant, "paper", "bilinear", "norm", "consecutive")

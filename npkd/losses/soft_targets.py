@@ -58,10 +58,9 @@ def kl(
     Definition (p = softmax(teacher / T), q = softmax(student / T), along the classes)
         loss_b = T² Σ_c p[b,c] (log p[b,c] − log q[b,c])
         "none": loss_b   "sum": Σ_b loss_b   "batchmean": Σ_b loss_b / B   "elementmean": … / (B·C)
-
-    computed from u = log q − log p, for which (student − teacher) / T has the digits where the two
-    are near, as T² Σ_c p φ(u) with φ(u) = e^u − 1 − u: the same, since p and q both sum to 1, but
-    no term is negative and none cancels. See `npkd.losses.softened` for both.
+    computed as T² Σ_c p φ(u) with u = log q − log p, which has its digits from (student − teacher)
+    / T where the two are near, and φ(u) = e^u − 1 − u: the same, since p and q both sum to 1, but
+    no term is negative and none cancels (`npkd.losses.softened`)
 
     Gradient by the student
         ∂ log q[c] / ∂z[j] = ([c = j] − q[j]) / T, and Σ p = 1, so
@@ -69,24 +68,24 @@ def kl(
         and q − p = p (e^u − 1), which keeps its digits where q is near p
 
     Conventions
-        T² keeps the gradient of a size when T grows; temperature_squared=False leaves it out.
+        T² keeps the gradient's size when T grows; temperature_squared=False leaves it out.
         variant="reversed" exchanges the two: Σ q (log q − log p), with gradient
-        T q[j] (r[j] − Σ_c q[c] r[c]), r = log q − log p. variant="unlogged" is what comes of
-        probabilities given as if they were their logarithms, Σ p (log p − q), r = −p, and "reversed
-        unlogged" of both, Σ q (log q − p), r = log q − p: mistakes, offered to be recognised, with
-        a bit fewer in the gradient than the other two.
+        T q[j] (r[j] − Σ_c q[c] r[c]), r = log q − log p. Two mistakes are offered to be recognised:
+        "unlogged", probabilities given as if they were their logarithms, Σ p (log p − q), r = −p,
+        and with it "reversed unlogged", Σ q (log q − p), r = log q − p; gradients have a bit fewer.
         Logits / T below the smallest normal number lose digits by the division.
         A class at −∞ is ruled out: a term with p = 0 counts 0 · log 0 = 0, so that it adds nothing
         if the teacher alone rules it out, and the loss is ∞ if the student alone does.
 
-    Elsewhere
-        KLDivLoss by default averages over all entries: "elementmean", C times too small. Without
-        T² the loss is T² times too small. See `conventions`.
-
-    Raises ValueError for shapes, dtypes, T ≤ 0, another reduction or variant, and for an empty
-    batch under a mean.
-
+    Elsewhere: KLDivLoss by default averages over all entries: "elementmean", C times too small;
+    without T² the loss is T² times too small.
+    Raises ValueError as all losses do, and for T not above 0.
     Source: Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network", section 2.
+
+    Example
+        >>> student, teacher = np.log([[1.0, 3.0]]), np.zeros((1, 2))  # q = (¼, ¾), p = (½, ½)
+        >>> losses.kl(student, teacher, temperature=1.0)  # ½ log 2 + ½ log ⅔, q − p
+        (np.float64(0.1438...), array([[-0.25,  0.25]]))
     """
     require_logits("kl", student, teacher)
     t, factor = temperatures("kl", temperature, temperature_squared)
@@ -134,17 +133,19 @@ def soft_cross_entropy(
         loss_b = −T² Σ_c p[b,c] log q[b,c];   reduced as in `kl`
 
     Gradient by the student
-        that of `kl`, T (q − p): the two losses differ by T² Σ p log p, the teacher's entropy, which
-        does not depend on the student. So this loss is not 0 where student and teacher are equal.
+        that of `kl`, T (q − p): the two differ by T² Σ p log p, the teacher's entropy, which does
+        not depend on the student, and which is left where student and teacher are equal
 
     Conventions: a class at −∞ as in `kl`.
-
     Elsewhere: written as Σ p (log p − log q) from probabilities, it is NaN where a p underflows to
     0; here the logarithm comes first. TextBrewer's kd_ce_loss has no T².
-
     Raises ValueError as `kl` does.
-
     Source: Hinton, Vinyals, Dean 2015, "Distilling the Knowledge in a Neural Network", section 2.
+
+    Example
+        >>> student, teacher = np.log([[1.0, 3.0]]), np.zeros((1, 2))  # as for kl
+        >>> losses.soft_cross_entropy(student, teacher, temperature=1.0)  # −½ log ¼ − ½ log ¾
+        (np.float64(0.8369...), array([[-0.25,  0.25]]))
     """
     require_logits("soft_cross_entropy", student, teacher)
     t, factor = temperatures("soft_cross_entropy", temperature, temperature_squared)
@@ -178,11 +179,13 @@ def limit(
         (Δ[b,c] − m[b]) / C, divided as the value is; its rows sum to 0
 
     Conventions: a class at −∞ in both nets counts Δ = 0; in one, the loss is ∞.
-
     Raises ValueError as `kl` does.
-
     Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", 2.1,
     there for logits of mean 0.
+
+    Example
+        >>> losses.limit(np.array([[1.0, 3.0]]), np.zeros((1, 2)))  # (1² + 1²) / 2C
+        (np.float64(0.5), array([[-0.5,  0.5]]))
     """
     require_logits("limit", student, teacher)
     divisor = divisor_of("limit", reduction, len(student), student.size)
@@ -220,8 +223,7 @@ def dkd(
     Definition (l the label, z = student / T, likewise for the teacher; o = log Σ_{c≠l} exp z[c])
         TCKD = KL between softmax(z[l], o) of teacher and student, two classes: the label, the rest
         NCKD = KL between softmax(z[c], c ≠ l) of teacher and student, C − 1 classes
-        loss_b = T² (α TCKD + β NCKD)
-        "none": loss_b   "sum": Σ_b loss_b   "batchmean": Σ_b loss_b / B
+        loss_b = T² (α TCKD + β NCKD);   reduced as in `kl`, without "elementmean"
 
     Gradient by the student
         KL's gradient by its logits is q − p. With b = softmax(z[l], o) and r = softmax over the
@@ -230,22 +232,22 @@ def dkd(
             at c ≠ l        T (α (b_s[rest] − b_t[rest]) r_s[c] + β (r_s[c] − r_t[c]))
         divided as the value is. Each row sums to 0.
 
-    As in `kl`, all differences come from those of logits: among the rest from d = (student −
-    teacher) / T, which also gives o_s − o_t = log Σ_{c≠l} r_t[c] e^{d[c]}; between the label and
-    the rest from d[l] and o_s − o_t.
+    As in `kl`, all differences come from those of logits, d = (student − teacher) / T, and from
+    o_s − o_t = log Σ_{c≠l} r_t[c] e^{d[c]}.
 
     Conventions: with α = 1 and β = 1 − b_t[l], sample by sample, it is `kl`. With two classes the
     rest is one class, NCKD is 0, and what is left is α `kl`. Classes at −∞ count as in `kl`; if
-    all of the rest is, in either net, NCKD counts as 0.
-
+    all of the rest is, in either net, NCKD counts as 0. A part of weight 0 counts nothing, even
+    where it is ∞.
     Elsewhere: mdistiller leaves the label out by subtracting 1000 from its logit / T, which comes
     to the same unless logits / T are that far apart.
-
-    A part of weight 0 counts nothing, even where it is ∞.
-
     Raises ValueError as `kl` and `cross_entropy` do, and for fewer than two classes.
-
     Source: Zhao, Cui, Song, Qiu and Liang 2022, "Decoupled Knowledge Distillation", equation 7.
+
+    Example
+        >>> student, teacher = np.log([[4.0, 1.0, 1.0]]), np.log([[2.0, 1.0, 1.0]])
+        >>> losses.dkd(student, teacher, np.array([0]), temperature=1.0)  # ½ log ¾ + ½ log 3⁄2
+        (np.float64(0.0588...), array([[ 0.1666..., -0.0833..., -0.0833...]]))
     """
     require_logits("dkd", student, teacher, least=2)
     labels = require_labels("dkd", student, labels)
@@ -323,12 +325,12 @@ def dist(
     Three things are computed otherwise, for their digits:
         1 − ρ = ½ ‖u − v‖² (ε = 0), as u and v are of length 1; and v − ρ u, which is what of v is
         across u, is that of v − u too, or of v + u: the shorter one is taken.
-        ρ does not depend on the unit of x. That of a sample is its most probable class, that of a
-        class the sample which it is most probable for, so that a class improbable everywhere has
-        digits left, and a part in ρ; the gradient is by log q, q dq, which has no unit.
-        At a high temperature probabilities are nearly equal. x̃ is that of x − 1, in its unit, which
-        is e^a − 1 with a the difference of two logarithms: of two classes from their logits, of two
-        samples by `log_ratio` from the first one.
+        ρ does not change if x is divided by a number. A sample is divided by its largest
+        probability, a class by the largest one in the batch, so that a class that is improbable
+        everywhere keeps its digits; the gradient is by log q, q dq, which has no such unit.
+        At a high temperature probabilities are nearly equal. x̃ is computed from x − 1 = e^a − 1
+        with a the difference of two logarithms: of two classes from their logits, of two samples by
+        `log_ratio`.
 
     Conventions
         A constant vector has no correlation with anything: its ρ counts as 0 and passes no
@@ -336,18 +338,19 @@ def dist(
         batch of one every class is constant, and intra is 1. A class at −∞ in all samples is
         constant too.
 
-    Digits: ρ compares directions, each of which is a quotient of sums: there are 3 bits fewer than
-    of `kl`, and where u and v nearly agree though the logits do not, as when the teacher's are the
-    student's times a number, value and gradient have the digits that are left of u − v.
+    Digits: ρ compares directions, each of which is a quotient of sums: 3 bits fewer than `kl` has.
+    Where u and v nearly agree though the logits do not (the teacher's are the student's times a
+    number, say), value and gradient have only the digits that are left of u − v.
 
-    Elsewhere
-        The authors' code has ε = 1e-8, and at first had no temperature; the paper's appendix has no
-        T². torchdistill has T² on both terms. All are the same at T = 1, but for ε.
-
+    Elsewhere: the authors' code has ε = 1e-8, and at first had no temperature; the paper's appendix
+    has no T². torchdistill has T² on both terms. All are the same at T = 1, but for ε.
     Raises ValueError as `kl` does.
-
     Source: Huang, You, Wang, Qian and Xu 2022, "Knowledge Distillation from A Stronger Teacher",
     equations 5 to 10.
+
+    Example
+        >>> print(*(losses.dist(np.eye(2), y)[0].round(6) for y in (2 * np.eye(2), -np.eye(2))))
+        0.0 4.0
     """
     require_logits("dist", student, teacher)
     if not len(student):
@@ -448,9 +451,7 @@ def _one_less_correlation(
 def standardize(logits: np.ndarray, *, ddof: int = 0, epsilon: float = 1e-7) -> Op:
     """Each sample's logits brought to mean 0 and standard deviation 1.
 
-        z, backward = losses.standardize(student)
-        value, dz = losses.kl(z, losses.standardize(teacher)[0], temperature=2.0)
-        gradient = backward(dz)
+    For both nets' logits, in front of a loss, whose gradient `backward` takes on to the student's.
 
     Shapes
         logits x (B, C)  →  y (B, C)
@@ -470,13 +471,15 @@ def standardize(logits: np.ndarray, *, ddof: int = 0, epsilon: float = 1e-7) -> 
     Conventions: ddof as in NumPy. A row of equal logits becomes 0, and its gradient is
     (dy − mean dy)/ε, the limit, or 0 where ε is 0 too. A row with a class at −∞ has no deviation,
     and is NaN.
-
     Elsewhere: the paper's formula divides by C, as NumPy does; the authors' code calls torch.std,
     which divides by C − 1 (ddof=1) and makes y √((C − 1)/C) times as large: 5.4 % apart at C = 10.
-
     Raises ValueError unless logits are (B, C) with C above ddof, and ε not negative.
-
     Source: Sun, Ren, Li, Wang and Cao 2024, "Logit Standardization in Knowledge Distillation".
+
+    Example
+        >>> y, backward = losses.standardize(np.array([[1.0, 2.0, 3.0]]))
+        >>> print(y.round(3), backward(np.array([[0.0, 1.0, 0.0]])).round(3))  # s = √⅔
+        [[-1.225  0.     1.225]] [[-0.408  0.816 -0.408]]
     """
     require_arrays("standardize", logits=logits)
     require_axes("standardize", "logits", logits, "B C")

@@ -1,7 +1,7 @@
 """Rows of logits as probabilities, softmax(z / T), and how far two nets' are apart, to the digit.
 
-What is lost by subtracting numbers that are nearly equal is not lost where the difference is known
-from the logits. Every function here says which difference that is.
+Subtracting numbers that are nearly equal loses digits, unless their difference is known from the
+logits. Every function here says which difference that is.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,10 @@ def less(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 @np.errstate(invalid="ignore")  # ∞ − ∞, where one net rules out what the other is sure of
 def apart(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
-    """student − teacher but for a number of each row, by which neither softmax changes.
+    """student − teacher, up to one number for each row, which changes neither softmax.
 
-    As it stands, which is exact where the two are near; or, where a row's logits have less in
-    common with the other net's than with each other, from those less that of a class r.
+    Subtracted as they are, which is exact where the two are near; or, where a row's logits are
+    nearer to each other than to the other net's, after the logit of one class r is, in both nets.
     """
     d = less(student, teacher)
     if not d.size:
@@ -62,8 +62,8 @@ def log_softened(z: np.ndarray, t: float = 1.0) -> np.ndarray:
 def log_ratio(d: np.ndarray, log_q: np.ndarray, log_p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """u = log q − log p, of two rows of probabilities (…, C), and log Σ p e^d (…, 1).
 
-    d is u but for a number of each row: (student − teacher) / T. Near equality, and for all rows at
-    a high T, d has digits that the difference of the logarithms has not.
+    d = (student − teacher) / T is u up to one number for each row. Near equality, and for all rows
+    at a high T, d has digits that the difference of the logarithms has lost.
 
     Definition (r the class that is likely in both: with the largest lesser one of p[r] and q[r])
         f = d − d[r],   Z = Σ p e^f,   q / p = e^f / Z,   u = f − log Z
@@ -71,8 +71,8 @@ def log_ratio(d: np.ndarray, log_q: np.ndarray, log_p: np.ndarray) -> tuple[np.n
     Derivation of Z: some classes are near, |f| ≤ 1; for the others, p e^f = q Z. So
         Z = 1 + Σ_near p (e^f − 1) − Σ_far p + Z Σ_far q
         log Z = log(1 + Σ_near p (e^f − 1) − Σ_far p) − log(1 − Σ_far q)
-    where nothing cancels, as long as the far classes are improbable in both. If they are not, rows
-    are no neighbours, and −log Z is log q[r] − log p[r] as it stands.
+    where nothing cancels, as long as the far classes are improbable in both. If they are not, the
+    rows are far apart, and −log Z is computed as log q[r] − log p[r].
     """
     if not d.size:
         return d.copy(), d.sum(axis=-1, keepdims=True)

@@ -19,6 +19,11 @@ class Layer(Protocol):
     returns its value and `backward(dy, need_dx)`, which returns dx (None if not needed) and the
     gradients by its parameters, named like them. `macs` is the number of multiply-adds that one
     image's y of this shape takes; additions, divisions and comparisons count nothing.
+
+    Example
+        >>> layer = nets.Linear(2, 3)
+        >>> print(layer.shapes, layer.macs((1, 3)))
+        {'weight': (3, 2), 'bias': (3,)} 6
     """
 
     shapes: dict[str, tuple[int, ...]]
@@ -44,7 +49,12 @@ class _WithWeight:
 
 
 class Conv2d(_WithWeight):
-    """`ops.conv2d` with its weight (O, C, k, k) and bias (O,)."""
+    """`ops.conv2d` with its weight (O, C, k, k) and bias (O,).
+
+    Example
+        >>> nets.Conv2d(3, 16, 5, padding=2).shapes
+        {'weight': (16, 3, 5, 5), 'bias': (16,)}
+    """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, padding: int = 0):
         super().__init__(out_channels, in_channels, kernel_size, kernel_size)
@@ -57,7 +67,14 @@ class Conv2d(_WithWeight):
 
 
 class Linear(_WithWeight):
-    """`ops.linear` with its weight (O, I) and bias (O,)."""
+    """`ops.linear` with its weight (O, I) and bias (O,).
+
+    Example
+        >>> params = {"weight": np.array([[3.0]]), "bias": np.ones(1)}
+        >>> y, backward = nets.Linear(1, 1)(np.array([[2.0]]), params)
+        >>> print(y, *backward(np.array([[1.0]])))
+        [[7.]] [[3.]] {'weight': array([[2.]]), 'bias': array([1.])}
+    """
 
     def __init__(self, in_features: int, out_features: int):
         super().__init__(out_features, in_features)
@@ -69,7 +86,13 @@ class Linear(_WithWeight):
 
 
 class Function:
-    """An op without parameters, with its other arguments: `Function(ops.avg_pool2d, 2)`."""
+    """An op without parameters, with its other arguments: `Function(ops.avg_pool2d, 2)`.
+
+    Example
+        >>> y, backward = nets.Function(ops.relu)(np.array([-1.0, 2.0]), {})
+        >>> print(y, *backward(np.array([5.0, 5.0])))
+        [0. 2.] [0. 5.] {}
+    """
 
     def __init__(self, op: Callable[..., tuple[np.ndarray, Callable[..., Any]]], *arguments: Any):
         self.op, self.arguments = op, arguments

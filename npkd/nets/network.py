@@ -22,6 +22,13 @@ class Network:
     on (−1/√m, 1/√m), m the inputs of one output, which is PyTorch's default for both.
 
     Raises ValueError for images of another shape or dtype than the network's.
+
+    Example
+        >>> layers = {"flatten": nets.Function(ops.flatten), "fc": nets.Linear(4, 1)}
+        >>> network = nets.Network(layers, (1, 2, 2), rng=0)
+        >>> y, backward = network(np.ones((3, 1, 2, 2), np.float32))
+        >>> print(y.shape, {name: g.shape for name, g in backward(y)[1].items()})
+        (3, 1) {'fc.weight': (1, 4), 'fc.bias': (1,)}
     """
 
     def __init__(

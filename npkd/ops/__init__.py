@@ -1,14 +1,16 @@
 """Operations: each returns its value and its backward pass.
 
-    y, backward = ops.conv2d(x, w, b, stride=1, padding=1)
-    dx, dw, db = backward(dy)
+Example
+    >>> y, backward = ops.linear(np.ones((2, 3)), np.ones((4, 3)), np.zeros(4))
+    >>> dx, dw, db = backward(np.ones_like(y))
 
 Ops are pure: no argument is changed, nothing is remembered, `backward` may be called again. It is
 the plain transpose of the derivative (never conjugated): dy = ∂L/∂y in, the gradients of L by the
 array arguments out, in their order. It reads the op's arguments again, so it is valid as long as
 they have not changed. The arrays of one call share one dtype, float32, float64, complex64 or
 complex128, which is kept; complex numbers serve exact gradient checks, and where an op decides
-(ReLU, max-pool) the real part does.
+(ReLU, max-pool) the real part does. A size is an int for rows and columns, a pair (rows, columns),
+or a sequence of one int, which is the same as the int.
 
 Anything else is a ValueError that says what was given and what was expected.
 """

@@ -22,6 +22,11 @@ def relu(x: np.ndarray) -> Op:
 
     Convention: at the kink, relu'(0) = 0. NaN is seen on both ways: where x is NaN dx = dy, and an
     infinite or NaN dy gives NaN where x ≤ 0.
+
+    Example
+        >>> y, backward = ops.relu(np.array([-1.0, 2.0]))
+        >>> print(y, backward(np.array([5.0, 5.0])))
+        [0. 2.] [0. 5.]
     """
     require_arrays("relu", x=x)
     y = memory.empty(x.shape, x.dtype)
@@ -58,16 +63,19 @@ def softmax(x: np.ndarray, axis: int = -1) -> Op:
     Shapes
         x of any shape of one axis or more  →  y of the same
 
-    Definition (i, j along `axis`)
+    Definition (i, j along `axis`; the largest x is subtracted first, so that nothing overflows)
         y[i] = exp(x[i]) / Σ_j exp(x[j])
-
-    computed with the largest x subtracted from all, which leaves y as it is and never overflows.
 
     Backward, given dy = ∂L/∂y
         ∂y[j]/∂x[i] = y[j] ([i = j] − y[i]), so
         dx[i] = Σ_j dy[j] y[j] ([i = j] − y[i]) = y[i] (dy[i] − Σ_j dy[j] y[j])
 
     Raises ValueError for an array of no axes or an axis that x has not.
+
+    Example
+        >>> y, backward = ops.softmax(np.log([1.0, 3.0]))
+        >>> print(y.round(6), backward(np.array([1.0, 0.0])).round(6))
+        [0.25 0.75] [ 0.1875 -0.1875]
     """
     require_arrays("softmax", x=x)
     p = np.exp(_less_maximum("softmax", x, axis))
@@ -88,16 +96,19 @@ def log_softmax(x: np.ndarray, axis: int = -1) -> Op:
     Shapes
         x of any shape of one axis or more  →  y of the same
 
-    Definition (i, j along `axis`)
+    Definition (i, j along `axis`; the largest x is subtracted first, so that nothing overflows)
         y[i] = x[i] − log Σ_j exp(x[j])
-
-    computed with the largest x subtracted from all, which leaves y as it is and never overflows.
 
     Backward, given dy = ∂L/∂y
         ∂y[j]/∂x[i] = [i = j] − softmax(x)[i], so
         dx[i] = dy[i] − softmax(x)[i] Σ_j dy[j],      softmax(x) = exp(y)
 
     Raises ValueError for an array of no axes or an axis that x has not.
+
+    Example
+        >>> y, backward = ops.log_softmax(np.log([1.0, 3.0]))
+        >>> print(np.exp(y).round(6), backward(np.array([1.0, 0.0])).round(6))
+        [0.25 0.75] [ 0.75 -0.75]
     """
     require_arrays("log_softmax", x=x)
     y = _less_maximum("log_softmax", x, axis)

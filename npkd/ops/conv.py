@@ -27,18 +27,14 @@ def conv2d(
         Ho = ⌊(H + top + bottom − dilation·(kh − 1) − 1) / stride⌋ + 1, and Wo likewise
 
     Arguments
-        stride, dilation: at least 1. Sizes are an int, for rows and columns, a sequence of one,
-        which is the same, or a pair (rows, columns).
+        stride, dilation: sizes of at least 1. groups: G, of channels that see nothing of others.
         padding: zeros around the image. A size is put on both sides; "valid" is none; "same" is
         what keeps Ho = H and Wo = W, the odd cell at the bottom and right, stride 1 only.
-        groups: G; channels of x and y fall into G groups that see nothing of each other.
 
     Definition (groups = 1, stride s, dilation d, padding p; x is zero outside of the image)
         y[n,o,u,v] = Σ_c Σ_i Σ_j w[o,c,i,j] x[n, c, u·s + i·d − p, v·s + j·d − p] + b[o]
-
-    With the patches of image n as the columns of a matrix, X[cij,uv], and a row of ones below
-    (`windows.Unfold`), this is
-        Y = [W b] [X; 1]
+        Y = [W b] [X; 1], where the columns of X[cij,uv] are the patches of image n, above a row of
+        ones (`windows.Unfold`)
 
     Backward, given dy = ∂L/∂y (N, O, Ho, Wo)
         w[o,c,i,j] meets x[…] once in every window of every image; x meets w wherever a tap of a
@@ -47,13 +43,19 @@ def conv2d(
         dX[cij,uv] = Σ_o W[o,cij] dY[o,uv]          dx = fold(Wᵀ dY)
         db[o] = Σ_n Σ_uv dY[o,uv]
 
-    `backward(dy, need_dx=False)` gives (None, dw, db) and spares the work for dx; db is None where
-    b is. Scratch memory is that of a few images for each thread, whatever N is.
+    `backward(dy, need_dx=False)` gives (None, dw, db), without the work for dx; db is None where b
+    is. Scratch memory is that of a few images for each thread, for any N.
 
     Raises ValueError if the arrays' dtypes or shapes do not go together, if the kernel does not fit
     into the padded image, or if an argument is outside of its range.
-
     Source: the definition is that of torch.nn.functional.conv2d.
+
+    Example
+        >>> x, w = np.array([[[[1.0, 2.0, 5.0]]]]), np.array([[[[-1.0, 1.0]]]])
+        >>> y, backward = ops.conv2d(x, w)
+        >>> dx, dw, _ = backward(np.ones_like(y))
+        >>> print(y.ravel(), dx.ravel(), dw.ravel())
+        [1. 3.] [-1.  0.  1.] [3. 7.]
     """
     require_arrays("conv2d", x=x, w=w, b=b, optional="b")
     _require_shapes(x, w, b, groups)

@@ -22,9 +22,12 @@ def flatten(x: np.ndarray) -> Op:
     Backward, given dy = ∂L/∂y
         dx[n,c,h,w] = dy[n, (c·H + h)·W + w]
 
-    Nothing is computed, so y and dx are views of x and dy (where these are contiguous).
-
+    Nothing is computed: y and dx are views of x and dy where these are contiguous.
     Raises ValueError if x has no axes.
+
+    Example
+        >>> ops.flatten(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]))[0]
+        array([[1., 2., 3., 4.]])
     """
     require_arrays("flatten", x=x)
     if x.ndim == 0:
@@ -61,6 +64,11 @@ def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> Op:
 
     Raises ValueError if the inner sizes of x and w, or the outer sizes of w and b, differ, or if
     dtypes do.
+
+    Example
+        >>> y, backward = ops.linear(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]]))
+        >>> print(y, *backward(np.array([[1.0]])))
+        [[11.]] [[3. 4.]] [[1. 2.]] None
     """
     require_arrays("linear", x=x, w=w, b=b, optional="b")
     _require_shapes(x, w, b)

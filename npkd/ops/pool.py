@@ -32,24 +32,26 @@ def avg_pool2d(
 
     Arguments
         stride: by default, or as PyTorch's (), the window's size. padding: zeros on both sides, at
-        most half a window. Sizes are an int, for rows and columns, a sequence of one, which is the
-        same, or a pair (rows, columns).
+        most half a window
 
     Definition (window (u, v) starts at row u·s − p, column v·s − p; x is zero outside of the image)
         y[n,c,u,v] = Σ_i Σ_j x[n, c, u·s − p + i, v·s − p + j] / D[u,v]
         D[u,v] = divisor_override if given; else how many taps lie on the image or its padding
         (count_include_pad), or on the image alone
-
-    The sum is taken along rows of taps first, then along columns: Y = (R X Cᵀ) / D, where R[u,h]
-    and C[v,w] are 1 where window u or v has a tap on row h or column w.
+        Y = (R X Cᵀ) / D, along rows first and then along columns: R[u,h] and C[v,w] are 1 where
+        window u or v has a tap on row h or column w, else 0
 
     Backward, given dy = ∂L/∂y (N, C, Ho, Wo)
         x[h,w] reaches L through every window with a tap on it:
         dx = Rᵀ (dy / D) C
 
     Raises ValueError if no window fits or if an argument is outside of its range.
-
     Source: the definition is that of torch.nn.functional.avg_pool2d.
+
+    Example
+        >>> y, backward = ops.avg_pool2d(np.array([[[[1.0, 2.0], [3.0, 6.0]]]]), 2)
+        >>> print(y.ravel(), backward(np.array([[[[4.0]]]])).ravel())
+        [3.] [1. 1. 1. 1.]
     """
     rows, columns = _axes("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
     if divisor_override is None:
@@ -105,8 +107,7 @@ def max_pool2d(
 
     Arguments
         stride: by default, or as PyTorch's (), the window's size. padding: cells on both sides, at
-        most half a window, which are never chosen. Sizes are an int, for rows and columns, a
-        sequence of one, which is the same, or a pair (rows, columns).
+        most half a window, which are never chosen
 
     Definition (window (u, v) starts at row u·s − p, column v·s − p)
         y[n,c,u,v] = max over i, j of x[n, c, u·s − p + i·d, v·s − p + j·d], cells of the image only
@@ -117,11 +118,14 @@ def max_pool2d(
 
     Conventions: of equal cells the first in row-major order is chosen, also where all are −∞. Where
     a window holds NaN, its last NaN is chosen. Complex cells are compared by their real parts.
-
     Raises ValueError if no window fits, if a window holds no cell of the image (dilation can do
     that), or if an argument is outside of its range.
-
     Source: the definition is that of torch.nn.functional.max_pool2d.
+
+    Example
+        >>> y, backward = ops.max_pool2d(np.array([[[[1.0, 2.0], [3.0, 6.0]]]]), 2)
+        >>> print(y.ravel(), backward(np.array([[[[4.0]]]])).ravel())
+        [6.] [0. 0. 0. 4.]
     """
     rows, columns = _axes("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
     if not rows.cells().all() or not columns.cells().all():

@@ -26,10 +26,13 @@ def upsample(x: np.ndarray, factor: int, mode: str = "nearest") -> Op:
         Both are linear, so dx is the adjoint: every dy[u,v] goes to the cells that y[u,v] was made
         of, with the same weights. For "nearest" that is the sum over each block of f×f.
 
-    Raises ValueError if x is no batch of images, if factor is no positive integer, or for another
-    mode.
-
+    Raises ValueError if x is no batch of images, factor no positive integer, or mode another.
     Source: the definitions are those of torch.nn.functional.interpolate.
+
+    Example
+        >>> y, backward = ops.upsample(np.array([[[[1.0, 2.0]]]]), 2)
+        >>> print(y[0, 0, 0], backward(y).ravel())
+        [1. 1. 2. 2.] [4. 8.]
     """
     require_arrays("upsample", x=x)
     require_axes("upsample", "x", x, "N C H W")
@@ -70,9 +73,12 @@ def pixel_shuffle(x: np.ndarray, factor: int) -> Op:
         Every cell of x is one cell of y:  dx[n, c·f² + i·f + j, h, w] = dy[n, c, h·f + i, w·f + j]
 
     Raises ValueError if x is no batch of images, or if its channels are no multiple of f².
-
     Source: Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution Using an Efficient
     Sub-Pixel Convolutional Neural Network"; the order of channels is torch.nn.PixelShuffle's.
+
+    Example
+        >>> ops.pixel_shuffle(np.array([1.0, 2.0, 3.0, 4.0]).reshape(1, 4, 1, 1), 2)[0].tolist()
+        [[[[1.0, 2.0], [3.0, 4.0]]]]
     """
     require_arrays("pixel_shuffle", x=x)
     require_axes("pixel_shuffle", "x", x, "N C H W")

@@ -32,16 +32,16 @@ Check = Callable[[Any, Case, np.random.Generator], Finding]
 class Proof:
     """What is judged, and the checks that it must pass.
 
-    dear: of how many examples asked for one is run, where they take their time.
+    one_in: of so many examples asked for, one is run: above 1 where they are slow.
     """
 
     subject: Any
     checks: dict[str, Check]
-    dear: int = 1
+    one_in: int = 1
 
     def examples(self, asked: int) -> int:
         """How many examples to run where so many are asked for."""
-        return max(1, asked // self.dear)
+        return max(1, asked // self.one_in)
 
 
 def described(case: Case) -> str:

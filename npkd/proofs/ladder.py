@@ -61,11 +61,11 @@ GRADIENTS = ("direction", "entries", "difference", "adjoint", "ties")
 PROOFS: dict[str, Proof] = {
     **{name: Proof(getattr(ops, name), checks_of_op(name)) for name in OPS},
     **{name: Proof(getattr(losses, name), CHECKS_OF_A_LOSS) for name in LOSSES},
-    "cnn": Proof(nets, CHECKS_OF_CNN, dear=2),
-    "SmallCNN": Proof(nets.SmallCNN, CHECKS_OF_A_DOCUMENT_NET, dear=2),
-    "LargeCNN": Proof(nets.LargeCNN, CHECKS_OF_A_DOCUMENT_NET, dear=20),
+    "cnn": Proof(nets, CHECKS_OF_CNN, one_in=2),
+    "SmallCNN": Proof(nets.SmallCNN, CHECKS_OF_A_DOCUMENT_NET, one_in=2),
+    "LargeCNN": Proof(nets.LargeCNN, CHECKS_OF_A_DOCUMENT_NET, one_in=20),
     "SGD": Proof(optim.SGD, {"steps": sgd_steps}),
     "training": Proof(
-        Training(), {"direction": training_gradient, "steps": training_steps}, dear=2
+        Training(), {"direction": training_gradient, "steps": training_steps}, one_in=2
     ),
 }

@@ -113,15 +113,16 @@ def patched(mutant: Mutant) -> CodeType:
 class Copy:
     """A copy of npkd's modules, made as they are asked for; their imports are of each other.
 
-    finely: work is cut into the smallest slices of a batch, in up to two parts, and all memory is
-    used again. Cases are so small that otherwise each is done in one, and no array is large.
+    small_slices: work is cut into the smallest slices of a batch, in up to two parts, and all
+    memory is used again. Cases are so small that otherwise each is done in one, and no array is
+    large.
     """
 
     mutant: Mutant | None
-    finely: bool
+    small_slices: bool
 
     def __post_init__(self) -> None:
-        threads = _cut_finely() if self.finely else npkd.engine.threads
+        threads = _cut_small() if self.small_slices else npkd.engine.threads
         self._modules: dict[str, ModuleType] = {"npkd.engine.threads": threads}
 
     def module(self, name: str) -> ModuleType:
@@ -132,9 +133,9 @@ class Copy:
             module.__dict__["__builtins__"] = vars(builtins) | {"__import__": self._import}
             is_mutant = self.mutant is not None and self.mutant.module == name
             exec(patched(self.mutant) if is_mutant else _compiled(name), vars(module))
-            if name == "npkd.ops.windows" and self.finely:
+            if name == "npkd.ops.windows" and self.small_slices:
                 module.PATCH_BYTES = 1
-            if name == "npkd.engine.memory" and self.finely:
+            if name == "npkd.engine.memory" and self.small_slices:
                 module.LARGE = 1
         return self._modules[name]
 
@@ -156,7 +157,7 @@ class Copy:
 
 
 @cache
-def _cut_finely() -> ModuleType:
+def _cut_small() -> ModuleType:
     threads = ModuleType("npkd.engine.threads")
     exec(_compiled("npkd.engine.threads"), vars(threads))
     threads.PARTS, threads.WORK_OF_A_PART, threads.CACHED_BYTES = 2, 1, 1
@@ -164,9 +165,9 @@ def _cut_finely() -> ModuleType:
     return threads
 
 
-def build(subject: str, mutant: Mutant | None = None, finely: bool = False) -> Any:
+def build(subject: str, mutant: Mutant | None = None, small_slices: bool = False) -> Any:
     """What the subject's checks take as their argument, from a copy of npkd with this mutant."""
-    module = Copy(mutant, finely).module
+    module = Copy(mutant, small_slices).module
     if subject in OPS:
         return getattr(module("npkd.ops"), subject)
     if subject in LOSSES:

@@ -52,6 +52,12 @@ def compare(case: Case, results: Arrays, *, precision: str | None = None) -> Rep
 
     Raises ValueError for another precision, for a tensor that the case does not have, for what is
     no array of numbers, and for an operation that cannot be computed.
+
+    Example
+        >>> relu = validate.Operation("relu1", "relu", {"x": "x"}, {"y": "y"})
+        >>> case = validate.Case("mine", "relu", "a ReLU", {"x": np.array([-1.0, 2.0])}, (relu,))
+        >>> [validate.compare(case, {"y": np.array(y)}).ok for y in ([0.0, 2.0], [-1.0, 2.0])]
+        [True, False]
     """
     return judge([(case, results)], precision=precision)
 
@@ -66,6 +72,12 @@ def judge(
     """The verdicts on a framework's results for many cases; see `compare`.
 
     Numbers that overflow or are not finite make no warnings: the verdicts are about them.
+
+    Example
+        >>> relu = validate.Operation("relu1", "relu", {"x": "x"}, {"y": "y"})
+        >>> case = validate.Case("mine", "relu", "a ReLU", {"x": np.array([-1.0, 2.0])}, (relu,))
+        >>> validate.judge([(case, {"y": np.array([-1.0, 2.0])})]).first.verdict
+        'BUG'
     """
     if precision is not None and precision not in ARITHMETICS:
         raise ValueError(

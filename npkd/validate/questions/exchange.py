@@ -16,7 +16,7 @@ The manifest is an object with
     format, version      "npkd cases" and 1
     npkd                 the version that wrote it
     conventions          what holds for all cases, in sentences
-    vocabulary           by operation: what it gives, in a line, and its definition at length
+    vocabulary           by operation: what it gives, in a line, and its definition in full
     results              what the file with results must look like
     cases                a list of objects with
         name, subject, about    a name of its own; what it is a probe of; what is to be computed
@@ -140,7 +140,7 @@ OTHERS = {
 
 
 def vocabulary() -> dict[str, dict[str, str]]:
-    """What each operation gives: `line`, and `definition` at length."""
+    """What each operation gives: `line`, and `definition` in full."""
     words = {}
     transforms = {"standardize": losses.standardize}
     for name, op in {**{name: getattr(ops, name) for name in ops.__all__}, **transforms}.items():

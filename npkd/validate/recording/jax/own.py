@@ -39,14 +39,18 @@ def jax_function(
 ) -> Report:
     """The judge's verdict on a function of one's own, forward and backward.
 
-        validate.jax_function(apply, params, images).check()
-
     Every operation that it consists of is computed anew, in float64, on its inputs as JAX had them;
     each kind of convolution, matrix product, pool and ReLU in it is tried on small whole numbers,
     of which it may round nothing; and what the function gives as it stands, compiled as one by
     `jax.jit`, is compared too.
 
     args: pytrees of arrays, as the function takes them.
+
+    Example
+        >>> import jax
+        >>> w, x = np.ones((3, 2), np.float32), np.ones((4, 3), np.float32)
+        >>> validate.jax_function(lambda w, x: jax.nn.relu(x @ w), w, x).check().ok
+        True
     """
     rng = np.random.default_rng(rng)
     name = name_of(function)

@@ -35,10 +35,7 @@ def jax_step(
 ) -> Report:
     """The judge's verdict on a training step of one's own: every loss, and every parameter after.
 
-        batches = [(x, y_teacher), …]                # three or more; or (x, y_teacher, labels)
-        validate.jax_step(update, params, state, batches, apply=apply, objective=objective,
-                          lr=0.1, momentum=0.9).check()
-
+    batches: three or more, of (x, y_teacher) or (x, y_teacher, labels).
     update: gives (params, state, loss) from (params, state, x, y_teacher), and the labels if the
     batch has any; it may be compiled, and its arguments are not used again. apply: the student, its
     logits from (params, x). objective: what the loss should be, on logits alone. lr: the rate, or
@@ -50,6 +47,24 @@ def jax_step(
 
     Raises ValueError if `apply` has operations that the judge does not know, or the objective
     losses that are not on logits.
+
+    Example
+        >>> import jax
+        >>> def apply(w, x):
+        ...     return x @ w
+        >>> def loss(w, x, y):
+        ...     return ((apply(w, x) - y) ** 2).sum() / len(x)  # the ½ of l2 is missing
+        >>> def update(w, state, x, y):
+        ...     value, gradient = jax.value_and_grad(loss)(w, x, y)
+        ...     return w - 0.1 * gradient, state, value
+        >>> rng, w = np.random.default_rng(0), np.ones((3, 2), np.float32)
+        >>> batches = [(rng.random((4, 3), "f4"), rng.random((4, 2), "f4")) for _ in range(3)]
+        >>> objective = objectives.Objective(0)  # l2 to the teacher, nothing to the labels
+        >>> report = validate.jax_step(
+        ...     update, w, None, batches, apply=apply, objective=objective, lr=0.1
+        ... )
+        >>> report.causes[0].faults
+        ('½ missing in L2',)
     """
     program = _Student(apply, objective)
     rate = lr if callable(lr) else (lambda step: lr)

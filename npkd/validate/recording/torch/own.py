@@ -29,12 +29,14 @@ def torch_module(
 ) -> Report:
     """Judge a PyTorch model, or any function of tensors, operation by operation.
 
-        report = torch_module(net, images)
-        print(report)
-        report.check()
-
     training: in which mode a module is run; it is left in the one that it was in. rng: draws the
     upstream gradient and the exact probes. Hooks of tensors that change gradients show as BUG.
+
+    Example
+        >>> import torch
+        >>> report = validate.torch_module(torch.nn.Linear(3, 2), torch.ones(4, 3))
+        >>> report.check().ok  # print(report) shows a row for each operation
+        True
     """
     rng = np.random.default_rng(0) if rng is None else rng
     modules = list(module.modules()) if isinstance(module, torch.nn.Module) else []

@@ -36,17 +36,6 @@ def torch_step(
 ) -> Report:
     """Judge one's own training step in PyTorch: both nets, the loss, its gradient, the update.
 
-        def step():
-            optimizer.zero_grad()
-            loss = loss_of(student(x), teacher(x))
-            loss.backward()
-            optimizer.step()
-            return loss
-
-        objective = Objective(0.5, terms=[Term("kl", options={"temperature": 2.0})])
-        torch_step(step, student, teacher=teacher, optimizer=optimizer, objective=objective,
-                   labels=labels).check()
-
     `step` is run once, and really trains the student. It runs the student and the teacher once
     each, and returns the loss as one number, or None. teacher: the module, or its outputs where
     they were computed before. optimizer: a torch.optim.SGD; the update by another one is not
@@ -63,6 +52,23 @@ def torch_step(
 
     Raises ValueError where the objective needs labels, a teacher or layers that are not there, for
     labels that are not the classes of the samples, and where `step` returns something else.
+
+    Example
+        >>> import torch
+        >>> student, x, y = torch.nn.Linear(3, 2), torch.ones(4, 3), torch.zeros(4, 2)
+        >>> sgd = torch.optim.SGD(student.parameters(), lr=0.1)
+        >>> def step():
+        ...     sgd.zero_grad()
+        ...     loss = ((student(x) - y) ** 2).sum() / 4  # the ½ of l2 is missing
+        ...     loss.backward()
+        ...     sgd.step()
+        ...     return loss
+        >>> objective = objectives.Objective(0)  # l2 to the teacher, nothing to the labels
+        >>> report = validate.torch_step(
+        ...     step, student, teacher=y, optimizer=sgd, objective=objective
+        ... )
+        >>> report.causes[0].faults
+        ('½ missing in L2',)
     """
     rng = np.random.default_rng(0) if rng is None else rng
     nets = {"student": student}
