@@ -19,7 +19,7 @@ import numpy as np
 import scipy.stats
 
 from npkd import data, distill, training
-from npkd.distill.evaluate import Kept, TeacherFeatures
+from npkd.distill.outputs import Kept, TeacherFeatures
 from npkd.engine import threads
 from npkd.objectives import KINDS, Term
 

@@ -10,7 +10,7 @@ from npkd import SGD, SmallCNN, data, distill, losses, ops, optim, training
 from npkd.data import low_resolution
 from npkd.distill import steps
 from npkd.distill.preparation import LARGE_IMAGES, LARGE_ORDER, SMALL_ORDER
-from npkd.distill.tasks import brought_back
+from npkd.distill.tasks.task import brought_back
 from npkd.engine import threads
 from npkd.objectives import Batch, Objective, Term, from_truth
 

@@ -8,7 +8,8 @@ import pytest
 import tiny
 
 from npkd import cli, weights
-from npkd.distill import page, report
+from npkd.distill.report import contents, page
+from npkd.distill.report.table import rows
 from npkd.objectives import Term
 
 pytest.importorskip("matplotlib")
@@ -36,7 +37,7 @@ def write(folder, finished):
     """The files of a run that the page is made from, with names that could alter it."""
     data = finished.report["data"] | {"name": ODD["name"]}
     odd = finished.report | {"data": data, "class_names": ODD["class_names"]}
-    report.write_json(folder / "report.json", odd)
+    contents.write_json(folder / "report.json", odd)
     weights.save_weights(folder / "samples.npz", finished.samples)
     for name, network in finished.networks.items():
         weights.save_weights(folder / f"{name}.npz", network.params)
@@ -58,7 +59,7 @@ def test_the_page_tells_the_story_by_itself(finished, made):
         assert words in shown.text
     loss = finished.report["loss"]
     assert ("the squared distance of the two nets’ outputs" if loss == "l2" else loss) in shown.text
-    for cells in report.rows(finished.report):
+    for cells in rows(finished.report):
         assert all(cell in shown.text for cell in cells)
     assert "://" not in re.sub(r"base64,[^\"]*", "", (made / "report.html").read_text())
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from npkd.data import Augmentation, Augmented, Dataset, Images, batches
 from npkd.distill.config import Config
-from npkd.distill.evaluate import TeacherFeatures
-from npkd.distill.tasks import TASKS, Task
+from npkd.distill.outputs import TeacherFeatures
+from npkd.distill.tasks import TASKS
+from npkd.distill.tasks.task import Task
 from npkd.objectives import Batch
 
 # What random numbers are drawn for: each use has a seed of its own, [seed, use, epoch or version].

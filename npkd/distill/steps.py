@@ -15,11 +15,12 @@ from npkd.arguments import as_float
 from npkd.data import Dataset, Images
 from npkd.distill import evaluate
 from npkd.distill.config import RATES, Config
-from npkd.distill.evaluate import Kept, Outputs, TeacherFeatures
 from npkd.distill.events import Epoch, Event, Finished, Note, Stage, Training
+from npkd.distill.outputs import Kept, Outputs, TeacherFeatures, batches_of
 from npkd.distill.preparation import Preparation
 from npkd.distill.state import State, require_alike, require_history
-from npkd.distill.tasks import Classify, Figures
+from npkd.distill.tasks.classify import Classify
+from npkd.distill.tasks.task import Figures
 from npkd.engine import threads
 from npkd.objectives import Objective, from_truth
 from npkd.training import Diverged, Update, train
@@ -355,7 +356,7 @@ class Run:
     ) -> Figures:
         """The same, of other images than those for testing."""
         parts = []
-        for part in evaluate.batches_of(len(images)):
+        for part in batches_of(len(images)):
             y = outputs[part]
             if not np.isfinite(y).all():
                 raise Diverged("outputs are no longer finite")
@@ -368,7 +369,7 @@ class Run:
     def against_truth(self, outputs: Outputs) -> dict[str, float]:
         """The mean loss to the truth over the test images, and the task's figures."""
         images, labels, total = self.dataset.test_images, self.dataset.test_labels, 0.0
-        for part in evaluate.batches_of(len(images)):
+        for part in batches_of(len(images)):
             loss, _ = self.task.loss(outputs[part], self.task.truth(images[part], labels[part]))
             total += float(loss) * len(labels[part])
         return {self.task.loss_name: total / len(images), **evaluate.means(self.measured(outputs))}

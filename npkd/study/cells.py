@@ -14,8 +14,8 @@ import numpy as np
 from npkd import data, distill
 from npkd.data import Dataset
 from npkd.distill import Config, evaluate
-from npkd.distill.evaluate import Kept, Outputs, TeacherFeatures
-from npkd.distill.report import DISTANCE, FIGURES, Kind
+from npkd.distill.outputs import Kept, Outputs, TeacherFeatures
+from npkd.distill.report.contents import DISTANCE, FIGURES, Kind
 from npkd.distill.tasks import TASKS
 from npkd.engine import threads
 from npkd.files import BadInput

@@ -23,7 +23,7 @@ import npkd
 from npkd import distill, losses, proofs, training
 from npkd.data import low_resolution
 from npkd.distill import preparation, steps
-from npkd.distill.tasks import brought_back
+from npkd.distill.tasks.task import brought_back
 from npkd.objectives import Objective, from_truth
 from npkd.optim import SGD
 from npkd.proofs import PROOFS

@@ -546,7 +546,7 @@ MUTANTS = [
     ),
     *mutants(
         "run",
-        "npkd.distill.tasks.Classify.x_teaching",
+        "npkd.distill.tasks.classify.Classify.x_teaching",
         {
             "teacher_input ignored": (
                 'if self.teacher_input == "high" else',
