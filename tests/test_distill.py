@@ -8,7 +8,7 @@ import tiny
 
 from npkd import SGD, SmallCNN, data, distill, losses, ops, optim, training
 from npkd.data import low_resolution
-from npkd.distill import steps
+from npkd.distill import evaluate
 from npkd.distill.preparation import LARGE_IMAGES, LARGE_ORDER, SMALL_ORDER
 from npkd.distill.tasks.task import brought_back
 from npkd.engine import threads
@@ -575,4 +575,4 @@ def test_a_setting_out_of_range_is_refused_by_name(change):
 def test_figures_too_large_to_reckon_with_are_a_divergence():
     figures = {"small": {"accuracy": 0.5, "mse": float("inf")}, "large": {"mse": 0.0}}
     with pytest.raises(training.Diverged, match="small: mse is inf"):
-        steps._require_finite(figures)
+        evaluate.require_finite(figures)

@@ -253,7 +253,8 @@ def test_evaluating_a_net_leaves_it_as_it_was():
     before = {name: theta.tobytes() for name, theta in small.params.items()}
     x = run.task.x_low(run.dataset.train_images[:4])
     y = small(x)[0].tobytes()
-    run.measured(Outputs(small, run.dataset.test_images, run.task.x_low))
+    outputs = Outputs(small, run.dataset.test_images, run.task.x_low)
+    evaluate.measured(run.task, outputs, run.dataset.test_labels)
     evaluate.latency_ms(small, 2)
     assert {name: id(value) for name, value in vars(small).items()} == held
     assert {name: theta.tobytes() for name, theta in small.params.items()} == before

@@ -513,7 +513,8 @@ def interrupted(data, folder, capsys):
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
 )
 @pytest.mark.parametrize(
-    ("step", "name"), [(2, "teacher_outputs"), (3, "against_truth"), (6, "figures")]
+    ("step", "name"),
+    [(2, "steps.Run.teacher_outputs"), (3, "evaluate.against_truth"), (6, "evaluate.models")],
 )
 def test_where_nothing_is_trained_a_run_stops_at_once(
     data, tmp_path, capsys, monkeypatch, number, status, step, name
@@ -524,7 +525,7 @@ def test_where_nothing_is_trained_a_run_stops_at_once(
         signal.raise_signal(number)
         raise AssertionError("went on")
 
-    monkeypatch.setattr(distill.Run, name, asked)
+    monkeypatch.setattr(f"npkd.distill.{name}", asked)
     folder = tmp_path / "run"
     assert interrupted(data, folder, capsys) == (status, f"step {step}")
     about, _ = checkpoint.load(checkpoint.found(folder)[0])

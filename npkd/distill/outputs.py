@@ -114,10 +114,10 @@ def digest_of(params: Params) -> str:
 
 
 class Outputs:
-    """`Features` of a network's last layer, as arrays."""
+    """`Features` of a network's last layer, as arrays. images: what it is shown."""
 
     def __init__(self, network: Network, images: Images, view: Callable[[np.ndarray], np.ndarray]):
-        self.last = network.last
+        self.images, self.last = images, network.last
         self.features = Features(network, images, view, [self.last])
 
     def __len__(self) -> int:

@@ -82,6 +82,14 @@ class Preparation:
         """And in how many batches."""
         return math.ceil(self.samples(net) / self.config.batch_size)
 
+    def epochs(self, net: str) -> int:
+        """How many passes it gets."""
+        return self.config.large_epochs if net == "large" else self.config.epochs
+
+    def updates(self, net: str) -> int:
+        """And how many updates."""
+        return self.epochs(net) * self.batches_of_an_epoch(net)
+
     def large_batches(self, first: int = 0) -> Iterator[Batch]:
         """Step 1: a new version of the images in every epoch; see Config.teacher_views.
 

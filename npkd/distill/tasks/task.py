@@ -5,7 +5,7 @@ A task says which nets there are, how they see stored images, what the truth is,
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -84,6 +84,10 @@ class Task(ABC):
     def x_back(self, images: np.ndarray) -> np.ndarray:
         """What the large net is shown of images in low resolution."""
         return self.x_low(images)
+
+    def view(self, net: str) -> Callable[[np.ndarray], np.ndarray]:
+        """What one of the three nets is shown of images when it is tested as it was trained."""
+        return self.x_large if net == "large" else self.x_low
 
     def x_training(self, images: np.ndarray, step: int) -> np.ndarray:
         """What the large net is shown at this step of its training."""
