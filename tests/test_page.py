@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pages
 import pytest
+import studies
 import tiny
 
 from npkd import cli, weights
@@ -25,9 +26,16 @@ SETTINGS = {
 }
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _small_nets():
+    """The page is the same, of fewer filters."""
+    with studies.small_nets():
+        yield
+
+
 @pytest.fixture(scope="module", params=SETTINGS)
 def finished(request):
-    return tiny.finished(**SETTINGS[request.param])[1]
+    return tiny.finish(**SETTINGS[request.param])[1]
 
 
 ODD = {"name": "<script>alert(1)</script>", "class_names": ["<b>", "&amp;", '"', "猫"]}
