@@ -35,6 +35,7 @@ from typing import Any
 
 import numpy as np
 
+from npkd.engine import threads
 from npkd.validate.causes import causes_of
 from npkd.validate.faults import PROPERTIES
 from npkd.validate.program import Arrays, Case, Operation
@@ -56,6 +57,7 @@ def compare(case: Case, results: Arrays, *, precision: str | None = None) -> Rep
     return judge([(case, results)], precision=precision)
 
 
+@threads.one_blas_thread()
 @np.errstate(all="ignore")
 def judge(
     results: Iterable[tuple[Case, Arrays]],
