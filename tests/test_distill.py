@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import studies
 import tiny
 
 from npkd import SGD, SmallCNN, data, distill, losses, ops, optim, training
@@ -290,7 +291,8 @@ def partly():
 
 def bits(dataset=None, state=None, **changes):
     """The three nets of a run, or of one that goes on from a state, right before it is tested."""
-    run = distill.Run(dataset or tiny.dataset(), tiny.config(**changes), state)
+    with studies.small_nets():
+        run = distill.Run(dataset or tiny.dataset(), tiny.config(**changes), state)
     for event in run.steps():
         if isinstance(event, distill.Stage) and event.number == 6:
             break
@@ -500,7 +502,8 @@ def test_the_pixels_of_unlabelled_images_matter_to_the_distilled_net_alone(partl
 )
 def test_a_run_with_unlabelled_images_that_was_stopped_ends_with_the_same_bits(partly, net, step):
     """Two updates are an epoch of the large net, three are one of the small ones."""
-    run = distill.Run(tiny.dataset(), tiny.config(**PARTLY))
+    with studies.small_nets():
+        run = distill.Run(tiny.dataset(), tiny.config(**PARTLY))
     for event in run.steps():
         if isinstance(event, distill.Training) and (event.net, event.update.step) == (net, step):
             break
