@@ -20,7 +20,7 @@ import scipy.stats
 
 from benchmarks import figures
 from npkd import data, distill, training
-from npkd.distill.evaluate import Kept, TeacherFeatures
+from npkd.distill.outputs import Kept, TeacherFeatures
 from npkd.engine import threads
 from npkd.objectives import KINDS, Term
 

@@ -45,9 +45,9 @@ def pytest_addoption(parser):
     parser.addoption(
         "--examples",
         type=int,
-        default=20,
+        default=12,
         metavar="N",
-        help="random cases for each check of npkd.proofs (20)",
+        help="random cases for each check of npkd.proofs (12)",
     )
     parser.addoption(
         "--gradients",

@@ -47,7 +47,7 @@ import numpy as np
 
 import npkd
 from npkd import SGD, LargeCNN, SmallCNN, ops, optim
-from npkd.distill.tasks import brought_back
+from npkd.distill.tasks.task import brought_back
 from npkd.losses import cross_entropy
 from npkd.nets import Network, Params
 from npkd.objectives import Batch, Objective, from_truth

@@ -14,7 +14,7 @@ import pages
 import pytest
 import tiny
 
-from npkd.distill import page as page_of_run
+from npkd.distill.report import page as page_of_run
 from npkd.printing import pages as markup
 from npkd.printing import pictures
 from npkd.validate.judging import page as page_of_verdicts

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 import commands
 import numpy as np
 import pytest
+import studies
 import tiny
 
 from npkd import cli, distill, losses, objectives, ops, proofs
@@ -43,26 +44,35 @@ def plain(corners, tmp_path_factory):
     return status, out.getvalue(), err.getvalue(), home
 
 
+@pytest.fixture
+def small_nets():
+    """For runs of which nothing is asked that depends on the nets."""
+    with studies.small_nets():
+        yield
+
+
 @pytest.fixture(scope="module")
 def with_a_stream_closed(corners, tmp_path_factory):
     """Runs with pictures in processes of their own, to a terminal that has ASCII alone.
 
     By the stream that is closed: the process, with what came of the other, and the run's folder.
+    Where that is the output, which tells of the nets, they are small.
     """
     code = (
-        "import sys; from npkd import cli; from npkd.distill import evaluate; "
-        "evaluate.WARM_UP_RUNS = evaluate.LATENCY_RUNS = 1; sys.exit(cli.main())"
+        "import sys, studies; from npkd import cli; from npkd.distill import evaluate; "
+        "evaluate.WARM_UP_RUNS = evaluate.LATENCY_RUNS = 1; {}sys.exit(cli.main())"
     )
 
     @cache
     def run(redirection):
         folder = tmp_path_factory.mktemp("closed") / "run"
-        command = ["sh", "-c", f'"$@" {redirection}', "sh", sys.executable, "-c", code, "distill"]
+        program = code.format("studies.shrink(); " if redirection == ">&-" else "")
+        command = ["sh", "-c", f'"$@" {redirection}', "sh", sys.executable, "-c", program]
         done = subprocess.run(
-            [*command, "--data", corners, *QUICK, "--out", folder],
+            [*command, "distill", "--data", corners, *QUICK, "--out", folder],
             capture_output=True,
             check=False,
-            env=os.environ | {"PYTHONIOENCODING": "ascii"},
+            env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": os.pathsep.join(sys.path)},
         )
         return done, folder
 
@@ -102,7 +112,7 @@ def test_a_run_writes_its_files(with_a_stream_closed):
     assert (folder / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_settings_reach_the_run_and_the_rest_is_the_presets(capsys, corners, tmp_path):
+def test_settings_reach_the_run_and_the_rest_is_the_presets(capsys, corners, small_nets, tmp_path):
     options = ["--preset", "document", "--teacher-input", "high", "--label-weight", "0.5"]
     status, _, _ = run(capsys, "--data", corners, *QUICK, *options, "--out", tmp_path / "run")
     assert status == 0
@@ -119,7 +129,7 @@ def test_settings_reach_the_run_and_the_rest_is_the_presets(capsys, corners, tmp
     assert config == expected
 
 
-def test_losses_and_their_options_reach_the_run(capsys, corners, tmp_path):
+def test_losses_and_their_options_reach_the_run(capsys, corners, small_nets, tmp_path):
     options = ["--loss", "kl", "--loss-option", "temperature=2"]
     options += ["--loss-option", "standardized=yes", "--label-weight", "0.5"]
     options += ["--loss", "attention", "--loss-option", "weight=10"]
@@ -230,7 +240,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(capsys, corne
     assert_one_line(run(capsys, "--data", corners, "--out", tmp_path / "file"), "is not a folder")
 
 
-def test_a_diverging_run_says_where_and_what_to_try(capsys, corners, tmp_path):
+def test_a_diverging_run_says_where_and_what_to_try(capsys, corners, small_nets, tmp_path):
     options = ["--learning-rate", "1e20", "--out", tmp_path / "run"]
     result = run(capsys, "--data", corners, *QUICK, "--epochs", "3", *options)
     assert_one_line(result, "small", "epoch", "step", "try --learning-rate below 1e+20")
@@ -284,7 +294,9 @@ def test_more_than_memory_holds_is_one_line(capsys, corners, tmp_path, monkeypat
     assert_one_line(result, "not enough memory: Unable to allocate 9 TiB")
 
 
-def test_a_broken_matplotlib_does_not_lose_the_run(capsys, corners, tmp_path, broken_matplotlib):
+def test_a_broken_matplotlib_does_not_lose_the_run(
+    capsys, corners, small_nets, tmp_path, broken_matplotlib
+):
     folder = tmp_path / "run"
     status, out, err = run(capsys, "--data", corners, *QUICK, "--out", folder)
     assert (status, err) == (0, "")

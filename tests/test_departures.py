@@ -6,8 +6,8 @@ import tiny
 
 from npkd import SGD, LargeCNN, SmallCNN, distill, losses, ops
 from npkd.data import Augmentation, low_resolution
-from npkd.distill import evaluate
-from npkd.distill.tasks import brought_back
+from npkd.distill.outputs import predictions
+from npkd.distill.tasks.task import brought_back
 
 
 def outputs(seed=0, samples=6, classes=10):
@@ -149,7 +149,7 @@ def test_step_3_reports_the_large_net_against_the_truth_and_trains_nothing():
             logits, labels = event.samples["logits/large_low"], event.samples["labels"]
     assert seen[3] == seen[4]
     assert truth["cross_entropy"] == pytest.approx(float(losses.cross_entropy(logits, labels)[0]))
-    assert truth["accuracy"] == np.mean(evaluate.predictions(logits) == labels)
+    assert truth["accuracy"] == np.mean(predictions(logits) == labels)
 
 
 def test_logits_are_no_labels():

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import studies
 import tiny
 
 from npkd import SGD, SmallCNN, data, distill, losses, ops, optim, training
 from npkd.data import low_resolution
-from npkd.distill import steps
+from npkd.distill import evaluate
 from npkd.distill.preparation import LARGE_IMAGES, LARGE_ORDER, SMALL_ORDER
-from npkd.distill.tasks import brought_back
+from npkd.distill.tasks.task import brought_back
 from npkd.engine import threads
 from npkd.objectives import Batch, Objective, Term, from_truth
 
@@ -290,7 +291,8 @@ def partly():
 
 def bits(dataset=None, state=None, **changes):
     """The three nets of a run, or of one that goes on from a state, right before it is tested."""
-    run = distill.Run(dataset or tiny.dataset(), tiny.config(**changes), state)
+    with studies.small_nets():
+        run = distill.Run(dataset or tiny.dataset(), tiny.config(**changes), state)
     for event in run.steps():
         if isinstance(event, distill.Stage) and event.number == 6:
             break
@@ -500,7 +502,8 @@ def test_the_pixels_of_unlabelled_images_matter_to_the_distilled_net_alone(partl
 )
 def test_a_run_with_unlabelled_images_that_was_stopped_ends_with_the_same_bits(partly, net, step):
     """Two updates are an epoch of the large net, three are one of the small ones."""
-    run = distill.Run(tiny.dataset(), tiny.config(**PARTLY))
+    with studies.small_nets():
+        run = distill.Run(tiny.dataset(), tiny.config(**PARTLY))
     for event in run.steps():
         if isinstance(event, distill.Training) and (event.net, event.update.step) == (net, step):
             break
@@ -575,4 +578,4 @@ def test_a_setting_out_of_range_is_refused_by_name(change):
 def test_figures_too_large_to_reckon_with_are_a_divergence():
     figures = {"small": {"accuracy": 0.5, "mse": float("inf")}, "large": {"mse": 0.0}}
     with pytest.raises(training.Diverged, match="small: mse is inf"):
-        steps._require_finite(figures)
+        evaluate.require_finite(figures)

@@ -10,7 +10,7 @@ import studies
 import tiny
 
 from npkd import weights
-from npkd.distill import finished, page, report
+from npkd.distill.report import contents, finished, page
 from npkd.files import BadInput, OtherVersion, Unreadable
 from npkd.printing import pictures
 
@@ -89,7 +89,7 @@ def test_a_value_that_no_run_writes_is_named_with_its_place(
     write(tmp_path, classified, [(place.split("."), value)])
     place = "" if words.startswith("history") else place
     with pytest.raises(BadInput) as refused:
-        report.read_json(tmp_path / "report.json")
+        contents.read_json(tmp_path / "report.json")
     assert str(refused.value).startswith(f"{tmp_path / 'report.json'}: {place}{words}")
 
 
@@ -111,7 +111,7 @@ def test_json_of_other_kinds_is_refused(classified, tmp_path, changed, words):
     path = tmp_path / "report.json"
     path.write_text(path.read_text().replace(*changed))
     with pytest.raises(BadInput, match=words) as refused:
-        report.read_json(path)
+        contents.read_json(path)
     assert len(str(refused.value)) < 1000
 
 
@@ -122,15 +122,15 @@ def test_a_report_that_memory_does_not_hold_may_be_sound(classified, tmp_path, m
     write(tmp_path, classified)
     monkeypatch.setattr(json, "loads", too_much)
     with pytest.raises(Unreadable, match=r"report.json: not enough memory to read it as"):
-        report.read_json(tmp_path / "report.json")
+        contents.read_json(tmp_path / "report.json")
 
 
 def test_an_older_report_without_a_loss_is_taken(classified, tmp_path, monkeypatch):
     write(tmp_path, classified)
     held, samples, weights = finished.read(tmp_path)
     del held["loss"], held["config"]["loss"]
-    report.write_json(tmp_path / "report.json", held)
-    assert report.read_json(tmp_path / "report.json") == held
+    contents.write_json(tmp_path / "report.json", held)
+    assert contents.read_json(tmp_path / "report.json") == held
     monkeypatch.setattr(pictures, "png", lambda draw, **size: b"")
     shown = pages.Page(page.page(held, samples, weights))
     assert "the squared distance of the two nets’ outputs" in shown.text

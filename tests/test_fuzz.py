@@ -21,7 +21,8 @@ from malformed import content, signed
 
 from npkd import cli, distill, losses, ops, weights
 from npkd.data import Augmentation, Dataset, Normalisation, batches, load, split
-from npkd.distill import checkpoint, resuming, tasks
+from npkd.distill import checkpoint, resuming
+from npkd.distill.tasks import classify
 from npkd.engine import threads
 from npkd.nets import Function, Linear, Network, SmallCNN
 from npkd.optim import SGD
@@ -409,8 +410,8 @@ class OneLowLayer(OneLayer):
 def test_a_malformed_checkpoint_is_damaged_or_can_be_gone_on_from(
     attempt, inputs, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(tasks, "LargeCNN", OneLayer)
-    monkeypatch.setattr(tasks, "SmallCNN", OneLowLayer)
+    monkeypatch.setattr(classify, "LargeCNN", OneLayer)
+    monkeypatch.setattr(classify, "SmallCNN", OneLowLayer)
     rng = np.random.default_rng(0)
     canary, home = str(tmp_path / "it-ran"), tmp_path / "run"
     home.mkdir()

@@ -1,6 +1,6 @@
 """Malformed folders of runs: `npkd report` refuses them in one line, or makes a sound page of them.
 
-Which values are sound, `npkd.distill.report.described` and `npkd.distill.finished` say; here it is
+Which values are sound, `contents.described` and `finished` of `npkd.distill.report` say; here it is
 tried that nothing else comes through: no number that is none, no tag from outside, no more time or
 memory than a run's folder takes. What is refused leaves the folder as it was.
 """
@@ -21,7 +21,7 @@ import studies
 import tiny
 
 from npkd import cli, weights
-from npkd.distill import report
+from npkd.distill.report import contents
 from npkd.printing import pictures
 
 Files = dict[str, bytes]
@@ -45,7 +45,7 @@ def runs(tmp_path_factory) -> dict[str, Files]:
         for task, settings in TASKS.items():
             folder = tmp_path_factory.mktemp("run")
             _, finished = tiny.finish(**settings)
-            report.write_json(folder / "report.json", finished.report)
+            contents.write_json(folder / "report.json", finished.report)
             weights.save_weights(folder / "samples.npz", finished.samples)
             for name, network in finished.networks.items():
                 weights.save_weights(folder / f"{name}.npz", network.params)

@@ -10,6 +10,7 @@ import tiny
 from npkd import SGD, data, distill, gradcheck, losses, objectives, ops, optim, training
 from npkd.data import Augmentation, Augmented
 from npkd.distill import checkpoint, evaluate
+from npkd.distill.outputs import Features, Outputs, TeacherFeatures
 from npkd.objectives import KINDS, Batch, Objective, Term, from_truth
 
 INNER = [name for name, kind in KINDS.items() if kind.layers != "output"]
@@ -252,7 +253,8 @@ def test_evaluating_a_net_leaves_it_as_it_was():
     before = {name: theta.tobytes() for name, theta in small.params.items()}
     x = run.task.x_low(run.dataset.train_images[:4])
     y = small(x)[0].tobytes()
-    run.measured(evaluate.Outputs(small, run.dataset.test_images, run.task.x_low))
+    outputs = Outputs(small, run.dataset.test_images, run.task.x_low)
+    evaluate.measured(run.task, outputs, run.dataset.test_labels)
     evaluate.latency_ms(small, 2)
     assert {name: id(value) for name, value in vars(small).items()} == held
     assert {name: theta.tobytes() for name, theta in small.params.items()} == before
@@ -260,7 +262,7 @@ def test_evaluating_a_net_leaves_it_as_it_was():
 
 
 def kept(run, images):
-    return evaluate.TeacherFeatures(run.large, images, run.task.x_teaching, ["fc2"])
+    return TeacherFeatures(run.large, images, run.task.x_teaching, ["fc2"])
 
 
 def test_kept_outputs_are_refused_for_images_augmented_otherwise(run):
@@ -298,7 +300,7 @@ def test_step_5_refuses_kept_outputs_of_another_version():
 def test_outputs_of_several_layers_are_kept_where_they_are_few_numbers(run):
     images = run.dataset.test_images
     for layers, few in ((["relu3", "fc2"], True), (["pool", "fc2"], False)):
-        outputs = evaluate.Features(run.large, images, run.task.x_teaching, layers)
+        outputs = Features(run.large, images, run.task.x_teaching, layers)
         assert (outputs.kept is not None) == few
         expected, _ = run.large.features(run.task.x_teaching(images[2:5]), layers)
         for name in layers:

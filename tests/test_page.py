@@ -5,10 +5,12 @@ import re
 import numpy as np
 import pages
 import pytest
+import studies
 import tiny
 
 from npkd import cli, weights
-from npkd.distill import page, report
+from npkd.distill.report import contents, page
+from npkd.distill.report.table import rows
 from npkd.objectives import Term
 
 pytest.importorskip("matplotlib")
@@ -24,9 +26,16 @@ SETTINGS = {
 }
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _small_nets():
+    """The page is the same, of fewer filters."""
+    with studies.small_nets():
+        yield
+
+
 @pytest.fixture(scope="module", params=SETTINGS)
 def finished(request):
-    return tiny.finished(**SETTINGS[request.param])[1]
+    return tiny.finish(**SETTINGS[request.param])[1]
 
 
 ODD = {"name": "<script>alert(1)</script>", "class_names": ["<b>", "&amp;", '"', "猫"]}
@@ -36,7 +45,7 @@ def write(folder, finished):
     """The files of a run that the page is made from, with names that could alter it."""
     data = finished.report["data"] | {"name": ODD["name"]}
     odd = finished.report | {"data": data, "class_names": ODD["class_names"]}
-    report.write_json(folder / "report.json", odd)
+    contents.write_json(folder / "report.json", odd)
     weights.save_weights(folder / "samples.npz", finished.samples)
     for name, network in finished.networks.items():
         weights.save_weights(folder / f"{name}.npz", network.params)
@@ -58,7 +67,7 @@ def test_the_page_tells_the_story_by_itself(finished, made):
         assert words in shown.text
     loss = finished.report["loss"]
     assert ("the squared distance of the two nets’ outputs" if loss == "l2" else loss) in shown.text
-    for cells in report.rows(finished.report):
+    for cells in rows(finished.report):
         assert all(cell in shown.text for cell in cells)
     assert "://" not in re.sub(r"base64,[^\"]*", "", (made / "report.html").read_text())
 

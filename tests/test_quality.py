@@ -1,11 +1,11 @@
-"""npkd.distill.quality: PSNR and SSIM are their definitions, bicubic what is known as that."""
+"""distill.tasks.quality: PSNR and SSIM are their definitions, bicubic what is known as that."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from npkd.distill import quality
+from npkd.distill.tasks import quality
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -3,7 +3,10 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from npkd.data import sources
 
 ROOT = Path(__file__).parents[1]
 FRONT = ROOT / "README.md"
@@ -19,9 +22,19 @@ BLOCKS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def some_digits(tmp_path_factory):
+    """An eighth of the bundled digits, in a file like theirs."""
+    path = tmp_path_factory.mktemp("digits") / "mnist5k.npz"
+    with np.load(sources.BUNDLED) as digits:
+        np.savez(path, **{name: array[::8] for name, array in digits.items()})
+    return path
+
+
 @pytest.mark.parametrize("block", [block for _, block in BLOCKS], ids=[name for name, _ in BLOCKS])
-def test_code_blocks_run(block, tmp_path, monkeypatch):
+def test_code_blocks_run(block, some_digits, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sources, "BUNDLED", some_digits)  # to train takes its time
     for extra in ("torch", "safetensors"):
         if f"import {extra}" in block:
             pytest.importorskip(extra)

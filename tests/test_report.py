@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tiny
 
-from npkd.distill import drawings, report
+from npkd.distill.report import drawings
+from npkd.distill.report.table import table
 from npkd.files import BadInput
 from npkd.printing import pictures
 
@@ -19,7 +20,7 @@ def finished():
 
 
 def test_the_table_has_a_column_for_each_net_and_lines_of_one_width(finished):
-    lines = report.table(finished.report).splitlines()
+    lines = table(finished.report).splitlines()
     body = lines[: lines.index("")]
     assert len({len(line) for line in body}) == 1
     assert lines[0].split("  ")[-1] == "small, from labels"

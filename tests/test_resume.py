@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import studies
 import tiny
 from conftest import KILLED
 
@@ -48,9 +49,17 @@ def _without_pictures(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
 
 
+@pytest.fixture
+def small_nets():
+    """For runs in this process; those of the command have the document's."""
+    with studies.small_nets():
+        yield
+
+
 @pytest.fixture(scope="module")
 def finished():
-    return tiny.finished(augment=True, versions=2)[1]
+    with studies.small_nets():
+        return tiny.finish(augment=True, versions=2)[1]
 
 
 # Updates, of which three are an epoch, after which a run is gone on with; and after which it is
@@ -71,7 +80,8 @@ OTHERS = [("large", 1), ("small", 0), ("small_from_labels", 5)]
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
     """Of one run: folders with a checkpoint right after each of these updates, and no other."""
-    run = distill.Run(tiny.dataset(), tiny.config(augment=True, versions=2))
+    with studies.small_nets():
+        run = distill.Run(tiny.dataset(), tiny.config(augment=True, versions=2))
     folders = {}
     for event in run.steps():
         if not isinstance(event, distill.Training):
@@ -85,7 +95,9 @@ def checkpoints(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("net", "step"), GONE_ON_WITH)
-def test_a_run_that_goes_on_ends_as_if_it_had_never_been_stopped(finished, checkpoints, net, step):
+def test_a_run_that_goes_on_ends_as_if_it_had_never_been_stopped(
+    finished, checkpoints, small_nets, net, step
+):
     state, arrays = checkpoint.load(checkpoint.found(checkpoints[net, step])[0])
     run = distill.Run(
         tiny.dataset(),
@@ -98,7 +110,9 @@ def test_a_run_that_goes_on_ends_as_if_it_had_never_been_stopped(finished, check
 
 
 @pytest.mark.parametrize(("net", "step"), OTHERS)
-def test_stopped_again_before_it_has_caught_up_a_run_is_where_it_was(checkpoints, net, step):
+def test_stopped_again_before_it_has_caught_up_a_run_is_where_it_was(
+    checkpoints, small_nets, net, step
+):
     state, arrays = checkpoint.load(checkpoint.found(checkpoints[net, step])[0])
     resumed = distill.State(**state, arrays=arrays)
     run = distill.Run(tiny.dataset(), tiny.config(augment=True, versions=2), resumed)
@@ -126,7 +140,7 @@ def test_stopped_again_before_it_has_caught_up_a_run_is_where_it_was(checkpoints
         {"arrays": {}},
     ],
 )
-def test_a_state_that_does_not_fit_the_run_is_refused(checkpoints, change):
+def test_a_state_that_does_not_fit_the_run_is_refused(checkpoints, small_nets, change):
     state, arrays = checkpoint.load(checkpoint.found(checkpoints["large", 1])[0])
     wrong = distill.State(**(state | {"arrays": arrays} | change))
     with pytest.raises(ValueError, match=r"\bits?\b|large"):
@@ -513,7 +527,8 @@ def interrupted(data, folder, capsys):
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
 )
 @pytest.mark.parametrize(
-    ("step", "name"), [(2, "teacher_outputs"), (3, "against_truth"), (6, "figures")]
+    ("step", "name"),
+    [(2, "steps.Run.teacher_outputs"), (3, "evaluate.against_truth"), (6, "evaluate.models")],
 )
 def test_where_nothing_is_trained_a_run_stops_at_once(
     data, tmp_path, capsys, monkeypatch, number, status, step, name
@@ -524,7 +539,7 @@ def test_where_nothing_is_trained_a_run_stops_at_once(
         signal.raise_signal(number)
         raise AssertionError("went on")
 
-    monkeypatch.setattr(distill.Run, name, asked)
+    monkeypatch.setattr(f"npkd.distill.{name}", asked)
     folder = tmp_path / "run"
     assert interrupted(data, folder, capsys) == (status, f"step {step}")
     about, _ = checkpoint.load(checkpoint.found(folder)[0])

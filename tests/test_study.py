@@ -360,7 +360,7 @@ def weights(config):
     run = distill.Run(tiny.dataset(), config)
     for name in run.networks:
         teacher = [run.teacher_outputs(k) for k in range(run.prepare.versions)]
-        for _ in run.updates_of(name, teacher if name == "small" else ()):
+        for _ in run.trainer.updates_of(name, teacher if name == "small" else ()):
             pass
     return {
         name: b"".join(theta.tobytes() for theta in net.params.values())
@@ -420,7 +420,7 @@ def test_the_net_from_labels_has_the_same_first_weights_and_as_many_updates(task
         sum(1 for _ in batches)
         for batches in (small.prepare.small_batches(teacher), of_labels.prepare.small_batches())
     ]
-    assert counts[0] == counts[1] == small.steps_of("small") > 0
+    assert counts[0] == counts[1] == small.prepare.updates("small") > 0
 
 
 # Figures

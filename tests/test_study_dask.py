@@ -14,7 +14,7 @@ import tiny
 from studies import AtOnce
 
 from npkd import cli
-from npkd.distill import report
+from npkd.distill.report import contents
 from npkd.engine import threads
 from npkd.study import plan, running
 from npkd.study.cells import Source
@@ -89,7 +89,7 @@ def test_the_command_on_a_cluster_writes_the_same_study_json(
     shown, errors = capsys.readouterr()
     assert errors == ""
     assert "2 Dask worker(s) of 1 thread(s)" in shown
-    report.write_json(tmp_path / "expected.json", studies.report(study, source, done))
+    contents.write_json(tmp_path / "expected.json", studies.report(study, source, done))
     written = (tmp_path / "out" / running.RESULT).read_bytes()
     assert written == (tmp_path / "expected.json").read_bytes()
 

@@ -8,8 +8,11 @@ import tiny
 
 from npkd import distill, losses
 from npkd.data import low_resolution
-from npkd.distill import evaluate, quality
-from npkd.distill.tasks import TASKS, UPSAMPLINGS, brought_back
+from npkd.distill import evaluate
+from npkd.distill.outputs import Outputs
+from npkd.distill.tasks import TASKS, quality
+from npkd.distill.tasks.super_resolve import UPSAMPLINGS
+from npkd.distill.tasks.task import brought_back
 from npkd.nets.models import LargeSuperResolver, SmallSuperResolver
 from npkd.objectives import Objective
 
@@ -137,7 +140,7 @@ def test_outputs_are_kept_where_they_are_few_numbers_and_else_made_again():
     for name, kept in (("classify", True), ("super-resolve", False)):
         of = task(name)
         network, _ = of.networks(4, 0, 1)
-        outputs = evaluate.Outputs(network, data.test_images, of.x_back)
+        outputs = Outputs(network, data.test_images, of.x_back)
         assert (outputs.features.kept is not None) == kept
         assert len(outputs) == len(data.test_labels)
         everything, _ = network(of.x_back(data.test_images))

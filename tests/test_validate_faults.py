@@ -26,6 +26,19 @@ RIGHT.pop("LargeCNN", None)  # it takes seconds; `SmallCNN` is the same at a sma
 
 
 @pytest.fixture(autouse=True, scope="module")
+def _unoptimised():
+    """What is wrong with JAX's programs is so however they are compiled: this is quicker."""
+    if find_spec("jax") is None:
+        yield
+        return
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     """The programs are small: several threads only wait for each other."""
     if find_spec("torch") is None:

@@ -10,8 +10,11 @@ import numpy as np
 
 from npkd import __version__, data, distill, objectives, training, weights
 from npkd.commands import say, set_threads, stopping
-from npkd.distill import checkpoint, evaluate, page, report, tasks
+from npkd.distill import checkpoint, evaluate
+from npkd.distill.report import contents, page
+from npkd.distill.report.table import names_of, table
 from npkd.distill.resuming import Checkpoints
+from npkd.distill.tasks import TASKS
 from npkd.engine import threads
 from npkd.files import BadInput, writing_to
 
@@ -49,7 +52,7 @@ def add_distill(actions: Any) -> None:
         "a folder of images by class, or images and labels in an .npz file or a folder of .npy "
         "files",
     )
-    say("--task", choices=tuple(tasks.TASKS), help=f"what the nets learn ({tuned.task})")
+    say("--task", choices=tuple(TASKS), help=f"what the nets learn ({tuned.task})")
     say(
         "--preset",
         choices=tuple(distill.PRESETS),
@@ -208,7 +211,7 @@ def _follow(run: distill.Run, dataset: data.Dataset, checkpoints: Checkpoints) -
                 case distill.Note():
                     say(f"    {event.text}")
                 case distill.Training():
-                    bar = bar or _Bar(event, report.names_of(run.config.task)[event.net])
+                    bar = bar or _Bar(event, names_of(run.config.task)[event.net])
                     bar.update(event)
                 case distill.Epoch():
                     assert bar is not None
@@ -278,8 +281,8 @@ def _write(folder: Path, finished: distill.Finished) -> None:
         for name, network in finished.networks.items():
             weights.save_weights(folder / f"{name}.npz", network.params)
         weights.save_weights(folder / "samples.npz", finished.samples)
-        report.write_json(folder / "report.json", finished.report)
-        say("", *report.table(finished.report).split("\n"), "")
+        contents.write_json(folder / "report.json", finished.report)
+        say("", *table(finished.report).split("\n"), "")
         _draw(folder)
         checkpoint.remove(folder)
     say(

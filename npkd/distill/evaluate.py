@@ -1,153 +1,53 @@
-"""Figures of networks: outputs, predictions, size, speed."""
+"""Figures of nets: what is measured of their outputs, size and speed, and how figures are called.
 
-import hashlib
+`models` puts together what report.json holds of each.
+"""
+
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from npkd.data import Images, digest
-from npkd.nets import Network, Params
+from npkd.distill.outputs import Outputs, batches_of
+from npkd.distill.tasks.task import Figures, Task
+from npkd.nets import Network
+from npkd.training import Diverged
 
-BATCH = 64
-FEW = 1024  # numbers that an output has at most if it is kept
 WARM_UP_RUNS, LATENCY_RUNS = 3, 30
 
 
-class Features:
-    """The outputs of some of a network's layers for stored images, by slices and indices.
+# Of outputs
 
-    Few numbers, such as logits, are kept by the image's index; maps and images are made again
-    whenever they are asked for, since together they would take more memory than the data set.
 
-    view(images) is what the network is shown of stored images. layers: the names of the layers.
-    kept: outputs that were kept before; they are not made again.
+@np.errstate(under="ignore")  # rounding, as in threads.run
+def measured(
+    task: Task, outputs: Outputs, labels: np.ndarray, teacher: Outputs | None = None
+) -> Figures:
+    """The task's figures of each image, with a teacher also how near to its outputs these are.
+
+    labels: of the images that the outputs are of. Raises Diverged if outputs are not finite.
     """
-
-    def __init__(
-        self,
-        network: Network,
-        images: Images,
-        view: Callable[[np.ndarray], np.ndarray],
-        layers: Sequence[str],
-        kept: dict[str, np.ndarray] | None = None,
-    ):
-        self.network, self.images, self.view, self.layers = network, images, view, list(layers)
-        self.kept = kept
-        if kept is not None:
-            return
-        one = self._made(slice(0, 1))
-        if sum(math.prod(y.shape[1:]) for y in one.values()) <= FEW:
-            parts = [self._made(part) for part in batches_of(len(images))]
-            self.kept = {name: np.concatenate([part[name] for part in parts]) for name in one}
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, part: slice | np.ndarray) -> dict[str, np.ndarray]:
-        if self.kept is None:
-            return self._made(part)
-        return {name: y[part] for name, y in self.kept.items()}
-
-    def _made(self, part: slice | np.ndarray) -> dict[str, np.ndarray]:
-        return self.network.features(self.view(self.images[part]), self.layers)[0]
+    parts = []
+    for part in batches_of(len(outputs)):
+        y = outputs[part]
+        if not np.isfinite(y).all():
+            raise Diverged("outputs are no longer finite")
+        parts.append(task.measure(y, task.truth(outputs.images[part], labels[part])))
+        if teacher is not None:
+            parts[-1] |= task.compare(y, teacher[part])
+    return {name: np.concatenate([figures[name] for figures in parts]) for name in parts[0]}
 
 
-@dataclass(frozen=True)
-class Kept:
-    """Outputs by layer, and the digests of the network and of the images that they are of."""
-
-    outputs: dict[str, np.ndarray]
-    of: tuple[str, str]
-
-
-class TeacherFeatures(Features):
-    """`Features` that know, where they are kept, of which network and images they are.
-
-    kept: what `to_keep` gave, perhaps in another process.
-    """
-
-    def __init__(
-        self,
-        network: Network,
-        images: Images,
-        view: Callable[[np.ndarray], np.ndarray],
-        layers: Sequence[str],
-        kept: Kept | None = None,
-    ):
-        if kept is not None and kept.outputs.keys() == set(layers):
-            super().__init__(network, images, view, layers, kept.outputs)
-            self.of = kept.of
-            return
-        super().__init__(network, images, view, layers)
-        if self.kept is not None:
-            self.of = digest_of(network.params), digest(images)
-
-    def to_keep(self) -> Kept | None:
-        """What another process needs so as not to make them again; None if they are not kept."""
-        return None if self.kept is None else Kept(self.kept, self.of)
-
-    def require(self, images: Images) -> None:
-        """Raise ValueError if outputs are kept that are not the network's for these very images.
-
-        So it is where the images are of another data set, or augmented otherwise, for instance
-        anew in each epoch, and where the network's weights have changed.
-        """
-        if self.kept is None:
-            return
-        if self.of[1] != digest(images):
-            raise ValueError(
-                "the teacher's outputs are kept for other images, of another data set or augmented "
-                "otherwise; images that are augmented anew need outputs that are made anew"
-            )
-        if self.of[0] != digest_of(self.network.params):
-            raise ValueError("the teacher has changed since its outputs were kept")
-
-
-def digest_of(params: Params) -> str:
-    """SHA-256 of a network's weights."""
-    found = hashlib.sha256()
-    for name, theta in params.items():
-        found.update(f"{name} {theta.dtype.str} {theta.shape}".encode())
-        found.update(np.ascontiguousarray(theta).data)
-    return found.hexdigest()
-
-
-class Outputs:
-    """`Features` of a network's last layer, as arrays."""
-
-    def __init__(self, network: Network, images: Images, view: Callable[[np.ndarray], np.ndarray]):
-        self.last = network.last
-        self.features = Features(network, images, view, [self.last])
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-    def __getitem__(self, part: slice | np.ndarray) -> np.ndarray:
-        return self.features[part][self.last]
-
-
-def batches_of(count: int) -> Iterator[slice]:
-    """Slices of BATCH images that cover 0 … count − 1."""
-    return (slice(start, min(start + BATCH, count)) for start in range(0, count, BATCH))
-
-
-# How figures are called and written
-WORDS = {
-    "cross_entropy": ("cross-entropy", "{:.3f}"),
-    "l2": ("½‖y − x_high‖²", "{:.3f}"),
-    "accuracy": ("accuracy", "{:.2%}"),
-    "psnr": ("PSNR", "{:.2f} dB"),
-    "ssim": ("SSIM", "{:.4f}"),
-}
-
-
-def in_words(figures: Mapping[str, float]) -> str:
-    """Figures as text, those that have a name here: "accuracy 97.60%"."""
-    named = [(*WORDS[name], value) for name, value in figures.items() if name in WORDS]
-    return ", ".join(f"{name} {form.format(value)}" for name, form, value in named)
+@np.errstate(under="ignore")  # rounding, as in threads.run
+def against_truth(task: Task, outputs: Outputs, labels: np.ndarray) -> dict[str, float]:
+    """The mean loss to the truth over the images, and the task's figures. See `measured`."""
+    total = 0.0
+    for part in batches_of(len(outputs)):
+        loss, _ = task.loss(outputs[part], task.truth(outputs.images[part], labels[part]))
+        total += float(loss) * len(labels[part])
+    return {task.loss_name: total / len(outputs), **means(measured(task, outputs, labels))}
 
 
 def means(figures: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -155,9 +55,51 @@ def means(figures: Mapping[str, np.ndarray]) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in figures.items()}
 
 
-def predictions(logits: np.ndarray) -> np.ndarray:
-    """The class of the largest logit, the first of equal ones: (B, C) → (B,)."""
-    return logits.argmax(axis=1)
+def require_finite(figures: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise Diverged for outputs that are finite, yet too large to reckon with."""
+    for name, of_one in figures.items():
+        for key, value in of_one.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise Diverged(f"{name}: {key} is {value}; try lower learning rates")
+
+
+# Of nets
+
+
+def models(
+    task: Task,
+    networks: Mapping[str, Network],
+    tested: Mapping[str, Figures],
+    seconds: Mapping[str, float],
+) -> dict[str, dict[str, Any]]:
+    """What report.json holds of the three nets, by name.
+
+    tested: by name, and "large_low" where the large net takes images in full resolution. seconds:
+    that their trainings took. Figures on training images are those of unaltered ones.
+    """
+    images, labels = task.dataset.train_images, task.dataset.train_labels
+    found: dict[str, dict[str, Any]] = {}
+    for name, network in networks.items():
+        trained = means(measured(task, Outputs(network, images, task.view(name)), labels))
+        found[name] = {
+            **size(network),
+            **means(tested[name]),
+            **{f"train_{figure}": value for figure, value in trained.items()},
+            "train_seconds": seconds[name],
+            "latency_ms": {str(b): latency_ms(network, b) for b in (1, 64)},
+        }
+    if task.takes_high:
+        of_low = means(tested["large_low"])
+        found["large"] |= {f"{name}_low": of_low[name] for name in task.figures}
+    found["large"] |= {"mse": 0.0, **task.same}
+    return found
+
+
+def compression(large: Mapping[str, Any], small: Mapping[str, Any]) -> dict[str, Any]:
+    """How many times less the small net takes."""
+    ratios = {key: large[key] / small[key] for key in ("parameters", "bytes", "macs")}
+    latency = {b: large["latency_ms"][b] / small["latency_ms"][b] for b in large["latency_ms"]}
+    return ratios | {"latency": latency}
 
 
 def size(network: Network) -> dict[str, int]:
@@ -183,3 +125,19 @@ def latency_ms(network: Network, batch_size: int) -> float:
         network(x)
         seconds.append(time.perf_counter() - start)
     return float(np.median(seconds)) * 1e3
+
+
+# How figures are called and written
+WORDS = {
+    "cross_entropy": ("cross-entropy", "{:.3f}"),
+    "l2": ("½‖y − x_high‖²", "{:.3f}"),
+    "accuracy": ("accuracy", "{:.2%}"),
+    "psnr": ("PSNR", "{:.2f} dB"),
+    "ssim": ("SSIM", "{:.4f}"),
+}
+
+
+def in_words(figures: Mapping[str, float]) -> str:
+    """Figures as text, those that have a name here: "accuracy 97.60%"."""
+    named = [(*WORDS[name], value) for name, value in figures.items() if name in WORDS]
+    return ", ".join(f"{name} {form.format(value)}" for name, form, value in named)

@@ -8,8 +8,9 @@ import numpy as np
 
 from npkd.data import Augmentation, Augmented, Dataset, Images, batches
 from npkd.distill.config import Config
-from npkd.distill.evaluate import TeacherFeatures
-from npkd.distill.tasks import TASKS, Task
+from npkd.distill.outputs import TeacherFeatures
+from npkd.distill.tasks import TASKS
+from npkd.distill.tasks.task import Task
 from npkd.objectives import Batch
 
 # What random numbers are drawn for: each use has a seed of its own, [seed, use, epoch or version].
@@ -80,6 +81,14 @@ class Preparation:
     def batches_of_an_epoch(self, net: str) -> int:
         """And in how many batches."""
         return math.ceil(self.samples(net) / self.config.batch_size)
+
+    def epochs(self, net: str) -> int:
+        """How many passes it gets."""
+        return self.config.large_epochs if net == "large" else self.config.epochs
+
+    def updates(self, net: str) -> int:
+        """And how many updates."""
+        return self.epochs(net) * self.batches_of_an_epoch(net)
 
     def large_batches(self, first: int = 0) -> Iterator[Batch]:
         """Step 1: a new version of the images in every epoch; see Config.teacher_views.

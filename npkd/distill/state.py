@@ -1,11 +1,18 @@
-"""Where a run stands between two updates, and whether it may go on from there."""
+"""Where a run stands, as it goes and between two updates; whether it may go on from there."""
 
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from npkd.arguments import as_float
+from npkd.distill.preparation import Preparation
+from npkd.nets import Network
+from npkd.objectives import Objective
+from npkd.optim import SGD
+from npkd.training import Update
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,123 @@ class State:
     history: dict[str, list[dict[str, float]]]
     seconds: dict[str, float]
     arrays: dict[str, np.ndarray]
+
+
+class Progress:
+    """What `State` says, kept up to date as the nets of a run are trained.
+
+    resumed: where an earlier run with these settings stood. Its nets are brought there one by one,
+    each when its training comes. Raises what `require_fitting` does.
+    """
+
+    def __init__(
+        self,
+        prepare: Preparation,
+        networks: Mapping[str, Network],
+        objective: Objective,
+        resumed: State | None = None,
+    ):
+        self.prepare, self.networks, self.objective = prepare, networks, objective
+        self.resumed = resumed or State({}, 0.0, 0, {}, {}, {})
+        require_fitting(self.resumed, prepare, networks, objective)
+        self.caught_up = not self.resumed.updates  # whether the nets are as far as `resumed`
+        self.updates = dict(self.resumed.updates)
+        self.history = {name: list(epochs) for name, epochs in self.resumed.history.items()}
+        self.seconds = dict(self.resumed.seconds)
+        self.loss, self.samples = self.resumed.loss, self.resumed.samples
+        self.velocity: dict[str, np.ndarray] = {}
+        self.started = time.perf_counter() - self.seconds.pop("total", 0.0)
+
+    def restore(self, name: str, optimiser: SGD) -> int:
+        """The net and its optimiser as `resumed` has them; how many updates the net has had."""
+
+        def arrays(prefix: str) -> dict[str, np.ndarray]:
+            resumed = self.resumed.arrays.items()
+            return {key.removeprefix(prefix): v for key, v in resumed if key.startswith(prefix)}
+
+        done = self.resumed.updates.get(name, 0)
+        if done:
+            self.networks[name].load(arrays(f"{name}/"))
+            if name == "small":
+                self.objective.params |= arrays("loss/")
+        if done and name == list(self.resumed.updates)[-1]:
+            optimiser.velocity = {key: v.copy() for key, v in arrays("velocity/").items()}
+            self.caught_up = True
+        self.velocity = optimiser.velocity
+        self.history.setdefault(name, [])
+        self.seconds.setdefault(name, 0.0)
+        return done
+
+    def add(self, name: str, update: Update, seconds: float) -> None:
+        """Count an update of this net, which took so long."""
+        self.seconds[name] += seconds
+        self.updates[name] = update.step + 1
+        self.loss += update.loss * update.samples
+        self.samples += update.samples
+
+    def end_epoch(self, name: str, epoch: int, figures: Mapping[str, float]) -> float:
+        """Put this epoch down in the net's history; its mean loss."""
+        mean = self.loss / self.samples
+        self.history[name].append({"epoch": epoch + 1, "loss": mean, **figures})
+        self.loss, self.samples = 0.0, 0
+        if self.updates[name] == self.prepare.updates(name):
+            self.velocity = {}
+        return mean
+
+    def timed(self) -> dict[str, float]:
+        """The seconds that each part took, and "total"."""
+        return self.seconds | {"total": time.perf_counter() - self.started}
+
+    def state(self) -> State:
+        """Where the run stands, between two updates."""
+        if not self.caught_up:
+            return self.resumed
+        arrays = {
+            f"{name}/{key}": theta
+            for name in self.updates
+            for key, theta in self.networks[name].params.items()
+        }
+        arrays |= {f"velocity/{key}": v for key, v in self.velocity.items()}
+        if 0 < self.updates.get("small", 0) < self.prepare.updates("small"):
+            arrays |= {f"loss/{key}": theta for key, theta in self.objective.params.items()}
+        return State(self.updates, self.loss, self.samples, self.history, self.timed(), arrays)
+
+
+def require_fitting(
+    state: State, prepare: Preparation, networks: Mapping[str, Network], objective: Objective
+) -> None:
+    """Raise ValueError, or what comes of a wrong type, unless this run can go on from a state."""
+    names = list(state.updates)
+    if names != list(networks)[: len(names)]:
+        raise ValueError(f"it has updates of {names}, expected some of {list(networks)}")
+    expected: dict[str, np.ndarray] = {}
+    into_epoch = 0
+    for name, updates in state.updates.items():
+        per_epoch, steps = prepare.batches_of_an_epoch(name), prepare.updates(name)
+        least = 1 if name == names[-1] else steps
+        if type(updates) is not int or not least <= updates <= steps:
+            raise ValueError(f"{name} has had {updates} updates, expected {least} to {steps}")
+        done, into_epoch = divmod(updates, per_epoch)
+        require_history(name, state.history[name], done, prepare.task.figures)
+        params = networks[name].params
+        expected |= {f"{name}/{key}": theta for key, theta in params.items()}
+        if updates < steps:
+            of_loss = objective.params if name == "small" else {}
+            expected |= {f"loss/{key}": theta for key, theta in of_loss.items()}
+            if prepare.config.momentum:
+                moving = params | of_loss
+                expected |= {f"velocity/{key}": theta for key, theta in moving.items()}
+    samples = into_epoch * prepare.config.batch_size
+    if type(state.samples) is not int or state.samples != samples:
+        raise ValueError(f"its epoch has had {state.samples} samples, expected {samples}")
+    if not math.isfinite(as_float(state.loss)):
+        raise ValueError(f"its loss is {state.loss}")
+    timed = {*names, "teacher_outputs", "total"}
+    if not set(names) <= state.seconds.keys() <= timed or state.history.keys() != set(names):
+        raise ValueError("its history or its seconds are of other nets than its updates")
+    if not all(0 <= as_float(seconds) < math.inf for seconds in state.seconds.values()):
+        raise ValueError(f"its seconds are {state.seconds}")
+    require_alike(state.arrays, expected)
 
 
 def require_history(

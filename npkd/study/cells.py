@@ -14,8 +14,8 @@ import numpy as np
 from npkd import data, distill
 from npkd.data import Dataset
 from npkd.distill import Config, evaluate
-from npkd.distill.evaluate import Kept, Outputs, TeacherFeatures
-from npkd.distill.report import DISTANCE, FIGURES, Kind
+from npkd.distill.outputs import Kept, Outputs, TeacherFeatures
+from npkd.distill.report.contents import DISTANCE, FIGURES, Kind
 from npkd.distill.tasks import TASKS
 from npkd.engine import threads
 from npkd.files import BadInput
@@ -137,14 +137,15 @@ def train(job: Job) -> Result:
 
 def _large(run: distill.Run, pupils: Sequence[Config]) -> Result:
     seconds = _trained(run, "large", ())
-    task, dataset = run.task, run.dataset
-    figures = evaluate.means(run.measured(Outputs(run.large, dataset.test_images, task.x_large)))
+    task, images, labels = run.task, run.dataset.test_images, run.dataset.test_labels
+    tested = evaluate.measured(task, Outputs(run.large, images, task.x_large), labels)
+    figures = evaluate.means(tested)
     if task.takes_high:
-        low = evaluate.means(run.measured(Outputs(run.large, dataset.test_images, task.x_back)))
-        figures |= {f"{name}_low": value for name, value in low.items()}
+        low = evaluate.measured(task, Outputs(run.large, images, task.x_back), labels)
+        figures |= {f"{name}_low": value for name, value in evaluate.means(low).items()}
     kept: dict[str, Kept] = {}
     for config in pupils:
-        pupil = distill.Run(dataset, config)
+        pupil = distill.Run(run.dataset, config)
         pupil.large.load(run.large.params)
         for version in range(pupil.prepare.versions):
             name = kept_as(config, version)
@@ -157,7 +158,7 @@ def _large(run: distill.Run, pupils: Sequence[Config]) -> Result:
 def _small(run: distill.Run, name: str, teacher: Teacher | None) -> Result:
     features: list[TeacherFeatures] = []
     target = None
-    task, dataset = run.task, run.dataset
+    task, dataset, network = run.task, run.dataset, run.networks[name]
     if teacher is not None:
         run.large.load(teacher.params)
         features = [
@@ -166,15 +167,13 @@ def _small(run: distill.Run, name: str, teacher: Teacher | None) -> Result:
         ]
         target = Outputs(run.large, dataset.test_images, task.x_teaching)
     seconds = _trained(run, name, features)
-    network = run.networks[name]
-    figures = evaluate.means(
-        run.measured(Outputs(network, dataset.test_images, task.x_low), target)
-    )
-    trained = Outputs(network, dataset.train_images, task.x_low)
-    on_training = evaluate.means(run.over(dataset.train_images, dataset.train_labels, trained))
+    outputs = Outputs(network, dataset.test_images, task.x_low)
+    figures = evaluate.means(evaluate.measured(task, outputs, dataset.test_labels, target))
+    outputs = Outputs(network, dataset.train_images, task.x_low)
+    on_training = evaluate.means(evaluate.measured(task, outputs, dataset.train_labels))
     figures |= {f"train_{figure}": value for figure, value in on_training.items()}
     if target is not None:
-        of_teacher = evaluate.means(run.measured(target))
+        of_teacher = evaluate.means(evaluate.measured(task, target, dataset.test_labels))
         figures |= {f"teacher_{figure}": value for figure, value in of_teacher.items()}
     return Result(figures, seconds)
 
@@ -182,6 +181,6 @@ def _small(run: distill.Run, name: str, teacher: Teacher | None) -> Result:
 def _trained(run: distill.Run, name: str, features: Sequence[TeacherFeatures]) -> float:
     """Train this net of the run; how many seconds it took."""
     clock = time.perf_counter()
-    for _ in run.updates_of(name, features):
+    for _ in run.trainer.updates_of(name, features):
         pass
     return time.perf_counter() - clock

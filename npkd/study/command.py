@@ -13,7 +13,9 @@ from typing import Any
 from npkd import __version__
 from npkd.commands import say, set_threads
 from npkd.data import Dataset
-from npkd.distill import evaluate, report
+from npkd.distill import evaluate
+from npkd.distill.report import contents
+from npkd.distill.report.table import NAMES
 from npkd.engine import threads
 from npkd.files import BadInput, read_bytes, writing_to
 from npkd.study import picture, plan, results, running
@@ -249,14 +251,14 @@ def _cell(event: running.Done | running.Failed, total: int, names: dict[str, str
     """Which cell it is that has ended: the net, the seed, and the first setting that has it."""
     cell = event.cell
     setting = results.shortened(names[cell.key])
-    text = f"{report.NAMES[cell.net]}, seed {cell.config.seed}, {setting}"
+    text = f"{NAMES[cell.net]}, seed {cell.config.seed}, {setting}"
     return f"{event.number}/{total} {text}"
 
 
 def _write(folder: Path, found: dict[str, Any]) -> None:
     """Write study.json and study.png, and print the table and what it says."""
     with writing_to(folder):
-        report.write_json(folder / running.RESULT, found)
+        contents.write_json(folder / running.RESULT, found)
         say("", *results.table(found).split("\n"), "", *results.conclusion(found))
         made = [running.RESULT]
         try:

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from npkd.arguments import shown
-from npkd.distill import evaluate
-from npkd.distill.evaluate import Kept
-from npkd.distill.report import DISTANCE, checked
+from npkd.distill.outputs import Kept, digest_of
+from npkd.distill.report.contents import DISTANCE, checked
 from npkd.distill.state import require_alike
 from npkd.distill.tasks import TASKS
 from npkd.nets import Params
@@ -77,7 +76,7 @@ class Form:
                 expected[f"kept/{name}/{layer}"] = np.broadcast_to(outputs[layer], shape)
         require_alike(arrays, expected)
         params = {name: arrays[f"large/{name}"] for name in params}
-        digest, kept = evaluate.digest_of(params), {}
+        digest, kept = digest_of(params), {}
         for name, (of_net, of_images) in kept_of.items():
             if not NAME.fullmatch(name) or of_net != digest or not isinstance(of_images, str):
                 raise ValueError(f"its outputs {shown(name)} are not of this net")

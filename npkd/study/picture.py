@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from npkd.distill.drawings import STYLES, WRONG
 from npkd.distill.evaluate import WORDS
-from npkd.distill.report import names_of
+from npkd.distill.report.drawings import STYLES, WRONG
+from npkd.distill.report.table import names_of
 from npkd.files import one_line, write_atomically
 from npkd.printing.pictures import png
 from npkd.printing.text import short

@@ -22,8 +22,8 @@ import tiny
 import npkd
 from npkd import distill, losses, proofs, training
 from npkd.data import low_resolution
-from npkd.distill import preparation, steps
-from npkd.distill.tasks import brought_back
+from npkd.distill import preparation, trainer
+from npkd.distill.tasks.task import brought_back
 from npkd.objectives import Objective, from_truth
 from npkd.optim import SGD
 from npkd.proofs import PROOFS
@@ -301,7 +301,7 @@ def _nets(module: ModuleType, case: Case, rng: np.random.Generator) -> None:
             shown,
             loss=loss,
             optimiser=SGD(rate, config.momentum, decay),
-            schedule=steps._schedule(config, rate, len(shown)),
+            schedule=trainer.schedule(config, rate, len(shown)),
             clip_norm=config.clip_norm,
         )
         expected = {"losses": np.array([update.loss for update in updates])}

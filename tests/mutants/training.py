@@ -370,14 +370,14 @@ MUTANTS = [
                 "yield Stage(5, STEPS[5])\n"
                 "        for theta in large.params.values():\n"
                 "            theta.setflags(write=True)\n"
-                '        yield from self.train("large")',
+                '        yield from train("large", progress)',
                 "nets",
             ),
         },
     ),
     *mutants(
         "run",
-        "npkd.distill.steps.Run.updates_of",
+        "npkd.distill.trainer.Trainer.updates_of",
         {
             "step 5 learns from labels": (
                 'if name != "small":',
@@ -399,7 +399,7 @@ MUTANTS = [
     ),
     *mutants(
         "run",
-        "npkd.distill.steps.Run.optimiser",
+        "npkd.distill.trainer.Trainer.optimiser",
         {
             "momentum and weight decay forgotten": (
                 "optim.SGD(getattr(config, RATES[name]), config.momentum, decay)",
@@ -499,7 +499,7 @@ MUTANTS = [
     ),
     *mutants(
         "run",
-        "npkd.distill.steps.Run.epochs",
+        "npkd.distill.preparation.Preparation.epochs",
         {
             "a schedule for the large net's epochs": (
                 'self.config.large_epochs if net == "large" else self.config.epochs',
@@ -546,7 +546,7 @@ MUTANTS = [
     ),
     *mutants(
         "run",
-        "npkd.distill.tasks.Classify.x_teaching",
+        "npkd.distill.tasks.classify.Classify.x_teaching",
         {
             "teacher_input ignored": (
                 'if self.teacher_input == "high" else',

@@ -100,10 +100,12 @@ class Arithmetic:
 
 def _gamma(k: float | np.ndarray, u: float) -> Error:
     """k u / (1 − k u); infinite from k u = 1 on."""
+    if np.ndim(k) == 0:
+        one = float(k) * u
+        return one / (1 - one) if one < 1 else np.inf
     ku = np.multiply(k, u)
     with np.errstate(divide="ignore"):
-        gamma = np.where(ku < 1, ku / np.maximum(1 - ku, 0), np.inf)
-    return float(gamma) if gamma.ndim == 0 else gamma
+        return np.where(ku < 1, ku / np.maximum(1 - ku, 0), np.inf)
 
 
 ARITHMETICS = {

@@ -35,6 +35,7 @@ from typing import Any
 
 import numpy as np
 
+from npkd.engine import threads
 from npkd.validate.bounds.rounding import ARITHMETICS
 from npkd.validate.bounds.rules import RULES, is_sum_of_products
 from npkd.validate.faults.of_data import PROPERTIES
@@ -62,6 +63,7 @@ def compare(case: Case, results: Arrays, *, precision: str | None = None) -> Rep
     return judge([(case, results)], precision=precision)
 
 
+@threads.one_blas_thread()
 @np.errstate(all="ignore")
 def judge(
     results: Iterable[tuple[Case, Arrays]],

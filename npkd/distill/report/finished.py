@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npkd.distill.report import NAMES, read_json
-from npkd.distill.tasks import MOST_SAMPLES, TASKS
+from npkd.distill.report.contents import read_json
+from npkd.distill.report.table import NAMES
+from npkd.distill.tasks import TASKS
+from npkd.distill.tasks.task import MOST_SAMPLES
 from npkd.files import BadInput, read_npz, size_of
 from npkd.weights import MOST_BYTES
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from npkd.distill import drawings, evaluate, finished
-from npkd.distill.report import headline, names_of, ratios_of, rows, upsampling
+from npkd.distill import evaluate
+from npkd.distill.outputs import predictions
+from npkd.distill.report import drawings, finished
+from npkd.distill.report.table import headline, names_of, ratios_of, rows, upsampling
 from npkd.distill.tasks import TASKS
 from npkd.files import write_atomically
 from npkd.objectives import Objective
@@ -224,9 +226,7 @@ def _of_classes(report: Mapping[str, Any], samples: drawings.Samples) -> list[Ht
     """What is mistaken for what, and where the nets disagree."""
     firsts, places = len(samples["firsts"]), list(range(len(samples["chosen"])))
     shown, differ = places[:firsts], places[firsts:]
-    large, small = (
-        evaluate.predictions(samples[f"logits/{name}"]) for name in ("large_low", "small")
-    )
+    large, small = (predictions(samples[f"logits/{name}"]) for name in ("large_low", "small"))
     otherwise = np.mean(large != small)
     whose = "each class" if firsts == len(np.unique(samples["labels"])) else f"{firsts} classes"
     pieces = [

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from npkd.data import low_resolution
-from npkd.distill.evaluate import predictions
-from npkd.distill.report import headline, names_of, ratios_of
+from npkd.distill.outputs import predictions
+from npkd.distill.report.table import headline, names_of, ratios_of
 from npkd.printing import pictures
 from npkd.printing.text import short
 

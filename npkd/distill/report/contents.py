@@ -1,8 +1,4 @@
-"""The figures of a run in words: how nets and figures are called, the table, report.json.
-
-Everything is made from what report.json holds (`distill.Finished.report`), and `described` says
-what that is.
-"""
+"""What report.json holds (`distill.Finished.report`): described, written, read back and checked."""
 
 import json
 import math
@@ -12,21 +8,14 @@ from typing import Any, NamedTuple
 
 from npkd import __version__
 from npkd.arguments import as_float
-from npkd.distill import evaluate
-from npkd.distill.tasks import TASKS, UPSAMPLINGS
+from npkd.distill.report.table import NAMES
+from npkd.distill.tasks import TASKS
+from npkd.distill.tasks.super_resolve import UPSAMPLINGS
 from npkd.files import BadInput, OtherVersion, Unreadable, read_bytes, write_atomically
-from npkd.printing.text import aligned, short
+from npkd.printing.text import short
 
-NAMES = {
-    "large": "large",
-    "small": "small, distilled",
-    "small_from_labels": "small, from labels",
-}
 MOST_BYTES = 1 << 24  # of report.json; in memory it may take 30 times as much
 MOST_DIGITS = 4000  # of a whole number; Python reads 4,300
-
-
-# What report.json holds
 
 
 class Kind(NamedTuple):
@@ -233,100 +222,3 @@ def write_json(path: str | Path, report: dict[str, Any]) -> None:
     """Write report.json."""
     text = json.dumps(report, indent=2, allow_nan=False) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))
-
-
-# In words
-
-
-def names_of(task: str) -> dict[str, str]:
-    """What the three nets are called; "small_from_labels" is the key of the second small one."""
-    if task == "super-resolve":
-        return NAMES | {"small_from_labels": "small, from true images"}
-    return NAMES
-
-
-def headline(report: dict[str, Any]) -> str:
-    """The run in two lines."""
-    large, small = report["models"]["large"], report["models"]["small"]
-    name = short(report["data"]["name"], 40)
-    start = f"{name}: a net of {small['parameters']:,} parameters reaches "
-    if report["task"] == "super-resolve":
-        return (
-            f"{start}a PSNR of {small['psnr']:.2f} dB on test images of twice the resolution,\n"
-            f"taught by one of {large['parameters']:,} that reaches {large['psnr']:.2f}; bicubic "
-            f"upsampling reaches {report['upsampling']['bicubic']['psnr']:.2f}"
-        )
-    return (
-        f"{start}{small['accuracy']:.1%} on low-resolution test images,\n"
-        f"taught by one of {large['parameters']:,} that reaches {large['accuracy_low']:.1%} on "
-        f"them and {large['accuracy']:.1%} on high resolution"
-    )
-
-
-def rows(report: dict[str, Any]) -> list[list[str]]:
-    """The figures of the three nets side by side: a head, and lines of a title and a cell each."""
-    models, names = report["models"], names_of(report["task"])
-    figures: list[tuple[str, Any]] = [
-        ("parameters", lambda m: f"{m['parameters']:,}"),
-        ("multiply-adds for one image", lambda m: f"{m['macs']:,}"),
-        ("bytes", lambda m: f"{m['bytes']:,}"),
-        *_quality(report),
-        ("squared error to the large net's outputs", lambda m: f"{m['mse']:.4f}"),
-        ("latency of 1 image, ms", lambda m: f"{m['latency_ms']['1']:.2f}"),
-        ("latency of 64 images, ms", lambda m: f"{m['latency_ms']['64']:.2f}"),
-        ("training, s", lambda m: f"{m['train_seconds']:.1f}"),
-    ]
-    head = ["", *names.values()]
-    return [
-        head,
-        *([title, *(figure(models[name]) for name in names)] for title, figure in figures),
-    ]
-
-
-def table(report: dict[str, Any]) -> str:
-    """The rows and the compression, for a terminal."""
-    lines = aligned(rows(report))
-    if "upsampling" in report:
-        lines += ["", f"upsampling without learning: {upsampling(report)}"]
-    ratios = ", ".join(f"{title} {ratio:.1f}×" for title, ratio in ratios_of(report))
-    return "\n".join([*lines, "", f"compression, large ÷ small: {ratios}"])
-
-
-def upsampling(report: dict[str, Any]) -> str:
-    """What upsampling without learning reaches."""
-    reached = report["upsampling"].items()
-    return "; ".join(f"{name} {evaluate.in_words(figures)}" for name, figures in reached)
-
-
-def ratios_of(report: dict[str, Any]) -> list[tuple[str, float]]:
-    """How many times less the small net takes, by title."""
-    compression = report["compression"]
-    return [
-        ("parameters", compression["parameters"]),
-        ("bytes", compression["bytes"]),
-        ("multiply-adds", compression["macs"]),
-        ("latency of 1", compression["latency"]["1"]),
-        ("latency of 64", compression["latency"]["64"]),
-    ]
-
-
-def _quality(report: dict[str, Any]) -> list[tuple[str, Any]]:
-    """How good the nets are: titles, and what a net's figures become."""
-    if report["task"] == "super-resolve":
-        on = "{channel}, border {crop}".format(**report["measured_on"])
-        return [
-            (f"test PSNR ({on})", lambda m: f"{m['psnr']:.2f} dB"),
-            (f"test SSIM ({on})", lambda m: f"{m['ssim']:.4f}"),
-            ("PSNR on training images", lambda m: f"{m['train_psnr']:.2f} dB"),
-        ]
-    return [
-        ("test accuracy, high resolution", _high),
-        ("test accuracy, low resolution", lambda m: f"{m.get('accuracy_low', m['accuracy']):.2%}"),
-        ("accuracy on training images", lambda m: f"{m['train_accuracy']:.2%}"),
-        ("agreement with the large net", lambda m: f"{m['agreement']:.2%}"),
-    ]
-
-
-def _high(model: dict[str, Any]) -> str:
-    """Accuracy on x_high, which only the large net takes."""
-    return f"{model['accuracy']:.2%}" if "accuracy_low" in model else "–"

@@ -1,0 +1,102 @@
+"""To classify: to say of which class an image is."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from npkd import losses
+from npkd.data import Images
+from npkd.distill.outputs import Outputs, predictions
+from npkd.distill.tasks.task import MOST_SAMPLES, Figures, Task, brought_back, spread
+from npkd.nets import Network
+from npkd.nets.models import LargeCNN, SmallCNN
+
+
+class Classify(Task):
+    """Say of which class an image is. The truth is its label.
+
+    The document's code, and its two nets. The large net takes images in full resolution; those in
+    low resolution are brought back to its size.
+    """
+
+    figures = ("accuracy",)
+    layers = MappingProxyType(
+        {
+            "map": (("relu2",), ("pool",)),  # both 16×16
+            "maps": (("relu1", "relu2"), ("relu1", "relu2")),
+            "vector": (("relu3",), ("relu3",)),
+        }
+    )
+    loss_name = "cross_entropy"
+    takes_high = True
+    truth_name = "the labels"
+    first_step = "train the large net on high-resolution images, with their labels"
+    same = MappingProxyType({"agreement": 1.0})
+
+    @staticmethod
+    def networks(classes: int, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
+        """The document's."""
+        return LargeCNN(large_rng, num_classes=classes), SmallCNN(small_rng, num_classes=classes)
+
+    def x_large(self, images: np.ndarray) -> np.ndarray:
+        """In full resolution."""
+        return self.x_high(images)
+
+    def x_back(self, images: np.ndarray) -> np.ndarray:
+        """Brought back to 32×32."""
+        return brought_back(self.x_low(images))
+
+    def x_training(self, images: np.ndarray, step: int) -> np.ndarray:
+        """In full resolution; with teacher_views "both", every second batch in low resolution."""
+        low = self.teacher_views == "both" and step % 2
+        return self.x_back(images) if low else self.x_high(images)
+
+    def x_teaching(self, images: np.ndarray) -> np.ndarray:
+        """In low resolution, or with teacher_input "high" in full."""
+        return self.x_high(images) if self.teacher_input == "high" else self.x_back(images)
+
+    def truth(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The labels."""
+        return labels
+
+    def loss(self, y: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cross-entropy."""
+        return losses.cross_entropy(y, truth)
+
+    def measure(self, y: np.ndarray, truth: np.ndarray) -> Figures:
+        """Whether the class is the right one."""
+        return {"accuracy": predictions(y) == truth}
+
+    def compare(self, y: np.ndarray, teacher: np.ndarray) -> Figures:
+        """Also whether the class is the teacher's."""
+        same = predictions(y) == predictions(teacher)
+        return super().compare(y, teacher) | {"agreement": same}
+
+    def samples(
+        self,
+        images: Images,
+        labels: np.ndarray,
+        outputs: Mapping[str, Outputs],
+        measured: Mapping[str, Figures],
+    ) -> dict[str, np.ndarray]:
+        """An image of each class, or of some of many; some whose class both nets see otherwise.
+
+        Both nets are shown low resolution. labels, logits/NET: of all test images (N,), (N, C).
+        """
+        logits = {name: y[:] for name, y in outputs.items()}
+        classes = np.unique(labels)
+        shown = classes[spread(len(classes), MOST_SAMPLES)]
+        firsts = np.array([np.flatnonzero(labels == label)[0] for label in shown])
+        seen = {name: predictions(logits[name]) for name in ("large_low", "small")}
+        differ = np.flatnonzero(seen["large_low"] != seen["small"])
+        differ = differ[~np.isin(differ, firsts)]
+        chosen = np.concatenate([firsts, differ[spread(len(differ), MOST_SAMPLES)]])
+        return {
+            "chosen": chosen,
+            "firsts": firsts,
+            "x_high": images[chosen],
+            "labels": labels,
+            **{f"logits/{name}": y for name, y in logits.items()},
+        }

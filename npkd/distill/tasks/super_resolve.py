@@ -1,0 +1,122 @@
+"""To super-resolve: to make an image in full resolution of one in low resolution."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from npkd import losses, ops
+from npkd.data import Dataset, Images
+from npkd.distill.outputs import Outputs, batches_of
+from npkd.distill.tasks import quality
+from npkd.distill.tasks.task import MOST_SAMPLES, Figures, Task, brought_back, spread
+from npkd.nets import Network
+from npkd.nets.models import LargeSuperResolver, SmallSuperResolver
+
+
+class SuperResolve(Task):
+    """Make an image in full resolution of one in low resolution. The truth is the image itself.
+
+    The document's text: "generates high-resolution images from low-resolution ones". Both nets take
+    x_low; outputs and truth are normalised as x_high is. Images are flipped as their data set has
+    it, and not shifted: the black that comes in at the edges is sharper than anything else, and
+    would be most of the loss.
+    """
+
+    figures = ("psnr", "ssim")
+    layers = MappingProxyType(
+        {
+            "map": (("relu2",), ("relu2",)),
+            "maps": (("relu1", "relu2"), ("relu1", "relu2")),
+            "vector": (("relu2",), ("relu2",)),
+        }
+    )
+    loss_name = "l2"
+    takes_high = False
+    truth_name = "the true images"
+    first_step = "train the large net to make high-resolution images of low-resolution ones"
+
+    def __init__(self, dataset: Dataset, teacher_input: str, teacher_views: str):
+        super().__init__(dataset, teacher_input, teacher_views)
+        self.augmentation = replace(dataset.augmentation, shift=0)
+
+    @staticmethod
+    def networks(classes: int, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
+        """A pair of the same shape, the large one of eight times the parameters."""
+        return LargeSuperResolver(large_rng), SmallSuperResolver(small_rng)
+
+    def truth(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The images in full resolution."""
+        return self.x_high(images)
+
+    def loss(self, y: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """½‖y − x_high‖²."""
+        return losses.l2(y, truth)
+
+    def measure(self, y: np.ndarray, truth: np.ndarray) -> Figures:
+        """PSNR and SSIM of the pictures."""
+        images, true = self.pictures(y), self.pictures(truth)
+        return {"psnr": quality.psnr(images, true), "ssim": quality.ssim(images, true)}
+
+    def pictures(self, y: np.ndarray) -> np.ndarray:
+        """Outputs as images from 0 to 1, as far as these can show them."""
+        std, mean = self.normalise.std[:, None, None], self.normalise.mean[:, None, None]
+        return (y * std + mean).clip(0, 1)
+
+    def more(self, images: Images) -> dict[str, Any]:
+        """What the figures are of, and those of upsampling that nobody had to learn."""
+        found: dict[str, list[Figures]] = {name: [] for name in UPSAMPLINGS}
+        for part in batches_of(len(images)):
+            truth, x_low = self.x_high(images[part]), self.x_low(images[part])
+            for name, upsample in UPSAMPLINGS.items():
+                found[name].append(self.measure(upsample(x_low), truth))
+        upsampling = {
+            name: {
+                figure: float(np.mean(np.concatenate([of[figure] for of in parts])))
+                for figure in self.figures
+            }
+            for name, parts in found.items()
+        }
+        measured_on = {"channel": quality.CHANNEL, "crop": quality.CROP}
+        return {"measured_on": measured_on, "upsampling": upsampling}
+
+    def samples(
+        self,
+        images: Images,
+        labels: np.ndarray,
+        outputs: Mapping[str, Outputs],
+        measured: Mapping[str, Figures],
+    ) -> dict[str, np.ndarray]:
+        """Images from the small net's worst to its best, and those where the nets differ most.
+
+        images/NAME: what the nets make of the chosen images, and bicubic upsampling, (M, 3, 32, 32)
+        as stored images are; images/x_low (M, 3, 16, 16). psnr/NET: of all test images (N,).
+        """
+        order = np.argsort(measured["small"]["psnr"], kind="stable")
+        firsts = order[spread(len(order), MOST_SAMPLES)]
+        by_how_much = np.abs(measured["large"]["psnr"] - measured["small"]["psnr"])
+        by_how_much[firsts] = 0
+        differ = np.argsort(-by_how_much, kind="stable")[: len(order) - len(firsts)][:MOST_SAMPLES]
+        chosen = np.concatenate([firsts, differ])
+        x_low = self.x_low(images[chosen])
+        made = {name: y[chosen] for name, y in outputs.items()}
+        made |= {"x_low": x_low, "bicubic": quality.bicubic(x_low)}
+        return {
+            "chosen": chosen,
+            "firsts": firsts,
+            "x_high": images[chosen],
+            **{
+                f"images/{name}": (255 * self.pictures(y)).round().astype(np.uint8)
+                for name, y in made.items()
+            },
+            **{f"psnr/{name}": figures["psnr"] for name, figures in measured.items()},
+        }
+
+
+UPSAMPLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "nearest": brought_back,
+    "bilinear": lambda x_low: ops.upsample(x_low, 2, "bilinear")[0],
+    "bicubic": quality.bicubic,
+}

@@ -1,0 +1,138 @@
+"""A task: what it has to say, and what all tasks have in common.
+
+A task says which nets there are, how they see stored images, what the truth is, and what counts.
+"Truth" is what somebody knew before any net did: an image's label, or the image itself.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from npkd import ops
+from npkd.data import Dataset, Images, Normalisation, low_resolution
+from npkd.distill.outputs import Outputs
+from npkd.nets import Network
+from npkd.objectives import Term
+
+Figures = dict[str, np.ndarray]  # by name, of each image
+Layers = tuple[tuple[str, ...], tuple[str, ...]]  # of the small net, and of the large one
+MOST_SAMPLES = 12  # of a kind, for pictures
+
+
+def brought_back(x_low: np.ndarray) -> np.ndarray:
+    """x_low at the large net's size, each cell repeated: (B, C, 16, 16) → (B, C, 32, 32)."""
+    return ops.upsample(x_low, 2)[0]
+
+
+class Task(ABC):
+    """What both tasks have in common: the views of stored images, uint8 (B, 3, 32, 32).
+
+    figures     the names of what counts, the first one first; higher is better
+    layers      which layers of the small and of the large net a kind of loss is on, by
+                `objectives.Kind.layers`, beside the outputs; maps that are compared are of one
+                height and width
+    loss_name   of the loss to the truth
+    truth_name  what the truth is called
+    first_step  the title of step 1
+    same        what `compare` says of the teacher itself, beside a mean squared error of 0
+    takes_high  whether the large net takes images in full resolution; it is then tested on these
+    """
+
+    figures: tuple[str, ...]
+    layers: Mapping[str, Layers]
+    loss_name: str
+    takes_high: bool
+    truth_name: str
+    first_step: str
+    same: Mapping[str, float] = MappingProxyType({})
+
+    def __init__(self, dataset: Dataset, teacher_input: str, teacher_views: str):
+        self.dataset = dataset
+        self.teacher_input, self.teacher_views = teacher_input, teacher_views
+        self.normalise = Normalisation.of(dataset.train_images)
+        self.augmentation = dataset.augmentation
+
+    def x_high(self, images: np.ndarray) -> np.ndarray:
+        """Images in full resolution, (B, 3, 32, 32)."""
+        return self.normalise(images)
+
+    def x_low(self, images: np.ndarray) -> np.ndarray:
+        """Images in half the resolution, (B, 3, 16, 16), as the small nets see them."""
+        return low_resolution(self.normalise(images))
+
+    def with_layers(self, term: Term) -> Term:
+        """The term with its layers named, by default this task's for its kind of loss.
+
+        None are named for the outputs.
+        """
+        student, teacher = self.layers.get(term.kind.layers, ((), ()))
+        return replace(term, student=term.student or student, teacher=term.teacher or teacher)
+
+    @staticmethod
+    @abstractmethod
+    def networks(classes: int, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
+        """A large and a small net for images of so many classes, with their first weights."""
+
+    def x_large(self, images: np.ndarray) -> np.ndarray:
+        """What the large net is shown when it is tested as it was trained."""
+        return self.x_low(images)
+
+    def x_back(self, images: np.ndarray) -> np.ndarray:
+        """What the large net is shown of images in low resolution."""
+        return self.x_low(images)
+
+    def view(self, net: str) -> Callable[[np.ndarray], np.ndarray]:
+        """What one of the three nets is shown of images when it is tested as it was trained."""
+        return self.x_large if net == "large" else self.x_low
+
+    def x_training(self, images: np.ndarray, step: int) -> np.ndarray:
+        """What the large net is shown at this step of its training."""
+        return self.x_large(images)
+
+    def x_teaching(self, images: np.ndarray) -> np.ndarray:
+        """What the large net is shown when it teaches."""
+        return self.x_back(images)
+
+    @abstractmethod
+    def truth(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """What the nets' outputs should be."""
+
+    @abstractmethod
+    def loss(self, y: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The loss to the truth, and its gradient by y."""
+
+    @abstractmethod
+    def measure(self, y: np.ndarray, truth: np.ndarray) -> Figures:
+        """How good outputs are, image by image: `figures`."""
+
+    def more(self, images: Images) -> dict[str, Any]:
+        """What else belongs into the report."""
+        return {}
+
+    @abstractmethod
+    def samples(
+        self,
+        images: Images,
+        labels: np.ndarray,
+        outputs: Mapping[str, Outputs],
+        measured: Mapping[str, Figures],
+    ) -> dict[str, np.ndarray]:
+        """What the pictures are drawn from: some test images, and figures of all.
+
+        chosen: the indices (M,) of those images, first some of all kinds, then such on which large
+        and small net differ. firsts: of the former alone. x_high: as stored (M, 3, 32, 32).
+        """
+
+    def compare(self, y: np.ndarray, teacher: np.ndarray) -> Figures:
+        """How near outputs are to the teacher's, image by image: the mean squared error, …"""
+        difference = (y.astype(np.float64) - teacher).reshape(len(y), -1)
+        return {"mse": (difference**2).mean(axis=1)}
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """At most so many of the indices 0 … count − 1, evenly spread, both ends among them."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int)
