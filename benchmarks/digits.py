@@ -233,16 +233,35 @@ def mix(s, t, k, *, alpha):
     return cross_entropy(s, t, k) * (1 - mp.mpf(alpha)) + l2(s, t, k) * mp.mpf(alpha)
 
 
+def log_mixture(log_p, log_q, share):
+    """log(share · p + (1 − share) q)"""
+    return log(exp(log_p) * share + exp(log_q) * (1 - share))
+
+
 def kl(s, t, k, *, temperature=4.0, temperature_squared=True, reduction="batchmean",
-       variant="paper"):  # fmt: skip
+       variant="paper", skew=0.0):  # fmt: skip
     t_ = mp.mpf(temperature)
     log_q, log_p = log_softmax(s / t_), log_softmax(t / t_)
+    if skew and variant == "paper":
+        log_q = log_mixture(log_p, log_q, mp.mpf(skew))
+    elif skew:
+        log_p = log_mixture(log_q, log_p, mp.mpf(skew))
     terms = {
         "paper": lambda: divergence(log_p, log_q),
         "reversed": lambda: divergence(log_q, log_p),
         "unlogged": lambda: product(exp(log_p), log_p - exp(log_q)).sum(axis=1),
         "reversed unlogged": lambda: product(exp(log_q), log_q - exp(log_p)).sum(axis=1),
     }[variant]()
+    terms = terms * (t_**2 if temperature_squared else 1)
+    return reduced(terms, reduction, batchmean=len(s), elementmean=s.size)
+
+
+def js(s, t, k, *, beta=0.5, temperature=1.0, temperature_squared=True, reduction="batchmean",
+       variant="paper"):  # fmt: skip
+    t_, beta = mp.mpf(temperature), mp.mpf(beta)
+    log_q, log_p = log_softmax(s / t_), log_softmax(t / t_)
+    log_m = log_mixture(log_p, log_q, beta if variant == "paper" else 1 - beta)
+    terms = divergence(log_p, log_m) * beta + divergence(log_q, log_m) * (1 - beta)
     terms = terms * (t_**2 if temperature_squared else 1)
     return reduced(terms, reduction, batchmean=len(s), elementmean=s.size)
 
@@ -433,6 +452,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         cross_entropy,
         mix,
         kl,
+        js,
         soft_cross_entropy,
         limit,
         dkd,
@@ -528,6 +548,11 @@ ON_LOGITS = [
     *_tempered("kl", variant="reversed"),
     *_tempered("kl", variant="unlogged"),
     *_tempered("kl", variant="reversed unlogged"),
+    *_tempered("kl", skew=0.1),
+    *_tempered("kl", variant="reversed", skew=0.1),
+    *_tempered("js"),
+    *_tempered("js", beta=0.1),
+    *_tempered("js", beta=0.9, variant="exchanged"),
     *_tempered("soft_cross_entropy"),
     ("limit", {}),
     *_tempered("dkd"),
@@ -658,7 +683,11 @@ def excused(case: Case, dtype: Any) -> str:
     if case.inputs == "times 1e-40" and dtype == np.float32 and (t > 4 or case.loss == "dist"):
         return "logits / T are below the smallest normal number"
     if (
-        case.options.get("variant") == "probabilities"
+        (
+            case.options.get("variant") == "probabilities"
+            or case.loss == "js"
+            or "skew" in case.options
+        )
         and t > 1e3
         and ("the student" in case.inputs or "each another" in case.inputs)
     ):
@@ -679,9 +708,9 @@ def given(case: Case, dtype: Any) -> Input:
 # Errors
 
 
-SQUARES = {"l2", "huber", "limit", "kl", "dkd", "dist", "hint", "attention", "nst", "fsp", "mix",
-           "similarity", "rkd_distance", "rkd_angle", "pkt", "cc"}  # fmt: skip
-SOFTENED = {"kl", "soft_cross_entropy", "cross_entropy", "dkd", "dist", "mix"}
+SQUARES = {"l2", "huber", "limit", "kl", "js", "dkd", "dist", "hint", "attention", "nst", "fsp",
+           "mix", "similarity", "rkd_distance", "rkd_angle", "pkt", "cc"}  # fmt: skip
+SOFTENED = {"kl", "js", "soft_cross_entropy", "cross_entropy", "dkd", "dist", "mix"}
 
 
 def gap_of(case: Case, x: Input) -> float:

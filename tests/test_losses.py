@@ -78,6 +78,10 @@ ON_LOGITS = {
     "huber smooth": against_teacher("huber", variant="smooth", delta=0.5),
     "kl": against_teacher("kl"),
     **{name: against_teacher("kl", variant=name.removeprefix("kl ")) for name in KL_VARIANTS},
+    "kl skewed": against_teacher("kl", skew=0.1),
+    "kl skewed reversed": against_teacher("kl", skew=0.25, variant="reversed"),
+    "js": against_teacher("js"),
+    "js exchanged": against_teacher("js", beta=0.25, variant="exchanged"),
     "soft_cross_entropy": against_teacher("soft_cross_entropy"),
     "limit": against_teacher("limit"),
     "dkd": against_both(dkd),
@@ -787,12 +791,33 @@ def test_attention_by_absolute_values_has_gradient_zero_at_zero():
 # What holds for every loss
 
 PER_SAMPLE = {
-    **{name: LOSSES[name] for name in ("kl", *KL_VARIANTS, "soft_cross_entropy", "limit", "dkd")},
+    **{
+        name: LOSSES[name]
+        for name in ("kl", *KL_VARIANTS, "js", "soft_cross_entropy", "limit", "dkd")
+    },
     **{name: LOSSES[name] for name in ("standardized kl", "attention", "nst")},
     **{name: against_teacher(name) for name in ("l1", "l2", "huber")},
     "cross_entropy": against_labels(cross_entropy),
     "attention norm": against_teacher("attention", variant="norm"),
 }
+
+
+@pytest.mark.parametrize("beta", [0.5, 0.25])
+def test_js_exchanges_the_nets_with_the_shares(beta):
+    y, t = np.random.default_rng(0).standard_normal((2, 5, 7))
+    np.testing.assert_allclose(
+        losses.js(y, t, beta=beta)[0], losses.js(t, y, beta=1 - beta)[0], rtol=1e-13
+    )
+
+
+@pytest.mark.parametrize(("beta", "variant"), [(1e-9, "paper"), (1 - 1e-9, "reversed")])
+def test_js_tends_to_the_kl_that_libraries_put_at_its_ends(beta, variant):
+    y, t = np.random.default_rng(0).standard_normal((2, 5, 7))
+    value, gradient = losses.js(y, t, beta=beta, temperature=2.0)
+    share = min(beta, 1 - beta)
+    expected, of_kl = losses.kl(y, t, temperature=2.0, variant=variant)
+    np.testing.assert_allclose(value / share, expected, rtol=1e-6)
+    np.testing.assert_allclose(gradient / share, of_kl, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", PER_SAMPLE)
@@ -951,7 +976,7 @@ Y = np.zeros((4, 3))
 LABELS = np.array([0, 1, 2, 0])
 MAPS = np.zeros((4, 3, 2, 5))
 HALF_AS_WIDE = MAPS.astype(np.float32)
-KINDS = ["l2", "l1", "huber", "kl", "soft_cross_entropy", "limit"]
+KINDS = ["l2", "l1", "huber", "kl", "js", "soft_cross_entropy", "limit"]
 ON_FEATURES = ["similarity", "rkd_distance", "rkd_angle", "pkt", "cc"]
 
 
@@ -992,9 +1017,20 @@ MISTAKES = [
     # Temperatures and other numbers
     *[
         mistake(f"{name}: temperature is {t}, expected a number above 0", name, Y, Y, temperature=t)
-        for name in ("l2", "kl", "soft_cross_entropy", "dist")
+        for name in ("l2", "kl", "js", "soft_cross_entropy", "dist")
         for t in (0, -1, np.nan, np.inf, True)
     ],
+    *[
+        mistake(
+            rf"js: beta is {beta}, expected .* between 0 and 1; .* see kl", "js", Y, Y, beta=beta
+        )
+        for beta in (0, 1, 1.5, np.nan)
+    ],
+    *[
+        mistake(f"kl: skew is {skew}, expected a number from 0", "kl", Y, Y, skew=skew)
+        for skew in (-0.1, 1, np.nan)
+    ],
+    mistake("kl: skew is 0.1, .* 0 where unlogged", "kl", Y, Y, skew=0.1, variant="unlogged"),
     mistake("dkd: temperature is '4', expected", "dkd", Y, Y, LABELS, temperature="4"),
     mistake("kl: temperature is 1000", "kl", Y, Y, temperature=10**400),  # overflows a float
     mistake("dkd: alpha is nan, expected a finite", "dkd", Y, Y, LABELS, alpha=np.nan),
@@ -1032,7 +1068,7 @@ MISTAKES = [
     *[
         mistake(f"{name}: variant is 'x', expected one of \"", name, *arrays, variant="x")
         for name, arrays in {
-            **dict.fromkeys(("l2", "huber", "kl", "similarity", "cc"), (Y, Y)),
+            **dict.fromkeys(("l2", "huber", "kl", "js", "similarity", "cc"), (Y, Y)),
             "attention": (MAPS, MAPS),
             "fsp": (MAPS,) * 4,
             "vid": (MAPS, MAPS, np.zeros(3)),
@@ -1067,7 +1103,7 @@ MISTAKES = [
     mistake(r"cross_entropy: labels are int64 \(3,\)", "cross_entropy", Y, LABELS[:3]),
     *[
         mistake(rf"{name}: student has shape .* expected \(B, C\)", name, MAPS, MAPS)
-        for name in ("kl", "soft_cross_entropy", "limit", "dist")
+        for name in ("kl", "js", "soft_cross_entropy", "limit", "dist")
     ],
     *[
         mistake(rf"{name}: student is \(4, 3\), teacher is \(3, 3\)", name, Y, Y[:3])

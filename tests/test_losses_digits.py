@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from strategies import SEEDS
 
 from npkd import losses
+from npkd.losses.facts import FACTS
 
 pytest.importorskip("mpmath")
 
@@ -47,7 +48,7 @@ def test_values_and_gradients_have_their_digits(loss, dtype, request):
 
 # Random inputs
 
-TEMPERED = ["kl", "soft_cross_entropy", "dkd", "dist"]
+TEMPERED = [name for name, facts in FACTS.items() if facts.options.get("temperature_squared")]
 VARIANTS = ["paper", "reversed", "unlogged", "reversed unlogged"]
 
 
@@ -64,6 +65,10 @@ def test_random_logits_of_any_size_temperature_and_likeness(loss, dtype, seed, d
     options = {"temperature": float(10 ** rng.uniform(-1, 8))} if loss in TEMPERED else {}
     if loss == "kl":
         options["variant"] = data.draw(st.sampled_from(VARIANTS))
+        if "unlogged" not in options["variant"]:
+            options["skew"] = data.draw(st.sampled_from([0.0, 0.1, 0.5]))
+    if loss == "js":
+        options["beta"] = data.draw(st.sampled_from([0.1, 0.5, 0.9]))
     if loss not in ("limit", "dist") and data.draw(st.booleans()):
         masked = rng.random((batch, classes)) < 0.3
         masked[:, 0] = False
@@ -138,10 +143,10 @@ def test_what_is_zero_is_exactly_zero(dtype):
     t, f = LOGITS[1].astype(dtype), MAPS[1].astype(dtype)
     quarter = np.round(4 * t) / 4  # to which constants can be added without rounding
     for name, s, teacher, options in [
-        *((name, t, t, {}) for name in ("l2", "l1", "huber", "kl", "dkd", "limit")),
+        *((name, t, t, {}) for name in ("l2", "l1", "huber", "kl", "js", "dkd", "limit")),
         *(("kl", t, t, {"variant": v, "temperature": 1e8}) for v in ("paper", "reversed")),
         *(("dist", t, t, {"temperature": a}) for a in (0.1, 1.0, 1e6)),
-        *((name, quarter + 2, quarter, {}) for name in ("kl", "dkd", "limit", "dist")),
+        *((name, quarter + 2, quarter, {}) for name in ("kl", "js", "dkd", "limit", "dist")),
         *((name, f, f, {}) for name in digits.FORMULAS if name in (
             "hint", "attention", "nst", "fsp", "similarity", "rkd_distance", "rkd_angle", "cc")),
         *((name, 3 * f[:1], MAPS[0, :1].astype(dtype), {}) for name in (
@@ -173,7 +178,11 @@ MASKS = {
     [
         *(("l2", {"variant": v}) for v in ("paper", "probabilities", "log-probabilities")),
         *(("kl", {"variant": v}) for v in VARIANTS),
-        *((name, {}) for name in ("l1", "huber", "soft_cross_entropy", "limit", "dist", "dkd")),
+        *(("kl", {"variant": v, "skew": 0.1}) for v in VARIANTS[:2]),
+        *(
+            (name, {})
+            for name in ("l1", "huber", "soft_cross_entropy", "js", "limit", "dist", "dkd")
+        ),
         ("cross_entropy", {}),
     ],
 )

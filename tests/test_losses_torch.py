@@ -122,7 +122,7 @@ def draw_two_layers(draw, rng):
 
 # All of them, each variant and reduction in turn; the other arguments are drawn
 
-NUMBERS = st.floats(0.25, 4)
+NUMBERS, SHARE = st.floats(0.25, 4), st.floats(0.05, 0.75)
 EPSILON = {"epsilon": st.sampled_from([0.0, 1e-7, 0.1])}
 # Below 1, probabilities come near 0 and 1, where differences between them round away.
 TEMPERATURE = {"temperature": st.floats(1, 8), "temperature_squared": st.booleans()}
@@ -139,7 +139,9 @@ def cases(name, draw, drawn=None, variants=None, reductions=None):
         for reduction in reductions or [None]:
             fixed = {"variant": variant, "reduction": reduction}
             fixed = {name: value for name, value in fixed.items() if value is not None}
-            yield pytest.param(name, draw, drawn or {}, fixed, id=" ".join([name, *fixed.values()]))
+            own = [option for option in drawn or {} if option == "skew"]
+            words = " ".join([name, *own, *fixed.values()])
+            yield pytest.param(name, draw, drawn or {}, fixed, id=words)
 
 
 CASES = [
@@ -153,6 +155,8 @@ CASES = [
     *cases("l1", draw_alike, None, None, ENTRIES),
     *cases("huber", draw_alike, {"delta": NUMBERS}, ["paper", "smooth"], ENTRIES),
     *cases("kl", draw_logits, TEMPERATURE, KL_VARIANTS, ENTRIES),
+    *cases("kl", draw_logits, {"skew": SHARE, **TEMPERATURE}, KL_VARIANTS[:2], ENTRIES),
+    *cases("js", draw_logits, {"beta": SHARE, **TEMPERATURE}, ["paper", "exchanged"], ENTRIES),
     *cases("soft_cross_entropy", draw_logits, TEMPERATURE, None, ENTRIES),
     *cases("limit", draw_logits, None, None, ENTRIES),
     *cases("dkd", draw_labelled, {"alpha": NUMBERS, "beta": NUMBERS, **TEMPERATURE}, None, SAMPLES),

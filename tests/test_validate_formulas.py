@@ -60,17 +60,16 @@ def of_torch(torch):
         deviation = logits.std(dim=1, correction=ddof, keepdim=True)
         return (logits - logits.mean(dim=1, keepdim=True)) / (epsilon + deviation)
 
-    def kl_of_probabilities(student, teacher, temperature, temperature_squared, variant, reduction):
+    def kl_of_probabilities(student, teacher, **options):
         """As most have it: the target as probabilities. The variants are others' mistakes."""
-        of = {"temperature": temperature, "temperature_squared": temperature_squared}
-        if variant != "paper":
-            tensors = {"student": student, "teacher": teacher}
-            return asked.loss("kl", tensors, {**of, "variant": variant, "reduction": reduction})
+        if options["variant"] != "paper" or options.get("skew"):
+            return asked.loss("kl", {"student": student, "teacher": teacher}, options)
+        temperature = options["temperature"]
         q = functional.log_softmax(student / temperature, dim=1)
         p = functional.softmax(teacher / temperature, dim=1)
         terms = functional.kl_div(q, p, reduction="none")
-        factor = temperature**2 if temperature_squared else 1
-        return reduced(factor * terms.sum(dim=1), reduction, terms.numel())
+        factor = temperature**2 if options["temperature_squared"] else 1
+        return reduced(factor * terms.sum(dim=1), options["reduction"], terms.numel())
 
     def dkd(student, teacher, labels, alpha, beta, temperature, temperature_squared, reduction):
         """As mdistiller has it, in the precision of its inputs."""
@@ -251,8 +250,7 @@ def test_bounds_hold_for_every_input_that_an_error_allows(name, data, seed, size
 def of_shapes(name, rng):
     """Arrays of one size for each loss, and labels."""
     outputs, features = (8, 10), (8, 4, 3, 3)
-    on_outputs = ("l2", "l1", "huber", "kl", "soft_cross_entropy", "limit", "dkd", "dist", "mix")
-    shape = outputs if name in on_outputs else features
+    shape = outputs if FACTS[name].layers == "output" else features
     given = {"student": shape, "teacher": shape}
     if name in ("cross_entropy", "standardize"):
         given = {"logits": outputs}

@@ -34,7 +34,7 @@ from npkd.definitions.ops import (
 )
 from npkd.definitions.regression import huber, l1, l2
 from npkd.definitions.relations import cc, pkt, rkd_angle, rkd_distance, similarity
-from npkd.definitions.soft_targets import dist, dkd, kl, limit, soft_cross_entropy, standardize
+from npkd.definitions.soft_targets import dist, dkd, js, kl, limit, soft_cross_entropy, standardize
 from npkd.definitions.update import sgd
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "fsp",
     "hint",
     "huber",
+    "js",
     "kl",
     "l1",
     "l2",

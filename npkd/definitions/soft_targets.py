@@ -41,6 +41,7 @@ def kl(
     temperature_squared: bool = True,
     reduction: str = "batchmean",
     variant: str = "paper",
+    skew: float = 0.0,
 ) -> Number | np.ndarray:
     """The Kullback-Leibler divergence of the teacher's and the student's softened probabilities.
 
@@ -58,19 +59,65 @@ def kl(
         "elementmean"  their sum / (B C)
 
     The first two as Σ p φ(log q − log p), Σ q φ(log p − log q), φ(u) = exp u − 1 − u, which is the
-    same since p and q both sum to 1
+    same since p and q both sum to 1. With `skew` from α p + (1 − α) q in the place of q, and
+    reversed from α q + (1 − α) p in that of p.
     """
     batch, classes = student.shape
     factor = temperature**2 if temperature_squared else 1.0
     losses = []
     for q, log_q, p, log_p, u in _compared(student, teacher, temperature):
         total = {
-            "paper": lambda: divergence(p, q, u),  # noqa: B023
-            "reversed": lambda: divergence(q, p, [-value for value in u]),  # noqa: B023
+            "paper": lambda: _from_mixture(p, q, u, skew),  # noqa: B023
+            "reversed": lambda: _from_mixture(q, p, [-value for value in u], skew),  # noqa: B023
             "unlogged": lambda: expected(p, lesses(log_p, q)),  # noqa: B023
             "reversed unlogged": lambda: expected(q, lesses(log_q, p)),  # noqa: B023
         }[variant]()
         losses.append(factor * total)
+    if reduction == "none":
+        return np.array(losses, student.dtype)
+    divisor = {"sum": 1, "batchmean": batch, "elementmean": batch * classes}[reduction]
+    return sum(losses) / divisor
+
+
+def _from_mixture(p: list, q: list, u: list, share: float) -> Number:
+    """Σ_c p_c (log p_c − log m_c), m = share · p + (1 − share) q, from u_c = log q_c − log p_c."""
+    if share == 0:
+        return divergence(p, q, u)
+    m = [share * one + (1 - share) * other for one, other in zip(p, q, strict=True)]
+    ratio = [np.log1p((1 - share) * expm1(value)).item() for value in u]
+    return divergence(p, m, ratio)
+
+
+def js(
+    student: np.ndarray,
+    teacher: np.ndarray,
+    *,
+    beta: float = 0.5,
+    temperature: float = 1.0,
+    temperature_squared: bool = True,
+    reduction: str = "batchmean",
+    variant: str = "paper",
+) -> Number | np.ndarray:
+    """The generalised Jensen-Shannon divergence of the two nets' softened probabilities.
+
+    Shapes
+        student, teacher (B, C)  →  a number; with "none" an array (B,)
+
+    Definition, with p = softmax(teacher / T), q = softmax(student / T), m = β p + (1 − β) q
+        "none"         T² (β Σ_c p (log p − log m) + (1 − β) Σ_c q (log q − log m)), without the T²
+                       unless `temperature_squared`; with variant "exchanged" m = (1 − β) p + β q
+        "sum"          the sum of these over b
+        "batchmean"    their sum / B
+        "elementmean"  their sum / (B C)
+    """
+    batch, classes = student.shape
+    factor = temperature**2 if temperature_squared else 1.0
+    share = beta if variant == "paper" else 1 - beta
+    losses = []
+    for q, _, p, _, u in _compared(student, teacher, temperature):
+        of_p = _from_mixture(p, q, u, share)
+        of_q = _from_mixture(q, p, [-value for value in u], 1 - share)
+        losses.append(factor * (beta * of_p + (1 - beta) * of_q))
     if reduction == "none":
         return np.array(losses, student.dtype)
     divisor = {"sum": 1, "batchmean": batch, "elementmean": batch * classes}[reduction]

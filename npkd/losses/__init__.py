@@ -29,7 +29,7 @@ from npkd.losses.features import attention, fsp, hint, nst, vid
 from npkd.losses.labels import cross_entropy, mix
 from npkd.losses.regression import huber, l1, l2
 from npkd.losses.relations import cc, pkt, rkd_angle, rkd_distance, similarity
-from npkd.losses.soft_targets import dist, dkd, kl, limit, soft_cross_entropy, standardize
+from npkd.losses.soft_targets import dist, dkd, js, kl, limit, soft_cross_entropy, standardize
 
 __all__ = [
     "attention",
@@ -41,6 +41,7 @@ __all__ = [
     "fsp",
     "hint",
     "huber",
+    "js",
     "kl",
     "l1",
     "l2",

@@ -102,6 +102,30 @@ _CONVENTIONS = (
     Convention(
         "kl", "KD_Lib LSR", "", {"variant": "reversed unlogged"}, "both, where the teacher is right"
     ),
+    Convention("kl", "DistiLLM skewed KL", "", {"skew": 0.1}, "from a mixture with the student"),
+    Convention(
+        "kl",
+        "DistiLLM skewed reversed KL",
+        "",
+        {"skew": 0.1, "variant": "reversed"},
+        "from a mixture with the teacher",
+    ),
+    Convention("js", "the paper; TRL GKDTrainer today, with labels, at T = 1", "1"),
+    Convention("js", "TRL GKDTrainer today, with labels", "1/T²", _NO_T2, "no T²"),
+    Convention(
+        "js",
+        "TRL 0.11.4 and 0.15.2 (#2202, #3043)",
+        "",
+        {"variant": "exchanged", "beta": 0.25, "reduction": "sum"},
+        "shares of the mixture exchanged; tokens of a sequence summed",
+    ),
+    Convention(
+        "js",
+        "TRL 0.24.0 without labels (#4105), a sequence",
+        "B",
+        {"reduction": "sum"},
+        "tokens of a sequence summed",
+    ),
     Convention("soft_cross_entropy", "Hinton et al.", "1"),
     Convention(
         "soft_cross_entropy",

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from npkd.arguments import is_integer, require_arrays, require_axes, shown
+from npkd.arguments import as_float, is_integer, require_arrays, require_axes, shown
 from npkd.losses.arguments import (
     choice,
     in_range,
@@ -32,6 +32,7 @@ from npkd.losses.softened import (
     difference,
     divergence,
     less,
+    log_mixture,
     log_ratio,
     log_softened,
     of_infinite,
@@ -49,6 +50,7 @@ def kl(
     temperature_squared: bool = True,
     reduction: str = "batchmean",
     variant: str = "paper",
+    skew: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The Kullback-Leibler divergence of softened probabilities, Hinton's distillation loss.
 
@@ -73,6 +75,10 @@ def kl(
         T q[j] (r[j] − Σ_c q[c] r[c]), r = log q − log p. Two mistakes are offered to be recognised:
         "unlogged", probabilities given as if they were their logarithms, Σ p (log p − q), r = −p,
         and with it "reversed unlogged", Σ q (log q − p), r = log q − p; gradients have a bit fewer.
+        skew=α above 0 mixes what is diverged from with what diverges: Σ p (log p − log m) with
+        m = α p + (1 − α) q, and gradient −T (1 − α) q[j] (r[j] − Σ_c q[c] r[c]), r = p / m; for
+        "reversed" Σ q (log q − log m), m = α q + (1 − α) p, with T in the place of −T (1 − α), and
+        r = log q − log m − α q / m, with fewer digits by log10 1/(1 − α).
         Logits / T below the smallest normal number lose digits by the division.
         A class at −∞ is ruled out: a term with p = 0 counts 0 · log 0 = 0, so that it adds nothing
         if the teacher alone rules it out, and the loss is ∞ if the student alone does.
@@ -90,6 +96,10 @@ def kl(
     require_logits("kl", student, teacher)
     t, factor = temperatures("kl", temperature, temperature_squared)
     choice("kl", "variant", variant, "paper", "reversed", "unlogged", "reversed unlogged")
+    if not 0 <= as_float(skew) < 1 or (skew and variant.endswith("unlogged")):
+        raise ValueError(
+            f"kl: skew is {shown(skew)}, expected a number from 0 to below 1, and 0 where unlogged"
+        )
     divisor = divisor_of("kl", reduction, len(student), student.size)
     log_p, log_q = log_softened(teacher, t), log_softened(student, t)
     p, q = np.exp(log_p), np.exp(log_q)
@@ -105,7 +115,11 @@ def kl(
         r = apart(student, teacher) / t  # too
         u, _ = log_ratio(r, log_q, log_p)
         times = t if temperature_squared else 1.0
-        if variant == "reversed":
+        if skew:
+            share, of_two = (skew, (1, 0)) if variant == "paper" else (1 - skew, (0, 1))
+            value, dq = _from_mixture(p, q, u, float(share), of_two, times)
+            gradient = of_infinite(partial(by_logits, q), dq)
+        elif variant == "reversed":
             value = divergence(q, p, -u, times)
             gradient = of_infinite(partial(by_logits, q), r)
         else:
@@ -113,6 +127,96 @@ def kl(
     if reduction != "none":
         value = value.sum() / divisor
     return value, (factor / t / divisor) * gradient
+
+
+@loss("logits", "batchmean sum elementmean none")
+def js(
+    student: np.ndarray,
+    teacher: np.ndarray,
+    *,
+    beta: float = 0.5,
+    temperature: float = 1.0,
+    temperature_squared: bool = True,
+    reduction: str = "batchmean",
+    variant: str = "paper",
+) -> tuple[np.ndarray, np.ndarray]:
+    """The generalised Jensen-Shannon divergence: how far both are from a mixture of them.
+
+    Shapes
+        student, teacher logits (B, C)  →  value (), or (B,) for "none"; gradient (B, C)
+
+    Definition (p = softmax(teacher / T), q = softmax(student / T), m = β p + (1 − β) q)
+        loss_b = T² (β Σ_c p (log p − log m) + (1 − β) Σ_c q (log q − log m));   reduced as in `kl`
+    computed from u = log q − log p as in `kl`, log m − log p = log(1 + (1 − β)(e^u − 1))
+
+    Gradient by the student
+        ∂loss_b/∂q[c] = T² (1 − β)(log q[c] − log m[c] + 1 − (β p[c] + (1 − β) q[c]) / m[c])
+        of which the last two terms are 0, so with r = log q − log m
+        ∂loss_b/∂z[j] = T (1 − β) q[j] (r[j] − Σ_c q[c] r[c])
+
+    Conventions
+        As β goes to 0, loss / β goes to the `kl` of the teacher from the student, and as it goes to
+        1, loss / (1 − β) to the reversed one. At 0 and 1 the loss itself is 0; libraries put these
+        two in its place, so they are refused here. A class at −∞ as in `kl`, but that it costs at
+        most −log of a share. variant="exchanged" mixes m = (1 − β) p + β q, a mistake offered to be
+        recognised; at β = ½ it is the same.
+    Digits: fewer in the gradient, by log10 T, where the student alone rules out a class and T is
+    high: r is then nearly the same for all others.
+
+    Elsewhere: see `conventions`. TRL's GKDTrainer had m exchanged, and without labels divides by
+    sequences in place of tokens.
+    Raises ValueError as all losses do, for T not above 0, and for a β that is not between 0 and 1.
+    Source: Agarwal et al. 2024, "On-Policy Distillation of Language Models", equation 1.
+
+    Example
+        >>> student, teacher = np.log([[1.0, 3.0]]), np.log([[3.0, 1.0]])  # m = (½, ½)
+        >>> losses.js(student, teacher)  # ¾ log 3/2 + ¼ log ½, ½ q (log q/m − …)
+        (np.float64(0.1308...), array([[-0.1029...,  0.1029...]]))
+    """
+    require_logits("js", student, teacher)
+    t, factor = temperatures("js", temperature, temperature_squared)
+    choice("js", "variant", variant, "paper", "exchanged")
+    if not 0 < as_float(beta) < 1:
+        raise ValueError(
+            f"js: beta is {shown(beta)}, expected a number between 0 and 1; for what is put in its "
+            'place at 0 and at 1 see kl, and its variant="reversed"'
+        )
+    divisor = divisor_of("js", reduction, len(student), student.size)
+    beta = float(beta)
+    log_p, log_q = log_softened(teacher, t), log_softened(student, t)
+    u, _ = log_ratio(apart(student, teacher) / t, log_q, log_p)
+    share = beta if variant == "paper" else 1 - beta
+    times = t if temperature_squared else 1.0
+    p, q = np.exp(log_p), np.exp(log_q)
+    value, dq = _from_mixture(p, q, u, share, (beta, 1 - beta), times)
+    if reduction != "none":
+        value = value.sum() / divisor
+    gradient = of_infinite(partial(by_logits, q), dq)
+    return value, (factor / t / divisor) * gradient
+
+
+def _from_mixture(
+    p: np.ndarray,
+    q: np.ndarray,
+    u: np.ndarray,
+    share: float,
+    of_two: tuple[float, float],
+    times: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """times² (a Σ p (log p − log m) + b Σ q (log q − log m)), (B,), and its gradient by q / times².
+
+    m = share · p + (1 − share) q; (a, b) = of_two. A term by q that all classes have in common is
+    left out, as `by_logits` loses it: b (log q/m + 1) − (1 − share)(a p + b q) / m.
+    """
+    a, b = of_two
+    m = share * p + (1 - share) * q
+    of_p, of_q = log_mixture(u, share), log_mixture(-u, 1 - share)  # log m/p, log m/q
+    halves = [(w, x, of_x) for w, x, of_x in ((a, p, of_p), (b, q, of_q)) if w]  # 0 · ∞ is 0
+    value = np.sum([w * divergence(x, m, of_x, times) for w, x, of_x in halves], axis=0)
+    dq = -b * of_q if b else np.zeros_like(of_q)
+    if a != share:  # else a p + b q is m
+        dq = dq - (1 - share) * np.sum([w * np.expm1(-of_x) for w, _, of_x in halves], axis=0)
+    return value, dq
 
 
 @loss("logits", "batchmean sum elementmean none")

@@ -117,6 +117,14 @@ def difference(p: np.ndarray, q: np.ndarray, u: np.ndarray) -> np.ndarray:
     return np.where(near, p * np.expm1(np.where(near, u, 0)), q - p)
 
 
+def log_mixture(u: np.ndarray, share: float) -> np.ndarray:
+    """log(m / p), m = share · p + (1 − share) q, from u = log q − log p: as u near 0 has it."""
+    most = 80.0  # of which float32 has the exponential
+    beyond = np.where(u.real > most, u - most, 0)
+    near = np.where(u.real > most, most, u)
+    return np.log1p((1 - share) * np.expm1(near)) + beyond
+
+
 def by_logits(q: np.ndarray, dq: np.ndarray) -> np.ndarray:
     """The gradient by z of what has the gradient dq by q = softmax(z): q (dq − Σ q dq).
 

@@ -144,6 +144,105 @@ MUTANTS = [
         },
     ),
     *mutants(
+        "kl",
+        "npkd.losses.soft_targets.kl",
+        {
+            "skewed with the shares exchanged": (
+                "(skew, (1, 0)) if",
+                "(1 - skew, (1, 0)) if",
+                "value",
+            ),
+            "skewed reversed with the shares exchanged": (
+                "(1 - skew, (0, 1))",
+                "(skew, (0, 1))",
+                "value",
+            ),
+        },
+    ),
+    *mutants(
+        "js",
+        "npkd.losses.soft_targets.js",
+        {
+            "T² missing in the value": (
+                "times = t if temperature_squared else 1.0",
+                "times = 1.0",
+                "value",
+            ),
+            "T² missing in the gradient": (
+                "(factor / t / divisor) * gradient",
+                "(1 / t / divisor) * gradient",
+                "direction",
+            ),
+            "gradient not divided by T": (
+                "(factor / t / divisor) * gradient",
+                "(factor / divisor) * gradient",
+                "direction",
+            ),
+            "batchmean over all entries": (
+                "reduction, len(student)",
+                "reduction, student.size",
+                "value",
+            ),
+            "weights of the two halves exchanged": (
+                "(beta, 1 - beta)",
+                "(1 - beta, beta)",
+                "value",
+            ),
+            "shares of the mixture exchanged": (
+                'share = beta if variant == "paper"',
+                'share = 1 - beta if variant == "paper"',
+                "value",
+            ),
+            "student and teacher exchanged": (
+                "p, q = np.exp(log_p), np.exp(log_q)",
+                "q, p, u = np.exp(log_p), np.exp(log_q), -u",
+                "value",
+            ),
+            "gradient not through the softmax": (
+                "of_infinite(partial(by_logits, q), dq)",
+                "of_infinite(lambda of: q * of, dq)",
+                "direction",
+            ),
+        },
+    ),
+    *mutants(
+        "js",
+        "npkd.losses.soft_targets._from_mixture",
+        {
+            "the student's half left out": (
+                "for w, x, of_x in halves], axis=0)",
+                "for w, x, of_x in halves[:1]], axis=0)",
+                "value",
+            ),
+            "the mixture taken for a constant": (
+                "if a != share:",
+                "if False:",
+                "direction",
+            ),
+            "the mixture's gradient by the teacher's share": (
+                "(1 - share) * np.sum(",
+                "share * np.sum(",
+                "direction",
+            ),
+            "sign of the gradient": (
+                "dq = -b * of_q if b",
+                "dq = b * of_q if b",
+                "direction",
+            ),
+        },
+    ),
+    *mutants(
+        "js",
+        "npkd.losses.softened.log_mixture",
+        {
+            "the other share": (
+                "(1 - share) * np.expm1",
+                "share * np.expm1",
+                "value",
+            ),
+        },
+    ),
+    *mutants(
         "soft_cross_entropy",
         "npkd.losses.soft_targets.soft_cross_entropy",
         {

@@ -27,8 +27,22 @@ def kl(integers: Integers) -> Case:
         "reduction": one_of(integers, *EVERY_REDUCTION),
         "variant": one_of(integers, "paper", "reversed", "unlogged", "reversed unlogged"),
     }
+    if not options["variant"].endswith("unlogged"):
+        options["skew"] = one_of(integers, 0.0, 0.125, 0.5)
     options |= temperature(integers, most=3)
     return Case("kl", {"student": shape, "teacher": shape}, options)
+
+
+def js(integers: Integers) -> Case:
+    """Every reduction, variant and temperature, and mixtures of any share."""
+    shape = _divergent(integers)
+    options = {
+        "beta": integers(1, 7) / 8,
+        "reduction": one_of(integers, *EVERY_REDUCTION),
+        "variant": one_of(integers, "paper", "exchanged"),
+    }
+    options |= temperature(integers, most=3)
+    return Case("js", {"student": shape, "teacher": shape}, options)
 
 
 def soft_cross_entropy(integers: Integers) -> Case:

@@ -207,7 +207,9 @@ def _huber(student, teacher, delta, variant, reduction):
     return _reduced(apart, reduction)
 
 
-def _kl(student, teacher, temperature, temperature_squared, variant, reduction):
+def _kl(student, teacher, temperature, temperature_squared, variant, reduction, skew):
+    if skew:
+        return NotImplemented
     log_q, log_p = (functional.log_softmax(z / temperature, 1) for z in (student, teacher))
     factor = temperature**2 if temperature_squared else 1.0
     if variant == "paper" and reduction in ("batchmean", "sum"):

@@ -103,9 +103,7 @@ LOSSES: dict[str, OfLoss] = {
     "mix": OfLoss("mix", {"alpha": 0.3, "soft": "l2"}, OUTPUTS),
     "mix kl": OfLoss("mix", {"alpha": 0.3, "soft": "kl", "soft_options": SOFT}, OUTPUTS),
     "kl": OfLoss("kl", SOFT, OUTPUTS, ragged=True),
-    "soft_cross_entropy": OfLoss("soft_cross_entropy", SOFT, OUTPUTS),
     "limit": OfLoss("limit", {}, OUTPUTS, (_pair(4, 8),)),
-    "dkd": OfLoss("dkd", SOFT, OUTPUTS),
     "dist": OfLoss("dist", {}, OUTPUTS),
     "hint": OfLoss(
         "hint",
@@ -114,8 +112,6 @@ LOSSES: dict[str, OfLoss] = {
         (_regressed((4, 3, 2, 4), 8), _regressed((8, 3), 4)),
         largest=2,
     ),
-    "attention": OfLoss("attention", {}, MAPS),
-    "nst": OfLoss("nst", {}, MAPS),
     "fsp": OfLoss(
         "fsp",
         {},
@@ -127,12 +123,14 @@ LOSSES: dict[str, OfLoss] = {
         largest=2,
     ),
     "vid": OfLoss("vid", {}, (_varied((N, 3, 4, 6), 4), _varied((N, 6), C))),
-    "similarity": OfLoss("similarity", {}, RELATED),
-    "rkd_distance": OfLoss("rkd_distance", {}, RELATED),
-    "rkd_angle": OfLoss("rkd_angle", {}, RELATED),
-    "pkt": OfLoss("pkt", {}, RELATED),
-    "cc": OfLoss("cc", {}, RELATED),
 }
+
+
+USUAL = {"logits": OUTPUTS, "outputs": OUTPUTS, "map": MAPS, "vector": RELATED}
+for name, facts in FACTS.items():  # those that are asked about in the usual way
+    if name not in LOSSES and name != "standardize":
+        tempered = facts.options.get("temperature_squared", False)
+        LOSSES[name] = OfLoss(name, SOFT if tempered else {}, USUAL[facts.on])
 
 
 def about_loss(subject: str, of_loss: OfLoss, rng: np.random.Generator) -> Cases:

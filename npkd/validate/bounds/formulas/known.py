@@ -29,14 +29,14 @@ def value(
     """The value of a loss by its formula, of these arguments and options.
 
     `mix` has its soft loss by name, with `soft_options` and `hard_options`, and a pair of ways.
-    own: losses that are not computed by their formulas, but by these functions.
+    own: functions that compute losses otherwise, or give NotImplemented for some options.
     """
     if loss == "mix":
         ways = way if isinstance(way, tuple) else (way, way)
         return _mix(words, given, ways, own, **options)
     options = {**FACTS[loss].options, **options}
-    if loss in own:
-        return own[loss](**given, **options)
+    if loss in own and (y := own[loss](**given, **options)) is not NotImplemented:
+        return y
     formula, _ = FORMULAS[loss]
     return formula(words, **given, way=way, **options)
 

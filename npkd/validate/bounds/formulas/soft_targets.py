@@ -22,12 +22,15 @@ def kl(
     temperature_squared: bool,
     reduction: str,
     variant: str,
+    skew: float,
 ) -> Array:
     """T² Σ p (log p − log q), or T² Σ (p log p − p log q) as PyTorch's kl_div has it."""
     s, t = tempered(student, temperature), tempered(teacher, temperature)
     log_q, log_p = (log_probabilities(words, z, max(0, way - 1)) for z in (s, t))
     if variant.startswith("reversed"):
         log_q, log_p, s, t = log_p, log_q, t, s
+    if skew:
+        log_q = _log_mixture(words, log_p, log_q, skew)
     if variant.endswith("unlogged"):
         log_q = probabilities(words, s, way)
         # Σ p q and Σ p log p do not cancel as logarithms do
@@ -37,6 +40,34 @@ def kl(
     if way > 0:
         p = words.softmax(t)
         terms = p * words.log(p) - p * log_q
+    return reduced(words, factor(words, temperature, temperature_squared) * terms, reduction)
+
+
+def _log_mixture(words: Words, log_p: Array, log_q: Array, share: float) -> Array:
+    """log(share · p + (1 − share) q)"""
+    share = words.number(share)
+    return words.log(share * words.exp(log_p) + (-share + 1.0) * words.exp(log_q))
+
+
+def js(
+    words: Words,
+    student: Array,
+    teacher: Array,
+    way: int,
+    *,
+    beta: float,
+    temperature: float,
+    temperature_squared: bool,
+    reduction: str,
+    variant: str,
+) -> Array:
+    """T² (β Σ p (log p − log m) + (1 − β) Σ q (log q − log m)), m = β p + (1 − β) q"""
+    s, t = tempered(student, temperature), tempered(teacher, temperature)
+    log_q, log_p = log_probabilities(words, s, way), log_probabilities(words, t, way)
+    log_m = _log_mixture(words, log_p, log_q, beta if variant == "paper" else 1 - beta)
+    share = words.number(beta)
+    of_p, of_q = (words.divergence(log, log_m) for log in (log_p, log_q))
+    terms = share * of_p + (-share + 1.0) * of_q
     return reduced(words, factor(words, temperature, temperature_squared) * terms, reduction)
 
 
@@ -156,6 +187,7 @@ def standardize(words: Words, logits: Array, way: int, *, ddof: int, epsilon: fl
 
 FORMULAS: Formulas = {
     "kl": (kl, 3),
+    "js": (js, 2),
     "soft_cross_entropy": (soft_cross_entropy, 2),
     "limit": (limit, 2),
     "dkd": (dkd, 2),
