@@ -18,57 +18,10 @@ on relations i, j, k samples; B is the size of the batch, T the temperature. Siz
 sequence of one, or a (height, width) pair. The meaning of the ops' arguments is PyTorch's.
 """
 
-from npkd.definitions.features import attention, fsp, hint, nst, vid
-from npkd.definitions.labels import cross_entropy, mix
-from npkd.definitions.ops import (
-    avg_pool2d,
-    conv2d,
-    flatten,
-    linear,
-    log_softmax,
-    max_pool2d,
-    pixel_shuffle,
-    relu,
-    softmax,
-    upsample,
-)
-from npkd.definitions.regression import huber, l1, l2
-from npkd.definitions.relations import cc, pkt, rkd_angle, rkd_distance, similarity
-from npkd.definitions.soft_targets import dist, dkd, js, kl, limit, soft_cross_entropy, standardize
-from npkd.definitions.update import sgd
-
-__all__ = [
-    "attention",
-    "avg_pool2d",
-    "cc",
-    "conv2d",
-    "cross_entropy",
-    "dist",
-    "dkd",
-    "flatten",
-    "fsp",
-    "hint",
-    "huber",
-    "js",
-    "kl",
-    "l1",
-    "l2",
-    "limit",
-    "linear",
-    "log_softmax",
-    "max_pool2d",
-    "mix",
-    "nst",
-    "pixel_shuffle",
-    "pkt",
-    "relu",
-    "rkd_angle",
-    "rkd_distance",
-    "sgd",
-    "similarity",
-    "soft_cross_entropy",
-    "softmax",
-    "standardize",
-    "upsample",
-    "vid",
-]
+from npkd.definitions.features import *  # noqa: F403
+from npkd.definitions.labels import *  # noqa: F403
+from npkd.definitions.ops import *  # noqa: F403
+from npkd.definitions.regression import *  # noqa: F403
+from npkd.definitions.relations import *  # noqa: F403
+from npkd.definitions.soft_targets import *  # noqa: F403
+from npkd.definitions.update import *  # noqa: F403

@@ -5,6 +5,8 @@ import numpy as np
 from npkd.definitions.ops import conv2d, linear
 from npkd.definitions.steps import Number, absolute, length_of, maps, product, unit
 
+__all__ = ["attention", "fsp", "hint", "nst", "vid"]
+
 
 def _regressed(
     features: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None = None

@@ -7,6 +7,8 @@ import numpy as np
 from npkd.definitions.regression import l2
 from npkd.definitions.steps import Number, log_softened
 
+__all__ = ["cross_entropy", "mix"]
+
 
 def cross_entropy(
     logits: np.ndarray, labels: np.ndarray, *, reduction: str = "batchmean"

@@ -8,6 +8,19 @@ from npkd.definitions.steps import (
     Number,
 )
 
+__all__ = [
+    "avg_pool2d",
+    "conv2d",
+    "flatten",
+    "linear",
+    "log_softmax",
+    "max_pool2d",
+    "pixel_shuffle",
+    "relu",
+    "softmax",
+    "upsample",
+]
+
 Size = int | tuple[int] | tuple[int, int]
 
 

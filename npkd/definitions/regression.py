@@ -7,11 +7,14 @@ from npkd.definitions.steps import (
     absolute,
     between,
     exp,
+    huber_of,
     less,
     lesses,
     log_ratio,
     log_softened,
 )
+
+__all__ = ["huber", "l1", "l2"]
 
 
 def l2(
@@ -76,13 +79,6 @@ def l1(
         return np.array(losses, student.dtype).reshape(student.shape)
     divisor = {"sum": 1, "batchmean": len(student), "elementmean": student.size}[reduction]
     return sum(losses) / divisor
-
-
-def huber_of(difference: Number, delta: float) -> Number:
-    """½ Δ² where |Re Δ| ≤ δ, else δ (|Δ| − ½ δ)."""
-    if abs(difference.real) <= delta:
-        return 0.5 * difference * difference
-    return delta * (absolute(difference) - 0.5 * delta)
 
 
 def huber(

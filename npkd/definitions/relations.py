@@ -4,8 +4,18 @@ import math
 
 import numpy as np
 
-from npkd.definitions.regression import huber_of
-from npkd.definitions.steps import Number, absolute, divergence, length_of, product, rows_of, unit
+from npkd.definitions.steps import (
+    Number,
+    absolute,
+    divergence,
+    huber_of,
+    length_of,
+    product,
+    rows_of,
+    unit,
+)
+
+__all__ = ["cc", "pkt", "rkd_angle", "rkd_distance", "similarity"]
 
 
 def _products(rows: list) -> list:

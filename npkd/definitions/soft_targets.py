@@ -22,6 +22,8 @@ from npkd.definitions.steps import (
     unit,
 )
 
+__all__ = ["dist", "dkd", "js", "kl", "limit", "soft_cross_entropy", "standardize"]
+
 
 def _compared(
     student: np.ndarray, teacher: np.ndarray, temperature: float

@@ -141,3 +141,10 @@ def rows_of(features: np.ndarray) -> list:
 def maps(features: np.ndarray) -> list:
     """Maps (B, C, H, W) as B lists of C lists of H·W numbers, in row-major order."""
     return [rows_of(one) for one in features]
+
+
+def huber_of(difference: Number, delta: float) -> Number:
+    """½ Δ² where |Re Δ| ≤ δ, else δ (|Δ| − ½ δ)."""
+    if abs(difference.real) <= delta:
+        return 0.5 * difference * difference
+    return delta * (absolute(difference) - 0.5 * delta)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+__all__ = ["sgd"]
+
 
 def sgd(
     params: dict[str, np.ndarray],
