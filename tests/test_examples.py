@@ -25,7 +25,7 @@ NAMES = {"np": np, "npkd": npkd} | {of.__name__.removeprefix("npkd."): of for of
 
 PUBLIC = {of: of.__all__ for of in (npkd, ops, losses, nets)} | {
     optim: [name for name in vars(optim) if not name.startswith("_")],
-    objectives: ["Objective", "Term", "terms"],
+    objectives: ["Objective", "Term"],
     training: ["train"],
     weights: ["save_weights", "load_weights"],
     gradcheck: ["check", "compare", "check_contract"],

@@ -83,3 +83,11 @@ def test_nothing_imports_the_tests_or_the_benchmarks():
     tests = {path.stem for path in (ROOT / "tests").glob("*.py")} - {"commands"}
     for name, other in IMPORTS:
         assert other.split(".")[0] not in {"tests", "benchmarks", *tests}, f"{name} imports {other}"
+
+
+def test_the_textbook_stays_short():
+    """5,000 lines at most: what is added has to take the place of something, or be argued for."""
+    files = [path for room in TEXTBOOK for path in (ROOT / "npkd").glob(f"{room}/**/*.py")]
+    files += [ROOT / "npkd" / f"{room}.py" for room in TEXTBOOK]
+    lines = [len(path.read_text(encoding="utf-8").splitlines()) for path in files if path.exists()]
+    assert sum(lines) <= 5000

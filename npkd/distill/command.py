@@ -10,7 +10,7 @@ import numpy as np
 
 from npkd import __version__, data, distill, objectives, training, weights
 from npkd.commands import say, set_threads, stopping
-from npkd.distill import checkpoint, evaluate
+from npkd.distill import checkpoint, evaluate, loss_text
 from npkd.distill.report import contents, page
 from npkd.distill.report.table import names_of, table
 from npkd.distill.resuming import Checkpoints
@@ -165,7 +165,7 @@ def _distill(args: argparse.Namespace) -> int:
             if hasattr(preset, name) and name not in ("preset", "loss") and value is not None
         }
         if args.loss:
-            given["loss"] = tuple(objectives.term(name, pairs) for name, pairs in args.loss)
+            given["loss"] = tuple(loss_text.term(name, pairs) for name, pairs in args.loss)
         config = replace(preset, **given)
     except ValueError as error:
         setting, problem = str(error).split(" ", 1)

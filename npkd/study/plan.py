@@ -31,10 +31,10 @@ from typing import Any
 
 import numpy as np
 
-from npkd import distill, objectives
+from npkd import distill
 from npkd.arguments import shown
 from npkd.data import Dataset
-from npkd.distill import Config
+from npkd.distill import Config, loss_text
 from npkd.files import BadInput
 
 MOST_SETTINGS = 1000
@@ -172,7 +172,7 @@ def _settings(
             if "loss" in changes:
                 if not isinstance(changes["loss"], str):
                     raise ValueError(f"loss is {shown(changes['loss'])}, expected a text")
-                changes["loss"] = objectives.terms(changes["loss"])
+                changes["loss"] = loss_text.terms(changes["loss"])
             config = replace(base, **changes)
             what = repr([getattr(config, name) for name in FITTING])
             if what not in tried:
