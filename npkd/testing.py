@@ -23,17 +23,17 @@ try:
 except ImportError as error:
     raise ImportError("npkd.testing needs hypothesis (pip install 'npkd[test]')") from error
 
-from npkd.proofs.cases import CASES, Case, Integers, normal
+from npkd.proofs.cases import CASES, Drawn, Integers, normal
 from npkd.proofs.cases import images as _images
 from npkd.proofs.cases import rows as _rows
 
-Drawn = TypeVar("Drawn")
+Value = TypeVar("Value")
 Shape = tuple[int, ...]
 
 seeds = st.integers(0, 2**32 - 1)
 
 
-def drawn(make: Callable[[Integers], Drawn]) -> st.SearchStrategy[Drawn]:
+def drawn(make: Callable[[Integers], Value]) -> st.SearchStrategy[Value]:
     """What make(integers) builds of integers(low, high), both ends included.
 
     `drawn(cases.conv2d)` draws the shapes and options of a convolution.
@@ -45,19 +45,19 @@ def drawn(make: Callable[[Integers], Drawn]) -> st.SearchStrategy[Drawn]:
     """
 
     @st.composite
-    def strategy(draw: st.DrawFn) -> Drawn:
+    def strategy(draw: st.DrawFn) -> Value:
         return make(lambda low, high: draw(st.integers(low, high)))
 
     return strategy()
 
 
-def cases(name: str) -> st.SearchStrategy[Case]:
+def cases(name: str) -> st.SearchStrategy[Drawn]:
     """The cases of one of npkd's own ops, losses or networks, by its name in cases.CASES.
 
     Example
         >>> from hypothesis import find
         >>> find(testing.cases("linear"), lambda _: True)  # the smallest
-        Case(op='linear', shapes={'x': (2, 1), 'w': (2, 1)}, options={})
+        Drawn(op='linear', shapes={'x': (2, 1), 'w': (2, 1)}, options={})
     """
     return drawn(CASES[name])
 

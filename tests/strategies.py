@@ -3,7 +3,7 @@
 import numpy as np
 
 from npkd import definitions
-from npkd.proofs.cases import Case
+from npkd.proofs.cases import Drawn
 from npkd.testing import cases, seeds
 
 __all__ = ["SEEDS", "assert_close", "cases", "define", "image"]
@@ -11,7 +11,7 @@ __all__ = ["SEEDS", "assert_close", "cases", "define", "image"]
 SEEDS = seeds
 
 
-def define(case: Case, *values: np.ndarray) -> np.ndarray:
+def define(case: Drawn, *values: np.ndarray) -> np.ndarray:
     """The value of the case by its definition."""
     return getattr(definitions, case.op)(*values, **case.options)
 

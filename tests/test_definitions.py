@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from strategies import SEEDS, assert_close, cases, define, image
 
 from npkd import definitions
-from npkd.proofs.cases import OPS, Case, arrays
+from npkd.proofs.cases import OPS, Drawn, arrays
 
 NAN, INF = np.nan, np.inf
 random_examples = settings(max_examples=40, deadline=None)
@@ -21,7 +21,7 @@ def torch():
     return pytest.importorskip("torch")
 
 
-def by_pytorch(torch, case: Case):
+def by_pytorch(torch, case: Drawn):
     """PyTorch's function of the case's arrays."""
     functional, options = torch.nn.functional, case.options
     if case.op == "flatten":
@@ -160,7 +160,7 @@ def test_convolution_cases_are_small(case, seed):
 
 @pytest.mark.parametrize("op", ["relu", "max_pool2d"])
 def test_arrays_plant_zeros_and_ties(op):
-    values = arrays(Case(op, {"x": (2, 3, 8, 8)}, {}), np.random.default_rng(0))["x"]
+    values = arrays(Drawn(op, {"x": (2, 3, 8, 8)}, {}), np.random.default_rng(0))["x"]
     assert np.sum(values == 0) > 1
     assert np.sum(values == 0.5) > 1
 

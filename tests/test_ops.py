@@ -21,7 +21,7 @@ from strategies import SEEDS, assert_close, cases, define, image
 import npkd
 from npkd import definitions, ops
 from npkd.engine import memory, threads
-from npkd.proofs.cases import OPS, Case, arrays
+from npkd.proofs.cases import OPS, Drawn, arrays
 
 NAN, INF = np.nan, np.inf
 WITH_PARAMETERS = ["conv2d", "linear"]
@@ -31,7 +31,7 @@ few_examples = settings(max_examples=15, deadline=None)
 every_op = pytest.mark.parametrize("op", OPS)
 
 
-def apply(case: Case, *values: np.ndarray):
+def apply(case: Drawn, *values: np.ndarray):
     """The op's (y, backward)."""
     return getattr(ops, case.op)(*values, **case.options)
 
@@ -44,7 +44,7 @@ def gradients(backward, dy: np.ndarray, **options) -> list[np.ndarray]:
 
 def upstream(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A random dy for y."""
-    return arrays(Case("upstream", {"dy": y.shape}, {}), rng, y.dtype)["dy"]
+    return arrays(Drawn("upstream", {"dy": y.shape}, {}), rng, y.dtype)["dy"]
 
 
 def bits(given: list[np.ndarray]) -> list[bytes]:
@@ -103,7 +103,7 @@ def test_conv2d_is_the_cross_correlation_of_scipy(case, seed):
     assert_close(y, expected)
 
 
-def windows_of(case: Case) -> tuple[np.ndarray, tuple[slice, slice]]:
+def windows_of(case: Drawn) -> tuple[np.ndarray, tuple[slice, slice]]:
     """For SciPy: the footprint of a window, and where windows start in a padded image."""
     options = {"dilation": 1} | case.options
     strides = options["stride"] or options["kernel_size"]
@@ -115,7 +115,7 @@ def windows_of(case: Case) -> tuple[np.ndarray, tuple[slice, slice]]:
     return footprint, (slice(None, None, sh), slice(None, None, sw))
 
 
-def padded(case: Case, image: np.ndarray, padding: float, beyond: float) -> np.ndarray:
+def padded(case: Drawn, image: np.ndarray, padding: float, beyond: float) -> np.ndarray:
     """The image in its padding, and beyond that as much as a window may stick out (ceil_mode)."""
     rows, columns = np.broadcast_to(case.options["padding"], 2)
     image = np.pad(image, [(rows, rows), (columns, columns)], constant_values=padding)
@@ -329,16 +329,16 @@ def test_a_backward_pass_keeps_no_more_than_the_size_of_the_outputs(op):
 
 
 LARGE = [
-    Case("conv2d", {"x": (16, 8, 20, 21), "w": (12, 8, 3, 3), "b": (12,)}, {"padding": 1}),
-    Case(
+    Drawn("conv2d", {"x": (16, 8, 20, 21), "w": (12, 8, 3, 3), "b": (12,)}, {"padding": 1}),
+    Drawn(
         "conv2d",
         {"x": (48, 8, 40, 41), "w": (12, 4, 3, 2), "b": (12,)},
         {"stride": 2, "groups": 2},
     ),
-    Case("linear", {"x": (64, 300), "w": (200, 300), "b": (200,)}, {}),
-    Case("avg_pool2d", {"x": (24, 8, 60, 61)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
-    Case("max_pool2d", {"x": (24, 8, 60, 61)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
-    Case("relu", {"x": (64, 10_000)}, {}),
+    Drawn("linear", {"x": (64, 300), "w": (200, 300), "b": (200,)}, {}),
+    Drawn("avg_pool2d", {"x": (24, 8, 60, 61)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
+    Drawn("max_pool2d", {"x": (24, 8, 60, 61)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
+    Drawn("relu", {"x": (64, 10_000)}, {}),
 ]
 
 
@@ -489,25 +489,25 @@ IMAGES = {"x": (2, 4, 5, 6)}
 CONVOLUTION = IMAGES | {"w": (6, 4, 3, 3)}
 REFUSED = [
     *(
-        Case("conv2d", CONVOLUTION, {name: value})
+        Drawn("conv2d", CONVOLUTION, {name: value})
         for name in ("stride", "dilation")
         for value in (0, -1, (1, 0), 1.5, True, "1", None, (1, 1, 1), (0,), ())
     ),
     *(
-        Case("conv2d", CONVOLUTION, {"padding": p})
+        Drawn("conv2d", CONVOLUTION, {"padding": p})
         for p in (-1, (0, -1), 0.5, "full", "symmetric", "zeros", None)
     ),
-    Case("conv2d", CONVOLUTION, {"padding": "same", "stride": 2}),
-    Case("conv2d", CONVOLUTION, {"padding": "same", "stride": (1, 2)}),
-    *(Case("conv2d", CONVOLUTION, {"groups": g}) for g in (0, -1, 2, 3, 1.0)),
-    Case("conv2d", IMAGES | {"w": (3, 2, 1, 1)}, {"groups": 2}),  # 3 outputs in 2 groups
-    Case("conv2d", CONVOLUTION, {"dilation": (3, 1)}),  # reaches over 7 of 5 rows
-    Case("conv2d", IMAGES | {"w": (6, 4, 1, 7)}, {}),
-    Case("conv2d", IMAGES | {"w": (6, 4, 0, 3)}, {}),
-    Case("conv2d", IMAGES | {"w": (6, 3, 3, 3)}, {}),
-    Case("conv2d", CONVOLUTION | {"b": (4,)}, {}),
+    Drawn("conv2d", CONVOLUTION, {"padding": "same", "stride": 2}),
+    Drawn("conv2d", CONVOLUTION, {"padding": "same", "stride": (1, 2)}),
+    *(Drawn("conv2d", CONVOLUTION, {"groups": g}) for g in (0, -1, 2, 3, 1.0)),
+    Drawn("conv2d", IMAGES | {"w": (3, 2, 1, 1)}, {"groups": 2}),  # 3 outputs in 2 groups
+    Drawn("conv2d", CONVOLUTION, {"dilation": (3, 1)}),  # reaches over 7 of 5 rows
+    Drawn("conv2d", IMAGES | {"w": (6, 4, 1, 7)}, {}),
+    Drawn("conv2d", IMAGES | {"w": (6, 4, 0, 3)}, {}),
+    Drawn("conv2d", IMAGES | {"w": (6, 3, 3, 3)}, {}),
+    Drawn("conv2d", CONVOLUTION | {"b": (4,)}, {}),
     *(
-        Case(op, IMAGES, {"kernel_size": 3, **options})
+        Drawn(op, IMAGES, {"kernel_size": 3, **options})
         for op in ("avg_pool2d", "max_pool2d")
         for options in (
             *({"kernel_size": value} for value in (0, -1, 2.0, (2, 0), "2", None)),
@@ -519,27 +519,27 @@ REFUSED = [
         )
     ),
     *(
-        Case(op, {"x": shape}, {"kernel_size": 2, "padding": 1})  # windows, but no cells
+        Drawn(op, {"x": shape}, {"kernel_size": 2, "padding": 1})  # windows, but no cells
         for op in ("avg_pool2d", "max_pool2d")
         for shape in ((2, 3, 0, 4), (2, 3, 4, 0))
     ),
-    *(Case("avg_pool2d", IMAGES, {"kernel_size": 2, "divisor_override": d}) for d in (0, 1.5)),
-    *(Case("max_pool2d", IMAGES, {"kernel_size": 2, "dilation": d}) for d in (0, -1, (1, 6), 0.5)),
-    Case("max_pool2d", IMAGES, {"kernel_size": 2, "padding": 1, "dilation": (6, 1)}),  # −1 and 5
-    Case("max_pool2d", IMAGES, {"kernel_size": 2, "padding": 1, "dilation": (1, 7)}),  # −1 and 6
-    Case("linear", {"x": (2, 3), "w": (4, 5)}, {}),
-    Case("linear", {"x": (2, 5), "w": (4, 3)}, {}),
-    Case("linear", {"x": (2, 3), "w": (4, 3), "b": (3,)}, {}),
-    *(Case("upsample", IMAGES, {"factor": f}) for f in (0, -1, 2.0, 1.5, True, (2, 2), None)),
-    *(Case("upsample", IMAGES, {"factor": 2, "mode": m}) for m in ("bicubic", "", None)),
+    *(Drawn("avg_pool2d", IMAGES, {"kernel_size": 2, "divisor_override": d}) for d in (0, 1.5)),
+    *(Drawn("max_pool2d", IMAGES, {"kernel_size": 2, "dilation": d}) for d in (0, -1, (1, 6), 0.5)),
+    Drawn("max_pool2d", IMAGES, {"kernel_size": 2, "padding": 1, "dilation": (6, 1)}),  # −1 and 5
+    Drawn("max_pool2d", IMAGES, {"kernel_size": 2, "padding": 1, "dilation": (1, 7)}),  # −1 and 6
+    Drawn("linear", {"x": (2, 3), "w": (4, 5)}, {}),
+    Drawn("linear", {"x": (2, 5), "w": (4, 3)}, {}),
+    Drawn("linear", {"x": (2, 3), "w": (4, 3), "b": (3,)}, {}),
+    *(Drawn("upsample", IMAGES, {"factor": f}) for f in (0, -1, 2.0, 1.5, True, (2, 2), None)),
+    *(Drawn("upsample", IMAGES, {"factor": 2, "mode": m}) for m in ("bicubic", "", None)),
     *(
-        Case("upsample", {"x": shape}, {"factor": 2, "mode": "bilinear"})
+        Drawn("upsample", {"x": shape}, {"factor": 2, "mode": "bilinear"})
         for shape in ((2, 3, 0, 4), (2, 3, 4, 0))
     ),
-    *(Case("pixel_shuffle", IMAGES, {"factor": f}) for f in (0, -1, 2.0, 3, (2, 2), None)),
-    Case("pixel_shuffle", {"x": (2, 6, 5, 6)}, {"factor": 2}),  # 6 channels, even but not 4 n
+    *(Drawn("pixel_shuffle", IMAGES, {"factor": f}) for f in (0, -1, 2.0, 3, (2, 2), None)),
+    Drawn("pixel_shuffle", {"x": (2, 6, 5, 6)}, {"factor": 2}),  # 6 channels, even but not 4 n
     *(
-        Case(op, IMAGES, {"axis": axis})
+        Drawn(op, IMAGES, {"axis": axis})
         for op in ("softmax", "log_softmax")
         for axis in (4, 5, -5, 1.0, None)
     ),
@@ -574,7 +574,7 @@ def test_arguments_out_of_range_are_refused(case):
 def test_an_argument_of_the_wrong_kind_is_named(op, argument):
     shapes = CONVOLUTION if op == "conv2d" else IMAGES
     needed = {"kernel_size": 2} if "pool" in op else {"factor": 2} if "upsample" in op else {}
-    case = Case(op, shapes, needed | {argument: 0.5})
+    case = Drawn(op, shapes, needed | {argument: 0.5})
     values = arrays(case, np.random.default_rng(0)).values()
     assert refusal(apply, case, *values).startswith(f"{op}: {argument} is 0.5, expected ")
 
@@ -583,44 +583,44 @@ def test_an_argument_of_the_wrong_kind_is_named(op, argument):
     ("case", "message"),
     [
         (
-            Case("conv2d", IMAGES | {"w": (6, 3, 2, 2)}, {"groups": 2}),
+            Drawn("conv2d", IMAGES | {"w": (6, 3, 2, 2)}, {"groups": 2}),
             "conv2d: x has 4 channels and w is (6, 3, 2, 2) with groups=2, "
             "expected w of (a multiple of 2, 4/2, kh, kw)",
         ),
         (
-            Case("conv2d", IMAGES | {"w": (6, 4, 9, 2)}, {"padding": (1, 0)}),
+            Drawn("conv2d", IMAGES | {"w": (6, 4, 9, 2)}, {"padding": (1, 0)}),
             "conv2d: a kernel of (9, 2) with dilation (1, 1) does not fit into images of (5, 6) "
             "padded by (1, 0) and (1, 0)",
         ),
         (
-            Case("conv2d", CONVOLUTION | {"b": (4,)}, {}),
+            Drawn("conv2d", CONVOLUTION | {"b": (4,)}, {}),
             "conv2d: b has shape (4,), expected (6,) as w is (6, 4, 3, 3)",
         ),
         (
-            Case("avg_pool2d", IMAGES, {"kernel_size": 8, "padding": 1}),
+            Drawn("avg_pool2d", IMAGES, {"kernel_size": 8, "padding": 1}),
             "avg_pool2d: a window of 8 with dilation 1 does not fit into images of (5, 6) "
             "padded by 1",
         ),
         (
-            Case("max_pool2d", IMAGES, {"kernel_size": 2, "padding": 1, "dilation": (6, 1)}),
+            Drawn("max_pool2d", IMAGES, {"kernel_size": 2, "padding": 1, "dilation": (6, 1)}),
             "max_pool2d: a window of 2 with dilation (6, 1) and padding 1 holds no cell of images "
             "of (5, 6)",
         ),
         (
-            Case("linear", {"x": (2, 5), "w": (4, 3)}, {}),
+            Drawn("linear", {"x": (2, 5), "w": (4, 3)}, {}),
             "linear: x has 5 features but w is (4, 3) and takes 3",
         ),
-        (Case("flatten", {"x": ()}, {}), "flatten: x has no axes, expected (N, …)"),
+        (Drawn("flatten", {"x": ()}, {}), "flatten: x has no axes, expected (N, …)"),
         (
-            Case("upsample", {"x": (2, 3, 4, 0)}, {"factor": 2, "mode": "bilinear"}),
+            Drawn("upsample", {"x": (2, 3, 4, 0)}, {"factor": 2, "mode": "bilinear"}),
             "upsample: x of shape (2, 3, 4, 0) has no cells to interpolate",
         ),
         (
-            Case("pixel_shuffle", {"x": (2, 6, 5, 6)}, {"factor": 2}),
+            Drawn("pixel_shuffle", {"x": (2, 6, 5, 6)}, {"factor": 2}),
             "pixel_shuffle: x has 6 channels, expected a multiple of 2²",
         ),
     ],
-    ids=lambda value: value.op if isinstance(value, Case) else "",
+    ids=lambda value: value.op if isinstance(value, Drawn) else "",
 )
 def test_what_was_given_and_what_was_expected_is_said(case, message):
     values = arrays(case, np.random.default_rng(0)).values()
@@ -664,7 +664,7 @@ def test_softmax_along_an_axis_of_no_entries_has_none(op):
         assert y.shape == backward(x).shape == shape
 
 
-def sizes_in_sequences_of_one(case: Case, kind: type) -> Case:
+def sizes_in_sequences_of_one(case: Drawn, kind: type) -> Drawn:
     """The same case, with each size that is one int given as a sequence of one."""
     sizes = case.options.keys() & {"kernel_size", "stride", "padding", "dilation"}
     return replace(

@@ -13,7 +13,7 @@ from strategies import SEEDS, cases
 from test_definitions import by_pytorch, costly_same
 from test_ops import apply, every_op, gradients, upstream
 
-from npkd.proofs.cases import Case, arrays
+from npkd.proofs.cases import Drawn, arrays
 from npkd.validate.bounds.rounding import (
     ARITHMETICS,
     BFLOAT16,
@@ -96,8 +96,8 @@ def test_products_of_numbers_of_fewer_bits_are_out_of_bounds(op, precision, seed
     """So a GPU that computes float32 products with fewer bits does not pass for float32."""
     options = {"stride": 1, "padding": 1, "dilation": 1, "groups": 1}
     case = {
-        "conv2d": Case("conv2d", {"x": (2, 3, 8, 7), "w": (4, 3, 3, 3)}, options),
-        "linear": Case("linear", {"x": (8, 30), "w": (20, 30)}, {}),
+        "conv2d": Drawn("conv2d", {"x": (2, 3, 8, 7), "w": (4, 3, 3, 3)}, options),
+        "linear": Drawn("linear", {"x": (8, 30), "w": (20, 30)}, {}),
     }[op]
     rng = np.random.default_rng(seed)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from npkd import gradcheck
-from npkd.proofs.cases import Case
+from npkd.proofs.cases import Drawn
 
 VALUE = 1e-12  # max|a − b| ≤ VALUE · max|b|
 
@@ -25,7 +25,7 @@ class Finding:
     power: float = 0.0
 
 
-Check = Callable[[Any, Case, np.random.Generator], Finding]
+Check = Callable[[Any, Drawn, np.random.Generator], Finding]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Proof:
         return max(1, asked // self.one_in)
 
 
-def described(case: Case) -> str:
+def described(case: Drawn) -> str:
     """A case in one line: its arrays' shapes and its options."""
     shapes = [f"{name} {shape}" for name, shape in case.shapes.items()]
     options = [f"{name}={value!r}" for name, value in case.options.items()]

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from npkd import gradcheck
-from npkd.proofs.cases import Case, arrays
+from npkd.proofs.cases import Drawn, arrays
 from npkd.proofs.checks import Check, Finding, _gradients
 from npkd.proofs.of_ops import _value
 
 
 def _by_trained(
-    loss: Callable[..., Any], case: Case, rng: np.random.Generator
+    loss: Callable[..., Any], case: Drawn, rng: np.random.Generator
 ) -> tuple[Callable[..., Any], dict[str, np.ndarray]]:
     """The loss as a function of the arrays that are trained, all but the teacher's, and those.
 
@@ -39,13 +39,13 @@ def _by_trained(
 
 
 def _of_loss(
-    loss: Callable[..., Any], case: Case, rng: np.random.Generator, **options: Any
+    loss: Callable[..., Any], case: Drawn, rng: np.random.Generator, **options: Any
 ) -> Finding:
     function, trained = _by_trained(loss, case, rng)
     return _gradients(function, trained, rng, **options)
 
 
-def _loss_contract(loss: Callable[..., Any], case: Case, rng: np.random.Generator) -> Finding:
+def _loss_contract(loss: Callable[..., Any], case: Drawn, rng: np.random.Generator) -> Finding:
     function, trained = _by_trained(loss, case, rng)
     batched = [0] if case.op == "standardize" else []  # that is no mean over the batch
     gradcheck.check_contract(function, *trained.values(), rng=rng, batched=batched)

@@ -9,11 +9,11 @@ import numpy as np
 
 from npkd import definitions, gradcheck, ops
 from npkd.nets import Network
-from npkd.proofs.cases import Case
+from npkd.proofs.cases import Drawn
 from npkd.proofs.checks import Check, Finding, _gradients, _worst, close
 
 
-def cnn(module: ModuleType, case: Case, rng: np.random.Generator) -> Network:
+def cnn(module: ModuleType, case: Drawn, rng: np.random.Generator) -> Network:
     """The network of a case of `cases.cnn`, its layers and all from a package like npkd.nets."""
     _, channels, height, width = case.shapes["x"]
     options = case.options
@@ -77,7 +77,7 @@ def _of_everything(network: Network, names: list[str] | None = None) -> Callable
     return function
 
 
-def _cnn_value(module: ModuleType, case: Case, rng: np.random.Generator) -> Finding:
+def _cnn_value(module: ModuleType, case: Drawn, rng: np.random.Generator) -> Finding:
     network = cnn(module, case, rng)
     x = rng.standard_normal(case.shapes["x"])
     outputs, _ = network.features(x, network.layers)
@@ -86,7 +86,7 @@ def _cnn_value(module: ModuleType, case: Case, rng: np.random.Generator) -> Find
     return _worst([*found, close(network(x)[0], expected["fc2"], "the value")])
 
 
-def _of_cnn(module: ModuleType, case: Case, rng: np.random.Generator, **options: Any) -> Finding:
+def _of_cnn(module: ModuleType, case: Drawn, rng: np.random.Generator, **options: Any) -> Finding:
     """From the last layer alone, and from some layers together."""
     network = cnn(module, case, rng)
     x = rng.standard_normal(case.shapes["x"])
@@ -97,7 +97,7 @@ def _of_cnn(module: ModuleType, case: Case, rng: np.random.Generator, **options:
     )
 
 
-def _cnn_contract(module: ModuleType, case: Case, rng: np.random.Generator) -> Finding:
+def _cnn_contract(module: ModuleType, case: Drawn, rng: np.random.Generator) -> Finding:
     """`check_contract`; the same gradients without dx; gradients handed in at layers unchanged."""
     network = cnn(module, case, rng)
     x = rng.standard_normal(case.shapes["x"])
@@ -128,21 +128,21 @@ def _cnn_contract(module: ModuleType, case: Case, rng: np.random.Generator) -> F
 
 
 def _document_net(
-    make: Callable[..., Network], case: Case, rng: np.random.Generator
+    make: Callable[..., Network], case: Drawn, rng: np.random.Generator
 ) -> tuple[Network, np.ndarray]:
     network = make(rng, dtype=np.float64, **case.options)
     return network, rng.standard_normal(case.shapes["x"])
 
 
 def _document_net_value(
-    make: Callable[..., Network], case: Case, rng: np.random.Generator
+    make: Callable[..., Network], case: Drawn, rng: np.random.Generator
 ) -> Finding:
     network, x = _document_net(make, case, rng)
     return close(network(x)[0], _document_net_by_ops(x, network.params), "the value")
 
 
 def _of_document_net(
-    make: Callable[..., Network], case: Case, rng: np.random.Generator, **options: Any
+    make: Callable[..., Network], case: Drawn, rng: np.random.Generator, **options: Any
 ) -> Finding:
     network, x = _document_net(make, case, rng)
     return _gradients(_of_everything(network), {"x": x, "params": network.params}, rng, **options)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from npkd import definitions, gradcheck
-from npkd.proofs.cases import Case, arrays
+from npkd.proofs.cases import Drawn, arrays
 from npkd.proofs.checks import Check, Finding, _gradients, _worst, close
 
 
-def _value(function: Callable[..., Any], case: Case, rng: np.random.Generator) -> Finding:
+def _value(function: Callable[..., Any], case: Drawn, rng: np.random.Generator) -> Finding:
     """Of an op or a loss: that of its definition, for real and for complex numbers."""
     findings = []
     for dtype in (np.float64, np.complex128):
@@ -21,22 +21,24 @@ def _value(function: Callable[..., Any], case: Case, rng: np.random.Generator) -
     return _worst(findings)
 
 
-def _op(op: Callable[..., Any], case: Case) -> Callable[..., Any]:
+def _op(op: Callable[..., Any], case: Drawn) -> Callable[..., Any]:
     return lambda *values: op(*values, **case.options)
 
 
-def _of_op(op: Callable[..., Any], case: Case, rng: np.random.Generator, **options: Any) -> Finding:
+def _of_op(
+    op: Callable[..., Any], case: Drawn, rng: np.random.Generator, **options: Any
+) -> Finding:
     return _gradients(_op(op, case), arrays(case, rng), rng, **options)
 
 
-def _adjoint(op: Callable[..., Any], case: Case, rng: np.random.Generator) -> Finding:
+def _adjoint(op: Callable[..., Any], case: Drawn, rng: np.random.Generator) -> Finding:
     """Without a bias, conv2d and linear are linear in x, and as well in w."""
     values = arrays(case, rng, np.complex128)
     values.pop("b", None)
     return _gradients(_op(op, case), values, rng, method="linear")
 
 
-def _ties(op: Callable[..., Any], case: Case, rng: np.random.Generator) -> Finding:
+def _ties(op: Callable[..., Any], case: Drawn, rng: np.random.Generator) -> Finding:
     """Of equal cells the first in row-major order is chosen, and relu'(0) = 0.
 
     That is the branch of the same numbers, each lowered by a little and by more than the one before
@@ -50,7 +52,7 @@ def _ties(op: Callable[..., Any], case: Case, rng: np.random.Generator) -> Findi
     return close(backward(dy), expected(dy), "the gradient at ties")
 
 
-def _op_contract(op: Callable[..., Any], case: Case, rng: np.random.Generator) -> Finding:
+def _op_contract(op: Callable[..., Any], case: Drawn, rng: np.random.Generator) -> Finding:
     # along the axis of the batch, a softmax of none would have nothing to choose from
     axis = case.options.get("axis", -1)
     batched = [0] if axis % len(case.shapes["x"]) else []

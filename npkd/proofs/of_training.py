@@ -9,12 +9,12 @@ import numpy as np
 from npkd import definitions, gradcheck, nets, objectives, optim, training
 from npkd.nets import Network
 from npkd.objectives import Batch, Objective, Term
-from npkd.proofs.cases import Case, arrays
+from npkd.proofs.cases import Drawn, arrays
 from npkd.proofs.checks import Finding, _gradients, _worst, close
 from npkd.proofs.of_nets import cnn, with_params
 
 
-def sgd_steps(sgd: type[optim.SGD], case: Case, rng: np.random.Generator) -> Finding:
+def sgd_steps(sgd: type[optim.SGD], case: Drawn, rng: np.random.Generator) -> Finding:
     params = arrays(case, rng)
     expected = {name: theta.copy() for name, theta in params.items()}
     velocity = {name: np.zeros_like(theta) for name, theta in params.items()}
@@ -39,7 +39,7 @@ class Training:
     objective: Callable[..., Any] = objectives.Objective
 
 
-def _batches(case: Case, rng: np.random.Generator) -> list[Batch]:
+def _batches(case: Drawn, rng: np.random.Generator) -> list[Batch]:
     count, *image = case.shapes["x"]
     outputs = case.options["outputs"]
     _, *of_map = (
@@ -60,7 +60,7 @@ def _batches(case: Case, rng: np.random.Generator) -> list[Batch]:
     ]
 
 
-def _objective(training: Training, case: Case, rng: np.random.Generator) -> Objective:
+def _objective(training: Training, case: Drawn, rng: np.random.Generator) -> Objective:
     """L2 and a share of the labels, and with "hint" half of a hint, its regressor trained along."""
     terms, params = [Term()], {}
     if case.options["hint"] and case.options["label_weight"] < 1:
@@ -76,7 +76,7 @@ def _objective(training: Training, case: Case, rng: np.random.Generator) -> Obje
     return objective
 
 
-def training_gradient(training: Training, case: Case, rng: np.random.Generator) -> Finding:
+def training_gradient(training: Training, case: Drawn, rng: np.random.Generator) -> Finding:
     """From images and parameters through network and loss to one number."""
     network, batch = cnn(nets, case, rng), _batches(case, rng)[0]
     loss = _objective(training, case, rng)
@@ -96,7 +96,7 @@ def training_gradient(training: Training, case: Case, rng: np.random.Generator) 
     return _gradients(function, args, rng)
 
 
-def training_steps(training: Training, case: Case, rng: np.random.Generator) -> Finding:
+def training_steps(training: Training, case: Drawn, rng: np.random.Generator) -> Finding:
     """Updates by the loop are those by derivatives of the loss's definition and SGD's.
 
     No backward pass, no loss, no optimiser of npkd takes part in what is expected.

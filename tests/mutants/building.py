@@ -27,7 +27,7 @@ from npkd.distill.tasks.task import brought_back
 from npkd.objectives import Objective, from_truth
 from npkd.optim import SGD
 from npkd.proofs import PROOFS
-from npkd.proofs.cases import CASES, LOSSES, OPS, Case, Integers
+from npkd.proofs.cases import CASES, LOSSES, OPS, Drawn, Integers
 
 KILLS = pytest.StashKey[list[tuple[str, str, str, int]]]()  # mutant, module, killed by, after cases
 
@@ -191,7 +191,7 @@ def build(subject: str, mutant: Mutant | None = None, small_slices: bool = False
 DATASET = tiny.dataset(train=7, test=4)
 
 
-def run_case(integers: Integers) -> Case:
+def run_case(integers: Integers) -> Drawn:
     """Settings of a small run, with two versions of the images, and labels of all or of some."""
     options = {
         "seed": integers(0, 1000),
@@ -205,10 +205,10 @@ def run_case(integers: Integers) -> Case:
     }
     if integers(0, 3):
         options |= {"labelled": integers(2, 3), "unlabelled": integers(2, 4)}
-    return Case("run", {}, options)
+    return Drawn("run", {}, options)
 
 
-def _six_steps(module: ModuleType, case: Case) -> Any:
+def _six_steps(module: ModuleType, case: Drawn) -> Any:
     return module.Run(DATASET, tiny.config(**case.options))
 
 
@@ -222,7 +222,7 @@ def _require_same(a: dict[str, np.ndarray], b: dict[str, np.ndarray], what: str)
             raise AssertionError(f"{what}: {name} is another")
 
 
-def _batches(module: ModuleType, case: Case, rng: np.random.Generator) -> None:
+def _batches(module: ModuleType, case: Drawn, rng: np.random.Generator) -> None:
     """Step 5 shows x_low, and has the teacher's outputs for the very same images."""
     run, real = _six_steps(module, case), distill.Preparation(DATASET, tiny.config(**case.options))
     teacher = [run.teacher_outputs(version) for version in range(real.versions)]
@@ -242,7 +242,7 @@ def _batches(module: ModuleType, case: Case, rng: np.random.Generator) -> None:
             assert np.array_equal(batch.truth, DATASET.train_labels[indices[known]])
 
 
-def _nets(module: ModuleType, case: Case, rng: np.random.Generator) -> None:
+def _nets(module: ModuleType, case: Drawn, rng: np.random.Generator) -> None:
     """Both small nets start alike and learn on their own; the teacher has learnt, and stays.
 
     All three are what comes of their batches, and so are the losses of their updates.
@@ -310,7 +310,7 @@ def _nets(module: ModuleType, case: Case, rng: np.random.Generator) -> None:
         _require_same(again.params, network.params, f"{name} trained again")
 
 
-RUN: dict[str, Callable[[Any, Case, np.random.Generator], Any]] = {
+RUN: dict[str, Callable[[Any, Drawn, np.random.Generator], Any]] = {
     "batches": _batches,
     "nets": _nets,
 }

@@ -18,8 +18,8 @@ scalar loops, a case costs less than 5,000 multiply-adds. (Only the document's t
 size, and no work for scalar loops.)
 """
 
-from npkd.proofs.cases.case import Case, Integers, arrays, images, normal, rows
+from npkd.proofs.cases.drawn import Drawn, Integers, arrays, images, normal, rows
 from npkd.proofs.cases.ops import OPS
 from npkd.proofs.cases.subjects import CASES, LOSSES
 
-__all__ = ["CASES", "LOSSES", "OPS", "Case", "Integers", "arrays", "images", "normal", "rows"]
+__all__ = ["CASES", "LOSSES", "OPS", "Drawn", "Integers", "arrays", "images", "normal", "rows"]

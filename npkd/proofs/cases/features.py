@@ -1,10 +1,10 @@
 """Random arguments of the losses between maps of features."""
 
-from npkd.proofs.cases.case import (
+from npkd.proofs.cases.drawn import (
     BATCH_MEANS,
     EVERY_REDUCTION,
     OF_PAIRS,
-    Case,
+    Drawn,
     Integers,
     boolean,
     epsilon,
@@ -35,14 +35,14 @@ def _regression(integers: Integers) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def hint(integers: Integers) -> Case:
+def hint(integers: Integers) -> Drawn:
     """Rows or maps, with every regressor and reduction."""
     shapes = _regression(integers)
     options = {"half": boolean(integers), "reduction": one_of(integers, *OF_PAIRS)}
-    return Case("hint", shapes, options)
+    return Drawn("hint", shapes, options)
 
 
-def attention(integers: Integers) -> Case:
+def attention(integers: Integers) -> Drawn:
     """Every reduction and variant, student and teacher of any numbers of channels."""
     batch, channels, sides = integers(2, 3), integers(1, 4), map(integers)
     variant = one_of(integers, "squared", "norm")
@@ -56,10 +56,10 @@ def attention(integers: Integers) -> Case:
         "student": (batch, channels, *sides),
         "teacher": (batch, other(integers, channels, 4), *sides),
     }
-    return Case("attention", shapes, options | epsilon(integers))
+    return Drawn("attention", shapes, options | epsilon(integers))
 
 
-def nst(integers: Integers) -> Case:
+def nst(integers: Integers) -> Drawn:
     """Every reduction, student and teacher of any numbers of channels."""
     batch, channels, sides = integers(2, 3), integers(1, 4), map(integers)
     shapes: dict[str, tuple[int, ...]] = {
@@ -67,10 +67,10 @@ def nst(integers: Integers) -> Case:
         "teacher": (batch, other(integers, channels, 4), *sides),
     }
     options = {"reduction": one_of(integers, *BATCH_MEANS)} | epsilon(integers)
-    return Case("nst", shapes, options)
+    return Drawn("nst", shapes, options)
 
 
-def fsp(integers: Integers) -> Case:
+def fsp(integers: Integers) -> Drawn:
     """Every reduction and variant, with two weights, one or none, maps of any two sizes."""
     batch, weights = integers(2, 3), integers(0, 2)
     first = integers(1, 3)
@@ -94,10 +94,10 @@ def fsp(integers: Integers) -> Case:
         "reduction": one_of(integers, *OF_PAIRS),
         "variant": one_of(integers, "squared", "norms"),
     }
-    return Case("fsp", shapes, options)
+    return Drawn("fsp", shapes, options)
 
 
-def vid(integers: Integers) -> Case:
+def vid(integers: Integers) -> Drawn:
     """Rows or maps, with every regressor, reduction and variant."""
     of_regression = _regression(integers)
     student, teacher = of_regression.pop("student"), of_regression.pop("teacher")
@@ -106,4 +106,4 @@ def vid(integers: Integers) -> Case:
         "reduction": one_of(integers, *OF_PAIRS),
         "variant": one_of(integers, "paper", "fixed"),
     }
-    return Case("vid", shapes, options | epsilon(integers, least=1e-5))
+    return Drawn("vid", shapes, options | epsilon(integers, least=1e-5))

@@ -2,10 +2,10 @@
 
 import math
 
-from npkd.proofs.cases.case import Case, Cases, Integers, boolean, other
+from npkd.proofs.cases.drawn import Cases, Drawn, Integers, boolean, other
 
 
-def cnn(integers: Integers) -> Case:
+def cnn(integers: Integers) -> Drawn:
     """A net of every kind of layer, of a few channels: conv, ReLU, pool, linear, ReLU, linear."""
     channels, kernel = integers(1, 2), integers(1, 3)
     padding = integers(0, 1)
@@ -18,25 +18,25 @@ def cnn(integers: Integers) -> Case:
         "hidden": integers(2, 4),
         "outputs": integers(2, 3),
     }
-    return Case("cnn", {"x": (integers(2, 3), channels, *sides)}, options)
+    return Drawn("cnn", {"x": (integers(2, 3), channels, *sides)}, options)
 
 
-def _document_net(integers: Integers, op: str, side: int) -> Case:
+def _document_net(integers: Integers, op: str, side: int) -> Drawn:
     options = {"in_channels": integers(1, 3), "num_classes": integers(2, 10)}
-    return Case(op, {"x": (integers(1, 2), options["in_channels"], side, side)}, options)
+    return Drawn(op, {"x": (integers(1, 2), options["in_channels"], side, side)}, options)
 
 
-def large_cnn(integers: Integers) -> Case:
+def large_cnn(integers: Integers) -> Drawn:
     """The document's large net, with other channels and classes."""
     return _document_net(integers, "LargeCNN", 32)
 
 
-def small_cnn(integers: Integers) -> Case:
+def small_cnn(integers: Integers) -> Drawn:
     """The document's small net, with other channels and classes."""
     return _document_net(integers, "SmallCNN", 16)
 
 
-def sgd(integers: Integers) -> Case:
+def sgd(integers: Integers) -> Drawn:
     """Some steps on parameters of several shapes, at rates that change, with any μ and λ."""
     shapes: dict[str, tuple[int, ...]] = {
         "conv.weight": (integers(1, 3), integers(1, 3), 2, 1),
@@ -48,10 +48,10 @@ def sgd(integers: Integers) -> Case:
         "momentum": integers(0, 9) / 10,
         "weight_decay": integers(0, 2) / 10,
     }
-    return Case("SGD", shapes, options)
+    return Drawn("SGD", shapes, options)
 
 
-def training(integers: Integers) -> Case:
+def training(integers: Integers) -> Drawn:
     """Three updates of a `cnn`, the last batch a ragged one, by labels and teacher in any share.
 
     The loss to the teacher is L2, with a hint on an inner layer or without.
@@ -65,7 +65,7 @@ def training(integers: Integers) -> Case:
         "weight_decay": integers(0, 1) * 0.1,
         "clip_norm": (math.inf, 0.5)[integers(0, 1)],
     }
-    return Case("training", net.shapes, net.options | options)
+    return Drawn("training", net.shapes, net.options | options)
 
 
 NETWORKS: Cases = {"cnn": cnn, "SmallCNN": small_cnn, "LargeCNN": large_cnn}

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from npkd.proofs.cases.case import (
-    Case,
+from npkd.proofs.cases.drawn import (
     Cases,
+    Drawn,
     Integers,
     Size,
     boolean,
@@ -39,7 +39,7 @@ def _image_side(
     return max(1, reach - padding + (-rest if ceil_mode else rest))
 
 
-def conv2d(integers: Integers) -> Case:
+def conv2d(integers: Integers) -> Drawn:
     """Ungrouped, grouped and depthwise; padding a size, "valid" or "same" (at stride 1)."""
     kernel = integers(1, 3), integers(1, 3)
     dilation = size_of(integers, 1, 3)
@@ -67,10 +67,10 @@ def conv2d(integers: Integers) -> Case:
     if boolean(integers):
         shapes["b"] = (groups * group_outputs,)
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return Case("conv2d", shapes, options)
+    return Drawn("conv2d", shapes, options)
 
 
-def _pool(integers: Integers, op: str, dilation: Size) -> Case:
+def _pool(integers: Integers, op: str, dilation: Size) -> Drawn:
     """What the two pools share; padding is at most half the window.
 
     An image at least as high and wide as the dilation leaves no max-pool window empty: if a
@@ -99,72 +99,72 @@ def _pool(integers: Integers, op: str, dilation: Size) -> Case:
         "padding": padding,
         "ceil_mode": ceil_mode,
     }
-    return Case(op, shapes, options)
+    return Drawn(op, shapes, options)
 
 
-def avg_pool2d(integers: Integers) -> Case:
+def avg_pool2d(integers: Integers) -> Drawn:
     """Every divisor, with and without `ceil_mode`."""
     case = _pool(integers, "avg_pool2d", dilation=1)
     divisors = {
         "count_include_pad": boolean(integers),
         "divisor_override": integers(1, 7) if boolean(integers) else None,
     }
-    return Case(case.op, case.shapes, case.options | divisors)
+    return Drawn(case.op, case.shapes, case.options | divisors)
 
 
-def max_pool2d(integers: Integers) -> Case:
+def max_pool2d(integers: Integers) -> Drawn:
     """Dilated or not, every window holding a cell of the image."""
     dilation = size_of(integers, 1, 3)
     case = _pool(integers, "max_pool2d", dilation)
-    return Case(case.op, case.shapes, case.options | {"dilation": dilation})
+    return Drawn(case.op, case.shapes, case.options | {"dilation": dilation})
 
 
-def linear(integers: Integers) -> Case:
+def linear(integers: Integers) -> Drawn:
     """With and without bias."""
     inputs = integers(1, 7)
     outputs = other(integers, inputs, 7)
     shapes: dict[str, tuple[int, ...]] = {"x": (integers(2, 3), inputs), "w": (outputs, inputs)}
     if boolean(integers):
         shapes["b"] = (outputs,)
-    return Case("linear", shapes, {})
+    return Drawn("linear", shapes, {})
 
 
-def relu(integers: Integers) -> Case:
+def relu(integers: Integers) -> Drawn:
     """Rows or images."""
-    return Case("relu", {"x": rows_or_images(integers)}, {})
+    return Drawn("relu", {"x": rows_or_images(integers)}, {})
 
 
-def flatten(integers: Integers) -> Case:
+def flatten(integers: Integers) -> Drawn:
     """Images."""
-    return Case("flatten", {"x": images(integers)}, {})
+    return Drawn("flatten", {"x": images(integers)}, {})
 
 
-def _along_an_axis(integers: Integers, op: str) -> Case:
+def _along_an_axis(integers: Integers, op: str) -> Drawn:
     shape = rows_or_images(integers)
-    return Case(op, {"x": shape}, {"axis": integers(-len(shape), len(shape) - 1)})
+    return Drawn(op, {"x": shape}, {"axis": integers(-len(shape), len(shape) - 1)})
 
 
-def log_softmax(integers: Integers) -> Case:
+def log_softmax(integers: Integers) -> Drawn:
     """Rows or images, along any axis."""
     return _along_an_axis(integers, "log_softmax")
 
 
-def softmax(integers: Integers) -> Case:
+def softmax(integers: Integers) -> Drawn:
     """Rows or images, along any axis."""
     return _along_an_axis(integers, "softmax")
 
 
-def upsample(integers: Integers) -> Case:
+def upsample(integers: Integers) -> Drawn:
     """Both modes; a factor of 1 changes nothing."""
     options = {"factor": integers(1, 3), "mode": ("nearest", "bilinear")[integers(0, 1)]}
-    return Case("upsample", {"x": images(integers)}, options)
+    return Drawn("upsample", {"x": images(integers)}, options)
 
 
-def pixel_shuffle(integers: Integers) -> Case:
+def pixel_shuffle(integers: Integers) -> Drawn:
     """One to three output channels; a factor of 1 changes nothing."""
     factor = integers(1, 3)
     shape = (integers(2, 3), integers(1, 3) * factor**2, integers(1, 3), integers(1, 3))
-    return Case("pixel_shuffle", {"x": shape}, {"factor": factor})
+    return Drawn("pixel_shuffle", {"x": shape}, {"factor": factor})
 
 
 OPS: Cases = {

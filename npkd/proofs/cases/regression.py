@@ -1,8 +1,8 @@
 """Random arguments of the losses that regress."""
 
-from npkd.proofs.cases.case import (
+from npkd.proofs.cases.drawn import (
     EVERY_REDUCTION,
-    Case,
+    Drawn,
     Integers,
     boolean,
     entries,
@@ -11,7 +11,7 @@ from npkd.proofs.cases.case import (
 )
 
 
-def l2(integers: Integers) -> Case:
+def l2(integers: Integers) -> Drawn:
     """Every reduction and variant; outputs (B, C), or features of any axes.
 
     A softmax of one class is 1, and all that is left of it rounding: there are two or more.
@@ -25,17 +25,17 @@ def l2(integers: Integers) -> Case:
         "half": boolean(integers),
         "variant": variant,
     }
-    return Case("l2", {"student": shape, "teacher": shape}, options | temperature(integers))
+    return Drawn("l2", {"student": shape, "teacher": shape}, options | temperature(integers))
 
 
-def l1(integers: Integers) -> Case:
+def l1(integers: Integers) -> Drawn:
     """Every reduction; outputs (B, C), or features of any axes."""
     shape = entries(integers)
     options = {"reduction": one_of(integers, *EVERY_REDUCTION)}
-    return Case("l1", {"student": shape, "teacher": shape}, options)
+    return Drawn("l1", {"student": shape, "teacher": shape}, options)
 
 
-def huber(integers: Integers) -> Case:
+def huber(integers: Integers) -> Drawn:
     """Every reduction and variant, with differences on both sides of δ."""
     shape = entries(integers)
     options = {
@@ -43,4 +43,4 @@ def huber(integers: Integers) -> Case:
         "variant": one_of(integers, "paper", "smooth"),
         "delta": integers(1, 8) / 4,
     }
-    return Case("huber", {"student": shape, "teacher": shape}, options)
+    return Drawn("huber", {"student": shape, "teacher": shape}, options)

@@ -1,6 +1,6 @@
 """Random arguments of the losses between relations of samples."""
 
-from npkd.proofs.cases.case import OF_PAIRS, Case, Integers, boolean, epsilon, one_of
+from npkd.proofs.cases.drawn import OF_PAIRS, Drawn, Integers, boolean, epsilon, one_of
 from npkd.proofs.cases.features import map
 
 
@@ -20,34 +20,34 @@ def _relation(integers: Integers, batch: int = 3, channels: int = 1) -> dict[str
     return {"student": (batch, *of_student), "teacher": (batch, *of_teacher)}
 
 
-def similarity(integers: Integers) -> Case:
+def similarity(integers: Integers) -> Drawn:
     """Every reduction and variant."""
     shapes = _relation(integers)
     options = {
         "reduction": one_of(integers, *OF_PAIRS),
         "variant": one_of(integers, "paper", "l1"),
     }
-    return Case("similarity", shapes, options)
+    return Drawn("similarity", shapes, options)
 
 
-def _by_huber(integers: Integers, op: str) -> Case:
+def _by_huber(integers: Integers, op: str) -> Drawn:
     """Every reduction, with differences on both sides of δ."""
     shapes = _relation(integers)
     options = {"delta": integers(1, 8) / 8, "reduction": one_of(integers, *OF_PAIRS)}
-    return Case(op, shapes, options)
+    return Drawn(op, shapes, options)
 
 
-def rkd_distance(integers: Integers) -> Case:
+def rkd_distance(integers: Integers) -> Drawn:
     """Every reduction, with differences on both sides of δ."""
     return _by_huber(integers, "rkd_distance")
 
 
-def rkd_angle(integers: Integers) -> Case:
+def rkd_angle(integers: Integers) -> Drawn:
     """Every reduction, with differences on both sides of δ."""
     return _by_huber(integers, "rkd_angle")
 
 
-def pkt(integers: Integers) -> Case:
+def pkt(integers: Integers) -> Drawn:
     """Every reduction.
 
     Four samples or more, and an ε far below their chances: as for `kl`, the sum is not to cancel.
@@ -55,10 +55,10 @@ def pkt(integers: Integers) -> Case:
     """
     shapes = _relation(integers, batch=4, channels=2)
     options = {"reduction": one_of(integers, *OF_PAIRS)} | epsilon(integers, 1e-7, 1e-3)
-    return Case("pkt", shapes, options)
+    return Drawn("pkt", shapes, options)
 
 
-def cc(integers: Integers) -> Case:
+def cc(integers: Integers) -> Drawn:
     """Every reduction and variant, orders from 1 to 4."""
     shapes = _relation(integers)
     variant = one_of(integers, "paper", "bilinear", "norm", "consecutive")
@@ -70,4 +70,4 @@ def cc(integers: Integers) -> Case:
         "reduction": one_of(integers, *OF_PAIRS),
         "variant": variant,
     }
-    return Case("cc", shapes, options)
+    return Drawn("cc", shapes, options)

@@ -2,7 +2,7 @@
 
 from npkd.losses.facts import FACTS
 from npkd.proofs.cases import features, labels, regression, relations, soft_targets
-from npkd.proofs.cases.case import Cases
+from npkd.proofs.cases.drawn import Cases
 from npkd.proofs.cases.nets import NETWORKS, TRAININGS
 from npkd.proofs.cases.ops import OPS
 

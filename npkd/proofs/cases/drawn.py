@@ -12,8 +12,8 @@ Size = int | tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Case:
-    """One call: `op` names it in npkd.ops or npkd.losses, and in npkd.definitions.
+class Drawn:
+    """A case of one call: `op` names it in npkd.ops or npkd.losses, and in npkd.definitions.
 
     `shapes` holds the shape of each array argument under its name, in the order of the
     arguments; `options` holds the other arguments, by keyword (labels, integers, are one).
@@ -28,7 +28,7 @@ class Case:
 
 
 def arrays(
-    case: Case, rng: np.random.Generator, dtype: DTypeLike = np.float64
+    case: Drawn, rng: np.random.Generator, dtype: DTypeLike = np.float64
 ) -> dict[str, np.ndarray]:
     """Standard normal arrays of the case's shapes; for a complex dtype both parts are normal.
 
@@ -136,4 +136,4 @@ def entries(integers: Integers) -> tuple[int, ...]:
 # Networks and trainings
 
 
-Cases = dict[str, Callable[[Integers], Case]]
+Cases = dict[str, Callable[[Integers], Drawn]]
