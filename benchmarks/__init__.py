@@ -1,9 +1,10 @@
-"""npkd beside PyTorch, JAX and other NumPy code on the same work: `python -m benchmarks`.
+"""How fast npkd is, how well its judge judges, how many digits its losses keep.
 
-cells        what is measured: the document's two nets, and operations with their shapes
-frameworks   how each framework does it
-measure      processes that take turns; medians, ratios and their spread; peak memory
-parts        the parts of the benchmark, from cells to rows of figures
-tables       rows as text
-chart        the same figures as one picture
+speed/     npkd beside PyTorch, JAX and other NumPy code on the same work: `python -m benchmarks`
+verdicts/  right and wrong programs, judged: `python -m benchmarks.verdicts`
+accuracy   the small net under each loss, on the same budget
+digits     losses beside their formulas at hundreds of digits
+figures    which code the figures in READMEs were measured with
+tables     rows as text
+results/   tables of figures, as commands write them
 """

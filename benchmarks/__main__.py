@@ -9,10 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks import chart, figures, tables
-from benchmarks.frameworks import FRAMEWORKS, installed
-from benchmarks.measure import resource
-from benchmarks.parts import PARTS
+from benchmarks import figures, tables
+from benchmarks.speed import chart
+from benchmarks.speed.frameworks import FRAMEWORKS, installed
+from benchmarks.speed.measure import resource
+from benchmarks.speed.parts import PARTS
 from npkd import __version__, get_num_threads
 
 

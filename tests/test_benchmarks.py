@@ -5,11 +5,12 @@ import pytest
 import scipy.stats
 import tiny
 
-from benchmarks import accuracy, chart, measure, tables
+from benchmarks import accuracy, tables
 from benchmarks.__main__ import heading, minutes
-from benchmarks.cells import NETS, OPS, Cell, operations_of_a_step
-from benchmarks.frameworks import FRAMEWORKS, Npkd
-from benchmarks.parts import PARTS
+from benchmarks.speed import chart, measure
+from benchmarks.speed.cells import NETS, OPS, Cell, operations_of_a_step
+from benchmarks.speed.frameworks import FRAMEWORKS, Npkd
+from benchmarks.speed.parts import PARTS
 from npkd.objectives import KINDS
 
 

@@ -1,6 +1,6 @@
 """The release matrix: every wrong program is rejected by its name, and right ones are called right.
 
-The programs are those of `benchmarks.wrong_programs` and `benchmarks.wrong_programs_jax`, real ones
+The programs are those of `benchmarks.verdicts.in_torch` and `benchmarks.verdicts.in_jax`, real ones
 that know nothing of the judge's rules for faults; each runs on one instance of its subject. More of
 them, and how fixed tolerances compare: `python -m benchmarks.verdicts`.
 """
@@ -11,8 +11,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from benchmarks import verdicts
-from benchmarks.programs import UNLISTED
+from benchmarks.verdicts import judged
+from benchmarks.verdicts.programs import UNLISTED
 from npkd.validate import BUG, judge
 from npkd.validate.faults.known import FAULTS
 from npkd.validate.faults.of_data import PROPERTIES
@@ -20,8 +20,8 @@ from npkd.validate.faults.of_data import PROPERTIES
 pytestmark = pytest.mark.filterwarnings("ignore")  # frameworks warn of what is wrong on purpose
 
 SEED = 9
-PROGRAMS = verdicts.wrong_programs()
-RIGHT = {} if find_spec("torch") is None else dict(verdicts.right_programs("PyTorch"))
+PROGRAMS = judged.wrong_programs()
+RIGHT = {} if find_spec("torch") is None else dict(judged.right_programs("PyTorch"))
 RIGHT.pop("LargeCNN", None)  # it takes seconds; `SmallCNN` is the same at a smaller size
 
 
@@ -55,7 +55,7 @@ def _one_thread():
 @cache
 def probes_of(subject):
     """One instance of a subject, the same for all programs."""
-    return tuple(verdicts.instance(subject, SEED, 0))
+    return tuple(judged.instance(subject, SEED, 0))
 
 
 def name_of(program):
@@ -64,13 +64,13 @@ def name_of(program):
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=name_of)
 def test_a_wrong_program_is_rejected_by_its_name(program):
-    report, _ = verdicts.judged(program.run, probes_of(program.subject))
-    assert verdicts.naming(program, report) == "rightly", str(report)
+    report, _ = judged.judged(program.run, probes_of(program.subject))
+    assert judged.naming(program, report) == "rightly", str(report)
     if program.is_precision:
         assert report.ok, "a lower precision is no bug"
     else:
         assert report.first.verdict == BUG
-        is_pipeline = not verdicts.PIPELINE.isdisjoint(program.faults)
+        is_pipeline = not judged.PIPELINE.isdisjoint(program.faults)
         assert all(cause.pipeline == is_pipeline for cause in report.causes)
 
 
@@ -89,12 +89,12 @@ def test_what_must_be_given_is_enough_to_find_it_out(program):
     probes = probes_of(program.subject)
     found = [{k: x for k, x in program.run(case).items() if k in case.needed} for case in probes]
     report = judge(zip(probes, found, strict=True))
-    assert verdicts.naming(program, report) == "rightly", str(report)
+    assert judged.naming(program, report) == "rightly", str(report)
 
 
 @pytest.mark.parametrize("subject", RIGHT)
 def test_a_right_program_is_called_right(subject):
-    report, _ = verdicts.judged(RIGHT[subject], probes_of(subject))
+    report, _ = judged.judged(RIGHT[subject], probes_of(subject))
     report.check()
     assert {one.precision for one in report.verdicts} == {"float32"}
 
@@ -111,23 +111,23 @@ def test_every_fault_has_a_program():
 def test_sums_in_any_order_are_right(order):
     rng = np.random.default_rng(SEED)
     for _ in range(20):
-        case, found = next(verdicts.of_order(rng, order))
+        case, found = next(judged.of_order(rng, order))
         report = judge([(case, found)])
         report.check()
         assert not case.exact or all(one.error == 0 for one in report.verdicts)
 
 
 def test_losses_on_permuted_samples_and_classes_are_right():
-    pairs = verdicts.of_npkd(np.random.default_rng(SEED))
+    pairs = judged.of_npkd(np.random.default_rng(SEED))
     for _ in range(40):
         judge([next(pairs)]).check()
 
 
 @pytest.mark.skipif(find_spec("torch") is None, reason="the precisions are PyTorch's")
 def test_the_tables_have_a_row_for_each_line_of_figures():
-    figures = verdicts.precision(1, SEED, [27])
-    assert len(verdicts.table_of_precision(figures).splitlines()) == 2 + len(figures["rows"])
-    one = verdicts.Correct()
-    one.add(*next(verdicts.of_order(np.random.default_rng(SEED), "reversed")))
+    figures = judged.precision(1, SEED, [27])
+    assert len(judged.table_of_precision(figures).splitlines()) == 2 + len(figures["rows"])
+    one = judged.Correct()
+    one.add(*next(judged.of_order(np.random.default_rng(SEED), "reversed")))
     rows = {"seconds": 1.0, "computers": {"NumPy": vars(one)}}
-    assert "NumPy" in verdicts.table_of_correct(rows)
+    assert "NumPy" in judged.table_of_correct(rows)

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.programs import PRECISION, UNLISTED, Arrays, Program, WrongProgram
+from benchmarks.verdicts.programs import PRECISION, UNLISTED, Arrays, Program, WrongProgram
 from npkd.validate import Case, Operation
 
 # Right pieces

@@ -32,7 +32,7 @@ import numpy as np
 
 import npkd.proofs.cases
 from benchmarks import tables
-from benchmarks.programs import PRECISION, Arrays, Program, WrongProgram
+from benchmarks.verdicts.programs import PRECISION, Arrays, Program, WrongProgram
 from npkd import losses, ops
 from npkd.validate import BUG, CONSISTENT, Case, Operation, Report, judge
 from npkd.validate.bounds.rounding import ARITHMETICS
@@ -58,20 +58,20 @@ def wrong_programs() -> list[WrongProgram]:
     """Those of all frameworks that there are."""
     programs: list[WrongProgram] = []
     if "PyTorch" in installed():
-        from benchmarks import wrong_programs
+        from benchmarks.verdicts import in_torch
 
-        programs += wrong_programs.WRONG_PROGRAMS
+        programs += in_torch.WRONG_PROGRAMS
     if "JAX" in installed():
-        from benchmarks import wrong_programs_jax
+        from benchmarks.verdicts import in_jax
 
-        programs += wrong_programs_jax.WRONG_PROGRAMS
+        programs += in_jax.WRONG_PROGRAMS
     return programs
 
 
 def right_programs(framework: str) -> dict[str, Program]:
     """A right program for each subject."""
     if framework == "PyTorch":
-        from benchmarks.wrong_programs import RIGHT_PROGRAMS
+        from benchmarks.verdicts.in_torch import RIGHT_PROGRAMS
 
         return RIGHT_PROGRAMS
     from npkd.validate.frameworks import jax as asked_jax
@@ -569,7 +569,7 @@ TERMS = (27, 72, 144, 288, 576, 1152)
 
 def precision(runs: int, seed: int, terms: Sequence[int] = TERMS) -> dict[str, Any]:
     """Effective bits and names by precision, op, and the number of terms k."""
-    from benchmarks.wrong_programs import Pieces, in_precision, of_op
+    from benchmarks.verdicts.in_torch import Pieces, in_precision, of_op
 
     rows = []
     for name in ("float32", "TF32", "bfloat16", "float16"):
@@ -789,7 +789,3 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"{name}\n\n{part.show(figures[name])}\n", flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1, default=str))
-
-
-if __name__ == "__main__":
-    main()

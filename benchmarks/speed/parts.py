@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks import tables
-from benchmarks.cells import (
+from benchmarks.speed.cells import (
     MATRIX_PRODUCT,
     NETS,
     OPS,
@@ -25,7 +25,14 @@ from benchmarks.cells import (
     Cell,
     operations_of_a_step,
 )
-from benchmarks.measure import in_turn, peak_memory, peak_of_process, quotients, resource, spread
+from benchmarks.speed.measure import (
+    in_turn,
+    peak_memory,
+    peak_of_process,
+    quotients,
+    resource,
+    spread,
+)
 
 BOTH = ("npkd", "PyTorch")
 NET_FRAMEWORKS = ("npkd", "npkd, BLAS threads", "PyTorch", "JAX")

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from benchmarks.programs import Arrays, Program, WrongProgram
+from benchmarks.verdicts.programs import Arrays, Program, WrongProgram
 from npkd.validate import Case
 
 WRONG_PROGRAMS: list[WrongProgram] = []

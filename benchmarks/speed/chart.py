@@ -1,6 +1,6 @@
 """The figures as one picture, from a report as `python -m benchmarks --json FILE` writes it.
 
-    python -m benchmarks.chart FILE.json FILE.png
+    python -m benchmarks.speed.chart FILE.json FILE.png
 
 draws it again. Greys, hatches and line styles stay apart in print.
 """
@@ -155,7 +155,7 @@ def threads_of(rows: list[dict]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.chart", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.chart", description=__doc__)
     parser.add_argument("report", type=Path, metavar="FILE.json")
     parser.add_argument("chart", type=Path, metavar="FILE.png")
     arguments = parser.parse_args()

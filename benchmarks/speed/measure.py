@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any
 
-from benchmarks.cells import Cell
-from benchmarks.frameworks import FRAMEWORKS, installed
+from benchmarks.speed.cells import Cell
+from benchmarks.speed.frameworks import FRAMEWORKS, installed
 
 try:
     import resource

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import npkd
-from benchmarks.cells import NETS, SIDE_OF_MATRICES, Cell, batch_of, gradient_of, op_of
+from benchmarks.speed.cells import NETS, SIDE_OF_MATRICES, Cell, batch_of, gradient_of, op_of
 from npkd.engine.threads import one_blas_thread
 
 LEARNING_RATE = 0.01
