@@ -69,11 +69,18 @@ def _rising_at_zero(
     return {**right(a, x, given), "gradient": gradient}
 
 
+def _temperature(given: Options, at: Context) -> float:
+    """The T of a loss, alone or as the soft part of `mix`."""
+    op = at.operation.op
+    loss = at.operation.options.get("soft", "l2") if op == "mix" else op
+    return float(given.get("temperature", FACTS[loss].options["temperature"]))
+
+
 def _by_temperature(
     right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
 ) -> Results:
     """T where T² belongs."""
-    share = 1 / given.get("temperature", 4.0)
+    share = 1 / _temperature(given, at)
     return {name: scaled(a, share, result) for name, result in right(a, x, given).items()}
 
 
@@ -81,7 +88,7 @@ def _of_hot_student(
     right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
 ) -> Results:
     """The student's logits are not divided by T, which is as if they were T times as large."""
-    t = given.get("temperature", 4.0)
+    t = _temperature(given, at)
     student = replace(x["student"], value=t * x["student"].value, error=t * x["student"].error)
     results = right(a, {**x, "student": student}, given)
     return {**results, "gradient": scaled(a, t, results["gradient"])}
