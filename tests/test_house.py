@@ -68,6 +68,30 @@ def test_validate_and_study_do_not_import_each_other_nor_validate_distill():
         assert not (is_in(name, "study") and is_in(other, "validate")), f"{name} imports {other}"
 
 
+STAIRCASE = [
+    f"validate.{step}"
+    for step in (
+        "program",
+        "bounds",
+        "by_npkd",
+        "questions",
+        "faults",
+        "judging",
+        "recording",
+        "frameworks",
+        "command",
+    )
+]
+
+
+def test_the_rooms_of_the_judge_are_a_staircase():
+    """Each imports only those before it."""
+    for name, other in IMPORTS:
+        steps = [[is_in(one, step) for step in STAIRCASE] for one in (name, other)]
+        if all(map(any, steps)):
+            assert steps[0].index(True) >= steps[1].index(True), f"{name} imports {other}"
+
+
 def test_only_where_one_is_asked_for_is_a_framework_imported():
     for name, other in IMPORTS:
         if other.split(".")[0] in ("torch", "jax"):

@@ -8,10 +8,10 @@ import pytest
 
 from npkd import losses, ops, validate
 from npkd.validate import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Case, Operation, by_npkd
+from npkd.validate.bounds.properties import PROPERTIES
 from npkd.validate.bounds.rounding import ARITHMETICS, BFLOAT16, FLOAT16, TF32
 from npkd.validate.bounds.rules import RULES
 from npkd.validate.faults.known import FAULTS
-from npkd.validate.faults.of_data import PROPERTIES
 from npkd.validate.judging.trial import Trial
 from npkd.validate.judging.verdicts import as_json
 from npkd.validate.questions.subjects import cases as validate_cases

@@ -14,8 +14,8 @@ import pytest
 from benchmarks.verdicts import judged
 from benchmarks.verdicts.programs import UNLISTED
 from npkd.validate import BUG, judge
+from npkd.validate.bounds.properties import PROPERTIES
 from npkd.validate.faults.known import FAULTS
-from npkd.validate.faults.of_data import PROPERTIES
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # frameworks warn of what is wrong on purpose
 

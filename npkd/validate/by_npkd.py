@@ -1,6 +1,7 @@
 """npkd's own side: its results for a case, as of any framework."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,9 @@ from npkd.optim import SGD
 from npkd.validate.bounds.losses import loss_of
 from npkd.validate.bounds.rules import augmented
 from npkd.validate.program import Case
-from npkd.validate.questions.numbers import Arrays, Options
+
+Arrays = dict[str, np.ndarray]
+Options = Mapping[str, Any]
 
 
 def results(case: Case) -> Arrays:

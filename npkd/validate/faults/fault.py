@@ -52,18 +52,6 @@ class Fault:
     pipeline: bool = False
 
 
-@dataclass(frozen=True)
-class Property:
-    """What a tensor must be, where no value can be expected; and the fault if it is not.
-
-    shape(options) is its shape; check(found) says in words what is wrong, or nothing.
-    """
-
-    shape: Callable[[Options], tuple[int, ...]]
-    check: Callable[[np.ndarray], str]
-    fault: str
-
-
 # Making rules
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from npkd.validate.bounds.rounding import Arithmetic, Rounded, exact
 from npkd.validate.bounds.rules import Inputs, Options, scaled
 from npkd.validate.bounds.rules import Rule as RightRule
-from npkd.validate.faults.fault import Context, Fault, Property, Results, Rule, both_ways
+from npkd.validate.faults.fault import Context, Fault, Results, Rule, both_ways
 
 
 def _in_training_mode(
@@ -206,15 +206,3 @@ DATA_FAULTS = [
     Fault("channel order reversed, after normalising", {"normalise": _normalised("after")}, True),
     *_resize_faults(),
 ]
-
-
-def _distinct(found: np.ndarray) -> str:
-    rows, counts = np.unique(found, axis=0, return_counts=True)
-    if len(rows) == len(found):
-        return ""
-    return f"{int(counts.max())} of {len(found)} rows are the same, expected all to differ"
-
-
-PROPERTIES = {
-    "distinct": Property(lambda given: (given["workers"], 16), _distinct, "repeated worker seed")
-}

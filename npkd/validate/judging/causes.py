@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from npkd.validate.bounds.properties import PROPERTIES
 from npkd.validate.faults.fault import Fault, Rule
 from npkd.validate.faults.known import FAULTS
-from npkd.validate.faults.of_data import PROPERTIES
 from npkd.validate.judging.trial import Trial, place_of
 from npkd.validate.judging.verdicts import BUG, Cause, Verdict
 

@@ -36,9 +36,9 @@ from typing import Any
 import numpy as np
 
 from npkd.engine import threads
+from npkd.validate.bounds.properties import PROPERTIES
 from npkd.validate.bounds.rounding import ARITHMETICS
 from npkd.validate.bounds.rules import RULES, is_sum_of_products
-from npkd.validate.faults.of_data import PROPERTIES
 from npkd.validate.judging.causes import causes_of
 from npkd.validate.judging.trial import Trial
 from npkd.validate.judging.verdicts import BUG, CONSISTENT, UNPROVEN, Report, Verdict

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from npkd.validate.bounds.properties import PROPERTIES
 from npkd.validate.bounds.rounding import (
     ARITHMETICS,
     FLOAT16,
@@ -23,7 +24,6 @@ from npkd.validate.bounds.rounding import (
 )
 from npkd.validate.bounds.rules import RULES, is_sum_of_products
 from npkd.validate.faults.fault import Context, Rule
-from npkd.validate.faults.of_data import PROPERTIES
 from npkd.validate.judging.verdicts import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Verdict
 from npkd.validate.program import Arrays, Case, Operation
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from npkd.arguments import as_float, shown
 from npkd.losses.facts import FACTS
+from npkd.validate.bounds.properties import PROPERTIES
 from npkd.validate.by_npkd import FUNCTIONS, LOSSES, computed
-from npkd.validate.faults.of_data import PROPERTIES
 from npkd.validate.program import Arrays, Case, Operation
 from npkd.validate.questions.numbers import Options
 
