@@ -59,7 +59,7 @@ def _batch_norm(
     *,
     epsilon: float = 1e-5,
 ) -> Traced:
-    """By known means and variances of the channels; or folded, x α + (b − mean α), as usual too."""
+    """By known means and variances; or folded, (x α − mean α) + b, or x α + (b − mean α)."""
 
     def by_channel(one: Traced) -> Traced:
         return one.reshape(1, *one.shape, *(1,) * (x.value.ndim - 2))
@@ -68,10 +68,12 @@ def _batch_norm(
     factor = by_channel(w) if w is not None else mean * 0.0 + 1.0
     y = (x - mean) / deviation * factor
     factor = factor / deviation
-    folded = (x * factor).fixed - (mean * factor).fixed
-    if b is not None:
-        y, folded = y + by_channel(b), folded + by_channel(b).fixed
-    return y.allowing(folded.error)
+    scaled, shift = (x * factor).fixed, (mean * factor).fixed
+    if b is None:
+        return y.allowing((scaled - shift).error)
+    b = by_channel(b)
+    either = np.maximum((scaled - shift + b.fixed).error, (scaled + (b.fixed - shift)).error)
+    return (y + b).allowing(either)
 
 
 BY_TAPE: dict[str, Callable[..., Traced]] = {

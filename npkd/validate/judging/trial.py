@@ -28,6 +28,9 @@ from npkd.validate.judging.verdicts import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN,
 from npkd.validate.program import Arrays, Case, Operation
 
 PER_ROUNDED_FACTOR = 0.60  # rms(e/Q) · 2ᵗ
+PRODUCTS = ("multiply", "multiply_backward", "divide", "divide_backward")
+MOVES = ("move", "move_backward", "negative", "negative_backward", "sum_over_backward")
+SUMS = ("add", "subtract", "sum", "sum_over")
 
 
 class Trial:
@@ -64,6 +67,7 @@ class Trial:
         self.arithmetic = ARITHMETICS[precision or _highest(self.given)]
         self.usable = dict(self.given)  # as inputs of later operations: of the right shape
         self.exactly: set[str] = set()  # made in an exact case, of nothing that was wrong
+        self._products = _products(case)
         self._known: dict[str, dict[str, Rounded]] = {}
         self._known[self.arithmetic.name] = self._computed(self.arithmetic)
 
@@ -116,7 +120,10 @@ class Trial:
             }
         context = Context(self.case, operation, self.usable, known)
         try:
-            inputs = {name: context.tensor(tensor) for name, tensor in operation.inputs.items()}
+            inputs = {
+                name: self._as_used(arithmetic, operation, tensor, context.tensor(tensor))
+                for name, tensor in operation.inputs.items()
+            }
             if fault is None:
                 results = RULES[operation.op](arithmetic, inputs, operation.options)
             else:
@@ -133,6 +140,22 @@ class Trial:
             elif outcome.value.dtype.kind == "f":
                 self.usable[tensor] = self.usable[tensor].astype(np.float64, copy=False)
         return made
+
+    def _as_used(
+        self, arithmetic: Arithmetic, operation: Operation, tensor: str, x: Rounded
+    ) -> Rounded:
+        """An input as the operation may have had it.
+
+        Numbers below the smallest normal one may have been taken for 0; and of a product that is
+        added to something, the rounding may have been left out (a fused multiply-add).
+        """
+        if x.value.dtype.kind != "f":
+            return x
+        size = np.abs(x.value)
+        more = np.where(size < arithmetic.stored.smallest, size, 0.0)
+        if operation.op in SUMS and tensor in self._products:
+            more = more + arithmetic.gamma(1) * size
+        return replace(x, error=x.error + more) if np.any(more) else x
 
     def measured(self) -> Iterator[tuple["Trial", Operation, Verdict]]:
         """A verdict for each tensor that was given, as far as this case alone can tell."""
@@ -290,6 +313,16 @@ class Trial:
                 if not lies_within(self.given[tensor], self.known(self.arithmetic)[tensor]):
                     tensors.add(tensor)
         return tensors
+
+
+def _products(case: Case) -> set[str]:
+    """The tensors that are products, or products whose entries were moved or changed sign."""
+    products: set[str] = set()
+    for operation in case.operations:
+        moves = operation.op in MOVES and not products.isdisjoint(operation.inputs.values())
+        if operation.op in PRODUCTS or moves:
+            products |= set(operation.outputs.values())
+    return products
 
 
 def _numbers(tensor: str, given: Any) -> np.ndarray:
