@@ -115,6 +115,7 @@ def _add_validate(actions: Any, given: Sequence[str]) -> None:
         "itself. No tolerance is guessed: how far rounding can take each number, whatever the "
         "order of summation, is proved, and what is farther off is a BUG, with its cause if a "
         "known one fits. Other tensors are CONSISTENT, with a precision that is named, or "
-        "AMBIGUOUS or UNPROVEN. Exit status 1 if there is a BUG, or if a tensor that must be given "
-        "is not. To judge a model of your own in Python, see npkd.validate.",
+        "CONVENTION or UNPROVEN, with the reason. Exit status 1 if there is a BUG, if a tensor "
+        "that must be given is not, or if nothing was judged. To judge a model of your own in "
+        "Python, see npkd.validate.",
     )

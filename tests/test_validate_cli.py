@@ -11,7 +11,7 @@ import pytest
 from pages import Page, verdicts_with
 
 from npkd import cli
-from npkd.validate import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Cause, Report, Verdict, by_npkd
+from npkd.validate import BUG, CONSISTENT, CONVENTION, UNPROVEN, Cause, Report, Verdict, by_npkd
 from npkd.validate.bounds.rules import RULES
 from npkd.validate.judging import page as pages
 from npkd.validate.questions.exchange import load, write_results
@@ -280,7 +280,7 @@ OF_EACH_KIND = (
     verdict(),
     verdict(ratio=0.0, error=0.0, bits=np.inf, band=0.0, operation="relu1", op="relu"),
     verdict(ratio=200.0, bits=11.1, precision="TF32", operation="conv2", tensor="conv2"),
-    verdict(AMBIGUOUS, ratio=40.0, operation="relu2", op="relu", tensor="relu2"),
+    verdict(CONVENTION, ratio=40.0, operation="relu2", op="relu", tensor="relu2"),
     verdict(UNPROVEN, ratio=3.0, operation="conv3", tensor="conv3", note="a transform?"),
     verdict(BUG, ratio=np.inf, error=0.25, bound=0.0, bits=-1.0, operation="fc1", tensor="fc1"),
     verdict(BUG, exact=True, case="exact", ratio=1e9, operation="fc1", tensor="fc1"),
@@ -317,9 +317,9 @@ def test_the_page_says_what_was_judged_and_what_was_found(tmp_path):
     [
         ([CONSISTENT, CONSISTENT], (), "Right: all 2 tensors are within what rounding can do."),
         (
-            [CONSISTENT, UNPROVEN, AMBIGUOUS],
+            [CONSISTENT, UNPROVEN, CONVENTION],
             (),
-            "No bug was found among 3 tensors: 1 CONSISTENT, 1 AMBIGUOUS, 1 UNPROVEN.",
+            "No bug was found among 3 tensors: 1 CONSISTENT, 1 CONVENTION, 1 UNPROVEN.",
         ),
         ([BUG], (), "Wrong: rounding does not explain 1 of 1 tensors."),
         (

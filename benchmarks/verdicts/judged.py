@@ -107,7 +107,7 @@ def naming(program: WrongProgram, report: Report) -> str:
         if report.ok and named == expected:
             return "rightly"
         return "among others" if all(any(e in n for e in expected) for n in named) else "wrongly"
-    if report.ok:
+    if report.ok and not report.causes:  # conventions have a name too
         return "not found out"
     named = [set(cause.faults) for cause in report.causes]
     if any(one and expected.isdisjoint(one) for one in named):
@@ -547,7 +547,7 @@ def table_of_correct(figures: Mapping[str, Any]) -> str:
         [
             name,
             *(f"{n:,}" for n in (row.runs, row.tensors, row.verdicts[BUG])),
-            *(f"{row.verdicts[verdict]:,}" for verdict in ("AMBIGUOUS", "UNPROVEN")),
+            *(f"{row.verdicts[verdict]:,}" for verdict in ("CONVENTION", "UNPROVEN")),
             *(f"{n:,}" for n in (row.exact, row.different)),
             f"{row.ratio:.3f}",
             row.of_ratio,

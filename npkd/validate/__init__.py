@@ -26,9 +26,9 @@ from typing import Any
 
 from npkd.validate.judging.judge import compare, judge
 from npkd.validate.judging.verdicts import (
-    AMBIGUOUS,
     BUG,
     CONSISTENT,
+    CONVENTION,
     UNPROVEN,
     Cause,
     Report,
@@ -37,9 +37,9 @@ from npkd.validate.judging.verdicts import (
 from npkd.validate.program import Case, Operation
 
 __all__ = [
-    "AMBIGUOUS",
     "BUG",
     "CONSISTENT",
+    "CONVENTION",
     "UNPROVEN",
     "Case",
     "Cause",

@@ -54,6 +54,7 @@ def _add_cases(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--strict", action="store_true", help="exit status 1 if any is UNPROVEN")
     parser.add_argument(
         "--out",
         metavar="DIR",
@@ -88,7 +89,7 @@ def _judged(
     say(*str(report).split("\n"))
     if args.out:
         _write(Path(args.out), report)
-    return 0 if report.ok else 1
+    return 0 if (report.proved if args.strict else report.ok) else 1
 
 
 def _write(folder: Path, report: Report) -> None:

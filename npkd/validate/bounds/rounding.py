@@ -134,7 +134,8 @@ class Rounded:
 
     value      in float64 (labels and the like: integers)
     error      the bound, entry by entry, or one number for all
-    jump       how much farther, where a decision (ReLU's, max-pool's) is within its bound
+    jump       how much farther, where a decision (ReLU's, max-pool's) is within its bound, or by
+               another formula for the same function
     roundings  that a term goes through, at most: for the probabilistic band
     scale      gives Q = √Σ a² b², where the value is a sum of products: for the effective precision
     norm       gives Σ |a| |b| with each b replaced by the largest around: how far transforms, of

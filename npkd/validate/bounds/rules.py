@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import maximum_filter
 
 from npkd import losses, ops
 from npkd.ops.windows import axis_of
@@ -319,6 +320,9 @@ def upsample(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[s
     y.error = y.error + arithmetic.gamma(2 * _of_positions(x, options["factor"])) * largest
     if not np.all(np.isfinite(x.value)):  # 0 · ∞ may have been left out, or not
         y.error = np.full(y.value.shape, np.inf)
+    # a + λ (b − a) rounds b − a, whatever the weights
+    near = maximum_filter(x.most, (1, 1, 3, 3), mode="nearest")
+    y.jump = arithmetic.gamma(8) * ops.upsample(near, options["factor"], "nearest")[0]
     return {"y": y}
 
 
@@ -367,7 +371,10 @@ def sgd(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, R
     else:
         velocity = {}
     update = scaled(arithmetic, -options["lr"], step)
-    return {"theta": added(arithmetic, theta, update)} | velocity
+    updated = added(arithmetic, theta, update)
+    # θ (1 − lr λ) − lr g rounds the factor of θ
+    updated.jump = arithmetic.gamma(3) * theta.most if options.get("weight_decay") else 0.0
+    return {"theta": updated} | velocity
 
 
 def scaled(arithmetic: Arithmetic, factor: float, x: Rounded) -> Rounded:
@@ -424,12 +431,21 @@ def _loss(name: str) -> Rule:
 
 
 def _softmax(of: Callable[[Traced, int], Traced]) -> Rule:
-    """The rule of `traced.softmax`, or of its logarithm."""
+    """The rule of `traced.softmax`, or of its logarithm.
+
+    Other formulas, exp(x − log Σ exp x) or 2^(x log₂ e), round exponents of the size of x itself,
+    some four times; a share of that size becomes relative by exp.
+    """
 
     def rule(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
         with np.errstate(all="ignore"):
-            x = leaf(arithmetic, inputs["x"])
-            return {"y": of(x, options.get("axis", -1)).rounded}
+            x, axis = leaf(arithmetic, inputs["x"]), options.get("axis", -1)
+            y = of(x, axis).rounded
+            finite = np.where(np.isfinite(x.most), x.most, 0)
+            exponents = arithmetic.gamma(4 * (1 + np.max(finite, axis=axis, keepdims=True)))
+            relative = of is traced.softmax
+            y.jump = np.abs(y.value) * np.expm1(exponents) if relative else exponents
+            return {"y": y}
 
     return rule
 

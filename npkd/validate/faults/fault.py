@@ -44,12 +44,14 @@ Rule = Callable[[RightRule, Arithmetic, Inputs, Options, Context], Results]
 class Fault:
     """A known fault: its name, the rules by which a program that has it goes, and where it lies.
 
-    pipeline: in how data are prepared.
+    pipeline: in how data are prepared. convention: where it is none, but another choice that is
+    valid, such as a subgradient at a kink: who has it so.
     """
 
     name: str
     rules: Mapping[str, Rule]
     pipeline: bool = False
+    convention: str = ""
 
 
 # Making rules

@@ -199,9 +199,25 @@ LAYER_FAULTS = [
         "flattened as (N, H, W, C)",
         {"flatten": _channels_last, "flatten_backward": _channels_last_backward},
     ),
-    Fault("gradient at max ties: to the last cell", {"max_pool2d_backward": _ties("last")}),
+    Fault(
+        "gradient at max ties: to the last cell",
+        {"max_pool2d_backward": _ties("last")},
+        convention="a valid subgradient",
+    ),
     Fault("gradient at max ties: to all cells", {"max_pool2d_backward": _ties("all")}),
-    Fault("gradient at max ties: shared equally", {"max_pool2d_backward": _ties("equal")}),
-    Fault("relu'(0) = 1", {"relu_backward": _relu_at_zero(1.0)}),
-    Fault("relu'(0) = ½", {"relu_backward": _relu_at_zero(0.5)}),
+    Fault(
+        "gradient at max ties: shared equally",
+        {"max_pool2d_backward": _ties("equal")},
+        convention="as JAX's max, MLX and tinygrad have it",
+    ),
+    Fault(
+        "relu'(0) = 1",
+        {"relu_backward": _relu_at_zero(1.0)},
+        convention="a valid subgradient",
+    ),
+    Fault(
+        "relu'(0) = ½",
+        {"relu_backward": _relu_at_zero(0.5)},
+        convention="as jnp.maximum(x, 0) has it",
+    ),
 ]

@@ -195,7 +195,7 @@ LOSS_FAULTS = [
         "mse_loss as it comes: ½ missing, and an elementwise mean",
         _loss(options(_as_mse_loss), "l2"),
     ),
-    Fault("slope 1 of L1 at 0", {"l1": _rising_at_zero}),
+    Fault("slope 1 of L1 at 0", {"l1": _rising_at_zero}, convention="as jnp.abs has it"),
     Fault("sum for the mean over the batch", _loss(options(reduction="sum"), *BATCH_MEANS)),
     Fault(
         "sign of the gradient",

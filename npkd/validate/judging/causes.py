@@ -1,12 +1,14 @@
 """Which known fault explains what is wrong."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from npkd.validate.bounds.properties import PROPERTIES
 from npkd.validate.faults.fault import Fault, Rule
 from npkd.validate.faults.known import FAULTS
 from npkd.validate.judging.trial import Trial, place_of
-from npkd.validate.judging.verdicts import BUG, Cause, Verdict
+from npkd.validate.judging.verdicts import BUG, CONVENTION, Cause, Verdict
 
 
 def causes_of(trials: Sequence[Trial], verdicts: Sequence[Verdict]) -> Iterator[Cause]:
@@ -46,6 +48,23 @@ def causes_of(trials: Sequence[Trial], verdicts: Sequence[Verdict]) -> Iterator[
             yield _cause(subject, op, fitting)
 
 
+def by_conventions(verdicts: Sequence[Verdict], causes: Sequence[Cause]) -> list[Verdict]:
+    """The verdicts, where what differs is another valid choice, and no bug."""
+    several = Counter(cause.subject for cause in causes)
+    named = {
+        (cause.subject, cause.op if several[cause.subject] > 1 else ""): str(cause)
+        for cause in causes
+        if cause.convention
+    }
+    settled = []
+    for one in verdicts:
+        note = named.get((one.subject, one.op)) or named.get((one.subject, ""))
+        if one.verdict == BUG and note:
+            one = replace(one, verdict=CONVENTION, note=note)
+        settled.append(one)
+    return settled
+
+
 def _parts(
     verdicts: Sequence[Verdict], trials: Sequence[Trial], subject: str
 ) -> Iterator[frozenset[str] | None]:
@@ -73,7 +92,10 @@ def _parts(
 
 def _cause(subject: str, op: str, faults: Sequence[Fault]) -> Cause:
     names = tuple(fault.name for fault in faults)
-    return Cause(subject, op, names, bool(faults) and all(fault.pipeline for fault in faults))
+    in_data = bool(faults) and all(fault.pipeline for fault in faults)
+    conventions = [fault.convention for fault in faults]
+    convention = " or ".join(dict.fromkeys(conventions)) if all(conventions) else ""
+    return Cause(subject, op, names, in_data, convention)
 
 
 def _explains(

@@ -15,11 +15,12 @@ bound of `rules`. A tensor's verdict is the first of these that holds:
                 must pass, so that a loose bound never excuses a bug. (What multiplies nothing
                 needs none, but all its numbers must be ones of that precision.) A sum so long that
                 its bound leaves room for these is named by its bits alone
-    AMBIGUOUS   only entries are farther off whose decision (ReLU's, max-pool's) lies within the
-                bound of what is decided on
-    UNPROVEN    within a bound for the whole image, but not of every entry, and the exact probes
-                pass: what transforms do (Winograd's, Fourier's). Or nothing there tells: no
-                exact probe, or a bound that is infinite or larger than the numbers
+    UNPROVEN    only entries are farther off whose decision (ReLU's, max-pool's) lies within the
+                bound of what is decided on; or all are within the bound of another formula for
+                the same function; or within a bound for the whole image, but not of every entry,
+                and the exact probes pass: what transforms do (Winograd's, Fourier's). Or nothing
+                there tells: no exact probe, or a bound that is infinite or larger than the numbers
+    CONVENTION  another choice that is valid, such as a subgradient at a kink, and is named
     BUG         provably not rounding
 
 An exact probe is a case on small integers and powers of two, of which no order of summation rounds
@@ -39,7 +40,7 @@ from npkd.engine import threads
 from npkd.validate.bounds.properties import PROPERTIES
 from npkd.validate.bounds.rounding import ARITHMETICS
 from npkd.validate.bounds.rules import RULES, is_sum_of_products
-from npkd.validate.judging.causes import causes_of
+from npkd.validate.judging.causes import by_conventions, causes_of
 from npkd.validate.judging.trial import Trial
 from npkd.validate.judging.verdicts import BUG, CONSISTENT, UNPROVEN, Report, Verdict
 from npkd.validate.program import Arrays, Case, Operation
@@ -87,9 +88,10 @@ def judge(
         )
     trials = [Trial(case, found, precision) for case, found in results]
     verdicts = _with_probes([one for trial in trials for one in trial.measured()])
+    causes = tuple(causes_of(trials, verdicts))
     return Report(
-        tuple(verdicts),
-        tuple(causes_of(trials, verdicts)),
+        tuple(by_conventions(verdicts, causes)),
+        causes,
         tuple(f"{t.case.name}/{name}" for t in trials for name in t.missing),
         tuple(
             f"{t.case.name}: {o.name} ({o.options.get('function', o.op)})"
@@ -139,7 +141,34 @@ def _with_probes(measured: Sequence[tuple[Trial, Operation, Verdict]]) -> list[V
         one = measured[i][2]
         names = common[one.subject, one.op] or lower[i]
         verdicts[i] = replace(one, precision=" or ".join(names) or one.precision)
+    for i, (trial, operation, one) in enumerate(measured):
+        if one.exact or verdicts[i] != one or one.verdict != CONSISTENT:
+            continue
+        if is_sum_of_products(one.op) and trial.has_few_bits(operation, one.tensor, one.bits):
+            verdicts[i] = replace(one, **_with_few_bits(one, _alike(measured, i)))
     return _settled(verdicts)
+
+
+def _alike(measured: Sequence[tuple[Trial, Operation, Verdict]], i: int) -> list[Verdict]:
+    """The exact probes of the same operation, with the same shapes and options."""
+    trial, operation, one = measured[i]
+    shapes = trial.shapes(operation)
+    return [
+        probe
+        for of, same, probe in measured
+        if probe.exact
+        and (probe.op, probe.result) == (one.op, one.result)
+        and same.options == operation.options
+        and of.shapes(same) == shapes
+    ]
+
+
+def _with_few_bits(one: Verdict, probes: Sequence[Verdict]) -> dict[str, Any]:
+    """What is said of a long sum whose bound leaves room for a fault."""
+    few = f"within its bound, but of {one.bits:.1f} effective bits, fewer than such sums keep"
+    if probes and all(probe.verdict == CONSISTENT for probe in probes):
+        return {"note": f"{few}; an exact probe of the same shapes passes"}
+    return {"verdict": UNPROVEN, "precision": "", "note": f"{few}, and no exact probe tells"}
 
 
 def _is_coarse(trial: Trial, one: Verdict) -> bool:

@@ -17,13 +17,13 @@ from npkd.printing.pages import Html, document, figure, table, tag
 from npkd.printing.text import short
 from npkd.validate.bounds.rounding import BFLOAT16, FLOAT32, FLOAT64, TF32
 from npkd.validate.judging import verdicts
-from npkd.validate.judging.verdicts import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Report, Verdict
+from npkd.validate.judging.verdicts import BUG, CONSISTENT, CONVENTION, UNPROVEN, Report, Verdict
 
 LOWER = f"{CONSISTENT} at a lower precision"
 STYLES: dict[str, dict[str, Any]] = {  # Okabe and Ito 2008, and markers that differ
     CONSISTENT: {"color": "#0072b2", "marker": "o", "markersize": 4},
     LOWER: {"color": "#56b4e9", "marker": "D", "fillstyle": "none"},
-    AMBIGUOUS: {"color": "#e69f00", "marker": "^"},
+    CONVENTION: {"color": "#e69f00", "marker": "^"},
     UNPROVEN: {"color": "#cc79a7", "marker": "s", "fillstyle": "none"},
     BUG: {"color": "#900000", "marker": "X", "markersize": 8},
 }
@@ -74,7 +74,7 @@ def page(report: Report, pictures: Sequence[Html]) -> str:
 
 def headline(report: Report) -> str:
     """The verdict on everything, in a sentence."""
-    count = {name: _count(report, name) for name in (CONSISTENT, AMBIGUOUS, UNPROVEN, BUG)}
+    count = {name: _count(report, name) for name in (CONSISTENT, CONVENTION, UNPROVEN, BUG)}
     tensors, precision = len(report.verdicts), report.about.get("precision")
     rounding = f"rounding in {precision}" if precision else "rounding"
     lower = verdicts.lower_precisions(report)
@@ -176,10 +176,11 @@ def _explained() -> Iterator[Html]:
         "is a lower one than was asked for (TF32, bfloat16, float16), the errors are those of "
         "factors rounded to it, in size and in effective bits, and exact probes of the operation "
         "are right.",
-        AMBIGUOUS: "only entries differ for which something was decided (which side of 0, which "
-        "of two is larger) that lies within rounding.",
-        UNPROVEN: "within a bound for whole images, but not of every entry, as fast transforms "
-        "(Winograd’s, Fourier’s) are; or no exact probe tells. Neither right nor wrong is proved.",
+        CONVENTION: "another choice that is valid, such as the slope at a kink; it is named.",
+        UNPROVEN: "neither right nor wrong is proved; the reason is given. Something was decided "
+        "(which side of 0, which of two is larger) within rounding; or another formula for the "
+        "same function, or a fast transform (Winograd’s, Fourier’s), may give this; or the bound "
+        "is larger than what it should see.",
         BUG: "no rounding explains it. A cause is named if it, of all known faults, is the only "
         "one that gives what was found in every program on the subject.",
         "error/bound": "the error of the worst entry in parts of its bound: above 1 it is not "

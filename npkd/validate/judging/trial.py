@@ -24,13 +24,23 @@ from npkd.validate.bounds.rounding import (
 )
 from npkd.validate.bounds.rules import RULES, is_sum_of_products
 from npkd.validate.faults.fault import Context, Rule
-from npkd.validate.judging.verdicts import AMBIGUOUS, BUG, CONSISTENT, UNPROVEN, Verdict
+from npkd.validate.judging.verdicts import BUG, CONSISTENT, UNPROVEN, Verdict
 from npkd.validate.program import Arrays, Case, Operation
 
 PER_ROUNDED_FACTOR = 0.60  # rms(e/Q) · 2ᵗ
 PRODUCTS = ("multiply", "multiply_backward", "divide", "divide_backward")
 MOVES = ("move", "move_backward", "negative", "negative_backward", "sum_over_backward")
 SUMS = ("add", "subtract", "sum", "sum_over")
+
+
+ELSEWHERE = {
+    "": "only entries differ for which something was decided (which side of 0, which of two equal "
+    "numbers) within the bound of what it was decided on",
+    "softmax": "within what exp(x − log Σ exp x) or 2^(x log₂ e) may give",
+    "log_softmax": "within what x − log Σ exp x may give",
+    "upsample": "within what a + λ (b − a) may give",
+    "sgd": "within what θ (1 − lr λ) − lr v may give",
+}
 
 
 class Trial:
@@ -191,7 +201,7 @@ class Trial:
         if measure.within:
             verdict, note = self._within(operation, tensor)
         elif measure.with_jump:
-            verdict = AMBIGUOUS
+            verdict, note = UNPROVEN, ELSEWHERE.get(operation.op, ELSEWHERE[""])
         return verdict, measure.figures() | {"note": note}
 
     def _of_property(self, operation: Operation, tensor: str) -> tuple[str, dict[str, Any]]:
@@ -222,6 +232,31 @@ class Trial:
                 return UNPROVEN, "the bound is larger than the numbers: record what is before it"
         return CONSISTENT, ""
 
+    def has_few_bits(self, operation: Operation, tensor: str, bits: float) -> bool:
+        """Whether a sum of products on recorded numbers is far less exact than such sums are.
+
+        Of k products with t bits each, errors add up as a random walk does, so that about
+        t − ½ log₂ k bits are left in units of Q, and of a sum of one sign fewer, by the logarithm
+        of y/Q. 4 bits below that, or at 4 bits and less, a fault is as likely as rounding, however
+        wide the bound of the worst case is.
+        """
+        arithmetic = self.arithmetic_of(tensor)
+        outcome = self.known(arithmetic)[tensor]
+        recorded = self.usable.keys() | self.case.inputs.keys()
+        if outcome.scale is None or not recorded.issuperset(operation.inputs.values()):
+            return False
+        rms = [
+            math.sqrt(np.mean(np.square(x))) if x.size else 0.0
+            for x in (outcome.value, outcome.scale())
+        ]
+        if not all(0 < one < math.inf for one in rms):
+            return False
+        grown = math.log2(max(1.0, rms[0] / rms[1]))
+        walk = arithmetic.summed.bits - 0.5 * math.log2(max(1, outcome.roundings))
+        factors = (arithmetic.factors or arithmetic.stored).bits
+        usual = min(factors, walk - grown, arithmetic.stored.bits - grown)
+        return bits < max(4.0, usual - 4)
+
     def lower(self, operation: Operation, tensor: str) -> list[str]:
         """The lower precisions whose bound a tensor is within, and whose bits it has."""
         found = self.given[tensor]
@@ -250,6 +285,11 @@ class Trial:
             if agrees:
                 fitting.append(arithmetic.name)
         return fitting
+
+    def shapes(self, operation: Operation) -> dict[str, tuple[int, ...]]:
+        """The shapes of an operation's inputs."""
+        known = self.known(self.arithmetic)
+        return {name: np.shape(known[tensor].value) for name, tensor in operation.inputs.items()}
 
     def is_float16(self, operation: Operation, tensor: str, result: str) -> bool:
         """Whether an exact probe's tensor is what comes of factors in float16.

@@ -7,7 +7,7 @@ from typing import Any
 
 from npkd.files import one_line
 
-CONSISTENT, AMBIGUOUS, UNPROVEN, BUG = "CONSISTENT", "AMBIGUOUS", "UNPROVEN", "BUG"
+CONSISTENT, CONVENTION, UNPROVEN, BUG = "CONSISTENT", "CONVENTION", "UNPROVEN", "BUG"
 MOST_IN_TEXT = 20  # operations, or names, of which the text says more
 
 
@@ -15,7 +15,7 @@ MOST_IN_TEXT = 20  # operations, or names, of which the text says more
 class Verdict:
     """What was found of one tensor.
 
-    verdict     CONSISTENT, AMBIGUOUS, UNPROVEN or BUG
+    verdict     CONSISTENT, CONVENTION, UNPROVEN or BUG
     precision   with which it is consistent
     error       |found − expected| at the worst entry, which is `index`
     bound       there
@@ -59,19 +59,23 @@ class Verdict:
 class Cause:
     """Why a subject's results are wrong: the faults that fit every probe of it; none is unknown.
 
-    op         of which operation
-    faults     by name; one names the cause
-    pipeline   whether it lies in how data are prepared, not in what is computed with them
+    op           of which operation
+    faults       by name; one names the cause
+    pipeline     whether it lies in how data are prepared, not in what is computed with them
+    convention   where all of them are other choices that are valid: who has it so
     """
 
     subject: str
     op: str
     faults: tuple[str, ...]
     pipeline: bool = False
+    convention: str = ""
 
     def __str__(self) -> str:
         if not self.faults:
             return "cause unknown: no known fault fits every probe"
+        if self.convention:
+            return f"a convention, {self.convention}: {' or '.join(self.faults)}"
         if len(self.faults) == 1:
             where = "in the preparation of data: " if self.pipeline else ""
             return f"cause: {where}{self.faults[0]}"
@@ -100,8 +104,14 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is a bug and nothing is missing."""
-        return not self.missing and all(one.verdict != BUG for one in self.verdicts)
+        """Whether something was judged, nothing is a bug, and nothing is missing."""
+        judged = bool(self.verdicts)
+        return judged and not self.missing and all(one.verdict != BUG for one in self.verdicts)
+
+    @property
+    def proved(self) -> bool:
+        """Whether it is `ok`, and nothing is UNPROVEN."""
+        return self.ok and all(one.verdict != UNPROVEN for one in self.verdicts)
 
     @property
     def first(self) -> Verdict | None:
@@ -158,7 +168,7 @@ def summary(report: Report) -> str:
     """The report in one line."""
     counts = {
         name: sum(one.verdict == name for one in report.verdicts)
-        for name in (CONSISTENT, AMBIGUOUS, UNPROVEN, BUG)
+        for name in (CONSISTENT, CONVENTION, UNPROVEN, BUG)
     }
     parts = [f"{count} {name}" for name, count in counts.items() if count]
     if lower := lower_precisions(report):
@@ -190,7 +200,7 @@ def groups(report: Report) -> dict[tuple[str, str], list[Verdict]]:
 
 def worst(some: Iterable[Verdict]) -> str:
     """The most serious verdict among some."""
-    return min((one.verdict for one in some), key=(BUG, UNPROVEN, AMBIGUOUS, CONSISTENT).index)
+    return min((one.verdict for one in some), key=(BUG, UNPROVEN, CONVENTION, CONSISTENT).index)
 
 
 TITLES = ("", "", "verdict", "precision", "tensors", "error/bound", "bits", "exact probes")

@@ -1,0 +1,140 @@
+"""The judge's word: what is right and written otherwise is no BUG, what is wrong does not pass."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import SEEDS
+
+from npkd import ops
+from npkd.validate import BUG, CONSISTENT, CONVENTION, UNPROVEN, Case, Operation, compare
+
+F32 = np.float32
+few_examples = settings(max_examples=20, deadline=None)
+
+
+def verdict(op, inputs, y, result="y", exact=False, **options):
+    """On one operation's result for these inputs."""
+    operation = Operation("o", op, {name: name for name in inputs}, {result: "found"}, options)
+    case = Case("case", "subject", "", inputs, (operation,), exact)
+    (one,) = compare(case, {"found": np.asarray(y)}).verdicts
+    return one
+
+
+@few_examples
+@given(seed=SEEDS, order=st.sampled_from(["centred", "folded", "shifted"]))
+def test_batch_norm_may_be_folded_in_any_order(seed, order):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((4, 3, 5, 5)).astype(F32)
+    mean, b = rng.standard_normal((2, 3)).astype(F32)
+    variance, w = rng.uniform(0.5, 2, (2, 3)).astype(F32)
+    of = dict(zip("mvwb", (one.reshape(3, 1, 1) for one in (mean, variance, w, b)), strict=True))
+    alpha = of["w"] / np.sqrt(of["v"] + F32(1e-5))
+    y = {
+        "centred": lambda: (x - of["m"]) * alpha + of["b"],
+        "folded": lambda: (x * alpha - of["m"] * alpha) + of["b"],
+        "shifted": lambda: x * alpha + (of["b"] - of["m"] * alpha),
+    }[order]()
+    inputs = {"x": x, "mean": mean, "variance": variance, "w": w, "b": b}
+    assert verdict("batch_norm", inputs, y).verdict == CONSISTENT
+    assert verdict("batch_norm", inputs, y + F32(1e-4)).verdict == BUG
+
+
+@pytest.mark.parametrize("op", ["relu", "copy", "maximum"])
+def test_numbers_below_the_smallest_normal_one_may_be_taken_for_0(op):
+    x = np.array([1e-39, -1e-39, 3e-40, 1.0, -1.0], F32)
+    inputs = {"a": x, "b": np.zeros_like(x)} if op == "maximum" else {"x": x}
+    kept = x if op == "copy" else np.maximum(x, 0)
+    flushed = np.where(np.abs(kept) < 1e-38, F32(0), kept)
+    for y in (kept, flushed):
+        assert verdict(op, inputs, y).verdict == CONSISTENT
+    assert verdict(op, inputs, kept + F32(1e-30)).verdict == BUG
+
+
+def test_a_product_that_is_added_may_not_have_been_rounded():
+    a, b, c = np.random.default_rng(0).standard_normal((3, 500)).astype(F32)
+    operations = (
+        Operation("p", "multiply", {"a": "a", "b": "b"}, {"y": "p"}),
+        Operation("s", "add", {"a": "p", "b": "c"}, {"y": "s"}),
+    )
+    case = Case("fused", "fused", "", {"a": a, "b": b, "c": c}, operations)
+    fused = (a.astype(np.float64) * b + c).astype(F32)
+    assert compare(case, {"p": a * b, "s": fused}).ok
+    assert not compare(case, {"p": a * b, "s": fused * F32(1 + 1e-5)}).ok
+
+
+@few_examples
+@given(seed=SEEDS, size=st.sampled_from([1, 10, 20]))
+def test_softmax_by_another_formula_is_no_bug(seed, size):
+    rng = np.random.default_rng(seed)
+    x = (size * rng.standard_normal((8, 10))).astype(F32)
+    lse = np.log(np.exp(x).sum(axis=1, keepdims=True, dtype=F32))
+    powers = np.exp2(x * F32(np.log2(np.e)) - (x * F32(np.log2(np.e))).max(axis=1, keepdims=True))
+    for y in (np.exp(x - lse), powers / powers.sum(axis=1, keepdims=True)):
+        assert verdict("softmax", {"x": x}, y).verdict in (CONSISTENT, UNPROVEN)
+    assert verdict("softmax", {"x": x}, np.exp(x - lse) * F32(1.01)).verdict == BUG
+
+
+def test_bilinear_interpolation_as_a_lerp_is_no_bug():
+    x = np.random.default_rng(0).standard_normal((2, 3, 5, 6)).astype(F32)
+    y, _ = ops.upsample(x, 2, "bilinear")
+    rows = np.clip((np.arange(10) + 0.5) / 2 - 0.5, 0, 4)
+    low, share = np.minimum(rows.astype(int), 3), None
+    share = (rows - low).astype(F32)[:, np.newaxis]
+    tall = x[:, :, low] + share * (x[:, :, low + 1] - x[:, :, low])
+    columns = np.clip((np.arange(12) + 0.5) / 2 - 0.5, 0, 5)
+    left = np.minimum(columns.astype(int), 4)
+    share = (columns - left).astype(F32)
+    lerp = tall[..., left] + share * (tall[..., left + 1] - tall[..., left])
+    assert np.any(lerp != y)
+    inputs = {"x": x}
+    found = verdict("upsample", inputs, lerp, factor=2, mode="bilinear").verdict
+    assert found in (CONSISTENT, UNPROVEN)
+
+
+@pytest.mark.parametrize(
+    ("slope", "expected"), [(0.0, CONSISTENT), (0.5, CONVENTION), (1.0, CONVENTION), (2.0, BUG)]
+)
+def test_the_slope_at_a_kink_is_a_convention(slope, expected):
+    x = np.array([[0.0, 1.0, -1.0, 0.0]], F32)
+    dy = np.array([[3.0, 5.0, 7.0, 11.0]], F32)
+    dx = np.where(x > 0, dy, np.where(x == 0, F32(slope) * dy, 0))
+    one = verdict("relu_backward", {"x": x, "dy": dy}, dx, "dx")
+    assert one.verdict == expected
+    assert bool(one.note) == (expected == CONVENTION)
+
+
+@pytest.mark.parametrize("rows", [4608, 16384])
+def test_a_long_sum_passes_only_with_the_bits_that_such_sums_keep(rows):
+    """Without its bias, or as zeros, it lies within the bound of the worst case."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((8, rows)).astype(F32)
+    w, b = (rng.uniform(-1, 1, shape).astype(F32) / F32(rows**0.5) for shape in ((16, rows), 16))
+    inputs = {"x": x, "w": w, "b": b}
+    assert verdict("linear", inputs, x @ w.T + b).verdict == CONSISTENT
+    assert verdict("linear", inputs, x @ w.T).verdict in (UNPROVEN, BUG)
+    assert verdict("linear", inputs, np.zeros((8, 16), F32)).verdict in (UNPROVEN, BUG)
+    in_order = np.zeros((8, 16), F32)
+    for k in range(rows):
+        in_order += x[:, k : k + 1] * w[:, k]
+    assert verdict("linear", inputs, in_order + b).verdict == CONSISTENT
+
+
+def test_where_nothing_is_judged_nothing_passes():
+    operation = Operation("o", "unknown", {"x1": "x"}, {"y1": "y"}, {"function": "mine"})
+    case = Case("case", "subject", "", {"x": np.ones(3)}, (operation,))
+    report = compare(case, {"y": np.ones(3)})
+    assert not report.ok
+    with pytest.raises(AssertionError, match="nothing to judge"):
+        report.check()
+
+
+def test_what_is_unproven_is_not_proved():
+    x = np.array([[1.0, 2.0]], F32)
+    report = compare(
+        Case("c", "s", "", {"x": x}, (Operation("o", "softmax", {"x": "x"}, {"y": "y"}),)),
+        {"y": ops.softmax(x)[0] * F32(1 + 1.1e-6)},
+    )
+    assert report.verdicts[0].verdict == UNPROVEN
+    assert "exp" in report.verdicts[0].note
+    assert (report.ok, report.proved) == (True, False)
