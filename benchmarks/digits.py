@@ -552,6 +552,8 @@ ON_LOGITS = [
     *_tempered("kl", variant="reversed", skew=0.1),
     *_tempered("js"),
     *_tempered("js", beta=0.1),
+    ("js", {"beta": 1e-4}),
+    ("js", {"beta": 1e-12}),
     *_tempered("js", beta=0.9, variant="exchanged"),
     *_tempered("soft_cross_entropy"),
     ("limit", {}),

@@ -1,7 +1,5 @@
 """Frameworks as the judge asks them: the words of formulas, and every op and loss by an adapter."""
 
-import importlib
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +12,9 @@ from npkd.proofs.cases import LOSSES, OPS
 from npkd.validate import by_npkd, judge
 from npkd.validate.bounds.formulas import known as formulas
 from npkd.validate.bounds.formulas.words import Words
+from npkd.validate.frameworks import FRAMEWORKS, adapter
 from npkd.validate.frameworks.adapter import made_of
+from npkd.validate.frameworks.answering import answers
 from npkd.validate.program import Case, Operation
 from npkd.validate.questions.at_random import random_case
 
@@ -88,24 +88,22 @@ def test_every_loss_has_its_facts():
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
-@pytest.mark.parametrize("framework", ["torch", "jax"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("op", [*OPS, *LOSSES])
 @ONCE
 @given(seed=SEEDS)
 def test_every_op_and_loss_is_asked_for_and_found_to_be_right(framework, op, seed):
     pytest.importorskip(framework)
-    module = importlib.import_module(f"npkd.validate.frameworks.{framework}")
     case = random_case(op, np.random.default_rng(seed))
-    found = module.results(case)
+    found = answers(adapter(framework), case)
     assert set(found) == set(case.tensors())
     report = judge([(case, found)])
     assert report.ok, str(report)
 
 
-@pytest.mark.parametrize("framework", ["torch", "jax"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_an_operation_that_is_unknown_is_refused(framework):
     pytest.importorskip(framework)
-    module = importlib.import_module(f"npkd.validate.frameworks.{framework}")
     case = Case("a", "a", "", {"x": np.zeros(1)}, (Operation("a", "fold", {"x": "x"}, {"y": "y"}),))
     with pytest.raises(ValueError, match="operation 'fold' is not known"):
-        module.results(case)
+        answers(adapter(framework), case)

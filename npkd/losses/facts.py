@@ -1,9 +1,10 @@
-"""What there is to know of each loss beside its formula: said once, at the loss, and read by all.
+"""Facts about each loss other than its formula: it declares them, and all other modules read them.
 
-@loss("logits", "batchmean sum elementmean none")
-def kl(student, teacher, *, temperature=4.0, …):
+Beside `@loss("logits", "batchmean sum elementmean none")` above `kl`, and its arguments,
+FACTS["kl"].trained is ("student",) and FACTS["kl"].options["temperature"] is 4.0.
 
-FACTS["kl"].trained, FACTS["kl"].options["temperature"]
+Arguments whose names begin with teacher or labels are data; all other arrays are trained, and those
+behind the last of the teacher's belong to neither net.
 """
 
 import inspect
@@ -23,8 +24,8 @@ class Facts:
     on          what it compares: "outputs" of any kind, "logits" of classes, a "map" of features,
                 two "maps", or a "vector" of features of each sample
     reductions  those that it offers
-    weight      in a training, by default: those of inner layers are what RepDistiller's scripts
-                have; None: nothing is trained by it alone
+    weight      in a training, by default; on inner layers it is that of RepDistiller's scripts.
+                None: nothing is trained by it alone
     arrays      its array arguments, labels too, in order
     options     its other arguments, and their defaults
     """
@@ -42,7 +43,7 @@ class Facts:
 
     @property
     def own(self) -> tuple[str, ...]:
-        """Those that belong to no net and are trained along: weights, behind the teacher's."""
+        """Trained arguments of neither net, such as a regressor's weight."""
         last = max((k for k, one in enumerate(self.arrays) if one.startswith("teacher")), default=0)
         return tuple(one for one in self.arrays[last + 1 :] if one != "labels")
 
@@ -53,11 +54,11 @@ class Facts:
 
     @property
     def layers(self) -> str:
-        """What of a net it is on: its "output", or what else `on` names."""
+        """The part of a net that it compares: its "output", or what else `on` names."""
         return "output" if self.on in ("outputs", "logits") else self.on
 
     def gradients(self, given: Iterable[str]) -> dict[str, str]:
-        """Its gradients' names, `gradient` for the first, and the argument that each is by."""
+        """The argument that each gradient is by, by the gradient's name; of the arguments given."""
         first, *others = (name for name in self.trained if name in given)
         return {"gradient": first} | {f"gradient_{name}": name for name in others}
 
@@ -68,7 +69,7 @@ FACTS: dict[str, Facts] = {}
 def loss(
     on: str, reductions: str = "", weight: float | None = 1.0
 ) -> Callable[[Function], Function]:
-    """A loss, with its facts. What is too small to be represented is 0, what is too large ±∞."""
+    """A decorator: it enters the facts, and silences warnings of what is too small or too large."""
 
     def described(function: Function) -> Function:
         arguments = inspect.signature(function).parameters.values()

@@ -116,8 +116,9 @@ def kl(
         u, _ = log_ratio(r, log_q, log_p)
         times = t if temperature_squared else 1.0
         if skew:
-            share, of_two = (skew, (1, 0)) if variant == "paper" else (1 - skew, (0, 1))
-            value, dq = _from_mixture(p, q, u, float(share), of_two, times)
+            own = variant == "paper"  # the mixture is mostly of what diverges, q, or p if reversed
+            shares = (float(skew), 1 - float(skew)) if own else (1 - float(skew), float(skew))
+            value, dq = _from_mixture(p, q, u, shares, (1, 0) if own else (0, 1), times)
             gradient = of_infinite(partial(by_logits, q), dq)
         elif variant == "reversed":
             value = divergence(q, p, -u, times)
@@ -185,10 +186,10 @@ def js(
     beta = float(beta)
     log_p, log_q = log_softened(teacher, t), log_softened(student, t)
     u, _ = log_ratio(apart(student, teacher) / t, log_q, log_p)
-    share = beta if variant == "paper" else 1 - beta
+    shares = (beta, 1 - beta) if variant == "paper" else (1 - beta, beta)
     times = t if temperature_squared else 1.0
     p, q = np.exp(log_p), np.exp(log_q)
-    value, dq = _from_mixture(p, q, u, share, (beta, 1 - beta), times)
+    value, dq = _from_mixture(p, q, u, shares, (beta, 1 - beta), times)
     if reduction != "none":
         value = value.sum() / divisor
     gradient = of_infinite(partial(by_logits, q), dq)
@@ -199,23 +200,23 @@ def _from_mixture(
     p: np.ndarray,
     q: np.ndarray,
     u: np.ndarray,
-    share: float,
+    shares: tuple[float, float],
     of_two: tuple[float, float],
     times: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """times² (a Σ p (log p − log m) + b Σ q (log q − log m)), (B,), and its gradient by q / times².
 
-    m = share · p + (1 − share) q; (a, b) = of_two. A term by q that all classes have in common is
-    left out, as `by_logits` loses it: b (log q/m + 1) − (1 − share)(a p + b q) / m.
+    m = s p + r q, (s, r) = shares; (a, b) = of_two. A term by q that all classes have in common is
+    left out, as `by_logits` loses it: b (log q/m + 1) − r (a p + b q) / m.
     """
-    a, b = of_two
-    m = share * p + (1 - share) * q
-    of_p, of_q = log_mixture(u, share), log_mixture(-u, 1 - share)  # log m/p, log m/q
+    (s, r), (a, b) = shares, of_two
+    m = s * p + r * q
+    of_p, of_q = log_mixture(u, s, r), log_mixture(-u, r, s)  # log m/p, log m/q
     halves = [(w, x, of_x) for w, x, of_x in ((a, p, of_p), (b, q, of_q)) if w]  # 0 · ∞ is 0
     value = np.sum([w * divergence(x, m, of_x, times) for w, x, of_x in halves], axis=0)
     dq = -b * of_q if b else np.zeros_like(of_q)
-    if a != share:  # else a p + b q is m
-        dq = dq - (1 - share) * np.sum([w * np.expm1(-of_x) for w, _, of_x in halves], axis=0)
+    if a != s:  # else a p + b q is m
+        dq = dq - r * np.sum([w * np.expm1(-of_x) for w, _, of_x in halves], axis=0)
     return value, dq
 
 

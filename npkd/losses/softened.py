@@ -117,12 +117,18 @@ def difference(p: np.ndarray, q: np.ndarray, u: np.ndarray) -> np.ndarray:
     return np.where(near, p * np.expm1(np.where(near, u, 0)), q - p)
 
 
-def log_mixture(u: np.ndarray, share: float) -> np.ndarray:
-    """log(m / p), m = share · p + (1 − share) q, from u = log q − log p: as u near 0 has it."""
+def log_mixture(u: np.ndarray, s: float, r: float) -> np.ndarray:
+    """log(m / p), m = s p + r q with s + r = 1, from u = log q − log p.
+
+    As log(1 + r (e^u − 1)), or, where q is much less than p and s the lesser share, as
+    log(s + r e^u): so it keeps its digits where u is near 0, where s is, and where r is.
+    """
     most = 80.0  # of which float32 has the exponential
     beyond = np.where(u.real > most, u - most, 0)
     near = np.where(u.real > most, most, u)
-    return np.log1p((1 - share) * np.expm1(near)) + beyond
+    far = (u.real < -1) & (s < 0.5)
+    by_shares = np.log(np.where(far, s + r * np.exp(np.where(far, u, 0)), 1))
+    return np.where(far, by_shares, np.log1p(r * np.expm1(near))) + beyond
 
 
 def by_logits(q: np.ndarray, dq: np.ndarray) -> np.ndarray:

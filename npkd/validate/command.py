@@ -29,8 +29,8 @@ from npkd.validate.questions.subjects import cases, subjects
 def add(parser: argparse.ArgumentParser) -> None:
     """Add what `npkd validate` can do to its parser."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for framework, (name, _) in frameworks.FRAMEWORKS.items():
-        _add_framework(actions, framework, name)
+    for package, about in frameworks.FRAMEWORKS.items():
+        _add_framework(actions, package, about)
     _add_export(actions)
     _add_check(actions)
 
@@ -142,26 +142,21 @@ def _without_prefix(error: ValueError) -> str:
 # Frameworks
 
 
-LEFT_AS_IT_IS = {
-    "torch": "Whether PyTorch uses TF32 on a GPU is left as it comes",
-    "jax": "It is asked on its default device. The precision of its products is left as it comes",
-}
-
-
-def _add_framework(actions: Any, framework: str, name: str) -> None:
+def _add_framework(actions: Any, package: str, about: frameworks.Framework) -> None:
+    left = f" Left as it comes is {about.left}: verdicts name the precision." if about.left else ""
     parser = _add_action(
         actions,
-        framework,
+        package,
         _framework,
-        help=f"judge the {name} that is installed",
-        description=f"Compute everything in the {name} that is installed, and judge it. "
-        f"{LEFT_AS_IT_IS[framework]}: the verdicts name the precision that the results have.",
+        help=f"judge the {about.name} that is installed",
+        description=f"Compute everything in the {about.name} that is installed, and judge "
+        f"it.{left}",
     )
-    parser.set_defaults(framework=framework)
-    if framework == "torch":
+    parser.set_defaults(framework=package)
+    if about.on_cuda:
         parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where (cpu)")
         parser.add_argument(
-            "--threads", type=int, metavar="N", help="PyTorch's threads (its own choice)"
+            "--threads", type=int, metavar="N", help=f"{about.name}'s threads (its own choice)"
         )
     _add_dtype(parser)
     _add_cases(parser)
@@ -190,8 +185,8 @@ def _framework(args: argparse.Namespace) -> int:
         try:
             with warnings.catch_warnings(action="ignore"):  # verdicts are the judge's
                 found = answering.answers(asked, case)
-        except (RuntimeError, ValueError) as error:
-            refused.append(f"{case.name}: {error}")
+        except Exception as error:  # whatever a framework raises, the other cases are judged
+            refused.append(f"{case.name}: {type(error).__name__}: {error}")
         pairs.append((case, found))
     say_where()
     return _judged(pairs, args, about, refused)

@@ -148,13 +148,13 @@ MUTANTS = [
         "npkd.losses.soft_targets.kl",
         {
             "skewed with the shares exchanged": (
-                "(skew, (1, 0)) if",
-                "(1 - skew, (1, 0)) if",
+                "(float(skew), 1 - float(skew)) if own",
+                "(1 - float(skew), float(skew)) if own",
                 "value",
             ),
             "skewed reversed with the shares exchanged": (
-                "(1 - skew, (0, 1))",
-                "(skew, (0, 1))",
+                "else (1 - float(skew), float(skew))",
+                "else (float(skew), 1 - float(skew))",
                 "value",
             ),
         },
@@ -184,13 +184,13 @@ MUTANTS = [
                 "value",
             ),
             "weights of the two halves exchanged": (
-                "(beta, 1 - beta)",
-                "(1 - beta, beta)",
+                "shares, (beta, 1 - beta)",
+                "shares, (1 - beta, beta)",
                 "value",
             ),
             "shares of the mixture exchanged": (
-                'share = beta if variant == "paper"',
-                'share = 1 - beta if variant == "paper"',
+                'shares = (beta, 1 - beta) if variant == "paper"',
+                'shares = (1 - beta, beta) if variant == "paper"',
                 "value",
             ),
             "student and teacher exchanged": (
@@ -215,13 +215,13 @@ MUTANTS = [
                 "value",
             ),
             "the mixture taken for a constant": (
-                "if a != share:",
+                "if a != s:",
                 "if False:",
                 "direction",
             ),
             "the mixture's gradient by the teacher's share": (
-                "(1 - share) * np.sum(",
-                "share * np.sum(",
+                "r * np.sum(",
+                "s * np.sum(",
                 "direction",
             ),
             "sign of the gradient": (
@@ -235,9 +235,14 @@ MUTANTS = [
         "js",
         "npkd.losses.softened.log_mixture",
         {
+            "the other share where q is far less": (
+                "s + r * np.exp",
+                "r + s * np.exp",
+                "value",
+            ),
             "the other share": (
-                "(1 - share) * np.expm1",
-                "share * np.expm1",
+                "r * np.expm1(near)",
+                "s * np.expm1(near)",
                 "value",
             ),
         },

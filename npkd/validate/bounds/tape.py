@@ -12,9 +12,9 @@ from npkd.validate.bounds.traced import Traced
 
 
 class Tape(Words):
-    """The words on `Traced` arrays, as whoever computes in an arithmetic may have them.
+    """The words on `Traced` arrays: their bounds hold for everyone who computes in an arithmetic.
 
-    Labels are NumPy's. Where others write a step in another textbook way, it is allowed for.
+    Labels are NumPy's. If a step is also commonly written otherwise, the bound covers that too.
     """
 
     def __init__(self, arithmetic: Arithmetic):
@@ -70,16 +70,16 @@ class Tape(Words):
         return c.allowing(c.error + np.where(constant, c.size, 0))
 
     def differences(self, x: Traced) -> Traced:
-        """Of a sample to itself 0, whatever its error."""
+        """A sample's difference from itself is exactly 0."""
         return super().differences(x) * (1 - np.eye(x.shape[0])[:, :, np.newaxis])
 
     def mean_above_0(self, d: Traced) -> Traced:
-        """Not promised where it is open how many are above 0."""
+        """No bound where rounding could change which entries count."""
         mean = d.sum() / float(np.count_nonzero(d.value > 0) or 1)
         return mean.unknown() if np.any((d.error >= d.value) & (d.error > 0)) else mean
 
     def divergence(self, log_p: Traced, log_q: Traced) -> Traced:
-        """Or p φ(u), u = log q − log p, which npkd has.
+        """Also allows for npkd's own form, p φ(u), u = log q − log p.
 
         φ(u) = e^u − 1 − u, and from u = 1 on p φ(u) = q − p − p u. Those terms are others, but
         their sum is the same, and where p and q are functions of logits its gradient is.

@@ -209,6 +209,12 @@ class Traced:
             (b, lambda dy: (dy * a.fixed)._summed_to(b.shape)),
         )
 
+    def __radd__(self, other: float | np.ndarray) -> "Traced":
+        return self + other
+
+    def __rsub__(self, other: float | np.ndarray) -> "Traced":
+        return -self + other
+
     def __rmul__(self, other: float | np.ndarray) -> "Traced":
         return self * other
 

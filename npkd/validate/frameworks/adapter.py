@@ -22,10 +22,14 @@ Forward = Callable[[Values, Tap], tuple[dict[str, Array], dict[str, Array]]]
 class Adapter:
     """A framework, as the judge sees it.
 
+    Its constructor takes `dtype`: "float32", "float64", "float16" or "bfloat16".
+
     name        what it calls itself
     words       the words of formulas, on its arrays
     operations  by name, with npkd's arguments: function(**inputs, **options), but that a single
-                input comes by position
+                input comes by position. `made_of(words)` gives most; left are conv2d, avg_pool2d,
+                max_pool2d, relu, upsample, dropout(x, p), which must drop nothing, and
+                distinct(workers), 16 random numbers of each worker, a row for each
     losses      its own: function(**inputs, **options); the others go by their formulas
     """
 
@@ -59,9 +63,9 @@ class Adapter:
         """All that `forward` makes of the values, and the gradient at each of its taps, by name.
 
         forward(values, tap) gives the results that gradients start from, and all that it made.
-        tap(name, x) gives x back, as an array of its own to which the gradient of this one use is
-        known; under the name None no gradient is asked for. upstream(values, results) is what the
-        results' gradients are.
+        tap(name, x) gives a new array equal to x: the gradient under that name is the one through
+        this array alone, not the sum over all uses of x; of the name None none is asked for.
+        upstream(values, results) are the gradients to start from, by the results' names.
         """
         raise NotImplementedError
 

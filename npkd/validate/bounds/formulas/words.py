@@ -1,9 +1,14 @@
 """The words in which formulas are written.
 
-Arrays add, subtract, multiply and divide, with each other and with numbers; they have a `shape`,
-and slices like x[:, 1:]. The first words below are an array namespace's own: whoever has arrays
-gives them. The others are made of these, and may be given too by who has better ones: a framework
-its own softmax, the tape a bound that the steps by themselves would not have.
+An adapter must define the first words, those of its array namespace. The others have defaults that
+are built from these; override one where the framework has its own function. The tape, whose numbers
+carry bounds, overrides those that compare numbers: so formulas say `over`, `root`, `huber`, … and
+use neither `where` nor `max` themselves.
+
+Arrays add, subtract, multiply and divide, with each other and with numbers on either side, but for
+a number divided by an array; they have a `shape`, and slices like x[:, 1:]. The defaults ask for
+more: `>`, `>=`, `<`, `<=`, `==` (entry by entry), `&`, `%`, `**`, unary −, and, for images that are
+augmented and rows that are looked up, indexing by arrays of integers.
 """
 
 import functools
@@ -15,7 +20,7 @@ from typing import Any
 import numpy as np
 
 Array = Any
-Formulas = dict[str, tuple[Callable[..., Array], int]]  # each with the ways in which it is written
+Formulas = dict[str, tuple[Callable[..., Array], int]]  # and in how many ways each is written
 
 
 class Words:
@@ -25,12 +30,12 @@ class Words:
     floating(x)         integers as floating-point numbers
     exp(x), log(x), sqrt(x)
     abs(x)              |x|, whose slope at 0 is 0
-    where(condition, x, y)
+    where(condition, x, y)     x and y may be numbers
     sum(x, axis=None, keepdims=False)     over one axis, several, or all
     max(x, axis, keepdims=False)
     matmul(x, y)        the product of the last two axes
-    reshape(x, shape), permute(x, axes), concatenate(parts, axis)
-    stop_gradient(x)    the same numbers, taken for constants
+    reshape(x, shape), permute(x, axes), concatenate(parts, axis)     one size may be −1
+    stop_gradient(x)    the same numbers, taken for constants; also of integers and truth values
     """
 
     array: Any
@@ -51,7 +56,7 @@ class Words:
     # Made of these
 
     def number(self, x: Any, *, exponentials: int = 0, roundings: float = 0) -> Any:
-        """A constant, which may have been computed, by so many exponentials and roundings."""
+        """A constant; the bounds allow for so many exponentials and roundings in computing it."""
         return x
 
     def transposed(self, x: Array) -> Array:
@@ -71,7 +76,7 @@ class Words:
         return x**exponent
 
     def over(self, x: Array, n: Array, epsilon: float = 0.0) -> Array:
-        """x / (n + ε), and 0, with no gradient, where n, which is not negative, is 0."""
+        """x / (n + ε). Where n is 0: 0, and no gradient. n must not be negative."""
         some = n > 0
         return self.where(some, x / self.where(some, n + epsilon, 1.0), 0.0)
 
@@ -98,7 +103,7 @@ class Words:
         return self.reshape(x, (1, b, d)) - self.reshape(x, (b, 1, d))
 
     def mean_above_0(self, d: Array) -> Array:
-        """The mean of those entries that are above 0, none of which is below; or 0."""
+        """The mean of the positive entries, none may be negative; 0 if there are none."""
         count = self.sum(self.where(d > 0, 1.0, 0.0))
         return self.sum(d) / self.where(count > 0, count, 1.0)
 
