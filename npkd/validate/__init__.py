@@ -52,7 +52,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """What needs a framework, when it is asked for."""
+    """The questions, and what needs a framework, when they are asked for."""
+    if name == "cases":
+        from npkd.validate.questions import subjects
+
+        return subjects
     if name.startswith("torch_"):
         from npkd.validate.recording import torch
 

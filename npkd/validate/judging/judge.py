@@ -14,7 +14,7 @@ bound of `rules`. A tensor's verdict is the first of these that holds:
                 float16. Its effective bits must agree, and the exact probes of the same operation
                 must pass, so that a loose bound never excuses a bug. (What multiplies nothing
                 needs none, but all its numbers must be ones of that precision.) A sum so long that
-                its bound leaves room for these is named by its bits alone
+                its bound leaves room for these is named by its bits, where probes pass
     UNPROVEN    only entries are farther off whose decision (ReLU's, max-pool's) lies within the
                 bound of what is decided on; or all are within the bound of another formula for
                 the same function; or within a bound for the whole image, but not of every entry,
@@ -140,6 +140,8 @@ def _with_probes(measured: Sequence[tuple[Trial, Operation, Verdict]]) -> list[V
     for i in coarse:
         one = measured[i][2]
         names = common[one.subject, one.op] or lower[i]
+        if not probes.get((one.op, one.result)):  # no lower precision without a probe that passes
+            names = []
         verdicts[i] = replace(one, precision=" or ".join(names) or one.precision)
     for i, (trial, operation, one) in enumerate(measured):
         if one.exact or verdicts[i] != one or one.verdict != CONSISTENT:
