@@ -75,6 +75,14 @@ def test_softmax_by_another_formula_is_no_bug(seed, size):
     assert verdict("softmax", {"x": x}, np.exp(x - lse) * F32(1.01)).verdict == BUG
 
 
+def test_l2_by_its_squares_is_no_bug():
+    s, t = np.random.default_rng(0).standard_normal((2, 8, 10)).astype(F32) + F32(100)
+    value = F32(0.5) * (s * s - F32(2) * s * t + t * t).sum(dtype=F32) / F32(8)
+    inputs = {"student": s, "teacher": t}
+    assert verdict("l2", inputs, value, "value").verdict == UNPROVEN
+    assert verdict("l2", inputs, value * F32(1.5), "value").verdict == BUG
+
+
 def test_bilinear_interpolation_as_a_lerp_is_no_bug():
     x = np.random.default_rng(0).standard_normal((2, 3, 5, 6)).astype(F32)
     y, _ = ops.upsample(x, 2, "bilinear")
@@ -138,3 +146,16 @@ def test_what_is_unproven_is_not_proved():
     assert report.verdicts[0].verdict == UNPROVEN
     assert "exp" in report.verdicts[0].note
     assert (report.ok, report.proved) == (True, False)
+
+
+def test_a_backward_pass_of_ones_own_does_not_pass_unjudged():
+    own = {"function": "Mine", "own": True}
+    operations = (
+        Operation("relu", "relu", {"x": "x"}, {"y": "h"}),
+        Operation("mine", "unknown", {"x1": "h"}, {"y1": "y"}, own),
+    )
+    x = np.array([1.0, 2.0])
+    report = compare(Case("case", "subject", "", {"x": x}, operations), {"h": x, "y": 2 * x})
+    assert [one.verdict for one in report.verdicts] == [CONSISTENT]
+    with pytest.raises(AssertionError, match="mine: a backward pass of your own"):
+        report.check()

@@ -56,7 +56,18 @@ def loss(
         if not WRONG.keys() & options.keys():
             for key, right in _by_npkd(name, inputs, options).items():
                 results[key].value = right
+            if name == "l2" and options.get("variant", "paper") == "paper":
+                results["value"].jump = _of_squares(arithmetic, inputs, options)
     return results
+
+
+def _of_squares(
+    arithmetic: Arithmetic, inputs: Mapping[str, Rounded], options: Mapping[str, Any]
+) -> np.ndarray:
+    """How much farther L2 may be off as s² − 2 s t + t², whose terms cancel."""
+    sizes = inputs["student"].most + inputs["teacher"].most
+    value, _ = losses.l2(sizes, np.zeros_like(sizes), **options)
+    return np.asarray(arithmetic.gamma_of_sum(sizes.size + 6) * value)
 
 
 def by_tape(

@@ -100,6 +100,12 @@ def judge(
             if o.op not in RULES and o.op not in PROPERTIES
         ),
         dict(about or {}),
+        tuple(
+            f"{t.case.name}: {o.name}"
+            for t in trials
+            for o in t.case.operations
+            if o.op not in RULES and o.options.get("own")
+        ),
     )
 
 

@@ -39,6 +39,7 @@ ELSEWHERE = {
     "softmax": "within what exp(x − log Σ exp x) or 2^(x log₂ e) may give",
     "log_softmax": "within what x − log Σ exp x may give",
     "upsample": "within what a + λ (b − a) may give",
+    "l2": "within what s² − 2 s t + t² may give",
     "sgd": "within what θ (1 − lr λ) − lr v may give",
 }
 

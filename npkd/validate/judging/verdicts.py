@@ -88,6 +88,7 @@ class Report:
 
     missing    needed tensors that were not given, as CASE/TENSOR
     unjudged   operations that the judge does not know
+    own        those of them whose backward pass is the user's own: what a judge is asked about
 
     Names that somebody made up are in one line, and no terminal obeys them.
     """
@@ -97,15 +98,19 @@ class Report:
     missing: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
+    own: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("verdicts", "causes", "missing", "unjudged"):
+        for name in ("verdicts", "causes", "missing", "unjudged", "own"):
             object.__setattr__(self, name, _in_one_line(getattr(self, name)))
 
     @property
     def ok(self) -> bool:
-        """Whether something was judged, nothing is a bug, and nothing is missing."""
-        judged = bool(self.verdicts)
+        """Whether something was judged, nothing is a bug, and nothing is missing.
+
+        A backward pass of the user's own that was not judged is missing.
+        """
+        judged = bool(self.verdicts) and not self.own
         return judged and not self.missing and all(one.verdict != BUG for one in self.verdicts)
 
     @property
@@ -139,6 +144,7 @@ def text(report: Report) -> str:
     if len(wrong) > MOST_IN_TEXT:
         lines += ["", f"… and {len(wrong) - MOST_IN_TEXT} more operations"]
     below = _listed("not given", report.missing) + _listed("not judged", report.unjudged)
+    below += [f"{name}: a backward pass of your own, try npkd.gradcheck" for name in report.own]
     if report.first:
         below.append(f"first to diverge: {where(report.first)}")
     below += [f"{of_cause(cause)}: {cause}" for cause in report.causes]

@@ -181,7 +181,10 @@ class Recorder:
         numbers = self.trace.is_number
         inputs = {f"x{i}": name for i, name in enumerate(step.inputs, 1) if numbers(name)}
         outputs = {f"y{i}": name for i, name in enumerate(step.outputs, 1) if numbers(name)}
-        self.add(step.name, "unknown", inputs, outputs, {"function": step.primitive})
+        options: dict[str, Any] = {"function": step.primitive}
+        if step.primitive.startswith("custom_vjp"):
+            options["own"] = True
+        self.add(step.name, "unknown", inputs, outputs, options)
         gradients = {f"dx{i}": use for i, use in enumerate(self.uses, 1) if use}
         if gradients:
             totals = [self.gradients.total.get(name) for name in step.outputs]

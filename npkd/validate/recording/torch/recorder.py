@@ -190,7 +190,9 @@ class Recorder(TorchFunctionMode):
             self.untracked.update((before, name))
         self._enter_tensor(name, tensor)
         self.found[name] = array(tensor)
-        self.calls.append(Call(name, "unknown", inputs, {"y": name}, {"function": function}))
+        own = isinstance(tensor.grad_fn, torch.autograd.function.BackwardCFunction)
+        options = {"function": function} | ({"own": True} if own else {})
+        self.calls.append(Call(name, "unknown", inputs, {"y": name}, options))
         return name
 
     def _sources(self, node: Any) -> dict[str, str]:
