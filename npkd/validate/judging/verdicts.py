@@ -183,6 +183,9 @@ def summary(report: Report) -> str:
         parts.append(f"{outside} outside of the probabilistic band, which proves nothing")
     if report.missing:
         parts.append(f"{len(report.missing)} not given")
+    if report.unjudged and parts:
+        judged = len({(one.case, one.operation) for one in report.verdicts})
+        parts.append(f"{judged} of {judged + len(report.unjudged)} operations judged")
     return f"{len(report.verdicts)} tensors: {', '.join(parts) or 'nothing to judge'}"
 
 
