@@ -125,8 +125,8 @@ def log_mixture(u: np.ndarray, s: float, r: float) -> np.ndarray:
     """
     most = 80.0  # of which float32 has the exponential
     beyond = np.where(u.real > most, u - most, 0)
-    near = np.where(u.real > most, most, u)
     far = (u.real < -1) & (s < 0.5)
+    near = np.where(far, 0, np.where(u.real > most, most, u))
     by_shares = np.log(np.where(far, s + r * np.exp(np.where(far, u, 0)), 1))
     return np.where(far, by_shares, np.log1p(r * np.expm1(near))) + beyond
 
