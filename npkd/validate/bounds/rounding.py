@@ -138,8 +138,8 @@ class Rounded:
                another formula for the same function
     roundings  that a term goes through, at most: for the probabilistic band
     scale      gives Q = √Σ a² b², where the value is a sum of products: for the effective precision
-    norm       gives Σ |a| |b| with each b replaced by the largest around: how far transforms, of
-               Winograd or Fourier, may be off, in units of γ_k
+    transforms gives, by name, how far a transform may be off (Winograd's, Fourier's), where there
+               are some
     """
 
     value: np.ndarray
@@ -147,7 +147,7 @@ class Rounded:
     jump: Error = 0.0
     roundings: int = 0
     scale: Callable[[], np.ndarray] | None = field(default=None, repr=False)
-    norm: Callable[[], np.ndarray] | None = field(default=None, repr=False)
+    transforms: Callable[[], dict[str, np.ndarray]] | None = field(default=None, repr=False)
 
     @property
     def total(self) -> Error:

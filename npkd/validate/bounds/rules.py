@@ -21,6 +21,7 @@ Where an input was not recorded and may itself be off by E, ReLU's and max-pool'
 may decide otherwise: where |x| ≤ E the gradient may be dy or 0. That is their `jump`.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -31,7 +32,7 @@ from scipy.ndimage import maximum_filter
 from npkd import losses, ops
 from npkd.ops.windows import axis_of
 from npkd.validate.bounds import losses as bounds_of_losses
-from npkd.validate.bounds import traced
+from npkd.validate.bounds import traced, transforms
 from npkd.validate.bounds.elementwise import ELEMENTWISE
 from npkd.validate.bounds.rounding import Arithmetic, Rounded, sums_of_products
 from npkd.validate.bounds.traced import Traced, leaf
@@ -54,8 +55,7 @@ def conv2d(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str
 
     k = w[0].size + ("b" in inputs)
     (y,) = sums_of_products(arithmetic, operation, values, [k], factors=2)
-    bias = [np.abs(value.value) for value in values[2:]]
-    y.norm = lambda: operation(_largest_around(x), np.abs(w), *bias)[0]
+    y.transforms = lambda: dict(transforms.of_conv2d(arithmetic, x, w, y.value, options))
     return {"y": y}
 
 
@@ -70,9 +70,11 @@ def conv2d_backward(arithmetic: Arithmetic, inputs: Inputs, options: Options) ->
     outputs, windows = _outputs_and_windows(dy.value.shape)
     k = [outputs // options.get("groups", 1) * math.prod(w.value.shape[2:]), windows]
     dx, dw = sums_of_products(arithmetic, operation, [x, w, dy], k)
-    around = _largest_around(x.value), np.abs(w.value), _largest_around(dy.value)
-    dx.norm = lambda: operation(*around)[0]
-    dw.norm = lambda: operation(*around)[1]
+    by_transform = functools.cache(
+        lambda: list(transforms.of_gradients(arithmetic, x.value, w.value, dy.value, options))
+    )
+    dx.transforms = lambda: {name: bound for name, bound, _ in by_transform()}
+    dw.transforms = lambda: {name: bound for name, _, bound in by_transform()}
     return {"dx": dx, "dw": dw} | _of_bias(arithmetic, inputs)
 
 
@@ -117,12 +119,6 @@ def _of_bias(arithmetic: Arithmetic, inputs: Inputs) -> dict[str, Rounded]:
 def _outputs_and_windows(shape: tuple[int, ...]) -> tuple[int, int]:
     """The outputs O of dy (N, O, …), and how many entries there are of each."""
     return shape[1], shape[0] * math.prod(shape[2:])
-
-
-def _largest_around(images: np.ndarray) -> np.ndarray:
-    """|x| with each cell replaced by the largest of its image and channel."""
-    size = np.abs(images)
-    return np.broadcast_to(size.max(axis=(2, 3), keepdims=True), size.shape).copy()
 
 
 # Pools

@@ -17,9 +17,9 @@ bound of `rules`. A tensor's verdict is the first of these that holds:
                 its bound leaves room for these is named by its bits, where probes pass
     UNPROVEN    only entries are farther off whose decision (ReLU's, max-pool's) lies within the
                 bound of what is decided on; or all are within the bound of another formula for
-                the same function; or within a bound for the whole image, but not of every entry,
-                and the exact probes pass: what transforms do (Winograd's, Fourier's). Or nothing
-                there tells: no exact probe, or a bound that is infinite or larger than the numbers
+                the same function; or within that of a transform (Winograd's, Fourier's), exact
+                probes too, and no known fault gives just this. Or nothing there tells: no exact
+                probe, or a bound that is infinite or larger than the numbers
     CONVENTION  another choice that is valid, such as a subgradient at a kink, and is named
     BUG         provably not rounding
 
@@ -32,7 +32,7 @@ entry outside of it is `suspicious`, which proves nothing.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,7 +40,7 @@ from npkd.engine import threads
 from npkd.validate.bounds.properties import PROPERTIES
 from npkd.validate.bounds.rounding import ARITHMETICS
 from npkd.validate.bounds.rules import RULES, is_sum_of_products
-from npkd.validate.judging.causes import by_conventions, causes_of
+from npkd.validate.judging.causes import by_conventions, causes_of, with_known_faults
 from npkd.validate.judging.trial import Trial
 from npkd.validate.judging.verdicts import BUG, CONSISTENT, UNPROVEN, Report, Verdict
 from npkd.validate.program import Arrays, Case, Operation
@@ -88,6 +88,7 @@ def judge(
         )
     trials = [Trial(case, found, precision) for case, found in results]
     verdicts = _with_probes([one for trial in trials for one in trial.measured()])
+    verdicts = with_known_faults(trials, verdicts)
     causes = tuple(causes_of(trials, verdicts))
     return Report(
         tuple(by_conventions(verdicts, causes)),
@@ -109,21 +110,30 @@ def judge(
     )
 
 
+class Probe(NamedTuple):
+    """Of an exact probe: whether it passes, is what float16 gives, or what a transform may give."""
+
+    passes: bool
+    in_float16: bool
+    by_transform: bool
+
+
 def _with_probes(measured: Sequence[tuple[Trial, Operation, Verdict]]) -> list[Verdict]:
     """The verdicts, where exact probes of the same operation have their say.
 
-    A lower precision, or a transform, is accepted of an operation only if there are exact probes of
-    it and they pass.
+    A lower precision is accepted of an operation only if there are exact probes of it and they
+    pass; a transform, which may round them, unless one of them is farther off than that.
     """
-    # Of each op's results: whether a probe passes, and whether it is what float16 gives.
-    probes: dict[tuple[str, str], list[tuple[bool, bool]]] = {}
+    probes: dict[tuple[str, str], list[Probe]] = {}
     for trial, operation, one in measured:
         if one.exact and operation.op in RULES:
             passes = one.verdict == CONSISTENT
-            in_float16 = passes
+            in_float16, by_transform = passes, False
             if is_sum_of_products(one.op):
                 in_float16 = trial.is_float16(operation, one.tensor, one.result)
-            probes.setdefault((one.op, one.result), []).append((passes, in_float16))
+                by_transform = not passes and bool(trial.by_transform(one.tensor))
+            probe = Probe(passes, in_float16, by_transform)
+            probes.setdefault((one.op, one.result), []).append(probe)
     doubtful = [i for i, (_, _, one) in enumerate(measured) if one.verdict == BUG and not one.note]
     coarse = [i for i, (trial, _, one) in enumerate(measured) if _is_coarse(trial, one)]
     lower = {}
@@ -189,14 +199,12 @@ def _is_coarse(trial: Trial, one: Verdict) -> bool:
     return of_products and one.verdict == CONSISTENT and one.bits < bits / 2 + 2
 
 
-def _accepted(
-    measured: tuple[Trial, Operation, Verdict], probes: Sequence[tuple[bool, bool]]
-) -> list[str]:
+def _accepted(measured: tuple[Trial, Operation, Verdict], probes: Sequence[Probe]) -> list[str]:
     """The lower precisions that a tensor is consistent with, and that the probes do not refute."""
     trial, operation, one = measured
-    pass_all = all(passes for passes, _ in probes)
-    beyond_float16 = any(passes and not in_float16 for passes, in_float16 in probes)
-    all_in_float16 = all(in_float16 for _, in_float16 in probes)
+    pass_all = all(probe.passes for probe in probes)
+    beyond_float16 = any(probe.passes and not probe.in_float16 for probe in probes)
+    all_in_float16 = all(probe.in_float16 for probe in probes)
     return [
         name
         for name in trial.lower(operation, one.tensor)
@@ -209,21 +217,19 @@ def _of_exact(one: Verdict, trial: Trial, operation: Operation) -> Verdict:
     """Of an exact probe that differs: by float16's range, by a transform, or by a bug."""
     if is_sum_of_products(one.op) and trial.is_float16(operation, one.tensor, one.result):
         return replace(one, verdict=CONSISTENT, precision="float16")
-    if trial.normwise(one.tensor):
-        note = "not exact, as sums of products would be: a transform?"
+    if note := trial.by_transform(one.tensor):
         return replace(one, verdict=UNPROVEN, note=note)
     return one
 
 
-def _of_lower(
-    one: Verdict, trial: Trial, names: Sequence[str], probes: Sequence[tuple[bool, bool]]
-) -> Verdict:
+def _of_lower(one: Verdict, trial: Trial, names: Sequence[str], probes: Sequence[Probe]) -> Verdict:
     """Of a tensor that is out of its bound: a lower precision, a transform, or a bug."""
     precision = " or ".join(names)
     if names and (probes or not is_sum_of_products(one.op)):
         return replace(one, verdict=CONSISTENT, precision=precision)
-    if probes and all(passes for passes, _ in probes) and trial.normwise(one.tensor):
-        return replace(one, verdict=UNPROVEN)
+    refuted = not all(probe.passes or probe.by_transform for probe in probes)
+    if not refuted and (note := trial.by_transform(one.tensor)):
+        return replace(one, verdict=UNPROVEN, note=note)
     if names:
         note = f"as {precision} would have it, but no exact probe says that it is right"
         return replace(one, verdict=UNPROVEN, note=note)

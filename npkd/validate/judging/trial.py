@@ -26,8 +26,11 @@ from npkd.validate.bounds.rules import RULES, is_sum_of_products
 from npkd.validate.faults.fault import Context, Rule
 from npkd.validate.judging.verdicts import BUG, CONSISTENT, UNPROVEN, Verdict
 from npkd.validate.program import Arrays, Case, Operation
+from npkd.validate.questions.exactness import unit_of
 
 PER_ROUNDED_FACTOR = 0.60  # rms(e/Q) · 2ᵗ
+NEARLY = 2.0**-6  # of a unit
+SCALED = 2.0**-10  # a factor so far from 1 is no rounding
 PRODUCTS = ("multiply", "multiply_backward", "divide", "divide_backward")
 MOVES = ("move", "move_backward", "negative", "negative_backward", "sum_over_backward")
 SUMS = ("add", "subtract", "sum", "sum_over")
@@ -312,14 +315,26 @@ class Trial:
         is_right = np.all(np.where(finite, found == right, beyond))
         return bool(is_right) and not (np.any(beyond) and np.all(finite))
 
-    def normwise(self, tensor: str) -> bool:
-        """Whether a tensor is within the bound for whole images."""
-        outcome = self.known(self.arithmetic)[tensor]
-        if outcome.norm is None:
-            return False
-        errors = errors_of(self.given[tensor], outcome.value)
-        bound = self.arithmetic.gamma_of_sum(outcome.roundings) * outcome.norm()
-        return errors is not None and bool(np.all(errors <= bound + outcome.total))
+    def by_transform(self, tensor: str) -> str:
+        """What a tensor is, in words, if a transform may give it; else nothing.
+
+        The right result times a number is none: transforms round, and do so everywhere otherwise.
+        And what they round of an exact probe is no whole number of its units.
+        """
+        outcome = self.known(self.arithmetic_of(tensor))[tensor]
+        found = self.given[tensor]
+        errors = errors_of(found, outcome.value)
+        if outcome.transforms is None or errors is None or _is_scaled(found, outcome):
+            return ""
+        if tensor in self.exactly and _is_off_by_whole_units(errors, unit_of(outcome.value)):
+            return ""
+        size = math.sqrt(np.mean(np.square(outcome.value)))
+        for name, bound in outcome.transforms().items():
+            if np.all(errors <= bound + outcome.total):
+                room = float(np.median(bound)) / size if size else math.inf
+                hides = f"; a fault of {room:.0%} would not be seen" if room > 0.01 else ""
+                return f"not summed directly, but within what {name} may give{hides}"
+        return ""
 
     def explained(
         self, rules: Mapping[str, Rule], only: frozenset[str] | None = None
@@ -496,6 +511,21 @@ def _is_stored_in(precision: Precision, found: np.ndarray) -> bool:
     values = found.astype(np.float64)
     below = precision.bits < np.finfo(found.dtype).nmant + 1
     return below and bool(np.any(values)) and bool(np.array_equal(precision.round(values), values))
+
+
+def _is_scaled(found: np.ndarray, outcome: Rounded) -> bool:
+    """Whether a tensor is the right one times a number, not 1, but for what direct sums round."""
+    value, found = outcome.value, found.astype(np.float64)
+    square = float(np.sum(value * value))
+    factor = float(np.sum(found * value)) / square if square else 1.0
+    left = np.abs(found - factor * value)
+    return abs(factor - 1) > SCALED and bool(np.all(left <= max(1, abs(factor)) * outcome.error))
+
+
+def _is_off_by_whole_units(errors: np.ndarray, unit: float) -> bool:
+    """Whether errors are whole units, some of them not 0, or near that."""
+    whole = np.round(errors / unit)
+    return bool(np.any(whole > 0) and np.all(np.abs(errors / unit - whole) < NEARLY))
 
 
 def _agrees(bits: float, of_precision: int, count: int) -> bool:

@@ -1,0 +1,116 @@
+"""Right computations, written as others write them: transforms, emulated products, sums otherwise.
+
+All in NumPy and float32. Of a case on conv2d and its backward pass, `convolution(case, product)`
+gives the results, where `product(x, w)` is the correlation of all images with all kernels, stride
+1 and no padding, (N, C, H, W) and (O, C, h, w) → (N, O, H − h + 1, W − w + 1):
+
+    winograd(m)     Toom and Cook's, m × m outputs a tile, on the points that libraries take
+    fourier         products of Fourier transforms
+    emulated(…)     sums of products of parts in bfloat16 or TF32
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from npkd.validate import Case
+
+F32 = np.float32
+Arrays = dict[str, np.ndarray]
+Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
+POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 4.0, -4.0, 0.25)  # Lavin and Gray 2015, wincnn
+
+
+def convolution(case: Case, product: Product) -> Arrays:
+    """The results of conv2d and its backward pass at stride 1, in one group, by this product."""
+    x, w, dy = (case.inputs[name] for name in ("x", "w", "dy"))
+    (rows, columns) = np.broadcast_to(case.operations[0].options.get("padding", 0), 2).tolist()
+    height, width = w.shape[2:]
+
+    def padded(images: np.ndarray, rows: int, columns: int) -> np.ndarray:
+        return np.pad(images, ((0, 0), (0, 0), (rows, rows), (columns, columns)))
+
+    wide = padded(x, rows, columns)
+    back = product(
+        padded(dy, height - 1, width - 1),
+        np.ascontiguousarray(w.transpose(1, 0, 2, 3)[..., ::-1, ::-1]),
+    )
+    found = {
+        "y": product(wide, w),
+        "dx": back[:, :, rows : rows + x.shape[2], columns : columns + x.shape[3]],
+        "dw": product(wide.transpose(1, 0, 2, 3), dy.transpose(1, 0, 2, 3)).transpose(1, 0, 2, 3),
+    }
+    if "b" in case.inputs:
+        found["y"] = found["y"] + case.inputs["b"].reshape(-1, 1, 1)
+        found["db"] = dy.sum(axis=(0, 2, 3))
+    return found
+
+
+# Winograd
+
+
+def toom_cook(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Aᵀ (m, n), G (n, r) and Bᵀ (n, n) of y = Aᵀ ((G g) ⊙ (Bᵀ d)), n = m + r − 1."""
+    n = m + r - 1
+
+    def powers(count: int) -> np.ndarray:
+        finite = np.array(POINTS[: n - 1])[:, np.newaxis] ** np.arange(count)
+        return np.vstack([finite, np.arange(count) == count - 1])
+
+    return powers(m).T, powers(r), np.linalg.inv(powers(n)).T
+
+
+def winograd(m: int) -> Product:
+    """A product in tiles of m × m outputs; of long kernels, such as dy for dw, piece by piece."""
+
+    def product(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+        height, width = w.shape[2:]
+        if max(height, width) <= 3:
+            return _in_tiles(x, w, m)
+        rows, columns = x.shape[2] - height + 1, x.shape[3] - width + 1
+        y = np.zeros((len(x), len(w), rows, columns), F32)
+        for top in range(0, height, m):  # F(r × r, m × m): the roles of tile and kernel exchanged
+            for left in range(0, width, m):
+                piece = w[:, :, top : top + m, left : left + m]
+                window = x[
+                    :,
+                    :,
+                    top : top + rows + piece.shape[2] - 1,
+                    left : left + columns + piece.shape[3] - 1,
+                ]
+                y += _in_tiles(window, piece, 3)
+        return y
+
+    return product
+
+
+def _in_tiles(x: np.ndarray, w: np.ndarray, m: int) -> np.ndarray:
+    """Tiles of m × m outputs, the last ones filled up with zeros."""
+    (height, width), kernel = x.shape[2:], w.shape[2:]
+    rows, columns = height - kernel[0] + 1, width - kernel[1] + 1
+    (a, g, b), (c, h, d) = (tuple(one.astype(F32) for one in toom_cook(m, size)) for size in kernel)
+    down, right = -(-rows // m), -(-columns // m)
+    more = down * m + kernel[0] - 1 - height, right * m + kernel[1] - 1 - width
+    x = np.pad(x, ((0, 0), (0, 0), (0, more[0]), (0, more[1])))
+    tile = len(b), len(d)
+    tiles = np.lib.stride_tricks.sliding_window_view(x, tile, (2, 3))[:, :, ::m, ::m]
+    of_x = b @ np.ascontiguousarray(tiles) @ d.T  # (N, C, down, right, n, n)
+    of_w = g @ np.ascontiguousarray(w) @ h.T  # (O, C, n, n)
+    products = np.einsum("ncpqij,ocij->nopqij", of_x, of_w, optimize=True).astype(F32)
+    y = a @ products @ c.T
+    y = y.transpose(0, 1, 2, 4, 3, 5).reshape(len(x), len(w), down * m, right * m)
+    return y[:, :, :rows, :columns]
+
+
+# Fourier
+
+
+def fourier(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """A product of Fourier transforms, which are in complex64."""
+    from scipy import fft
+
+    size = x.shape[2:]
+    of_x, of_w = (fft.rfft2(np.asarray(one, F32), size) for one in (x, w))
+    products = np.einsum("ncij,ocij->noij", of_x, of_w.conj(), optimize=True)
+    y = fft.irfft2(products.astype(np.complex64), size)
+    return y[:, :, : size[0] - w.shape[2] + 1, : size[1] - w.shape[3] + 1].astype(F32)

@@ -1,0 +1,92 @@
+"""What is right and computed otherwise is no BUG: transforms, emulated products, other formulas."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import SEEDS
+
+from benchmarks.verdicts.forms import convolution, fourier, winograd
+from benchmarks.verdicts.judged import case_of
+from npkd.validate import BUG, UNPROVEN, judge
+from npkd.validate.questions.numbers import normal, small_integers
+
+F32 = np.float32
+few_examples = settings(max_examples=10, deadline=None)
+TRANSFORMS = {f"F({m}, 3)": winograd(m) for m in range(2, 7)} | {"Fourier": fourier}
+
+
+def convolutions(rng, channels=None):
+    """An ordinary case and an exact probe of one convolution."""
+    images, outputs = rng.integers(1, 4, 2)
+    channels = channels or int(rng.integers(1, 20))
+    rows, columns = rng.integers(3, 15, 2)
+    x, w, b = (images, channels, rows, columns), (outputs, channels, 3, 3), (outputs,)
+    options = {"padding": int(rng.integers(0, 2))}
+    return [
+        case_of("conv2d", draw, rng, options, exact=draw is small_integers, x=x, w=w, b=b)
+        for draw in (normal, small_integers)
+    ]
+
+
+@few_examples
+@given(seed=SEEDS, transform=st.sampled_from(sorted(TRANSFORMS)))
+def test_a_transform_is_no_bug_with_probes_or_without(seed, transform):
+    probes = convolutions(np.random.default_rng(seed))
+    found = [convolution(case, TRANSFORMS[transform]) for case in probes]
+    for count in (1, 2):
+        report = judge(list(zip(probes, found, strict=True))[:count])
+        assert report.ok
+        notes = [one.note for one in report.verdicts if one.verdict == UNPROVEN]
+        assert all("transform" in note for note in notes)
+
+
+def test_a_transform_is_named_where_it_rounds_more_than_sums():
+    probes = convolutions(np.random.default_rng(0), channels=1)
+    report = judge([(case, convolution(case, winograd(6))) for case in probes])
+    assert UNPROVEN in {one.verdict for one in report.verdicts}
+    assert report.ok
+    assert not report.proved
+
+
+def without_tap(case, *, transform):
+    """Of the first input channel."""
+    w = case.inputs["w"].copy()
+    w[:, :1, 0, 0] = 0
+    return convolution(replace(case, inputs={**case.inputs, "w": w}), transform)
+
+
+def flipped(case, *, transform):
+    w = case.inputs["w"][..., ::-1, ::-1].copy()
+    return convolution(replace(case, inputs={**case.inputs, "w": w}), transform)
+
+
+def without_bias(case, *, transform):
+    found = convolution(case, transform)
+    return found | {"y": found["y"] - case.inputs["b"].reshape(-1, 1, 1)}
+
+
+def scaled(case, *, transform):
+    found = convolution(case, transform)
+    return found | {"y": found["y"] * F32(1.25)}
+
+
+@pytest.mark.parametrize("wrong", [without_tap, flipped, without_bias, scaled])
+@pytest.mark.parametrize("transform", ["F(2, 3)", "F(4, 3)", "F(6, 3)", "Fourier"])
+@pytest.mark.parametrize("channels", [3, 32])
+def test_a_wrong_convolution_is_a_bug_by_a_transform_too(wrong, transform, channels):
+    probes = convolutions(np.random.default_rng(1), channels)
+    found = [wrong(case, transform=TRANSFORMS[transform]) for case in probes]
+    assert judge(zip(probes, found, strict=True)).first.tensor == "y"
+
+
+def test_sums_that_lack_a_term_are_a_bug_whatever_a_transform_might_hide():
+    """With 128 channels the bound of F(6, 3) is larger than what one of them gives."""
+    probes = convolutions(np.random.default_rng(2), channels=128)
+    found = [convolution(case, TRANSFORMS["F(2, 3)"]) for case in probes]
+    lacking = [without_tap(case, transform=TRANSFORMS["F(2, 3)"]) for case in probes]
+    assert judge(zip(probes, found, strict=True)).ok
+    report = judge(zip(probes, lacking, strict=True))
+    assert BUG in {one.verdict for one in report.verdicts if one.exact}
