@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS
 
-from benchmarks.verdicts.forms import convolution, fourier, winograd
+from benchmarks.verdicts.forms import EMULATED, convolution, fourier, winograd
 from benchmarks.verdicts.judged import case_of
-from npkd.validate import BUG, UNPROVEN, judge
+from npkd.validate import BUG, CONSISTENT, UNPROVEN, judge
 from npkd.validate.questions.numbers import normal, small_integers
 
 F32 = np.float32
@@ -90,3 +90,30 @@ def test_sums_that_lack_a_term_are_a_bug_whatever_a_transform_might_hide():
     assert judge(zip(probes, found, strict=True)).ok
     report = judge(zip(probes, lacking, strict=True))
     assert BUG in {one.verdict for one in report.verdicts if one.exact}
+
+
+@few_examples
+@given(seed=SEEDS, emulation=st.sampled_from(sorted(EMULATED)))
+def test_float32_by_several_lower_products_is_consistent_and_named(seed, emulation):
+    rng = np.random.default_rng(seed)
+    probes = convolutions(rng)
+    found = [convolution(case, EMULATED[emulation]) for case in probes]
+    report = judge(zip(probes, found, strict=True))
+    assert {one.verdict for one in report.verdicts} == {CONSISTENT}
+    lower = [one.precision for one in report.verdicts if one.lower]
+    assert all(f"float32 by {emulation}" in name for name in lower)
+
+
+def test_products_of_two_parts_in_bfloat16_are_named_within_the_bound_too():
+    """Sums of 144 products."""
+    probes = convolutions(np.random.default_rng(0), channels=16)
+    found = [convolution(case, EMULATED["three bfloat16 products"]) for case in probes]
+    for count, expected in ((2, {CONSISTENT}), (1, {CONSISTENT, UNPROVEN})):
+        report = judge(list(zip(probes, found, strict=True))[:count])
+        assert {one.verdict for one in report.verdicts} <= expected
+    names = {
+        o.precision for o in judge(zip(probes, found, strict=True)).verdicts if o.tensor == "y"
+    }
+    assert names == {"float32 by three bfloat16 products", "float32"}, "the latter of the probe"
+    wrong = [arrays | {"y": arrays["y"] * F32(1 + 1e-3)} for arrays in found]
+    assert not judge(zip(probes, wrong, strict=True)).ok

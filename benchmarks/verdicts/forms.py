@@ -13,7 +13,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from npkd import ops
 from npkd.validate import Case
+from npkd.validate.bounds.rounding import BFLOAT16, TF32, Precision
 
 F32 = np.float32
 Arrays = dict[str, np.ndarray]
@@ -114,3 +116,44 @@ def fourier(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     products = np.einsum("ncij,ocij->noij", of_x, of_w.conj(), optimize=True)
     y = fft.irfft2(products.astype(np.complex64), size)
     return y[:, :, : size[0] - w.shape[2] + 1, : size[1] - w.shape[3] + 1].astype(F32)
+
+
+# Products of parts
+
+
+def emulated(precision: Precision, parts: int, kept: int, inner: Product) -> Product:
+    """A product of factors that are sums of parts in a lower precision, of which the largest count.
+
+    kept: parts i and j, counted from 0, are multiplied where i + j < kept. Three products of
+    bfloat16 are two parts and kept = 2; six are three parts and kept = 3; nine, three and 5.
+    """
+
+    def product(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+        of_x, of_w = _parts(x, precision, parts), _parts(w, precision, parts)
+        pairs = [(i, j) for i in range(parts) for j in range(parts) if i + j < kept]
+        terms = [inner(of_x[i], of_w[j]) for i, j in sorted(pairs, key=sum, reverse=True)]
+        return np.sum(terms, axis=0, dtype=F32)
+
+    return product
+
+
+def _parts(x: np.ndarray, precision: Precision, count: int) -> list[np.ndarray]:
+    """x rounded, what is left rounded, and so on."""
+    parts, left = [], x.astype(np.float64)
+    for _ in range(count):
+        parts.append(precision.round(left).astype(F32))
+        left = left - parts[-1]
+    return parts
+
+
+def directly(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """A product as it is defined, in float32."""
+    return ops.conv2d(np.ascontiguousarray(x), np.ascontiguousarray(w))[0]
+
+
+EMULATED = {
+    "three bfloat16 products": emulated(BFLOAT16, 2, 2, directly),
+    "six bfloat16 products": emulated(BFLOAT16, 3, 3, directly),
+    "nine bfloat16 products": emulated(BFLOAT16, 3, 5, directly),
+    "three TF32 products": emulated(TF32, 2, 2, directly),
+}

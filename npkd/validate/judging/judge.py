@@ -135,7 +135,7 @@ def _with_probes(measured: Sequence[tuple[Trial, Operation, Verdict]]) -> list[V
             probe = Probe(passes, in_float16, by_transform)
             probes.setdefault((one.op, one.result), []).append(probe)
     doubtful = [i for i, (_, _, one) in enumerate(measured) if one.verdict == BUG and not one.note]
-    coarse = [i for i, (trial, _, one) in enumerate(measured) if _is_coarse(trial, one)]
+    coarse = [i for i, of in enumerate(measured) if _is_coarse(*of)]
     lower = {}
     for i in (*doubtful, *coarse):
         one = measured[i][2]
@@ -189,14 +189,15 @@ def _with_few_bits(one: Verdict, probes: Sequence[Verdict]) -> dict[str, Any]:
     return {"verdict": UNPROVEN, "precision": "", "note": f"{few}, and no exact probe tells"}
 
 
-def _is_coarse(trial: Trial, one: Verdict) -> bool:
+def _is_coarse(trial: Trial, operation: Operation, one: Verdict) -> bool:
     """Whether sums of products that are within their bound have far fewer bits than declared.
 
     The bound of a long sum is so wide that even factors of TF32 may stay within it.
     """
-    of_products = is_sum_of_products(one.op) and not one.exact
-    bits = trial.arithmetic_of(one.tensor).stored.bits
-    return of_products and one.verdict == CONSISTENT and one.bits < bits / 2 + 2
+    if not is_sum_of_products(one.op) or one.exact or one.verdict != CONSISTENT:
+        return False
+    half = trial.arithmetic_of(one.tensor).stored.bits / 2 + 2
+    return one.bits < half or trial.has_few_bits(operation, one.tensor, one.bits, by=2.5)
 
 
 def _accepted(measured: tuple[Trial, Operation, Verdict], probes: Sequence[Probe]) -> list[str]:
@@ -227,13 +228,13 @@ def _of_lower(one: Verdict, trial: Trial, names: Sequence[str], probes: Sequence
     precision = " or ".join(names)
     if names and (probes or not is_sum_of_products(one.op)):
         return replace(one, verdict=CONSISTENT, precision=precision)
-    refuted = not all(probe.passes or probe.by_transform for probe in probes)
-    if not refuted and (note := trial.by_transform(one.tensor)):
-        return replace(one, verdict=UNPROVEN, note=note)
+    notes = []
     if names:
-        note = f"as {precision} would have it, but no exact probe says that it is right"
-        return replace(one, verdict=UNPROVEN, note=note)
-    return one
+        notes.append(f"as {precision} would have it, but no exact probe says that it is right")
+    if all(probe.passes or probe.by_transform for probe in probes):
+        notes.append(trial.by_transform(one.tensor))
+    note = "; or ".join(filter(None, notes))
+    return replace(one, verdict=UNPROVEN, note=note) if note else one
 
 
 def _settled(verdicts: list[Verdict]) -> list[Verdict]:

@@ -29,6 +29,7 @@ from npkd.validate.program import Arrays, Case, Operation
 from npkd.validate.questions.exactness import unit_of
 
 PER_ROUNDED_FACTOR = 0.60  # rms(e/Q) · 2ᵗ
+BY_CHANCE = 20.0  # bits by which one error may be smaller than usual, once in a million
 NEARLY = 2.0**-6  # of a unit
 SCALED = 2.0**-10  # a factor so far from 1 is no rounding
 PRODUCTS = ("multiply", "multiply_backward", "divide", "divide_backward")
@@ -236,13 +237,13 @@ class Trial:
                 return UNPROVEN, "the bound is larger than the numbers: record what is before it"
         return CONSISTENT, ""
 
-    def has_few_bits(self, operation: Operation, tensor: str, bits: float) -> bool:
+    def has_few_bits(self, operation: Operation, tensor: str, bits: float, by: float = 4.0) -> bool:
         """Whether a sum of products on recorded numbers is far less exact than such sums are.
 
         Of k products with t bits each, errors add up as a random walk does, so that about
         t − ½ log₂ k bits are left in units of Q, and of a sum of one sign fewer, by the logarithm
-        of y/Q. 4 bits below that, or at 4 bits and less, a fault is as likely as rounding, however
-        wide the bound of the worst case is.
+        of y/Q. So many bits below that, or at 4 bits and less, a fault is as likely as rounding,
+        however wide the bound of the worst case is.
         """
         arithmetic = self.arithmetic_of(tensor)
         outcome = self.known(arithmetic)[tensor]
@@ -259,7 +260,7 @@ class Trial:
         walk = arithmetic.summed.bits - 0.5 * math.log2(max(1, outcome.roundings))
         factors = (arithmetic.factors or arithmetic.stored).bits
         usual = min(factors, walk - grown, arithmetic.stored.bits - grown)
-        return bits < max(4.0, usual - 4)
+        return bits < max(4.0, usual - by)
 
     def lower(self, operation: Operation, tensor: str) -> list[str]:
         """The lower precisions whose bound a tensor is within, and whose bits it has."""
@@ -281,7 +282,7 @@ class Trial:
                 agrees = is_stored or usual
             elif products and outcome.scale is not None:
                 agrees = all(
-                    _agrees(bits, arithmetic.factors.bits, found.size)
+                    _agrees(bits, arithmetic.keeps, found.size)
                     for bits in (measure.bits, measure.typical)
                 )
             else:
@@ -528,11 +529,11 @@ def _is_off_by_whole_units(errors: np.ndarray, unit: float) -> bool:
     return bool(np.any(whole > 0) and np.all(np.abs(errors / unit - whole) < NEARLY))
 
 
-def _agrees(bits: float, of_precision: int, count: int) -> bool:
+def _agrees(bits: float, of_precision: float, count: int) -> bool:
     """Whether effective bits are those of a precision, as well as so many entries can tell.
 
     The logarithm of a root mean square of n errors scatters by about 1/√n bits; where one factor of
-    two is rounded there is half a bit more.
+    two is rounded there is half a bit more. A few errors may all be small by chance.
     """
     scatter = 3 / math.sqrt(count)
-    return -0.5 - scatter <= bits - of_precision <= 1.0 + scatter
+    return -0.5 - scatter <= bits - of_precision <= 1.0 + max(scatter, BY_CHANCE / count)
