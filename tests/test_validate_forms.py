@@ -10,8 +10,11 @@ from strategies import SEEDS
 
 from benchmarks.verdicts.forms import EMULATED, convolution, fourier, winograd
 from benchmarks.verdicts.judged import case_of
-from npkd.validate import BUG, CONSISTENT, UNPROVEN, judge
+from npkd import losses
+from npkd.validate import BUG, CONSISTENT, UNPROVEN, Case, Operation, by_npkd, compare, judge
+from npkd.validate.bounds.rounding import BFLOAT16, FLOAT16
 from npkd.validate.questions.numbers import normal, small_integers
+from npkd.validate.questions.subjects import cases
 
 F32 = np.float32
 few_examples = settings(max_examples=10, deadline=None)
@@ -117,3 +120,50 @@ def test_products_of_two_parts_in_bfloat16_are_named_within_the_bound_too():
     assert names == {"float32 by three bfloat16 products", "float32"}, "the latter of the probe"
     wrong = [arrays | {"y": arrays["y"] * F32(1 + 1e-3)} for arrays in found]
     assert not judge(zip(probes, wrong, strict=True)).ok
+
+
+def rounded_to(precision, case):
+    """What npkd gives if every operation rounds its inputs and its results."""
+
+    def low(x):
+        return precision.round(x.astype(np.float64)).astype(F32) if x.dtype.kind == "f" else x
+
+    known = dict(case.inputs)
+    for operation in case.operations:
+        inputs = {name: low(known[tensor]) for name, tensor in operation.inputs.items()}
+        results = by_npkd.computed(operation.op, inputs, operation.options)
+        known |= {to: low(np.asarray(results[name])) for name, to in operation.outputs.items()}
+    return {tensor: known[tensor] for tensor in case.tensors()}
+
+
+@pytest.mark.parametrize("precision", [BFLOAT16, FLOAT16])
+@pytest.mark.parametrize("subject", ["conv2d", "linear", "relu", "max_pool2d", "avg_pool2d", "kl"])
+def test_results_that_are_rounded_too_are_consistent_and_named(precision, subject):
+    probes = list(cases(np.random.default_rng(0), [subject]))
+    with np.errstate(all="ignore"):
+        found = [rounded_to(precision, case) for case in probes]
+    report = judge(zip(probes, found, strict=True))
+    assert {one.verdict for one in report.verdicts} == {CONSISTENT}
+    assert all(precision.name in one.precision for one in report.verdicts if one.lower)
+    assert any(one.lower for one in report.verdicts)
+
+
+def test_exact_float32_among_bfloat16_and_the_other_way_round_are_consistent():
+    x = normal(np.random.default_rng(0), (4, 50))
+    relu = Operation("relu", "relu", {"x": "x"}, {"y": "y"})
+    case = Case("relu", "relu", "", {"x": x}, (relu,))
+    kept, rounded = np.maximum(x, 0), np.maximum(BFLOAT16.round(x.astype(float)), 0).astype(F32)
+    for precision, y in (("bfloat16", kept), ("bfloat16", rounded), ("float32", rounded)):
+        assert compare(case, {"y": y}, precision=precision).ok
+        assert not compare(case, {"y": y * F32(1.02)}, precision=precision).ok
+
+
+@few_examples
+@given(seed=SEEDS, shape=st.sampled_from([(1, 1), (2, 3), (5, 7)]))
+def test_float32_in_float64_arrays_is_consistent(seed, shape):
+    s, t = np.random.default_rng(seed).standard_normal((2, *shape))
+    l2 = Operation("l2", "l2", {"student": "s", "teacher": "t"}, {"value": "v", "gradient": "g"})
+    value, gradient = losses.l2(s.astype(F32), t.astype(F32))
+    found = {"v": np.float64(value), "g": gradient.astype(np.float64)}
+    report = compare(Case("l2", "l2", "", {"s": s, "t": t}, (l2,)), found)
+    assert {one.verdict for one in report.verdicts} == {CONSISTENT}

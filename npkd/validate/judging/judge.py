@@ -45,6 +45,8 @@ from npkd.validate.judging.trial import Trial
 from npkd.validate.judging.verdicts import BUG, CONSISTENT, UNPROVEN, Report, Verdict
 from npkd.validate.program import Arrays, Case, Operation
 
+HALVES = ("float16", "bfloat16")
+
 
 def compare(case: Case, results: Arrays, *, precision: str | None = None) -> Report:
     """The verdicts on a framework's results for one case.
@@ -111,10 +113,14 @@ def judge(
 
 
 class Probe(NamedTuple):
-    """Of an exact probe: whether it passes, is what float16 gives, or what a transform may give."""
+    """Of an exact probe: whether it passes, and if not, what else it is.
+
+    lower         "float16", "bfloat16": what comes of these
+    by_transform  what a transform may give
+    """
 
     passes: bool
-    in_float16: bool
+    lower: frozenset[str]
     by_transform: bool
 
 
@@ -128,11 +134,8 @@ def _with_probes(measured: Sequence[tuple[Trial, Operation, Verdict]]) -> list[V
     for trial, operation, one in measured:
         if one.exact and operation.op in RULES:
             passes = one.verdict == CONSISTENT
-            in_float16, by_transform = passes, False
-            if is_sum_of_products(one.op):
-                in_float16 = trial.is_float16(operation, one.tensor, one.result)
-                by_transform = not passes and bool(trial.by_transform(one.tensor))
-            probe = Probe(passes, in_float16, by_transform)
+            by_transform = not passes and bool(trial.by_transform(one.tensor))
+            probe = Probe(passes, _halves(trial, operation, one), by_transform)
             probes.setdefault((one.op, one.result), []).append(probe)
     doubtful = [i for i, (_, _, one) in enumerate(measured) if one.verdict == BUG and not one.note]
     coarse = [i for i, of in enumerate(measured) if _is_coarse(*of)]
@@ -165,6 +168,17 @@ def _with_probes(measured: Sequence[tuple[Trial, Operation, Verdict]]) -> list[V
         if is_sum_of_products(one.op) and trial.has_few_bits(operation, one.tensor, one.bits):
             verdicts[i] = replace(one, **_with_few_bits(one, _alike(measured, i)))
     return _settled(verdicts)
+
+
+def _halves(trial: Trial, operation: Operation, one: Verdict) -> frozenset[str]:
+    """Of which formats of 16 bits an exact probe's tensor may come."""
+    if one.verdict == CONSISTENT and not is_sum_of_products(one.op):
+        return frozenset(HALVES)
+    return frozenset(
+        name
+        for name in HALVES
+        if trial.is_in(ARITHMETICS[name].stored, operation, one.tensor, one.result)
+    )
 
 
 def _alike(measured: Sequence[tuple[Trial, Operation, Verdict]], i: int) -> list[Verdict]:
@@ -204,20 +218,20 @@ def _accepted(measured: tuple[Trial, Operation, Verdict], probes: Sequence[Probe
     """The lower precisions that a tensor is consistent with, and that the probes do not refute."""
     trial, operation, one = measured
     pass_all = all(probe.passes for probe in probes)
-    beyond_float16 = any(probe.passes and not probe.in_float16 for probe in probes)
-    all_in_float16 = all(probe.in_float16 for probe in probes)
+    beyond_float16 = any(probe.passes and "float16" not in probe.lower for probe in probes)
     return [
         name
         for name in trial.lower(operation, one.tensor)
         if (pass_all and not (name == "float16" and beyond_float16))
-        or (name == "float16" and all_in_float16)
+        or (name in HALVES and all(name in probe.lower for probe in probes))
     ]
 
 
 def _of_exact(one: Verdict, trial: Trial, operation: Operation) -> Verdict:
-    """Of an exact probe that differs: by float16's range, by a transform, or by a bug."""
-    if is_sum_of_products(one.op) and trial.is_float16(operation, one.tensor, one.result):
-        return replace(one, verdict=CONSISTENT, precision="float16")
+    """Of an exact probe that differs: by what 16 bits hold, by a transform, or by a bug."""
+    if halves := _halves(trial, operation, one):
+        names = " or ".join(name for name in HALVES if name in halves)
+        return replace(one, verdict=CONSISTENT, precision=names)
     if note := trial.by_transform(one.tensor):
         return replace(one, verdict=UNPROVEN, note=note)
     return one
@@ -238,11 +252,16 @@ def _of_lower(one: Verdict, trial: Trial, names: Sequence[str], probes: Sequence
 
 
 def _settled(verdicts: list[Verdict]) -> list[Verdict]:
-    """An exact probe is in float16 only if nothing else of its operation says otherwise."""
-    in_float16 = {one.op for one in verdicts if not one.exact and "float16" in one.precision}
-    return [
-        replace(one, verdict=BUG, precision="")
-        if one.exact and one.precision == "float16" and one.op not in in_float16
-        else one
-        for one in verdicts
-    ]
+    """An exact probe is in a lower precision only if its operation is, by ordinary numbers."""
+    found: dict[str, set[str]] = {}
+    for one in verdicts:
+        if not one.exact:
+            found.setdefault(one.op, set()).update(one.precision.split(" or "))
+    settled = []
+    for one in verdicts:
+        if one.exact and one.ratio > 1 and one.verdict == CONSISTENT:
+            names = found.get(one.op, set()).intersection(one.precision.split(" or "))
+            verdict = CONSISTENT if names else BUG
+            one = replace(one, verdict=verdict, precision=" or ".join(sorted(names)))
+        settled.append(one)
+    return settled

@@ -15,7 +15,6 @@ import numpy as np
 from npkd.validate.bounds.properties import PROPERTIES
 from npkd.validate.bounds.rounding import (
     ARITHMETICS,
-    FLOAT16,
     LOWER,
     Arithmetic,
     Precision,
@@ -161,8 +160,9 @@ class Trial:
     ) -> Rounded:
         """An input as the operation may have had it.
 
-        Numbers below the smallest normal one may have been taken for 0; and of a product that is
-        added to something, the rounding may have been left out (a fused multiply-add).
+        Numbers below the smallest normal one may have been taken for 0; those of a higher precision
+        may have been rounded first; and of a product that is added to something, the rounding may
+        have been left out (a fused multiply-add).
         """
         if x.value.dtype.kind != "f":
             return x
@@ -170,7 +170,16 @@ class Trial:
         more = np.where(size < arithmetic.stored.smallest, size, 0.0)
         if operation.op in SUMS and tensor in self._products:
             more = more + arithmetic.gamma(1) * size
+        is_factor = is_sum_of_products(operation.op) and operation.inputs.get("b") != tensor
+        if self._is_above(arithmetic.stored, tensor) and not (arithmetic.factors and is_factor):
+            more = more + arithmetic.stored.u * size  # factors: see `sums_of_products`
         return replace(x, error=x.error + more) if np.any(more) else x
+
+    def _is_above(self, precision: Precision, tensor: str) -> bool:
+        """Whether a tensor was recorded in a higher precision than this."""
+        array = self.given.get(tensor, self.case.inputs.get(tensor))
+        own = ARITHMETICS.get(array.dtype.name) if array is not None else None
+        return own is not None and own.stored.bits > precision.bits
 
     def measured(self) -> Iterator[tuple["Trial", Operation, Verdict]]:
         """A verdict for each tensor that was given, as far as this case alone can tell."""
@@ -250,13 +259,9 @@ class Trial:
         recorded = self.usable.keys() | self.case.inputs.keys()
         if outcome.scale is None or not recorded.issuperset(operation.inputs.values()):
             return False
-        rms = [
-            math.sqrt(np.mean(np.square(x))) if x.size else 0.0
-            for x in (outcome.value, outcome.scale())
-        ]
-        if not all(0 < one < math.inf for one in rms):
+        grown = _grown(outcome)
+        if math.isnan(grown):
             return False
-        grown = math.log2(max(1.0, rms[0] / rms[1]))
         walk = arithmetic.summed.bits - 0.5 * math.log2(max(1, outcome.roundings))
         factors = (arithmetic.factors or arithmetic.stored).bits
         usual = min(factors, walk - grown, arithmetic.stored.bits - grown)
@@ -278,11 +283,13 @@ class Trial:
                 continue
             lost = arithmetic.stored.bits - 6  # bits that are left where some were lost on the way
             if arithmetic.factors is None:  # float32 in the place of float64, or of sums
-                usual = measure.bits > lost and measure.typical < arithmetic.stored.bits + 4
+                most = arithmetic.stored.bits + 4 + 2 * BY_CHANCE / max(1, found.size)
+                usual = measure.bits > lost and measure.typical < most
                 agrees = is_stored or usual
             elif products and outcome.scale is not None:
+                fewer = 1 + _grown(outcome) if is_stored else 0.0  # the result is rounded too
                 agrees = all(
-                    _agrees(bits, arithmetic.keeps, found.size)
+                    _agrees(bits, arithmetic.keeps, found.size, fewer)
                     for bits in (measure.bits, measure.typical)
                 )
             else:
@@ -296,24 +303,27 @@ class Trial:
         known = self.known(self.arithmetic)
         return {name: np.shape(known[tensor].value) for name, tensor in operation.inputs.items()}
 
-    def is_float16(self, operation: Operation, tensor: str, result: str) -> bool:
-        """Whether an exact probe's tensor is what comes of factors in float16.
+    def is_in(self, precision: Precision, operation: Operation, tensor: str, result: str) -> bool:
+        """Whether an exact probe's tensor is what comes of inputs in a lower precision.
 
-        That is right, but not finite where float16 cannot hold a factor; there it need not be NaN
-        or infinite at the same places, since 0 · ∞ may have been left out.
+        That is right, or right and then rounded to it, but not finite where it cannot hold an
+        input; there it need not be NaN or infinite at the same places, since 0 · ∞ may have been
+        left out.
         """
         context = Context(self.case, operation, self.usable, self.known(self.arithmetic))
         inputs = {
-            name: Rounded(FLOAT16.round(context.tensor(at).value))
-            for name, at in operation.inputs.items()
+            name: x if x.value.dtype.kind != "f" else Rounded(precision.round(x.value))
+            for name, x in ((name, context.tensor(at)) for name, at in operation.inputs.items())
         }
         with np.errstate(all="ignore"):
-            in_float16 = RULES[operation.op](self.arithmetic, inputs, operation.options)[result]
+            lower = RULES[operation.op](self.arithmetic, inputs, operation.options)[result].value
         found, right = self.given[tensor], self.known(self.arithmetic)[tensor].value
         if found.shape != right.shape:
             return False
-        beyond, finite = ~np.isfinite(in_float16.value), np.isfinite(found)
-        is_right = np.all(np.where(finite, found == right, beyond))
+        beyond, finite = ~np.isfinite(lower), np.isfinite(found)
+        either = (right, lower, precision.round(right), precision.round(lower))
+        is_right = np.any([found == one for one in either], axis=0)
+        is_right = np.all(np.where(finite, is_right, beyond))
         return bool(is_right) and not (np.any(beyond) and np.all(finite))
 
     def by_transform(self, tensor: str) -> str:
@@ -529,11 +539,23 @@ def _is_off_by_whole_units(errors: np.ndarray, unit: float) -> bool:
     return bool(np.any(whole > 0) and np.all(np.abs(errors / unit - whole) < NEARLY))
 
 
-def _agrees(bits: float, of_precision: float, count: int) -> bool:
+def _grown(outcome: Rounded) -> float:
+    """By how many bits a sum of products is larger than Q, as it is of one sign; NaN of nothing."""
+    if outcome.scale is None:
+        return math.nan
+    y, q = (
+        math.sqrt(np.mean(np.square(x))) if x.size else 0.0
+        for x in (outcome.value, outcome.scale())
+    )
+    return math.log2(max(1.0, y / q)) if 0 < y < math.inf and 0 < q < math.inf else math.nan
+
+
+def _agrees(bits: float, of_precision: float, count: int, fewer: float = 0.0) -> bool:
     """Whether effective bits are those of a precision, as well as so many entries can tell.
 
     The logarithm of a root mean square of n errors scatters by about 1/√n bits; where one factor of
-    two is rounded there is half a bit more. A few errors may all be small by chance.
+    two is rounded there is half a bit more. A few errors may all be small by chance. There may be
+    fewer for another reason.
     """
     scatter = 3 / math.sqrt(count)
-    return -0.5 - scatter <= bits - of_precision <= 1.0 + max(scatter, BY_CHANCE / count)
+    return -0.5 - scatter - fewer <= bits - of_precision <= 1.0 + max(scatter, BY_CHANCE / count)
