@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS
 
-from benchmarks.verdicts.forms import EMULATED, convolution, fourier, winograd
+from benchmarks.verdicts.forms import (
+    EMULATED,
+    convolution,
+    fourier,
+    integral_image,
+    l2_by_norm,
+    l2_by_squares,
+    standardized,
+    winograd,
+)
 from benchmarks.verdicts.judged import case_of
 from npkd import losses
 from npkd.validate import BUG, CONSISTENT, UNPROVEN, Case, Operation, by_npkd, compare, judge
@@ -167,3 +176,42 @@ def test_float32_in_float64_arrays_is_consistent(seed, shape):
     found = {"v": np.float64(value), "g": gradient.astype(np.float64)}
     report = compare(Case("l2", "l2", "", {"s": s, "t": t}, (l2,)), found)
     assert {one.verdict for one in report.verdicts} == {CONSISTENT}
+
+
+def one_operation(op, inputs, found, **options):
+    """The report on an operation's results for these inputs."""
+    names = {name: name for name in inputs}
+    operation = Operation(op, op, names, {name: f"found {name}" for name in found}, options)
+    case = Case(op, op, "", inputs, (operation,))
+    return compare(case, {f"found {name}": x for name, x in found.items()})
+
+
+@few_examples
+@given(seed=SEEDS, size=st.integers(1, 5), stride=st.integers(1, 3), offset=st.sampled_from([0, 9]))
+def test_average_pooling_by_an_integral_image_is_no_bug(seed, size, stride, offset):
+    rng = np.random.default_rng(seed)
+    x = normal(rng, (2, 3, *rng.integers(5, 30, 2))) + F32(offset)
+    y, options = integral_image(x, size, stride), {"kernel_size": size, "stride": stride}
+    assert one_operation("avg_pool2d", {"x": x}, {"y": y}, **options).ok
+    y[0, 0, 0, 0] += F32(0.1)
+    assert not one_operation("avg_pool2d", {"x": x}, {"y": y}, **options).ok
+
+
+@few_examples
+@given(seed=SEEDS, offset=st.sampled_from([0, 1, 30]))
+def test_a_variance_as_the_mean_square_less_the_squared_mean_is_no_bug(seed, offset):
+    x = normal(np.random.default_rng(seed), (6, 10)) + F32(offset)
+    y, options = standardized(x), {"ddof": 1, "epsilon": 1e-7}
+    assert one_operation("standardize", {"logits": x}, {"y": y}, **options).ok
+    assert not one_operation("standardize", {"logits": x}, {"y": y * F32(1.02)}, **options).ok
+
+
+@few_examples
+@given(seed=SEEDS, by=st.sampled_from([l2_by_norm, l2_by_squares]))
+def test_l2_by_another_formula_is_no_bug(seed, by):
+    student, teacher = normal(np.random.default_rng(seed), (2, 8, 10))
+    inputs = {"student": student, "teacher": teacher}
+    found = by(student, teacher)
+    assert one_operation("l2", inputs, found).ok
+    for name in found:
+        assert not one_operation("l2", inputs, found | {name: found[name] * F32(1.01)}).ok

@@ -157,3 +157,41 @@ EMULATED = {
     "nine bfloat16 products": emulated(BFLOAT16, 3, 5, directly),
     "three TF32 products": emulated(TF32, 2, 2, directly),
 }
+
+
+# Other formulas
+
+
+def integral_image(x: np.ndarray, size: int, stride: int) -> np.ndarray:
+    """Means of windows by four sums each, which all begin in the image's corner."""
+    sums = np.pad(x.cumsum(axis=2).cumsum(axis=3), ((0, 0), (0, 0), (1, 0), (1, 0)))
+    rows, columns = (np.arange(0, cells - size + 1, stride)[:, np.newaxis] for cells in x.shape[2:])
+    top, bottom, left, right = rows, rows + size, columns.T, columns.T + size
+    total = sums[:, :, bottom, right] - sums[:, :, top, right]
+    total = total - sums[:, :, bottom, left] + sums[:, :, top, left]
+    return (total / F32(size * size)).astype(F32)
+
+
+def standardized(x: np.ndarray, ddof: int = 1, epsilon: float = 1e-7) -> np.ndarray:
+    """Rows less their mean, divided by a deviation √(E[x²] − m²)."""
+    mean, count = x.mean(axis=1, keepdims=True, dtype=F32), x.shape[1]
+    variance = (x * x).mean(axis=1, keepdims=True, dtype=F32) - mean * mean
+    deviation = np.sqrt(np.maximum(variance * F32(count / (count - ddof)), 0))
+    return (x - mean) / (deviation + F32(epsilon))
+
+
+def l2_by_norm(student: np.ndarray, teacher: np.ndarray) -> Arrays:
+    """½ ‖s − t‖² / B as a norm's square, and its gradient n · (Δ / n) / B."""
+    d = (student - teacher).astype(F32)
+    norm = np.sqrt((d * d).sum(dtype=F32))
+    count = F32(len(d))
+    gradient = norm * (d / norm) / count if norm else np.zeros_like(d)
+    return {"value": np.asarray(F32(0.5) * norm * norm / count), "gradient": gradient}
+
+
+def l2_by_squares(student: np.ndarray, teacher: np.ndarray) -> Arrays:
+    """½ Σ (s² − 2 s t + t²) / B, and its gradient (s − t) / B."""
+    s, t, count = student, teacher, F32(len(student))
+    value = F32(0.5) * ((s * s).sum(dtype=F32) - F32(2) * (s * t).sum(dtype=F32))
+    value = value + F32(0.5) * (t * t).sum(dtype=F32)
+    return {"value": np.asarray(value / count), "gradient": (s - t) / count}

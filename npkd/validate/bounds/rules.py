@@ -34,7 +34,7 @@ from npkd.ops.windows import axis_of
 from npkd.validate.bounds import losses as bounds_of_losses
 from npkd.validate.bounds import traced, transforms
 from npkd.validate.bounds.elementwise import ELEMENTWISE
-from npkd.validate.bounds.rounding import Arithmetic, Rounded, sums_of_products
+from npkd.validate.bounds.rounding import Arithmetic, Error, Rounded, sums_of_products
 from npkd.validate.bounds.traced import Traced, leaf
 
 Inputs = Mapping[str, Rounded]
@@ -135,7 +135,24 @@ def avg_pool2d(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict
         factors=0,
         divisor=options.get("divisor_override") or int(taps),
     )
+    image = inputs["x"].most.sum(axis=(2, 3), keepdims=True)
+    y.jump = _of_corners(arithmetic, inputs["x"]) * _weights(inputs["x"], options) * image
     return {"y": y}
+
+
+def _of_corners(arithmetic: Arithmetic, x: Rounded) -> Error:
+    """How much of an image's sum windows may be off as four sums from the corner (integral image).
+
+    Such a sum is of up to all of an image, by H + W additions in a row.
+    """
+    return 4 * arithmetic.gamma_of_sum(sum(x.value.shape[2:]) + 8)
+
+
+def _weights(x: Rounded, options: Options) -> np.ndarray:
+    """1/D of each window."""
+    ones = np.ones((1, 1, *x.value.shape[2:]))
+    inside, _ = ops.avg_pool2d(ones, **{**options, "divisor_override": 1})
+    return np.abs(ops.avg_pool2d(ones, **options)[0]) / np.maximum(inside, 1)
 
 
 def avg_pool2d_backward(
@@ -145,6 +162,9 @@ def avg_pool2d_backward(
     _, backward = ops.avg_pool2d(inputs["x"].value, **options)
     k = windows_on_a_cell(**options) + 2
     (dx,) = sums_of_products(arithmetic, lambda dy: [backward(dy)], [inputs["dy"]], [k], factors=0)
+    shares = _weights(inputs["x"], options) * inputs["dy"].most
+    image = shares.sum(axis=(2, 3), keepdims=True)
+    dx.jump = _of_corners(arithmetic, inputs["x"]) * np.broadcast_to(image, dx.value.shape)
     return {"dx": dx}
 
 

@@ -42,7 +42,11 @@ ELSEWHERE = {
     "softmax": "within what exp(x − log Σ exp x) or 2^(x log₂ e) may give",
     "log_softmax": "within what x − log Σ exp x may give",
     "upsample": "within what a + λ (b − a) may give",
-    "l2": "within what s² − 2 s t + t² may give",
+    "l2": "within what s² − 2 s t + t², or a norm's square, may give",
+    "standardize": "within what a variance as E[x²] − m² may give",
+    "standardize_backward": "within what a variance as E[x²] − m² may give",
+    "avg_pool2d": "within what sums from the image's corner (an integral image) may give",
+    "avg_pool2d_backward": "within what sums from the image's corner may give",
     "sgd": "within what θ (1 − lr λ) − lr v may give",
 }
 
