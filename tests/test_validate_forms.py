@@ -8,45 +8,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS
 
+from benchmarks.verdicts.correct import some_convolutions
 from benchmarks.verdicts.forms import (
     EMULATED,
+    TRANSFORMS,
     convolution,
-    fourier,
     integral_image,
     l2_by_norm,
     l2_by_squares,
+    rounded_to,
     standardized,
     winograd,
 )
-from benchmarks.verdicts.judged import case_of
 from npkd import losses
-from npkd.validate import BUG, CONSISTENT, UNPROVEN, Case, Operation, by_npkd, compare, judge
+from npkd.validate import BUG, CONSISTENT, UNPROVEN, Case, Operation, compare, judge
 from npkd.validate.bounds.rounding import BFLOAT16, FLOAT16
-from npkd.validate.questions.numbers import normal, small_integers
+from npkd.validate.questions.numbers import normal
 from npkd.validate.questions.subjects import cases
 
 F32 = np.float32
 few_examples = settings(max_examples=10, deadline=None)
-TRANSFORMS = {f"F({m}, 3)": winograd(m) for m in range(2, 7)} | {"Fourier": fourier}
-
-
-def convolutions(rng, channels=None):
-    """An ordinary case and an exact probe of one convolution."""
-    images, outputs = rng.integers(1, 4, 2)
-    channels = channels or int(rng.integers(1, 20))
-    rows, columns = rng.integers(3, 15, 2)
-    x, w, b = (images, channels, rows, columns), (outputs, channels, 3, 3), (outputs,)
-    options = {"padding": int(rng.integers(0, 2))}
-    return [
-        case_of("conv2d", draw, rng, options, exact=draw is small_integers, x=x, w=w, b=b)
-        for draw in (normal, small_integers)
-    ]
 
 
 @few_examples
 @given(seed=SEEDS, transform=st.sampled_from(sorted(TRANSFORMS)))
 def test_a_transform_is_no_bug_with_probes_or_without(seed, transform):
-    probes = convolutions(np.random.default_rng(seed))
+    probes = some_convolutions(np.random.default_rng(seed))
     found = [convolution(case, TRANSFORMS[transform]) for case in probes]
     for count in (1, 2):
         report = judge(list(zip(probes, found, strict=True))[:count])
@@ -56,7 +43,7 @@ def test_a_transform_is_no_bug_with_probes_or_without(seed, transform):
 
 
 def test_a_transform_is_named_where_it_rounds_more_than_sums():
-    probes = convolutions(np.random.default_rng(0), channels=1)
+    probes = some_convolutions(np.random.default_rng(0), channels=1)
     report = judge([(case, convolution(case, winograd(6))) for case in probes])
     assert UNPROVEN in {one.verdict for one in report.verdicts}
     assert report.ok
@@ -89,14 +76,14 @@ def scaled(case, *, transform):
 @pytest.mark.parametrize("transform", ["F(2, 3)", "F(4, 3)", "F(6, 3)", "Fourier"])
 @pytest.mark.parametrize("channels", [3, 32])
 def test_a_wrong_convolution_is_a_bug_by_a_transform_too(wrong, transform, channels):
-    probes = convolutions(np.random.default_rng(1), channels)
+    probes = some_convolutions(np.random.default_rng(1), channels)
     found = [wrong(case, transform=TRANSFORMS[transform]) for case in probes]
     assert judge(zip(probes, found, strict=True)).first.tensor == "y"
 
 
 def test_sums_that_lack_a_term_are_a_bug_whatever_a_transform_might_hide():
     """With 128 channels the bound of F(6, 3) is larger than what one of them gives."""
-    probes = convolutions(np.random.default_rng(2), channels=128)
+    probes = some_convolutions(np.random.default_rng(2), channels=128)
     found = [convolution(case, TRANSFORMS["F(2, 3)"]) for case in probes]
     lacking = [without_tap(case, transform=TRANSFORMS["F(2, 3)"]) for case in probes]
     assert judge(zip(probes, found, strict=True)).ok
@@ -108,7 +95,7 @@ def test_sums_that_lack_a_term_are_a_bug_whatever_a_transform_might_hide():
 @given(seed=SEEDS, emulation=st.sampled_from(sorted(EMULATED)))
 def test_float32_by_several_lower_products_is_consistent_and_named(seed, emulation):
     rng = np.random.default_rng(seed)
-    probes = convolutions(rng)
+    probes = some_convolutions(rng)
     found = [convolution(case, EMULATED[emulation]) for case in probes]
     report = judge(zip(probes, found, strict=True))
     assert {one.verdict for one in report.verdicts} == {CONSISTENT}
@@ -118,7 +105,7 @@ def test_float32_by_several_lower_products_is_consistent_and_named(seed, emulati
 
 def test_products_of_two_parts_in_bfloat16_are_named_within_the_bound_too():
     """Sums of 144 products."""
-    probes = convolutions(np.random.default_rng(0), channels=16)
+    probes = some_convolutions(np.random.default_rng(0), channels=16)
     found = [convolution(case, EMULATED["three bfloat16 products"]) for case in probes]
     for count, expected in ((2, {CONSISTENT}), (1, {CONSISTENT, UNPROVEN})):
         report = judge(list(zip(probes, found, strict=True))[:count])
@@ -129,20 +116,6 @@ def test_products_of_two_parts_in_bfloat16_are_named_within_the_bound_too():
     assert names == {"float32 by three bfloat16 products", "float32"}, "the latter of the probe"
     wrong = [arrays | {"y": arrays["y"] * F32(1 + 1e-3)} for arrays in found]
     assert not judge(zip(probes, wrong, strict=True)).ok
-
-
-def rounded_to(precision, case):
-    """What npkd gives if every operation rounds its inputs and its results."""
-
-    def low(x):
-        return precision.round(x.astype(np.float64)).astype(F32) if x.dtype.kind == "f" else x
-
-    known = dict(case.inputs)
-    for operation in case.operations:
-        inputs = {name: low(known[tensor]) for name, tensor in operation.inputs.items()}
-        results = by_npkd.computed(operation.op, inputs, operation.options)
-        known |= {to: low(np.asarray(results[name])) for name, to in operation.outputs.items()}
-    return {tensor: known[tensor] for tensor in case.tensors()}
 
 
 @pytest.mark.parametrize("precision", [BFLOAT16, FLOAT16])
