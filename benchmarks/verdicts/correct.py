@@ -233,13 +233,15 @@ class Correct:
                 case = next(case for case, _ in pairs if case.name == one.case)
                 options = [dict(operation.options) for operation in case.operations]
                 shapes = {name: x.shape for name, x in case.inputs.items()}
-                self.bugs.append(f"{one} {options} {shapes}"[:2000])
+                self.bugs.append(f"{one} {str(options)[:300]} {str(shapes)[:300]}")
             if one.exact:
                 self.different += one.error > 0
                 continue
-            if one.verdict == CONSISTENT and one.ratio > self.ratio:
+            if one.verdict != CONSISTENT or one.lower:
+                continue
+            if one.ratio > self.ratio:
                 self.ratio, self.of_ratio = one.ratio, f"{one.op} {one.tensor}"
-            if one.verdict == CONSISTENT and one.band > self.band:
+            if one.band > self.band:
                 self.band, self.of_band = one.band, f"{one.op} {one.tensor}"
 
     def __iadd__(self, other: "Correct") -> "Correct":

@@ -31,8 +31,14 @@ PER_ROUNDED_FACTOR = 0.60  # rms(e/Q) · 2ᵗ
 BY_CHANCE = 20.0  # bits by which one error may be smaller than usual, once in a million
 NEARLY = 2.0**-6  # of a unit
 SCALED = 2.0**-10  # a factor so far from 1 is no rounding
-PRODUCTS = ("multiply", "multiply_backward", "divide", "divide_backward")
-MOVES = ("move", "move_backward", "negative", "negative_backward", "sum_over_backward")
+PRODUCTS = (
+    *("multiply", "multiply_backward", "divide", "divide_backward"),
+    *("exp_backward", "log_backward", "sqrt_backward"),
+)
+MOVES = (
+    *("move", "move_backward", "negative", "negative_backward", "sum_over_backward"),
+    *("add_backward", "subtract_backward", "copy", "flatten", "flatten_backward"),
+)
 SUMS = ("add", "subtract", "sum", "sum_over")
 
 
