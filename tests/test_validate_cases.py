@@ -86,14 +86,15 @@ def test_ordinary_convolutions_are_short_sums(every):
     for case in every:
         if case.exact or case.subject in ("LargeCNN", "SmallCNN", "distillation"):
             continue
+        most = 600 if case.subject == "conv2d wide" else 500
         found = by_npkd.results(case)
         for operation in case.operations:
             if operation.op in ("conv2d", "linear"):
                 w = case.inputs[operation.inputs["w"]]
                 y = found[operation.outputs["y"]]
-                assert w[0].size + 1 <= 500, case.name
-                assert w.size // w.shape[1] <= 500, case.name
-                assert y.size // y.shape[1] <= 500, case.name
+                assert w[0].size + 1 <= most, case.name
+                assert w.size // w.shape[1] <= most, case.name
+                assert y.size // y.shape[1] <= most, case.name
 
 
 def test_a_subject_asked_for_alone_has_the_same_numbers(every):

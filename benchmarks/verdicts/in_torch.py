@@ -115,9 +115,12 @@ class Pieces:
     @staticmethod
     def dkd(student, teacher, labels, temperature, alpha=1.0, beta=8.0):
         is_label = F.one_hot(labels, student.shape[1]).bool()
-        q, p = (F.softmax(z / temperature, dim=1) for z in (student, teacher))
-        q, p = (torch.stack([x[is_label], (x * ~is_label).sum(1)], dim=1) for x in (q, p))
-        of_label = F.kl_div(q.log(), p, reduction="sum")
+        log_q, log_p = (F.log_softmax(z / temperature, dim=1) for z in (student, teacher))
+        log_q, log_p = (
+            torch.stack([x[is_label], x.masked_fill(is_label, -torch.inf).logsumexp(1)], dim=1)
+            for x in (log_q, log_p)
+        )
+        of_label = F.kl_div(log_q, log_p, reduction="sum", log_target=True)
         rest_q, rest_p = (
             (z / temperature).masked_select(~is_label).view(len(z), -1) for z in (student, teacher)
         )
@@ -513,6 +516,7 @@ SKELETONS: dict[str, Callable[[Case, type[Pieces]], Arrays]] = {
         (
             "conv2d",
             "conv2d oblong",
+            "conv2d wide",
             "conv2d groups",
             "conv2d dilation",
             "linear",

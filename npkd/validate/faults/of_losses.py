@@ -36,13 +36,17 @@ def _in_mix(soft: Rule, names: tuple[str, ...]) -> Rule:
     return rule
 
 
-def _teacher_twice(
+def _one_net_twice(
     right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
 ) -> Results:
-    """Both sides are the teacher's: the student has no gradient."""
-    results = right(a, {**x, "student": x["teacher"]}, given)
-    zero = np.zeros_like(results["gradient"].value)  # but for rounding, if both are the student's
-    return {**results, "gradient": replace(results["gradient"], value=zero)}
+    """Both sides are the teacher's, or the student's: there is no gradient but for rounding."""
+    of_student = right(a, {**x, "teacher": x["student"]}, given)
+    of_teacher = right(a, {**x, "student": x["teacher"]}, given)
+    value, gradient = (
+        replace(of_teacher[name], error=np.maximum(of_teacher[name].error, of_student[name].error))
+        for name in ("value", "gradient")
+    )
+    return {"value": value, "gradient": replace(gradient, value=np.zeros_like(gradient.value))}
 
 
 def _soft_detached(
@@ -172,7 +176,7 @@ LOSS_FAULTS = [
         "KL reversed, and probabilities given as log-probabilities",
         _loss(options(variant="reversed unlogged"), "kl"),
     ),
-    Fault("one net's logits on both sides", _loss(_teacher_twice, *OF_LOGITS)),
+    Fault("one net's logits on both sides", _loss(_one_net_twice, *OF_LOGITS)),
     Fault(
         "softmax over the batch",
         _loss(options(axis=0), *DIVERGENCES) | {"cross_entropy": options(axis=0)},

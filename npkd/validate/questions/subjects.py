@@ -15,10 +15,12 @@ numbers of channels in and out; kernels are not symmetric, and those that are sq
 transposition; padding of 1 at stride 2 and an even size shows whether it is symmetric.
 
 Most cases are of ordinary float32 numbers. Their sums have fewer than 500 terms, but for the
-nets', so that TF32 cannot hide within the bound. The others are exact: small integers, times a
-power of two (`dyadic`), of which no sum rounds in whatever order it is added up, nor with fused
-multiply-adds, nor with factors in TF32. `exactness` proves it of a case. Where a mean is taken,
-it is of 2ⁿ numbers then.
+nets' and those of 64 channels, so that TF32 cannot hide within the bound. Some are extreme: logits
+that overflow, classes that are ruled out, near ties, numbers below the smallest normal one, a
+temperature far from 1, windows that begin in the padding. The others are exact: small integers,
+times a power of two (`dyadic`), of which no sum rounds in whatever order it is added up, nor with
+fused multiply-adds, nor with factors in TF32. `exactness` proves it of a case. Where a mean is
+taken, it is of 2ⁿ numbers then.
 """
 
 import difflib
