@@ -16,6 +16,7 @@ from benchmarks.verdicts.programs import UNLISTED
 from npkd.validate import BUG, CONVENTION, judge
 from npkd.validate.bounds.properties import PROPERTIES
 from npkd.validate.faults.known import FAULTS
+from npkd.validate.judging.causes import NOT_FINITE
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # frameworks warn of what is wrong on purpose
 
@@ -59,7 +60,7 @@ def probes_of(subject):
 
 
 def name_of(program):
-    return f"{program.number} {program.about}: {program.subject}"
+    return f"{program.number} {program.source} {program.about}: {program.subject}"
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=name_of)
@@ -107,6 +108,7 @@ def test_a_right_program_is_called_right(subject):
 def test_every_fault_has_a_program():
     assert {program.number for program in PROGRAMS} == {UNLISTED, *range(1, 34)}
     known = {fault.name for fault in FAULTS} | {one.fault for one in PROPERTIES.values()}
+    known.add(NOT_FINITE)
     named = {name for program in PROGRAMS for name in program.faults}
     assert named == known | {"TF32", "bfloat16", "float16"}
 

@@ -232,6 +232,7 @@ def _of(mean: Sequence[float], std: Sequence[float]) -> Callable[..., Any]:
 
 CONSTANTS = {
     "mean and std exchanged": lambda mean, std: (std, mean),
+    "std for the mean too": lambda mean, std: (std, std),
     "divided by the variance": lambda mean, std: (mean, std**2),
     "mean not subtracted": lambda mean, std: (np.zeros(1), std),
     "not divided by std": lambda mean, std: (mean, np.ones(1)),
