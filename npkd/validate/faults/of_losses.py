@@ -176,7 +176,7 @@ def _weighted(
         value = -share * np.sum(weights * log_q)
         error = abs(share) * np.sum(gamma * np.abs(weights) * (1 + np.abs(log_q)))
     gradient = share / t * (q * total - weights)
-    off = share / t * gamma * (q * sizes + np.abs(weights))
+    off = share / t * gamma * (q * sizes + np.abs(weights)) + a.stored.smallest
     return {
         "value": Rounded(np.asarray(value), np.asarray(error), roundings=64),
         "gradient": Rounded(gradient, off, roundings=64),

@@ -101,6 +101,7 @@ OPS: dict[str, tuple[OfOp, ...]] = {
             padding=1,
         ),
         _probe("conv2d", "many channels", x=(N, 32, 6, 8), w=(12, 32, 3, 3), b=(12,), padding=1),
+        _probe("conv2d", "taps beyond the image", x=(N, 3, 1, 2), w=(4, 3, 3, 3), padding=1),
         _probe("conv2d", "2x2 stride 3", x=(N, 3, 8, 11), w=(4, 3, 2, 2), b=(4,), stride=3),
     ),
     "conv2d wide": (  # such as fast transforms are chosen for

@@ -46,7 +46,7 @@ from npkd.validate.questions.losses import (
     about_ragged_batch,
     about_standardize,
 )
-from npkd.validate.questions.nets import about_distillation, about_net
+from npkd.validate.questions.nets import about_distillation, about_net, about_residual
 from npkd.validate.questions.numbers import (
     Cases,
 )
@@ -66,6 +66,14 @@ def cases(rng: np.random.Generator, names: Sequence[str] | None = None) -> Cases
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(makers)}"
             raise BadInput(f"validate: no subject is named {name!r}; {hint}")
     return _all_of(makers[name] for name in dict.fromkeys(makers if names is None else names))
+
+
+def with_kinds(names: Sequence[str]) -> list[str]:
+    """These subjects, and those that are a kind of one: conv2d groups is one of conv2d."""
+    every = subjects()
+    return [
+        one for name in names for one in (name, *(s for s in every if s.startswith(f"{name} ")))
+    ]
 
 
 def _all_of(makers: Iterator[Callable[[], Cases]]) -> Cases:
@@ -106,6 +114,7 @@ def _subjects(rng: np.random.Generator) -> dict[str, Callable[[], Cases]]:
         "augmented teacher": about_augmented_teacher,
         "workers": about_workers,
         "evaluation mode": about_evaluation_mode,
+        "residual": about_residual,
         "SmallCNN": lambda rng: about_net("SmallCNN", small(), rng),
         "LargeCNN": lambda rng: about_net("LargeCNN", large(), rng),
         "distillation": lambda rng: about_distillation(large(), small(), rng),
