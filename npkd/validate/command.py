@@ -46,7 +46,7 @@ def _add_cases(parser: argparse.ArgumentParser) -> None:
         "--names",
         nargs="+",
         metavar="NAME",
-        help=f"what is computed, all kinds of it: {', '.join(subjects())} (everything)",
+        help=f"what is computed, an op with all its kinds: {', '.join(subjects())} (everything)",
     )
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the numbers computed with (0)"

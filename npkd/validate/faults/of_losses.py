@@ -165,18 +165,22 @@ def _labels_by_t(
 def _weighted(
     a: Arithmetic, logits: Rounded, weights: np.ndarray, t: float = 1.0, factor: float = 1.0
 ) -> Results:
-    """−factor/B Σ w log softmax(logits / t), whatever w is, and its gradient by the logits."""
+    """−factor/B Σ w log softmax(logits / t), whatever w is, and its gradient by the logits.
+
+    A weight may be off by what a logarithm of a probability near 1 is, some units of 1.
+    """
     z = logits.value / t
     log_q = z - z.max(axis=1, keepdims=True)
     log_q = log_q - np.log(np.exp(log_q).sum(axis=1, keepdims=True))
     q, share = np.exp(log_q), factor / len(z)
     gamma = a.gamma(z.size + 64) * (1 + np.abs(z).max(axis=1, keepdims=True))
-    total, sizes = (w.sum(axis=1, keepdims=True) for w in (weights, np.abs(weights)))
+    size = np.abs(weights) + 1
+    total, sizes = (w.sum(axis=1, keepdims=True) for w in (weights, size))
     with np.errstate(invalid="ignore"):  # 0 · −∞ of a class that is ruled out
         value = -share * np.sum(weights * log_q)
-        error = abs(share) * np.sum(gamma * np.abs(weights) * (1 + np.abs(log_q)))
+        error = abs(share) * np.sum(gamma * size * (1 + np.abs(log_q)))
     gradient = share / t * (q * total - weights)
-    off = share / t * gamma * (q * sizes + np.abs(weights)) + a.stored.smallest
+    off = share / t * gamma * (q * sizes + size)
     return {
         "value": Rounded(np.asarray(value), np.asarray(error), roundings=64),
         "gradient": Rounded(gradient, off, roundings=64),

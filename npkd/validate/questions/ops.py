@@ -190,6 +190,9 @@ OPS: dict[str, tuple[OfOp, ...]] = {
             ceil_mode=True,
             exact=False,
         ),
+        _probe(
+            "avg_pool2d", "subnormal", x=(N, 3, 6, 8), kernel_size=2, exact=False, numbers=subnormal
+        ),
         _probe("avg_pool2d", "divisor", x=(N, 3, 6, 5), kernel_size=(3, 2), divisor_override=4),
         _probe(
             "avg_pool2d",
@@ -264,11 +267,11 @@ OPS: dict[str, tuple[OfOp, ...]] = {
     "relu": (
         _probe("relu", "rows", x=(N, C), numbers=with_ties),
         _probe("relu", "images", x=(N, 3, 4, 6), numbers=with_ties),
-        _probe("relu", "subnormal", x=(N, C), exact=False, numbers=subnormal),
     ),
     "flatten": (
         _probe("flatten", "plain", x=(N, 3, 4, 6)),
         _probe("flatten", "many channels", x=(N, 8, 2, 3)),
+        _probe("flatten", "subnormal", x=(N, 3, 2, 4), exact=False, numbers=subnormal),
     ),
     "softmax": (
         _probe("softmax", "rows", x=(N, C), exact=False),

@@ -69,11 +69,12 @@ def cases(rng: np.random.Generator, names: Sequence[str] | None = None) -> Cases
 
 
 def with_kinds(names: Sequence[str]) -> list[str]:
-    """These subjects, and those that are a kind of one: conv2d groups is one of conv2d."""
-    every = subjects()
-    return [
-        one for name in names for one in (name, *(s for s in every if s.startswith(f"{name} ")))
-    ]
+    """These subjects, and for an op all that begin with its name: conv2d groups for conv2d."""
+    found = []
+    for name in names:
+        kinds = [one for one in OPS if one.startswith(f"{name} ")]
+        found += kinds if kinds and name not in OPS else [name, *kinds]
+    return found
 
 
 def _all_of(makers: Iterator[Callable[[], Cases]]) -> Cases:
