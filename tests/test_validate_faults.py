@@ -13,9 +13,11 @@ import pytest
 
 from benchmarks.verdicts import judged
 from benchmarks.verdicts.programs import UNLISTED
+from npkd import ops
 from npkd.validate import BUG, CONVENTION, judge
 from npkd.validate.bounds.properties import PROPERTIES
 from npkd.validate.faults.known import FAULTS
+from npkd.validate.judging.causes import NOT_FINITE
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # frameworks warn of what is wrong on purpose
 
@@ -59,7 +61,7 @@ def probes_of(subject):
 
 
 def name_of(program):
-    return f"{program.number} {program.about}: {program.subject}"
+    return f"{program.number} {program.source} {program.about}: {program.subject}"
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=name_of)
@@ -107,8 +109,38 @@ def test_a_right_program_is_called_right(subject):
 def test_every_fault_has_a_program():
     assert {program.number for program in PROGRAMS} == {UNLISTED, *range(1, 34)}
     known = {fault.name for fault in FAULTS} | {one.fault for one in PROPERTIES.values()}
+    known.add(NOT_FINITE)
     named = {name for program in PROGRAMS for name in program.faults}
     assert named == known | {"TF32", "bfloat16", "float16"}
+
+
+def log_softmax_by(log):
+    """log softmax from probabilities, as a logarithm of one's own has it; and its gradient."""
+
+    def run(case):
+        x, dy = case.inputs["x"], case.inputs["dy"]
+        axis = case.operations[0].options.get("axis", -1)
+        y, backward = ops.log_softmax(x, axis)
+        with np.errstate(all="ignore"):
+            return {"y": log(np.exp(y), y).astype(np.float32), "dx": backward(dy)}
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        lambda p, _: np.log(p),
+        lambda p, _: np.log(p + np.float32(1e-8)),
+        lambda p, _: np.log(np.maximum(p, np.float32(1e-12))),
+        lambda _, y: np.maximum(y, -64),
+    ],
+    ids=["log(softmax)", "log(p + 1e-8)", "log of p clamped", "stops at -64"],
+)
+def test_logarithms_that_take_no_care_are_found_out_by_saturated_logits(log):
+    report, _ = judged.judged(log_softmax_by(log), probes_of("log_softmax"))
+    assert report.first.verdict == BUG
+    assert "log_softmax saturated" in {one.case for one in report.verdicts if one.verdict == BUG}
 
 
 @pytest.mark.parametrize("order", ["in order", "reversed", "permuted", "blocked", "pairwise"])

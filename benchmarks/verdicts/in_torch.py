@@ -115,9 +115,12 @@ class Pieces:
     @staticmethod
     def dkd(student, teacher, labels, temperature, alpha=1.0, beta=8.0):
         is_label = F.one_hot(labels, student.shape[1]).bool()
-        q, p = (F.softmax(z / temperature, dim=1) for z in (student, teacher))
-        q, p = (torch.stack([x[is_label], (x * ~is_label).sum(1)], dim=1) for x in (q, p))
-        of_label = F.kl_div(q.log(), p, reduction="sum")
+        log_q, log_p = (F.log_softmax(z / temperature, dim=1) for z in (student, teacher))
+        log_q, log_p = (
+            torch.stack([x[is_label], x.masked_fill(is_label, -torch.inf).logsumexp(1)], dim=1)
+            for x in (log_q, log_p)
+        )
+        of_label = F.kl_div(log_q, log_p, reduction="sum", log_target=True)
         rest_q, rest_p = (
             (z / temperature).masked_select(~is_label).view(len(z), -1) for z in (student, teacher)
         )
@@ -513,6 +516,7 @@ SKELETONS: dict[str, Callable[[Case, type[Pieces]], Arrays]] = {
         (
             "conv2d",
             "conv2d oblong",
+            "conv2d wide",
             "conv2d groups",
             "conv2d dilation",
             "linear",
@@ -573,7 +577,9 @@ RIGHT_PROGRAMS: dict[str, Program] = {
 WRONG_PROGRAMS: list[WrongProgram] = []
 
 
-def wrong(number: int, *faults: str, piece: str, subjects: Sequence[str]) -> Callable[..., Any]:
+def wrong(
+    number: int, *faults: str, piece: str, subjects: Sequence[str], source: str = ""
+) -> Callable[..., Any]:
     """Enters a function as the wrong piece of a program for each of these subjects."""
 
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -581,7 +587,8 @@ def wrong(number: int, *faults: str, piece: str, subjects: Sequence[str]) -> Cal
         for subject in subjects:
             run = partial(SKELETONS[subject], pieces=changed)
             about = function.__name__.replace("_", " ")
-            WRONG_PROGRAMS.append(WrongProgram(number, faults, subject, about, run))
+            program = WrongProgram(number, faults, subject, about, run, source)
+            WRONG_PROGRAMS.append(program)
         return function
 
     return enter
@@ -659,6 +666,92 @@ def alpha_for_the_labels(hard, soft, alpha):
 )
 def labels_in_full(hard, soft, alpha):
     return hard + alpha * soft
+
+
+@wrong(UNLISTED, "temperature for the student alone", piece="kl", subjects=WITH_KL)
+def kl_of_a_teacher_without_temperature(student, teacher, temperature):
+    log_q = F.log_softmax(student / temperature, dim=1)
+    return F.kl_div(log_q, F.softmax(teacher, dim=1), reduction="batchmean") * temperature**2
+
+
+@wrong(UNLISTED, "temperature twice", piece="kl", subjects=WITH_KL)
+def kl_of_logits_that_were_divided(student, teacher, temperature):
+    student, teacher = student / temperature, teacher / temperature
+    return Pieces.kl(student, teacher, temperature)
+
+
+@wrong(UNLISTED, "temperature twice", piece="soft_cross_entropy", subjects=["soft_cross_entropy"])
+def soft_cross_entropy_of_logits_that_were_divided(student, teacher, temperature):
+    return Pieces.soft_cross_entropy(student / temperature, teacher / temperature, temperature)
+
+
+OF_LABELS = ("mix kl", "distillation")  # in both T = 3
+
+
+@wrong(UNLISTED, "T² on the labels' loss too", piece="cross_entropy", subjects=OF_LABELS)
+def labels_times_t2(logits, labels):
+    return F.cross_entropy(logits, labels) * 3.0**2
+
+
+@wrong(UNLISTED, "T in the labels' loss too", piece="cross_entropy", subjects=OF_LABELS)
+def labels_by_the_logits_over_t(logits, labels):
+    return F.cross_entropy(logits / 3.0, labels)
+
+
+@wrong(
+    UNLISTED,
+    "label smoothing left on",
+    piece="cross_entropy",
+    subjects=["cross_entropy", "mix", *OF_LABELS],
+)
+def cross_entropy_with_smoothing(logits, labels):
+    return F.cross_entropy(logits, labels, label_smoothing=0.1)
+
+
+AS_TARGETS = "teacher's logits as targets of cross-entropy"
+
+
+@wrong(UNLISTED, AS_TARGETS, piece="l2", subjects=WITH_L2)
+def cross_entropy_in_the_place_of_l2(student, teacher):
+    """What the document's sample does."""
+    return F.cross_entropy(student, teacher)
+
+
+@wrong(UNLISTED, AS_TARGETS, piece="kl", subjects=WITH_KL)
+def cross_entropy_in_the_place_of_kl(student, teacher, temperature):
+    return F.cross_entropy(student, teacher)
+
+
+@wrong(UNLISTED, AS_TARGETS, piece="soft_cross_entropy", subjects=["soft_cross_entropy"])
+def cross_entropy_to_logits(student, teacher, temperature):
+    return F.cross_entropy(student, teacher)
+
+
+@wrong(UNLISTED, "log_target with probabilities", piece="kl", subjects=WITH_KL)
+def kl_of_probabilities_as_log_targets(student, teacher, temperature):
+    log_q = F.log_softmax(student / temperature, dim=1)
+    p = F.softmax(teacher / temperature, dim=1)
+    return F.kl_div(log_q, p, reduction="batchmean", log_target=True) * temperature**2
+
+
+@wrong(UNLISTED, "log-probabilities without log_target", piece="kl", subjects=["kl"])
+def kl_of_log_probabilities_as_targets(student, teacher, temperature):
+    log_q = F.log_softmax(student / temperature, dim=1)
+    log_p = F.log_softmax(teacher / temperature, dim=1)
+    return F.kl_div(log_q, log_p, reduction="batchmean") * temperature**2
+
+
+for _axis, _what in enumerate(("rows", "classes")):
+    for _step, _way in ((1, ""), (-1, ", to the front")):
+        _shifted = (UNLISTED, f"teacher's {_what} shifted by one{_way}")
+
+        @wrong(*_shifted, piece="kl", subjects=["kl", "mix kl"])
+        def kl_to_shifted(student, teacher, temperature, *, step=_step, axis=_axis):
+            return Pieces.kl(student, teacher.roll(step, axis), temperature)
+
+        @wrong(*_shifted, piece="l2", subjects=["l2"])
+        def l2_to_shifted(student, teacher, *, step=_step, axis=_axis):
+            return Pieces.l2(student, teacher.roll(step, axis))
 
 
 @wrong(3, UNLOGGED, piece="kl", subjects=WITH_KL)
@@ -1158,6 +1251,25 @@ def schedule_before_optimiser(optimiser, schedule):
     optimiser.step()
 
 
+@wrong(UNLISTED, "schedule a step late", piece="step", subjects=["sgd"])
+def schedule_from_the_second_step_on(optimiser, schedule):
+    optimiser.step()
+    if getattr(optimiser, "has_stepped", False):
+        schedule.step()
+    optimiser.has_stepped = True
+
+
+@wrong(UNLISTED, "schedule left out", piece="step", subjects=["sgd"])
+def schedule_forgotten(optimiser, schedule):
+    optimiser.step()
+
+
+@wrong_update(UNLISTED, "velocity lost from step to step, or no momentum")
+def velocity_anew_each_step(theta, g, v, lr, momentum, weight_decay):
+    v = g + weight_decay * theta
+    return theta - lr * v, v
+
+
 @wrong_update(32, "sign of the update")
 def update_along_the_gradient(theta, g, v, lr, momentum, weight_decay):
     v = momentum * v + (g + weight_decay * theta)
@@ -1282,6 +1394,51 @@ def images_as_opencv_reads_them(images, mean, std):
 @wrong(28, "channel order reversed, after normalising", piece="normalise", subjects=["preparation"])
 def channels_reversed_for_the_net(images, mean, std):
     return ((images / 255 - mean) / std).flip(1)
+
+
+CONSTANTS = {
+    "mean and std exchanged": lambda mean, std: (std, mean),
+    "std for the mean too": lambda mean, std: (std, std),
+    "divided by the variance": lambda mean, std: (mean, std.square()),
+    "mean not subtracted": lambda mean, std: (0.0, std),
+    "not divided by std": lambda mean, std: (mean, 1.0),
+    "not normalised": lambda mean, std: (0.0, 1.0),
+    "mean and std ½": lambda mean, std: (0.5, 0.5),
+    "mean and std of ImageNet": lambda mean, std: (
+        torch.tensor([0.485, 0.456, 0.406]).view(-1, 1, 1),
+        torch.tensor([0.229, 0.224, 0.225]).view(-1, 1, 1),
+    ),
+    "mean and std of CIFAR-10": lambda mean, std: (
+        torch.tensor([0.4914, 0.4822, 0.4465]).view(-1, 1, 1),
+        torch.tensor([0.2470, 0.2435, 0.2616]).view(-1, 1, 1),
+    ),
+    "mean and std of MNIST": lambda mean, std: (0.1307, 0.3081),
+}
+
+for _fault, _constants in CONSTANTS.items():
+
+    @wrong(UNLISTED, _fault, piece="normalise", subjects=["preparation"])
+    def normalised_by_other_constants(images, mean, std, *, constants=_constants):
+        mean, std = constants(mean, std)
+        return (images / 255 - mean) / std
+
+
+BICUBIC = "resized by bicubic interpolation"
+
+
+@wrong(UNLISTED, BICUBIC, piece="low", subjects=["preparation", "distillation"])
+def low_by_bicubic(images):
+    return F.interpolate(images, scale_factor=0.5, mode="bicubic", align_corners=False)
+
+
+@wrong(UNLISTED, BICUBIC, piece="smooth", subjects=["preparation"])
+def smooth_by_bicubic(images):
+    return F.interpolate(images, scale_factor=2, mode="bicubic", align_corners=False)
+
+
+@wrong(UNLISTED, BICUBIC, piece="upsample", subjects=["upsample bilinear"])
+def upsample_by_bicubic(x, factor, mode):
+    return F.interpolate(x, scale_factor=factor, mode="bicubic", align_corners=False)
 
 
 @wrong(

@@ -58,9 +58,9 @@ def wrong_programs() -> list[WrongProgram]:
     """Those of all frameworks that there are."""
     programs: list[WrongProgram] = []
     if "PyTorch" in installed():
-        from benchmarks.verdicts import in_torch
+        from benchmarks.verdicts import from_issues, in_torch
 
-        programs += in_torch.WRONG_PROGRAMS
+        programs += in_torch.WRONG_PROGRAMS + from_issues.WRONG_PROGRAMS
     if "JAX" in installed():
         from benchmarks.verdicts import in_jax
 
@@ -173,6 +173,7 @@ def faults(runs: int, seed: int) -> dict[str, Any]:
                 "faults": list(program.faults),
                 "subject": program.subject,
                 "about": program.about,
+                "source": program.source,
                 "pipeline": not PIPELINE.isdisjoint(program.faults),
                 "outcomes": dict(Counter(one["outcome"] for one in outcomes)),
                 "causes": [one["causes"] for one in outcomes if one["outcome"] != "rightly"][:1],
@@ -197,6 +198,7 @@ def table_of_faults(figures: Mapping[str, Any]) -> str:
         ],
         "preparation of data": [r for r in figures["programs"] if r["pipeline"]],
         "precision": [r for r in figures["programs"] if r["number"] == PRECISION],
+        "from public issues": [r for r in figures["programs"] if r["source"]],
     }
     body += [["", name, *_counts(rows)] for name, rows in totals.items()]
     text = tables.aligned(head, body)

@@ -30,6 +30,7 @@ class WrongProgram:
              result of the subject tells them apart
     subject  whose cases it computes
     about    the mistake, in words
+    source   the public issue that it comes from, if any: OWNER/REPOSITORY#NUMBER
     """
 
     number: int
@@ -37,6 +38,7 @@ class WrongProgram:
     subject: str
     about: str
     run: Program
+    source: str = ""
 
     @property
     def is_precision(self) -> bool:

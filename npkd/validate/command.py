@@ -23,7 +23,7 @@ from npkd.validate.judging.judge import judge
 from npkd.validate.judging.verdicts import Report
 from npkd.validate.program import Arrays, Case
 from npkd.validate.questions import exchange
-from npkd.validate.questions.subjects import cases, subjects
+from npkd.validate.questions.subjects import cases, subjects, with_kinds
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def _add_cases(parser: argparse.ArgumentParser) -> None:
         "--names",
         nargs="+",
         metavar="NAME",
-        help=f"what is computed: {', '.join(subjects())} (everything)",
+        help=f"what is computed, an op with all its kinds: {', '.join(subjects())} (everything)",
     )
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the numbers computed with (0)"
@@ -105,7 +105,8 @@ def _chosen(args: argparse.Namespace, dtype: str = "float32") -> list[Case]:
     if args.seed < 0:
         raise BadInput(f"--seed is {args.seed}, expected a whole number from 0")
     try:
-        return list(_stored_in(dtype, cases(np.random.default_rng(args.seed), args.names or None)))
+        names = with_kinds(args.names) if args.names else None
+        return list(_stored_in(dtype, cases(np.random.default_rng(args.seed), names)))
     except ValueError as error:
         raise BadInput(f"--names: {_without_prefix(error)}") from error
 

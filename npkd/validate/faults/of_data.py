@@ -1,7 +1,8 @@
 """Known faults of data: how they are prepared, and how they reach the teacher."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -22,9 +23,15 @@ def _in_training_mode(
     return {"y": replace(kept, value=value, error=error)}
 
 
-def _as_found(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
-    """Whatever it has become."""
-    return {"y": exact(at.found[at.operation.outputs["y"]])}
+def _as_found(statistics: bool) -> Rule:
+    """Whatever a teacher's parameters have become, or the statistics of its batch norm."""
+
+    def rule(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+        if at.operation.inputs["x"].endswith(STATISTICS) != statistics:
+            return right(a, x, given)
+        return {"y": exact(at.found[at.operation.outputs["y"]])}
+
+    return rule
 
 
 def _of_changed_teacher(
@@ -38,11 +45,13 @@ def _of_changed_teacher(
     return {"y": exact(at.found[tensor])}
 
 
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # of PyTorch's batch norm
+
 TEACHER_FAULTS = [
-    Fault("teacher in training mode", {"dropout": _in_training_mode}),
+    Fault("teacher in training mode", {"dropout": _in_training_mode, "copy": _as_found(True)}),
     Fault(
         "teacher trainable",
-        {"copy": _as_found} | dict.fromkeys(("conv2d", "linear"), _of_changed_teacher),
+        {"copy": _as_found(False)} | dict.fromkeys(("conv2d", "linear"), _of_changed_teacher),
     ),
 ]
 
@@ -103,6 +112,19 @@ def _normalised(order: str) -> Rule:
     return rule
 
 
+def _with_constants(
+    change: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+) -> Rule:
+    """Other constants in the place of mean and std, or made of these."""
+
+    def rule(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+        mean, std = change(*(x[name].value.astype(np.float64) for name in ("mean", "std")))
+        mean, std = (np.broadcast_to(one, x["mean"].value.shape) for one in (mean, std))
+        return right(a, {**x, "mean": Rounded(mean), "std": Rounded(std)}, given)
+
+    return rule
+
+
 def _resized(matrices: Callable[[int, int], np.ndarray]) -> Rule:
     """Another linear map along rows and along columns, given by the sizes before and after."""
 
@@ -156,6 +178,24 @@ def _half_pixel(before: int, after: int) -> np.ndarray:
     return _interpolation((np.arange(after) + 0.5) * (before / after) - 0.5, before)
 
 
+def _cubic(sharpness: float) -> Callable[[int, int], np.ndarray]:
+    """Cubic convolution (Keys 1981) of the four nearest cells, the edges repeated."""
+
+    def matrix(before: int, after: int) -> np.ndarray:
+        positions = (np.arange(after) + 0.5) * (before / after) - 0.5
+        weights = np.zeros((after, before))
+        for offset in range(-1, 3):
+            cells = np.floor(positions).astype(int) + offset
+            d = np.abs(positions - cells)
+            near = ((sharpness + 2) * d - (sharpness + 3)) * d**2 + 1
+            far = sharpness * (((d - 5) * d + 8) * d - 4)
+            cell = np.clip(cells, 0, before - 1)
+            weights[np.arange(after), cell] += np.where(d <= 1, near, far)
+        return weights
+
+    return matrix
+
+
 def _nearest(before: int, after: int) -> np.ndarray:
     rows = (np.arange(after) * before) // after
     return np.eye(before)[rows]
@@ -176,6 +216,7 @@ def _resize_faults() -> list[Fault]:
         "resized without half-pixel centres": _no_half_pixel,
         "resized to the nearest cell": _nearest,
         "resized by interpolation": _half_pixel,
+        "resized by bicubic interpolation": _cubic(-0.75),  # as PyTorch and OpenCV have it
     }
     both = [
         Fault(name, both_ways(_resized(kind), "avg_pool2d", "upsample"), pipeline=True)
@@ -184,6 +225,23 @@ def _resize_faults() -> list[Fault]:
     antialiased = both_ways(_resized(_antialiased), "avg_pool2d")
     return [*both, Fault("resized with antialiasing", antialiased, pipeline=True)]
 
+
+def _of(mean: Sequence[float], std: Sequence[float]) -> Callable[..., Any]:
+    return lambda *_: (np.array(mean), np.array(std))
+
+
+CONSTANTS = {
+    "mean and std exchanged": lambda mean, std: (std, mean),
+    "std for the mean too": lambda mean, std: (std, std),
+    "divided by the variance": lambda mean, std: (mean, std**2),
+    "mean not subtracted": lambda mean, std: (np.zeros(1), std),
+    "not divided by std": lambda mean, std: (mean, np.ones(1)),
+    "not normalised": _of([0.0], [1.0]),
+    "mean and std ½": _of([0.5], [0.5]),
+    "mean and std of ImageNet": _of([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    "mean and std of CIFAR-10": _of([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]),
+    "mean and std of MNIST": _of([0.1307], [0.3081]),
+}  # of the data sets, as torchvision's and PyTorch's examples have them
 
 DATA_FAULTS = [
     Fault(
@@ -204,5 +262,9 @@ DATA_FAULTS = [
     Fault("no division by 255", {"normalise": _normalised("without /255")}, True),
     Fault("channel order reversed", {"normalise": _normalised("channels")}, True),
     Fault("channel order reversed, after normalising", {"normalise": _normalised("after")}, True),
+    *(
+        Fault(name, {"normalise": _with_constants(change)}, pipeline=True)
+        for name, change in CONSTANTS.items()
+    ),
     *_resize_faults(),
 ]

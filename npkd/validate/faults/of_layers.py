@@ -116,6 +116,11 @@ def _pool_ceil(given: Options) -> dict[str, Any]:
     return {"divisor_override": int(np.prod(np.broadcast_to(given["kernel_size"], 2)))}
 
 
+def _pool_ceil_counted(given: Options) -> dict[str, Any]:
+    """The same, but where padding is not counted."""
+    return _pool_ceil(given) if given.get("count_include_pad", True) else {}
+
+
 def _other_padding(given: Options) -> dict[str, Any]:
     return {"count_include_pad": not given.get("count_include_pad", True)}
 
@@ -202,6 +207,10 @@ LAYER_FAULTS = [
         both_ways(options(_other_padding), "avg_pool2d"),
     ),
     Fault("pool divisor under ceil_mode: all taps", both_ways(options(_pool_ceil), "avg_pool2d")),
+    Fault(
+        "pool divisor under ceil_mode: all taps, where padding is counted",
+        both_ways(options(_pool_ceil_counted), "avg_pool2d"),
+    ),
     Fault(
         "flattened as (N, H, W, C)",
         {"flatten": _channels_last, "flatten_backward": _channels_last_backward},

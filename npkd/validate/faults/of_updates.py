@@ -6,6 +6,7 @@ from npkd.validate.bounds.rounding import Arithmetic
 from npkd.validate.bounds.rules import Inputs, Options, added, scaled
 from npkd.validate.bounds.rules import Rule as RightRule
 from npkd.validate.faults.fault import Context, Fault, Results, Rule, options
+from npkd.validate.program import Operation
 
 
 def _rate_inside(
@@ -80,6 +81,33 @@ def _next_rate(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: C
     return right(a, x, {**given, "lr": rate})
 
 
+def _previous_rate(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    """The rate of the step before this one."""
+    return right(a, x, {**given, "lr": _before(at, at.operation).options["lr"]})
+
+
+def _first_rate(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+    one = at.operation
+    while (before := _before(at, one)) is not one:
+        one = before
+    return right(a, x, {**given, "lr": one.options["lr"]})
+
+
+def _before(at: Context, one: Operation) -> Operation:
+    """The update of the same parameter in the step before; itself if it is the first."""
+    theta = one.inputs["theta"]
+    return next((each for each in at.alike() if each.outputs["theta"] == theta), one)
+
+
+def _velocity_lost(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    """v ← g + λ θ, whatever it was before."""
+    return right(a, {name: one for name, one in x.items() if name != "velocity"}, given)
+
+
 def _gathering(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
     """The gradients of parameters on top of those of the step before, which were not zeroed."""
     results = right(a, x, given)
@@ -114,7 +142,10 @@ UPDATE_FAULTS = [
     Fault("weight decay past the velocity, times the rate", {"sgd": _decoupled(by_rate=True)}),
     Fault("weight decay past the velocity, without the rate", {"sgd": _decoupled(by_rate=False)}),
     Fault("biases not decayed", {"sgd": _biases_not_decayed}),
+    Fault("velocity lost from step to step, or no momentum", {"sgd": _velocity_lost}),
     Fault("schedule a step early", {"sgd": _next_rate}),
+    Fault("schedule a step late", {"sgd": _previous_rate}),
+    Fault("schedule left out", {"sgd": _first_rate}),
     Fault(
         "gradients not zeroed",
         {"conv2d_backward": _gathering, "linear_backward": _gathering},

@@ -1,5 +1,6 @@
 """Which known fault explains what is wrong."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,42 +12,90 @@ from npkd.validate.faults.known import FAULTS
 from npkd.validate.judging.trial import Trial, place_of
 from npkd.validate.judging.verdicts import BUG, CONVENTION, UNPROVEN, Cause, Verdict
 
+Place = tuple[str, str]  # case and tensor
+
+NOT_FINITE = "not finite where numbers are large or small: exp or log without the maximum taken off"
+
 
 def causes_of(trials: Sequence[Trial], verdicts: Sequence[Verdict]) -> Iterator[Cause]:
     """For each subject with bugs, the faults that fit all its probes and explain what is wrong.
 
     First those that alone explain everything that is wrong with the subject; if there are none,
-    those that explain what is wrong with each operation.
+    those that explain what is wrong with each operation. Where results are not finite and should
+    be, nothing can be told from them: if no fault explains these too, the other probes are asked.
     """
-    wrong: dict[str, dict[str, set[tuple[str, str]]]] = {}  # by subject and op: case and tensor
+    wrong: dict[str, dict[str, set[Place]]] = {}  # by subject and op
     for one in verdicts:
         if one.verdict == BUG:
             tensors = wrong.setdefault(one.subject, {}).setdefault(one.op, set())
             tensors.add((one.case, one.tensor))
+    overflown = {one.case for one in verdicts if _is_overflown(one)}
     for subject, ops in wrong.items():
         own = [trial for trial in trials if trial.case.subject == subject]
-        present = {operation.op for trial in own for operation in trial.case.operations}
-        candidates = [fault for fault in FAULTS if not present.isdisjoint(fault.rules)]
-        everything = set().union(*ops.values())
-        for only in _parts(verdicts, own, subject):
-            whole = [f for f in candidates if _explains(f.rules, own, everything, only)]
-            if whole:
-                break
+        whole = _of_subject(subject, ops, own, verdicts)
+        if not whole and not overflown.isdisjoint(trial.case.name for trial in own):
+            own = [trial for trial in own if trial.case.name not in overflown]
+            first = next(iter(ops))
+            ops = {
+                op: finite
+                for op, tensors in ops.items()
+                if (finite := {place for place in tensors if place[0] not in overflown})
+            }
+            if not ops:
+                yield Cause(subject, first, (NOT_FINITE,))
+                continue
+            whole = _of_subject(subject, ops, own, verdicts)
         if whole:
             yield _cause(subject, next(iter(ops)), whole)
+        else:
+            yield from _of_operations(subject, ops, own, verdicts)
+
+
+def _is_overflown(one: Verdict) -> bool:
+    return one.verdict == BUG and math.isfinite(one.expected) and not math.isfinite(one.found)
+
+
+def _of_subject(
+    subject: str,
+    ops: Mapping[str, set[Place]],
+    own: Sequence[Trial],
+    verdicts: Sequence[Verdict],
+) -> list[Fault]:
+    """The faults that alone explain everything that is wrong with a subject."""
+    everything = set().union(*ops.values())
+    candidates = _candidates(own)
+    for only in _parts(verdicts, own, subject):
+        whole = [f for f in candidates if _explains(f.rules, own, everything, only)]
+        if whole:
+            return whole
+    return []
+
+
+def _of_operations(
+    subject: str,
+    ops: Mapping[str, set[Place]],
+    own: Sequence[Trial],
+    verdicts: Sequence[Verdict],
+) -> Iterator[Cause]:
+    """For each operation the faults that explain what is wrong with it."""
+    for op, tensors in ops.items():
+        if op in PROPERTIES:
+            of_op = [one for one in verdicts if (one.subject, one.op) == (subject, op)]
+            faults = () if any(one.error for one in of_op) else (PROPERTIES[op].fault,)
+            yield Cause(subject, op, faults, pipeline=bool(faults))  # or of another shape
             continue
-        for op, tensors in ops.items():
-            if op in PROPERTIES:
-                of_op = [one for one in verdicts if (one.subject, one.op) == (subject, op)]
-                faults = () if any(one.error for one in of_op) else (PROPERTIES[op].fault,)
-                yield Cause(subject, op, faults, pipeline=bool(faults))  # or of another shape
-                continue
-            fitting = [
-                f
-                for f in candidates
-                if op in f.rules and _explains({op: f.rules[op]}, own, tensors)
-            ]
-            yield _cause(subject, op, fitting)
+        fitting = [
+            f
+            for f in _candidates(own)
+            if op in f.rules and _explains({op: f.rules[op]}, own, tensors)
+        ]
+        yield _cause(subject, op, fitting)
+
+
+def _candidates(trials: Sequence[Trial]) -> list[Fault]:
+    """The faults of operations that there are."""
+    present = {operation.op for trial in trials for operation in trial.case.operations}
+    return [fault for fault in FAULTS if not present.isdisjoint(fault.rules)]
 
 
 def with_known_faults(trials: Sequence[Trial], verdicts: list[Verdict]) -> list[Verdict]:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from npkd.validate.questions.numbers import (
     Arrays,
     C,
     Cases,
+    Draw,
     N,
     Options,
     Shape,
@@ -20,7 +21,10 @@ from npkd.validate.questions.numbers import (
     case_of,
     drawn_labels,
     dyadic,
+    masked,
+    near_ties,
     normal,
+    saturated,
 )
 
 
@@ -34,6 +38,15 @@ def loss_operation(
 
 
 @dataclass(frozen=True)
+class Extreme:
+    """A case that is out of the ordinary by its numbers, or by options besides the loss's own."""
+
+    what: str
+    draw: Draw = normal
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class OfLoss:
     """The cases of a loss: options, shapes of the ordinary ones, and of the exact ones."""
 
@@ -43,6 +56,7 @@ class OfLoss:
     exact: tuple[Shapes, ...] = ()
     largest: int = 10  # halves, of the exact ones
     ragged: bool = False  # whether there is a case of two batches, the second a shorter one
+    extremes: tuple[Extreme, ...] = ()  # of the first of the ordinary shapes
 
 
 def _pair(*shape: int) -> Shapes:
@@ -87,22 +101,35 @@ RELATED = (
 MAPS = _maps(3, 4, 4, 6), _maps(6, 2, 3, 5)
 SOFT = {"temperature": T}
 
+NEAR = (Extreme("near ties", near_ties),)
+SATURATED = Extreme("saturated", functools.partial(saturated, unit=T))
+SOFT_EXTREMES = (
+    SATURATED,
+    Extreme("T 0.1", options={"temperature": 0.1}),
+    Extreme("T 100", options={"temperature": 100.0}),
+)
 
 LOSSES: dict[str, OfLoss] = {
-    "l2": OfLoss("l2", {}, OUTPUTS, (_pair(4, C), _pair(8, 5)), ragged=True),
+    "l2": OfLoss("l2", {}, OUTPUTS, (_pair(4, C), _pair(8, 5)), ragged=True, extremes=NEAR),
     "l2 sum": OfLoss("l2", {"reduction": "sum"}, OUTPUTS, (_pair(N, C),)),
     "l2 elementmean": OfLoss(
         "l2", {"reduction": "elementmean"}, (*OUTPUTS, _pair(N, 3, 4, 6)), (_pair(4, 8),)
     ),
     "l2 none": OfLoss("l2", {"reduction": "none"}, OUTPUTS, (_pair(N, C),)),
-    "l1": OfLoss("l1", {}, OUTPUTS, (_pair(4, C), _pair(8, 5))),
-    "huber": OfLoss("huber", {}, OUTPUTS, (_pair(4, C), _pair(8, 5))),
+    "l1": OfLoss("l1", {}, OUTPUTS, (_pair(4, C), _pair(8, 5)), extremes=NEAR),
+    "huber": OfLoss("huber", {}, OUTPUTS, (_pair(4, C), _pair(8, 5)), extremes=NEAR),
     "cross_entropy": OfLoss(
-        "cross_entropy", {}, ({"logits": (N, C)}, {"logits": (8, 11)}), ragged=True
+        "cross_entropy",
+        {},
+        ({"logits": (N, C)}, {"logits": (8, 11)}),
+        ragged=True,
+        extremes=(Extreme("saturated", saturated), Extreme("masked", masked)),
     ),
     "mix": OfLoss("mix", {"alpha": 0.3, "soft": "l2"}, OUTPUTS),
-    "mix kl": OfLoss("mix", {"alpha": 0.3, "soft": "kl", "soft_options": SOFT}, OUTPUTS),
-    "kl": OfLoss("kl", SOFT, OUTPUTS, ragged=True),
+    "mix kl": OfLoss(
+        "mix", {"alpha": 0.3, "soft": "kl", "soft_options": SOFT}, OUTPUTS, extremes=(SATURATED,)
+    ),
+    "kl": OfLoss("kl", SOFT, OUTPUTS, ragged=True, extremes=SOFT_EXTREMES),
     "limit": OfLoss("limit", {}, OUTPUTS, (_pair(4, 8),)),
     "dist": OfLoss("dist", {}, OUTPUTS),
     "hint": OfLoss(
@@ -130,7 +157,8 @@ USUAL = {"logits": OUTPUTS, "outputs": OUTPUTS, "map": MAPS, "vector": RELATED}
 for name, facts in FACTS.items():  # those that are asked about in the usual way
     if name not in LOSSES and name != "standardize":
         tempered = facts.options.get("temperature_squared", False)
-        LOSSES[name] = OfLoss(name, SOFT if tempered else {}, USUAL[facts.on])
+        extremes = SOFT_EXTREMES if name in ("soft_cross_entropy", "dkd") else ()
+        LOSSES[name] = OfLoss(name, SOFT if tempered else {}, USUAL[facts.on], extremes=extremes)
 
 
 def about_loss(subject: str, of_loss: OfLoss, rng: np.random.Generator) -> Cases:
@@ -140,19 +168,17 @@ def about_loss(subject: str, of_loss: OfLoss, rng: np.random.Generator) -> Cases
     about = f"{loss} of npkd.losses, and its gradients"
     halves = functools.partial(dyadic, largest=of_loss.largest, unit=0.5)
 
-    def drawn(shapes: Shapes, exact: bool) -> Arrays:
-        arrays = {
-            name: halves(rng, shape) if exact else normal(rng, shape)
-            for name, shape in shapes.items()
-        }
+    def drawn(shapes: Shapes, draw: Draw, never: int = 0) -> Arrays:
+        """Arrays, and labels, which the last `never` classes are not."""
+        arrays = {name: draw(rng, shape) for name, shape in shapes.items()}
         if takes_labels:
             count, classes = next(iter(shapes.values()))
-            arrays["labels"] = drawn_labels(rng, count, classes)
+            arrays["labels"] = drawn_labels(rng, count, classes - never)
         return arrays
 
     for exact, several in ((False, of_loss.shapes), (True, of_loss.exact)):
         for shapes in several:
-            arrays = drawn(shapes, exact)
+            arrays = drawn(shapes, halves if exact else normal)
             shown = "x".join(map(str, next(iter(shapes.values()))))
             operation = loss_operation(loss, {name: name for name in arrays}, options)
             name = f"{subject} {shown}{' exact' * exact}"
@@ -162,13 +188,19 @@ def about_loss(subject: str, of_loss: OfLoss, rng: np.random.Generator) -> Cases
         operations = []
         for at, count in (("batch1/", N), ("batch2/", 3)):
             arrays = drawn(
-                {k: (count, *shape[1:]) for k, shape in of_loss.shapes[0].items()}, False
+                {k: (count, *shape[1:]) for k, shape in of_loss.shapes[0].items()}, normal
             )
             inputs |= {at + name: array for name, array in arrays.items()}
             tensors = {name: at + name for name in arrays}
             outputs = {name: at + name for name in ("value", "gradient")}
             operations.append(loss_operation(loss, tensors, options, outputs))
         yield case_of(f"{subject} two batches", subject, about, inputs, operations)
+    for extreme in of_loss.extremes:
+        arrays = drawn(of_loss.shapes[0], extreme.draw, never=1)
+        operation = loss_operation(
+            loss, {name: name for name in arrays}, {**options, **extreme.options}
+        )
+        yield case_of(f"{subject} {extreme.what}", subject, about, arrays, [operation])
 
 
 def about_standardize(rng: np.random.Generator) -> Cases:

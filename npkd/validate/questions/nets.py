@@ -10,7 +10,7 @@ import numpy as np
 from npkd import ops
 from npkd.nets import Network
 from npkd.nets.layers import Conv2d, Function, Layer, Linear
-from npkd.validate.program import Case, Operation
+from npkd.validate.program import Case, Operation, sum_of
 from npkd.validate.questions.losses import SOFT, loss_operation
 from npkd.validate.questions.numbers import (
     Arrays,
@@ -128,6 +128,48 @@ def about_net(subject: str, net: Network, rng: np.random.Generator) -> Cases:
             exact=exact,
             needed=needed,
         )
+
+
+def about_residual(rng: np.random.Generator) -> Cases:
+    """y = h + w₂ h, h = w₁ x + b₁: a tensor that is used twice has the sum of two gradients."""
+    parameters = {"w": "w1", "b": "b1"}
+    operations = [
+        Operation("fc1", "linear", {"x": "x"} | parameters, {"y": "h"}),
+        Operation("fc2", "linear", {"x": "h", "w": "w2"}, {"y": "fc2"}),
+        sum_of(["h", "fc2"], "y"),
+        Operation(
+            "fc2 backward",
+            "linear_backward",
+            {"x": "h", "w": "w2", "dy": "y.grad"},
+            {"dx": "h.grad by fc2", "dw": "w2.grad"},
+        ),
+        sum_of(["y.grad", "h.grad by fc2"], "h.grad"),
+        Operation(
+            "fc1 backward",
+            "linear_backward",
+            {"x": "x"} | parameters | {"dy": "h.grad"},
+            {"dx": "x.grad", "dw": "w1.grad", "db": "b1.grad"},
+        ),
+    ]
+    for exact in (False, True):
+        for features, hidden in ((6, 4), (5, 9)):
+            draw: Draw = dyadic if exact else normal
+            shapes = {
+                "x": (N, features),
+                "w1": (hidden, features),
+                "b1": (hidden,),
+                "w2": (hidden, hidden),
+                "y.grad": (N, hidden),
+            }
+            yield case_of(
+                f"residual {features} to {hidden}{' exact' * exact}",
+                "residual",
+                "h = w1 x + b1, y = h + w2 h, and the gradients given y.grad",
+                {name: draw(rng, shape) for name, shape in shapes.items()},
+                operations,
+                exact=exact,
+                needed=["y", "h.grad", "x.grad", "w1.grad", "b1.grad", "w2.grad"],
+            )
 
 
 def small_net(

@@ -31,6 +31,40 @@ def with_ties(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     return npkd.proofs.cases.normal(shape, rng, np.float32, ties=True)
 
 
+def saturated(rng: np.random.Generator, shape: Shape, unit: float = 1.0) -> np.ndarray:
+    """Logits (N, C, …) that overflow, or vanish beside others, where no care is taken, times unit.
+
+    Row by row of the batch, again and again: numbers of about 20, and of about 100; one class
+    ahead of all others by 150, where float32's exp is 0 below −104; all the same at 100; all but
+    equal at −100.
+    """
+    row = (-1,) + (1,) * (len(shape) - 1)
+    spread = np.resize([20.0, 100.0, 1.0, 0.0, 2.0**-16], shape[0]).reshape(row)
+    middle = np.resize([0.0, 0.0, 0.0, 100.0, -100.0], shape[0]).reshape(row)
+    logits = middle + spread * rng.standard_normal(shape)
+    ahead = np.arange(2, shape[0], 5)
+    logits[ahead, rng.integers(0, shape[1], len(ahead))] += 150
+    return (unit * logits).astype(np.float32)
+
+
+def masked(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """Logits of which the last class of every other sample is ruled out, by −∞."""
+    logits = normal(rng, shape)
+    logits[::2, -1] = -np.inf
+    return logits
+
+
+def near_ties(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """Numbers from 1 on that are a few units in the last place apart, or equal."""
+    return (1 + rng.integers(0, 5, shape) * 2.0**-23).astype(np.float32)
+
+
+def subnormal(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """Numbers below the smallest normal one, 2⁻¹²⁶, and about it, and zeros."""
+    x = rng.standard_normal(shape) * 2.0 ** rng.integers(-140, -124, shape)
+    return np.where(rng.random(shape) < 0.2, 0.0, x).astype(np.float32)
+
+
 def dyadic(
     rng: np.random.Generator,
     shape: Shape,

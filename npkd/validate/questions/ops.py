@@ -20,8 +20,12 @@ from npkd.validate.questions.numbers import (
     Shapes,
     case_of,
     dyadic,
+    masked,
+    near_ties,
     normal,
+    saturated,
     small_integers,
+    subnormal,
     with_ties,
 )
 
@@ -62,19 +66,25 @@ def op_case(
 
 @dataclass(frozen=True)
 class OfOp:
-    """One case of an op: what is particular, the arguments, and whether numbers can be exact."""
+    """One case of an op: what is particular, the arguments, and whether numbers can be exact.
+
+    numbers: what ordinary arrays are drawn by.
+    """
 
     op: str
     what: str
     shapes: Shapes
     options: Options
     exact: bool
+    numbers: Draw
 
 
-def _probe(op: str, what: str, *, exact: bool = True, **arguments: Any) -> OfOp:
+def _probe(
+    op: str, what: str, *, exact: bool = True, numbers: Draw = normal, **arguments: Any
+) -> OfOp:
     """A case of an op by its arguments, arrays by their shapes."""
     shapes: Shapes = {name: arguments.pop(name) for name in ("x", "w", "b") if name in arguments}
-    return OfOp(op, what, shapes, arguments, exact)
+    return OfOp(op, what, shapes, arguments, exact, numbers)
 
 
 OPS: dict[str, tuple[OfOp, ...]] = {
@@ -91,6 +101,12 @@ OPS: dict[str, tuple[OfOp, ...]] = {
             padding=1,
         ),
         _probe("conv2d", "many channels", x=(N, 32, 6, 8), w=(12, 32, 3, 3), b=(12,), padding=1),
+        _probe("conv2d", "taps beyond the image", x=(N, 3, 1, 2), w=(4, 3, 3, 3), padding=1),
+        _probe("conv2d", "2x2 stride 3", x=(N, 3, 8, 11), w=(4, 3, 2, 2), b=(4,), stride=3),
+    ),
+    "conv2d wide": (  # such as fast transforms are chosen for
+        _probe("conv2d", "16 to 16", x=(N, 16, 6, 8), w=(16, 16, 3, 3), b=(16,), padding=1),
+        _probe("conv2d", "64 to 64", x=(N, 64, 6, 8), w=(64, 64, 3, 3), padding=1),
     ),
     "conv2d oblong": (
         _probe("conv2d", "plain", x=(N, 3, 6, 9), w=(4, 3, 3, 2), b=(4,)),
@@ -107,6 +123,27 @@ OPS: dict[str, tuple[OfOp, ...]] = {
     "conv2d groups": (
         _probe("conv2d", "2", x=(N, 4, 6, 7), w=(6, 2, 3, 3), b=(6,), groups=2, padding=1),
         _probe("conv2d", "depthwise", x=(N, 3, 6, 7), w=(6, 1, 3, 3), groups=3),
+        _probe("conv2d", "2 stride 2", x=(N, 4, 8, 7), w=(6, 2, 3, 3), groups=2, stride=2),
+        _probe("conv2d", "2 dilation 2", x=(N, 4, 8, 7), w=(6, 2, 3, 3), groups=2, dilation=2),
+        _probe(
+            "conv2d",
+            "depthwise stride 2 padding 1",
+            x=(N, 3, 8, 10),
+            w=(3, 1, 3, 3),
+            b=(3,),
+            groups=3,
+            stride=2,
+            padding=1,
+        ),
+        _probe(
+            "conv2d",
+            "depthwise dilation 2 padding 2",
+            x=(N, 3, 6, 7),
+            w=(6, 1, 3, 3),
+            groups=3,
+            dilation=2,
+            padding=2,
+        ),
     ),
     "conv2d dilation": (
         _probe("conv2d", "2", x=(N, 3, 9, 8), w=(4, 3, 3, 3), b=(4,), dilation=2, padding=(2, 1)),
@@ -153,10 +190,41 @@ OPS: dict[str, tuple[OfOp, ...]] = {
             ceil_mode=True,
             exact=False,
         ),
+        _probe(
+            "avg_pool2d", "subnormal", x=(N, 3, 6, 8), kernel_size=2, exact=False, numbers=subnormal
+        ),
         _probe("avg_pool2d", "divisor", x=(N, 3, 6, 5), kernel_size=(3, 2), divisor_override=4),
+        _probe(
+            "avg_pool2d",
+            "oblong padding counted",
+            x=(N, 3, 6, 9),
+            kernel_size=(2, 4),
+            stride=(1, 2),
+            padding=(0, 2),
+        ),
+        _probe(
+            "avg_pool2d",
+            "ceil_mode padding not counted",
+            x=(N, 3, 8, 6),
+            kernel_size=(3, 4),
+            stride=2,
+            padding=(1, 2),
+            ceil_mode=True,
+            count_include_pad=False,
+            exact=False,
+        ),
+        _probe(  # the third window of a row would begin in the padding at its end: there is none
+            "avg_pool2d",
+            "2x2 stride 3 ceil_mode padding",
+            x=(N, 3, 5, 8),
+            kernel_size=2,
+            stride=3,
+            padding=1,
+            ceil_mode=True,
+        ),
     ),
     "max_pool2d": (
-        _probe("max_pool2d", "2x2", x=(N, 3, 8, 6), kernel_size=2),
+        _probe("max_pool2d", "2x2", x=(N, 3, 8, 6), kernel_size=2, numbers=with_ties),
         _probe(
             "max_pool2d",
             "3x2 overlapping padding",
@@ -164,25 +232,58 @@ OPS: dict[str, tuple[OfOp, ...]] = {
             kernel_size=(3, 2),
             stride=(2, 1),
             padding=1,
+            numbers=with_ties,
         ),
-        _probe("max_pool2d", "ceil_mode", x=(N, 3, 8, 6), kernel_size=3, stride=2, ceil_mode=True),
-        _probe("max_pool2d", "dilation 2", x=(N, 3, 8, 7), kernel_size=2, stride=1, dilation=2),
+        _probe(
+            "max_pool2d",
+            "ceil_mode",
+            x=(N, 3, 8, 6),
+            kernel_size=3,
+            stride=2,
+            ceil_mode=True,
+            numbers=with_ties,
+        ),
+        _probe(
+            "max_pool2d",
+            "dilation 2",
+            x=(N, 3, 8, 7),
+            kernel_size=2,
+            stride=1,
+            dilation=2,
+            numbers=with_ties,
+        ),
+        _probe(
+            "max_pool2d",
+            "2x2 stride 3 ceil_mode padding",
+            x=(N, 3, 5, 8),
+            kernel_size=2,
+            stride=3,
+            padding=1,
+            ceil_mode=True,
+            numbers=with_ties,
+        ),
+        _probe("max_pool2d", "near ties", x=(N, 3, 6, 8), kernel_size=2, numbers=near_ties),
     ),
     "relu": (
-        _probe("relu", "rows", x=(N, C)),
-        _probe("relu", "images", x=(N, 3, 4, 6)),
+        _probe("relu", "rows", x=(N, C), numbers=with_ties),
+        _probe("relu", "images", x=(N, 3, 4, 6), numbers=with_ties),
     ),
     "flatten": (
         _probe("flatten", "plain", x=(N, 3, 4, 6)),
         _probe("flatten", "many channels", x=(N, 8, 2, 3)),
+        _probe("flatten", "subnormal", x=(N, 3, 2, 4), exact=False, numbers=subnormal),
     ),
     "softmax": (
         _probe("softmax", "rows", x=(N, C), exact=False),
         _probe("softmax", "channels", x=(N, C, 3, 4), axis=1, exact=False),
+        _probe("softmax", "saturated", x=(N, C), exact=False, numbers=saturated),
+        _probe("softmax", "masked", x=(N, C), exact=False, numbers=masked),
     ),
     "log_softmax": (
         _probe("log_softmax", "rows", x=(N, C), exact=False),
         _probe("log_softmax", "channels", x=(N, C, 3, 4), axis=1, exact=False),
+        _probe("log_softmax", "saturated", x=(N, C), exact=False, numbers=saturated),
+        _probe("log_softmax", "masked", x=(N, C), exact=False, numbers=masked),
     ),
     "upsample nearest": (
         _probe("upsample", "2", x=(N, 3, 4, 6), factor=2, mode="nearest"),
@@ -215,8 +316,7 @@ def about_op(subject: str, probes: Sequence[OfOp], rng: np.random.Generator) -> 
         return op_case(name, subject, probe.op, arrays, probe.options, rng, upstream, exact=exact)
 
     for probe in probes:
-        ties = probe.op in ("relu", "max_pool2d")
-        yield case(probe, "", with_ties if ties else normal, normal, False)
+        yield case(probe, "", probe.numbers, normal, False)
         if probe.exact:
             yield case(probe, " exact", small_integers, small_integers, True)
     if probes[0].op in ("conv2d", "linear"):

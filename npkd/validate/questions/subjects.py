@@ -15,10 +15,12 @@ numbers of channels in and out; kernels are not symmetric, and those that are sq
 transposition; padding of 1 at stride 2 and an even size shows whether it is symmetric.
 
 Most cases are of ordinary float32 numbers. Their sums have fewer than 500 terms, but for the
-nets', so that TF32 cannot hide within the bound. The others are exact: small integers, times a
-power of two (`dyadic`), of which no sum rounds in whatever order it is added up, nor with fused
-multiply-adds, nor with factors in TF32. `exactness` proves it of a case. Where a mean is taken,
-it is of 2ⁿ numbers then.
+nets' and those of 64 channels, so that TF32 cannot hide within the bound. Some are extreme: logits
+that overflow, classes that are ruled out, near ties, numbers below the smallest normal one, a
+temperature far from 1, windows that begin in the padding. The others are exact: small integers,
+times a power of two (`dyadic`), of which no sum rounds in whatever order it is added up, nor with
+fused multiply-adds, nor with factors in TF32. `exactness` proves it of a case. Where a mean is
+taken, it is of 2ⁿ numbers then.
 """
 
 import difflib
@@ -44,7 +46,7 @@ from npkd.validate.questions.losses import (
     about_ragged_batch,
     about_standardize,
 )
-from npkd.validate.questions.nets import about_distillation, about_net
+from npkd.validate.questions.nets import about_distillation, about_net, about_residual
 from npkd.validate.questions.numbers import (
     Cases,
 )
@@ -64,6 +66,15 @@ def cases(rng: np.random.Generator, names: Sequence[str] | None = None) -> Cases
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(makers)}"
             raise BadInput(f"validate: no subject is named {name!r}; {hint}")
     return _all_of(makers[name] for name in dict.fromkeys(makers if names is None else names))
+
+
+def with_kinds(names: Sequence[str]) -> list[str]:
+    """These subjects, and for an op all that begin with its name: conv2d groups for conv2d."""
+    found = []
+    for name in names:
+        kinds = [one for one in OPS if one.startswith(f"{name} ")]
+        found += kinds if kinds and name not in OPS else [name, *kinds]
+    return found
 
 
 def _all_of(makers: Iterator[Callable[[], Cases]]) -> Cases:
@@ -104,6 +115,7 @@ def _subjects(rng: np.random.Generator) -> dict[str, Callable[[], Cases]]:
         "augmented teacher": about_augmented_teacher,
         "workers": about_workers,
         "evaluation mode": about_evaluation_mode,
+        "residual": about_residual,
         "SmallCNN": lambda rng: about_net("SmallCNN", small(), rng),
         "LargeCNN": lambda rng: about_net("LargeCNN", large(), rng),
         "distillation": lambda rng: about_distillation(large(), small(), rng),
