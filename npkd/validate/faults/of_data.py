@@ -40,6 +40,7 @@ def _of_changed_teacher(
 
 TEACHER_FAULTS = [
     Fault("teacher in training mode", {"dropout": _in_training_mode}),
+    Fault("teacher's batch norm in training mode", {"statistics": _as_found}),
     Fault(
         "teacher trainable",
         {"copy": _as_found} | dict.fromkeys(("conv2d", "linear"), _of_changed_teacher),
