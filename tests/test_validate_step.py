@@ -199,13 +199,32 @@ def test_what_is_compiled_does_not_pass(backend):
     assert any("compiled" in text for text in report.asked)
 
 
+@pytest.mark.parametrize("what", ["net in place", "loss", "step", "update"])
+def test_whatever_is_compiled_does_not_pass(what):
+    step = Step()
+    of_loss, whole = step.loss, None
+    if what == "net in place":
+        step.student.compile(backend="eager")
+    elif what == "loss":
+        step.loss = torch.compile(of_loss, backend="eager")
+    elif what == "step":
+        whole = torch.compile(step, backend="eager")
+    else:
+        step.optimizer.step = torch.compile(step.optimizer.step, backend="eager")
+    report = step.judged(whole)
+    assert report.first is None
+    assert any("compiled" in text for text in report.asked)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_traced_net_does_not_pass():
     step = Step()
     step.take = torch.jit.trace(step.student, step.x)
     report = step.judged(student=step.take, objective=None)
     assert report.first is None
-    assert not report.ok
+    assert any("compiled" in text for text in report.asked)
+    assert any("nothing that it computes was judged" in text for text in report.asked)
+    assert not any("leaves PyTorch" in text for text in report.asked)
 
 
 # Teachers
@@ -326,6 +345,36 @@ def test_a_student_in_parts_is_judged_in_parts():
         one.operation for one in report.verdicts
     }
     assert any("ran in parts" in text for text in report.asked)
+
+
+def test_a_constant_factor_is_said():
+    step = Step()
+    step.scale = 7.0
+    report = step.judged()
+    assert report.first.factor == pytest.approx(7, rel=1e-5)
+    assert "found is 7 times what is expected" in str(report)
+
+
+def test_gradients_clipped_parameter_by_parameter_are_taken_as_they_are():
+    step = Step()
+
+    def between():
+        for k, p in enumerate(step.student.parameters()):
+            nn.utils.clip_grad_norm_([p], 0.3 * float(p.grad.norm()) * (1 + k))
+
+    step.between = between
+    (text,) = step.judged().check().unjudged
+    assert "each by a factor of its own, from 0.29999" in text
+
+
+def test_a_teacher_that_shares_layers_with_the_student_is_no_bug():
+    step = Step()
+    step.teacher.conv = step.student.conv
+    step.teacher.fc = nn.Linear(step.student.fc.in_features, step.student.fc.out_features)
+    step.see = step.teacher
+    report = step.judged()
+    assert report.first is None
+    assert any("teacher_trained=True" in text for text in report.asked)
 
 
 # Settings

@@ -23,6 +23,7 @@ class Verdict:
     bits        the effective ones; infinite where nothing differs
     band        the largest error in units of the probabilistic band
     note        anything else, in words
+    factor      of a bug: found is this times what is expected, but for rounding; NaN if it is not
     """
 
     case: str
@@ -43,6 +44,7 @@ class Verdict:
     bits: float
     band: float
     note: str = ""
+    factor: float = math.nan
 
     @property
     def suspicious(self) -> bool:
@@ -308,6 +310,8 @@ def _in_words(some: Sequence[Verdict]) -> Iterator[str]:
             f"    off by {one.error:.3g} where {one.bound:.3g} is the bound; "
             f"effective bits: {bits(one.bits)}"
         )
+    if one.verdict == BUG and not math.isnan(one.factor):
+        yield f"    found is {one.factor:.6g} times what is expected, in every entry"
     if one.note:
         yield f"    {one.note}"
 

@@ -89,14 +89,15 @@ def jax_step(
         of_pass, gradients, constant = program.operations(params, given["x"], before, at, given)
         operations += of_pass
         inputs |= constant
-        if lr is None:
+        rate = lr(number) if callable(lr) else lr
+        if rate is None:
             operations.append(not_judged(f"{at}update", "no rate was given", asked=True))
         elif max_norm is not None:
             shortened = {name: f"{gradients[name]}, clipped" for name in names}
             operations += clips({gradients[n]: of for n, of in shortened.items()}, max_norm)
             gradients = shortened
-        for name in names if lr is not None else ():
-            options: dict[str, Any] = {"lr": float(lr(number) if callable(lr) else lr)}
+        for name in () if rate is None else names:
+            options: dict[str, Any] = {"lr": rate}
             decay = weight_decay(name) if callable(weight_decay) else weight_decay
             options["weight_decay"] = float(decay)
             theta, g = before[name], gradients[name]
@@ -111,7 +112,7 @@ def jax_step(
         params, state, loss = update(params, state, *batch)
         after = map(np.array, jax.tree_util.tree_leaves(params))
         before = {name: at + name for name in names}
-        (inputs if lr is None else found).update(zip(before.values(), after, strict=True))
+        (inputs if rate is None else found).update(zip(before.values(), after, strict=True))
         found[f"{at}loss"] = np.asarray(loss)
     name = name_of(update)
     about = f"{len(batches)} updates by {name}: {objective}"

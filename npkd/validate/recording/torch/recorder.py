@@ -10,6 +10,7 @@ the same memory with a gradient of its own, so that both are seen. What gives a 
 the module that calls the function, by its path; what is called a second time is "#2".
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -109,7 +110,7 @@ class Recorder(TorchFunctionMode):
         self._had_gradient: dict[int, tuple[bool, bool]] = {}  # by tensor, when it was named
         self._tensors: dict[str, Tensor] = {}  # kept, so that no two have the same id
         self._watched: set[str] = set()
-        self._compiled: set[str] = set()  # modules, by path
+        self._compiled = False  # whether anything that torch.compile made was called
         self._taken: dict[str, int] = {}
         self._of_modules: list[Any] = []
         self._uncompiled: Any = None
@@ -148,13 +149,13 @@ class Recorder(TorchFunctionMode):
         path = self._paths.get(id(module), "")
         if id(module) in self._roots and not self._everything:
             numbers = [one for one in tree_leaves(inputs) if is_number(one)]
-            self.taken.setdefault(path, []).extend(one.detach().clone() for one in numbers[:1])
+            with torch._C.DisableTorchFunction():
+                self.taken.setdefault(path, []).extend(one.detach().clone() for one in numbers[:1])
         self._stack.append(module)
         self.runs[path] = self.runs.get(path, 0) + 1
         self.modes[path] = module.training
-        if path not in self._compiled and _is_compiled(module):
-            self._compiled.add(path)
-            self._not_judged("compiled", "judged, if at all, is what it is uncompiled")
+        if isinstance(module, torch.jit.ScriptModule):
+            self._not_judged("compiled", "by torch.jit, and what runs in it is not seen")
         if id(module) not in self._buffers:
             buffers = {name: b for name, b in module._buffers.items() if b is not None}
             values = {name: b.detach().clone() for name, b in buffers.items()}
@@ -164,7 +165,8 @@ class Recorder(TorchFunctionMode):
         if id(module) in self._roots:
             output = logits_of(output)
             if is_number(output) and output.grad_fn is not None:
-                self.name_of(output)  # now, as its gradient must be seen
+                with torch._C.DisableTorchFunction():
+                    self.name_of(output)  # now, as its gradient must be seen
         if self._stack and self._stack[-1] is module:
             self._stack.pop()
         if id(module) in self._paths:
@@ -281,6 +283,11 @@ class Recorder(TorchFunctionMode):
         """Call `func`, and record it."""
         kwargs = kwargs or {}
         function = operations.name_of(func)
+        if not self._compiled and _within_compiled():
+            self._compiled = True
+            self._not_judged(
+                "compiled", "runs as it is written; what it is compiled to is not seen"
+            )
         if function in operations.OF_THE_OBJECT:
             return self._of_the_object(func, args, kwargs)
         if not self._everything and not self._root():
@@ -445,9 +452,15 @@ def logits_of(output: Any) -> Any:
     return named.get("logits", rows[0] if len(rows) == 1 else output)
 
 
-def _is_compiled(module: Module) -> bool:
-    """Whether this is what torch.compile or torch.jit made of a module."""
-    return type(module).__name__ == "OptimizedModule" or isinstance(module, torch.jit.ScriptModule)
+def _within_compiled() -> bool:
+    """Whether something that torch.compile made is being called."""
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        in_dynamo = frame.f_globals.get("__name__") == "torch._dynamo.eval_frame"
+        if in_dynamo and frame.f_code.co_name == "compile_wrapper":
+            return True
+    return False
 
 
 def _version(tensor: Tensor) -> int:

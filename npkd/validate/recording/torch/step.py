@@ -64,9 +64,10 @@ def torch_step(
     scale: by which the loss was multiplied before the backward pass, and gradients divided after,
     as torch.amp.GradScaler does; a power of two is recognised if `step` returns the loss as it was.
     Gradients that were shortened before the update, clipped by their norm or by value, are taken
-    as they are. So are those that were all multiplied by one factor between 0 and 1, which cannot
-    be told from clipping: the report lists it as not judged, with the factor. All other changes
-    of gradients show as BUG: a factor of 0, or of more than 1, and what hooks of tensors change.
+    as they are. So are those that were multiplied by a factor between 0 and 1, one for all or one
+    for each parameter, which cannot be told from clipping: the report lists it as not judged, with
+    the factor. All other changes of gradients show as BUG: a factor of 0, or of more than 1, and
+    what hooks of tensors change.
 
     Raises ValueError where the objective needs labels, a teacher or layers that are not there, for
     labels that are not the classes of the samples, where `step` returns something else, and for
@@ -242,11 +243,11 @@ class Notes(NamedTuple):
 def _compare_gradients(recorder: Recorder, update: Update, scale: float) -> Notes:
     """Take the gradients that the optimiser had for those of the backward pass.
 
-    Where they differ by one factor below 1 throughout, or by the largest value there is, they were
-    clipped, and are an input of the update; where that factor is 1 / scale they were unscaled;
-    where they differ otherwise that shows in the verdict on the backward pass. Those of several
-    backward passes are not compared, and of those that are used in ways that were not seen it is
-    only said that they differ.
+    Where they differ by one factor below 1 throughout, by one for each parameter, or by the largest
+    value there is, they were clipped, and are an input of the update. Where that factor is that of
+    the scale they were unscaled. Where they differ otherwise, the backward pass is a bug. Those of
+    several backward passes are not compared, and of those that are used in ways that were not seen
+    it is only said that they differ.
     """
     notes: list[str] = []
     clipped: list[str] = []
@@ -257,15 +258,15 @@ def _compare_gradients(recorder: Recorder, update: Update, scale: float) -> Note
         totals.update({n: known.pop(n) for n in repeated})
         notes.append("summed over several backward passes, which is taken as it is")
     differ = [n for n, g in known.items() if not np.array_equal(g, totals[n])]
-    norms = [
-        np.sqrt(sum(float(np.sum(np.square(of[n], dtype=np.float64))) for n in known))
-        for of in (known, totals)
-    ]
+    norms = [_norm([of[name] for name in known]) for of in (known, totals)]
     factor = norms[0] / norms[1] if norms[1] else math.inf
     largest = max((np.max(np.abs(known[n])) for n in differ), default=0)
-    alike = all(
-        _is_close(g, factor * totals[n], update.parameters[n].dtype) for n, g in known.items()
-    )
+
+    def is_times(name: str, factor: float) -> bool:
+        return _is_close(known[name], factor * totals[name], update.parameters[name].dtype)
+
+    alike = all(is_times(name, factor) for name in known)
+    shares = {n: _norm([known[n]]) / _norm([totals[n]]) for n in differ if np.any(totals[n])}
     if scale > 1 and factor * scale > 1.001:
         return Notes([], [], list(known), scale)
     if scale != 1 and abs(factor * scale - 1) <= 1e-3 and alike:
@@ -280,12 +281,23 @@ def _compare_gradients(recorder: Recorder, update: Update, scale: float) -> Note
     ):
         clipped = list(known)
         notes.append(f"clipped by value, at {largest:.6g}, which is taken as it is")
+    elif differ and all(0 < shares.get(n, 0) < 1 and is_times(n, shares[n]) for n in differ):
+        clipped = list(known)
+        few, many = min(shares.values()), max(shares.values())
+        notes.append(
+            f"{len(differ)} of {len(known)} are shortened, each by a factor of its own, from "
+            f"{few:.6g} to {many:.6g}, which is taken as it is"
+        )
     else:
         totals.update({n: known[n] for n in differ})
         if recorder.untracked.intersection(differ):
             notes.append("not those of the backward pass, and taken as they are")
     operations = [not_judged("gradients before the update", why) for why in notes]
     return Notes(operations, clipped, [], scale)
+
+
+def _norm(arrays: Iterable[np.ndarray]) -> float:
+    return math.sqrt(sum(float(np.sum(np.square(one, dtype=np.float64))) for one in arrays))
 
 
 def _is_close(found: np.ndarray, expected: np.ndarray, dtype: torch.dtype) -> bool:
@@ -309,6 +321,7 @@ def _teacher_unchanged(
         return operations, found
     groups = [] if update.optimizer is None else update.optimizer.param_groups
     ours = {id(p) for group in groups for p in group["params"]}
+    ours -= {id(p) for p in update.parameters.values()}
     elsewhere = [
         name
         for name, p in teacher.named_parameters()
@@ -323,8 +336,9 @@ def _teacher_unchanged(
         why = "trained, as was said"
         if not trained:
             why = (
-                "its parameters change, and not by the optimizer; teacher_trained=True says that "
-                "this is meant, as with an average of the student or in mutual learning"
+                "its parameters change, and not as a part of the optimizer's beside the student's; "
+                "teacher_trained=True says that this is meant, as where it is an average of the "
+                "student, learns on its own, or shares layers with the student"
             )
         return [not_judged("teacher", why, asked=not trained)], found
     buffers = dict(teacher.named_buffers())
