@@ -177,6 +177,59 @@ def test_gradients_that_stay_scaled_are_a_bug():
     step = Step()
     step.scale = 3.0
     assert names(step.judged(scale=3.0)) == ["gradients not unscaled"]
+    step = Step()
+    step.scale = 0.5
+    assert step.judged().first is not None
+
+
+@pytest.mark.parametrize("returned", [lambda loss, scaled: None, lambda loss, scaled: scaled])
+def test_a_grad_scaler_is_recognised_whatever_the_step_returns(returned):
+    step = Step()
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+
+    def scaled():
+        loss = step.loss()
+        step.optimizer.zero_grad()
+        whole = scaler.scale(loss)
+        whole.backward()
+        scaler.step(step.optimizer)
+        scaler.update()
+        return returned(loss, whole)
+
+    assert not step.judged(scaled).check().unjudged
+
+
+def test_a_student_may_be_evaluated_after_its_update():
+    step = Step(norm=True)
+
+    def after():
+        step.student.eval()
+        with torch.no_grad():
+            step.student(step.x)
+        step.student.train()
+
+    step.after = after
+    report = step.judged(objective=None)
+    assert report.first is None
+    assert not report.asked
+
+
+def test_what_torch_func_transforms_is_said():
+    step = Step()
+
+    def loss(p, x, y):
+        return functional.cross_entropy(torch.func.functional_call(step.student, p, (x,)), y)
+
+    def whole():
+        p = {name: one.detach() for name, one in step.student.named_parameters()}
+        gradients = torch.func.grad(loss)(p, step.x, step.labels)
+        for name, one in step.student.named_parameters():
+            one.grad = gradients[name]
+        step.optimizer.step()
+
+    report = step.judged(whole, objective=None)
+    assert report.first is None
+    assert any("torch.func" in text for text in report.asked)
 
 
 def test_a_net_may_give_its_features_too():

@@ -31,6 +31,7 @@ from npkd.validate.recording.torch import operations
 from npkd.validate.recording.torch.operations import Arguments
 from npkd.validate.recording.torch.tensors import PRECISIONS, array, is_number
 
+STATISTICS = ("batch_norm", "instance_norm")  # functions that may change some of their arguments
 LEAVES = ("numpy", "__array__")  # functions that take a tensor's numbers out of PyTorch
 
 
@@ -91,9 +92,10 @@ class Recorder(TorchFunctionMode):
         self.outside: set[str] = set()  # tensors that are used by what is not recorded
         self.outputs: dict[str, Any] = {}  # of modules, by path
         self.runs: dict[str, int] = {}  # how often each of them ran
-        self.modes: dict[str, bool] = {}  # whether each was in training mode
+        self.modes: dict[str, bool] = {}  # whether each was ever in training mode
         self.taken: dict[str, list[Tensor]] = {}  # the first tensor that a root took, at each run
         self.started: list[np.ndarray] = []  # the values that backward passes started from
+        self.scale: float | None = None  # what a GradScaler multiplied the loss by
         self.precisions: set[torch.dtype] = set()
         self.leaves: list[Tensor] = []
         self.handles: list[Any] = []  # of hooks of tensors
@@ -110,6 +112,7 @@ class Recorder(TorchFunctionMode):
         self._had_gradient: dict[int, tuple[bool, bool]] = {}  # by tensor, when it was named
         self._tensors: dict[str, Tensor] = {}  # kept, so that no two have the same id
         self._watched: set[str] = set()
+        self._has_transforms = False  # whether anything of torch.func was
         self._compiled = False  # whether anything that torch.compile made was called
         self._taken: dict[str, int] = {}
         self._of_modules: list[Any] = []
@@ -147,13 +150,13 @@ class Recorder(TorchFunctionMode):
 
     def _enter_module(self, module: Module, inputs: Any) -> None:
         path = self._paths.get(id(module), "")
-        if id(module) in self._roots and not self._everything:
+        if id(module) in self._roots and not self._everything and not _is_transformed():
             numbers = [one for one in tree_leaves(inputs) if is_number(one)]
             with torch._C.DisableTorchFunction():
                 self.taken.setdefault(path, []).extend(one.detach().clone() for one in numbers[:1])
         self._stack.append(module)
         self.runs[path] = self.runs.get(path, 0) + 1
-        self.modes[path] = module.training
+        self.modes[path] = module.training or self.modes.get(path, False)
         if isinstance(module, torch.jit.ScriptModule):
             self._not_judged("compiled", "by torch.jit, and what runs in it is not seen")
         if id(module) not in self._buffers:
@@ -162,7 +165,7 @@ class Recorder(TorchFunctionMode):
             self._buffers[id(module)] = module, buffers, values
 
     def _leave_module(self, module: Module, inputs: Any, output: Any) -> None:
-        if id(module) in self._roots:
+        if id(module) in self._roots and not _is_transformed():
             output = logits_of(output)
             if is_number(output) and output.grad_fn is not None:
                 with torch._C.DisableTorchFunction():
@@ -283,7 +286,13 @@ class Recorder(TorchFunctionMode):
         """Call `func`, and record it."""
         kwargs = kwargs or {}
         function = operations.name_of(func)
-        if not self._compiled and _within_compiled():
+        if _is_transformed():
+            return self._transformed(func, args, kwargs)
+        if function.strip("_") in ("mul", "rmul") and _is_called_by(
+            "torch.amp.grad_scaler", "scale"
+        ):
+            self.scale = float(args[1])
+        if not self._compiled and _is_called_by("torch._dynamo.eval_frame", "compile_wrapper"):
             self._compiled = True
             self._not_judged(
                 "compiled", "runs as it is written; what it is compiled to is not seen"
@@ -308,6 +317,13 @@ class Recorder(TorchFunctionMode):
         if function in operations.SAME_VALUES and made[0].dtype == use.first.dtype:
             return self._same(made[0], use)
         return self._record(func, function, arguments, result, made, use)
+
+    def _transformed(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Call what vmap, grad and the like of torch.func transform: its numbers are not seen."""
+        if not self._has_transforms:
+            self._has_transforms = True
+            self._not_judged("transformed", "by torch.func, and what runs in it is not seen")
+        return func(*args, **kwargs)
 
     def _of_the_object(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if func is torch.Tensor.backward:
@@ -364,7 +380,18 @@ class Recorder(TorchFunctionMode):
             self.found[output] = array(tensor)
         for key, value in given.items():
             use.watch(value, partial(self._keep, call.gradients, key))
+        if function in STATISTICS:
+            self._give_changed(arguments)
         return result
+
+    def _give_changed(self, arguments: Arguments) -> None:
+        """Name running statistics anew, which change without a new version of their tensors."""
+        for tensor in tree_leaves(arguments):
+            name = self.known_name(tensor)
+            if not name or tensor.requires_grad:
+                continue
+            if not np.array_equal(array(tensor), self.values(name), equal_nan=True):
+                self.give(f"{name} as changed", tensor)
 
     def _round_arguments(self, call: Call, given: Mapping[str, Any], dtype: torch.dtype) -> None:
         """What autocast does to a function's arguments before it calls it; not judged itself."""
@@ -452,13 +479,17 @@ def logits_of(output: Any) -> Any:
     return named.get("logits", rows[0] if len(rows) == 1 else output)
 
 
-def _within_compiled() -> bool:
-    """Whether something that torch.compile made is being called."""
+def _is_transformed() -> bool:
+    """Whether vmap, grad or the like of torch.func is at work: its tensors have no numbers yet."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def _is_called_by(module: str, function: str) -> bool:
+    """Whether this function of a module, by its name, is being called."""
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back
-        in_dynamo = frame.f_globals.get("__name__") == "torch._dynamo.eval_frame"
-        if in_dynamo and frame.f_code.co_name == "compile_wrapper":
+        if frame.f_code.co_name == function and frame.f_globals.get("__name__") == module:
             return True
     return False
 

@@ -62,7 +62,8 @@ def torch_step(
     A frozen teacher must stay as it is, statistics of batch norm too, and drop nothing out.
 
     scale: by which the loss was multiplied before the backward pass, and gradients divided after,
-    as torch.amp.GradScaler does; a power of two is recognised if `step` returns the loss as it was.
+    as torch.amp.GradScaler does. That of a GradScaler is recognised, and a power of two if `step`
+    returns the loss as it was before.
     Gradients that were shortened before the update, clipped by their norm or by value, are taken
     as they are. So are those that were multiplied by a factor between 0 and 1, one for all or one
     for each parameter, which cannot be told from clipping: the report lists it as not judged, with
@@ -172,6 +173,8 @@ def _recorded(
         recorder.untracked |= recorder.outside
     left_out = update.left_out(recorder.totals)
     scale = _scale(recorder, loss) if scale is None else scale
+    if loss is not None and recorder.scale and np.array_equal(recorder.started[-1:], [loss]):
+        loss = loss / loss.dtype.type(scale)  # returned as it was scaled
     if max_norm is None:
         notes = _compare_gradients(recorder, update, scale)
     else:
@@ -220,7 +223,9 @@ def _loss(
 
 
 def _scale(recorder: Recorder, loss: np.ndarray | None) -> float:
-    """What the loss was multiplied by before the backward pass, if that is a power of two."""
+    """What the loss was multiplied by before the backward pass: GradScaler's, or a power of two."""
+    if recorder.scale is not None:
+        return recorder.scale
     if loss is None or len(recorder.started) != 1 or not loss:
         return 1.0
     scale = float(recorder.started[0]) / float(loss)
@@ -243,11 +248,11 @@ class Notes(NamedTuple):
 def _compare_gradients(recorder: Recorder, update: Update, scale: float) -> Notes:
     """Take the gradients that the optimiser had for those of the backward pass.
 
-    Where they differ by one factor below 1 throughout, by one for each parameter, or by the largest
-    value there is, they were clipped, and are an input of the update. Where that factor is that of
-    the scale they were unscaled. Where they differ otherwise, the backward pass is a bug. Those of
-    several backward passes are not compared, and of those that are used in ways that were not seen
-    it is only said that they differ.
+    Where they differ, beside the scale, by one factor below 1 throughout, by one for each of them,
+    or by the largest value there is, they were clipped, and are an input of the update. Where they
+    differ otherwise, that they were unscaled, or the backward pass, is a bug. Those of several
+    backward passes are not compared, and of those that are used in ways that were not seen it is
+    only said that they differ.
     """
     notes: list[str] = []
     clipped: list[str] = []
@@ -257,27 +262,25 @@ def _compare_gradients(recorder: Recorder, update: Update, scale: float) -> Note
     if repeated:
         totals.update({n: known.pop(n) for n in repeated})
         notes.append("summed over several backward passes, which is taken as it is")
-    differ = [n for n, g in known.items() if not np.array_equal(g, totals[n])]
-    norms = [_norm([of[name] for name in known]) for of in (known, totals)]
-    factor = norms[0] / norms[1] if norms[1] else math.inf
-    largest = max((np.max(np.abs(known[n])) for n in differ), default=0)
 
     def is_times(name: str, factor: float) -> bool:
-        return _is_close(known[name], factor * totals[name], update.parameters[name].dtype)
+        return _is_close(known[name], factor * own[name], update.parameters[name].dtype)
 
-    alike = all(is_times(name, factor) for name in known)
-    shares = {n: _norm([known[n]]) / _norm([totals[n]]) for n in differ if np.any(totals[n])}
-    if scale > 1 and factor * scale > 1.001:
-        return Notes([], [], list(known), scale)
-    if scale != 1 and abs(factor * scale - 1) <= 1e-3 and alike:
-        return Notes([], [], list(known), scale)
-    if differ and 0 < factor < 1 and alike:
+    own = {n: totals[n] / scale for n in known}
+    if scale < 1 and not all(is_times(n, 1) for n in known):  # of the loss alone: no scale at all
+        scale, own = 1.0, totals
+    differ = [n for n, g in known.items() if not np.array_equal(g, own[n])]
+    norms = [_norm([of[name] for name in known]) for of in (known, own)]
+    factor = norms[0] / norms[1] if norms[1] else math.inf
+    largest = max((np.max(np.abs(known[n])) for n in differ), default=0)
+    shares = {n: _norm([known[n]]) / _norm([own[n]]) for n in differ if np.any(own[n])}
+    if scale != 1 and all(is_times(n, 1) for n in known):
+        differ = []
+    if differ and 0 < factor < 1 and all(is_times(n, factor) for n in known):
         clipped = list(known)
-        unscaled = f"divided by the scale, {scale:g}, and " if scale > 1 else ""
-        factor *= scale
-        notes.append(f"{unscaled}shortened by the factor {factor:.6g}, which is taken as it is")
+        notes.append(f"shortened by the factor {factor:.6g}, which is taken as it is")
     elif largest > 0 and all(
-        np.array_equal(known[n], np.clip(totals[n], -largest, largest)) for n in differ
+        np.array_equal(known[n], np.clip(own[n], -largest, largest)) for n in differ
     ):
         clipped = list(known)
         notes.append(f"clipped by value, at {largest:.6g}, which is taken as it is")
@@ -288,12 +291,15 @@ def _compare_gradients(recorder: Recorder, update: Update, scale: float) -> Note
             f"{len(differ)} of {len(known)} are shortened, each by a factor of its own, from "
             f"{few:.6g} to {many:.6g}, which is taken as it is"
         )
-    else:
+    elif scale == 1:
         totals.update({n: known[n] for n in differ})
         if recorder.untracked.intersection(differ):
             notes.append("not those of the backward pass, and taken as they are")
+    if scale != 1 and clipped:
+        notes = [f"divided by the scale, {scale:g}, and {why}" for why in notes]
     operations = [not_judged("gradients before the update", why) for why in notes]
-    return Notes(operations, clipped, [], scale)
+    unscaled = [] if scale == 1 or clipped else list(known)
+    return Notes(operations, clipped, unscaled, scale)
 
 
 def _norm(arrays: Iterable[np.ndarray]) -> float:
