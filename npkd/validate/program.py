@@ -27,6 +27,15 @@ What operations there are, with the names of their inputs, results and options:
 
     (* may be missing)
 
+Programs that were recorded of a user's own step have
+
+    adam                  theta, g, m*, v*       → theta, m, v   lr, beta1, beta2, epsilon, step, …
+    clip                  x, and all gradients   → y        x · min(1, `norm` / their common norm)
+    unscale               x                      → y        x / `divisor`
+    statistics            x                      → y        a teacher's, which must not have changed
+    set_lr, set_momentum, set_weight_decay, set_nesterov
+                          x                      → y        what an optimiser should be set to
+
 Programs that were recorded of a user's own model have those of `elementwise` too, and `unknown`
 operations, which are taken as they were recorded and are listed as not judged.
 
@@ -92,6 +101,22 @@ def sum_of(terms: Iterable[str], total: str, **options: Any) -> Operation:
     """The sum of tensors, divided by `divisor` if that is given."""
     return Operation(
         total, "sum", {f"x{k}": term for k, term in enumerate(terms, 1)}, {"y": total}, options
+    )
+
+
+def clips(gradients: Mapping[str, str], norm: float) -> list[Operation]:
+    """Gradients that are all shortened alike, to a common norm; each by the name it has then."""
+    every = {f"g{k}": name for k, name in enumerate(gradients)}
+    return [
+        Operation(short, "clip", {"x": name, **every}, {"y": short}, {"norm": norm})
+        for name, short in gradients.items()
+    ]
+
+
+def not_judged(name: str, why: str, *, asked: bool = False) -> Operation:
+    """Something that is not judged, for the report; asked: what the judge was asked about."""
+    return Operation(
+        name, "unknown", {}, {}, {"function": why} | ({"asked": True} if asked else {})
     )
 
 

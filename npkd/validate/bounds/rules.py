@@ -32,7 +32,7 @@ from scipy.ndimage import maximum_filter
 from npkd import losses, ops
 from npkd.ops.windows import axis_of
 from npkd.validate.bounds import losses as bounds_of_losses
-from npkd.validate.bounds import traced, transforms
+from npkd.validate.bounds import traced, transforms, updates
 from npkd.validate.bounds.elementwise import ELEMENTWISE
 from npkd.validate.bounds.rounding import Arithmetic, Error, Rounded, sums_of_products
 from npkd.validate.bounds.traced import Traced, leaf
@@ -373,17 +373,20 @@ def _of_positions(x: Rounded, factor: int) -> int:
 
 
 def sgd(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
-    """v ← μ v + (g + λ θ), θ ← θ − lr v; see `npkd.SGD`."""
+    """v ← μ v + (g + λ θ), θ ← θ − lr v; see `npkd.SGD`. With `nesterov`, lr (g + λ θ + μ v)."""
     theta, step = inputs["theta"], inputs["g"]
     if options.get("weight_decay"):
         decay = scaled(arithmetic, options["weight_decay"], theta)
         step = added(arithmetic, step, decay)
     if options.get("momentum"):
+        gradient = step
         if "velocity" in inputs:
             step = added(
                 arithmetic, scaled(arithmetic, options["momentum"], inputs["velocity"]), step
             )
         velocity = {"velocity": step}
+        if options.get("nesterov"):
+            step = added(arithmetic, gradient, scaled(arithmetic, options["momentum"], step))
     else:
         velocity = {}
     update = scaled(arithmetic, -options["lr"], step)
@@ -511,7 +514,12 @@ RULES: dict[str, Rule] = {
     "normalise": normalise,
     "sum": sum_of,
     "sgd": sgd,
+    "adam": updates.adam,
+    "clip": updates.clip,
+    "unscale": sum_of,
+    "statistics": _unchanged,
 }
+RULES |= {f"set_{name}": updates.setting for name in updates.SETTINGS}
 RULES |= {name: _loss(name) for name in losses.__all__ if name != "conventions"}
 RULES |= ELEMENTWISE
 RULES["standardize_backward"] = RULES["standardize"]  # which takes a dy, and gives dx then

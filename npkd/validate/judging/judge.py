@@ -92,23 +92,20 @@ def judge(
     verdicts = _with_probes([one for trial in trials for one in trial.measured()])
     verdicts = with_known_faults(trials, verdicts)
     causes = tuple(causes_of(trials, verdicts))
+    unjudged = [
+        (f"{t.case.name}: {o.name}", o.options.get("function", o.op), o.options)
+        for t in trials
+        for o in t.case.operations
+        if o.op not in RULES and o.op not in PROPERTIES
+    ]
     return Report(
         tuple(by_conventions(verdicts, causes)),
         causes,
         tuple(f"{t.case.name}/{name}" for t in trials for name in t.missing),
-        tuple(
-            f"{t.case.name}: {o.name} ({o.options.get('function', o.op)})"
-            for t in trials
-            for o in t.case.operations
-            if o.op not in RULES and o.op not in PROPERTIES
-        ),
+        tuple(f"{name} ({what})" for name, what, _ in unjudged),
         dict(about or {}),
-        tuple(
-            f"{t.case.name}: {o.name}"
-            for t in trials
-            for o in t.case.operations
-            if o.op not in RULES and o.options.get("own")
-        ),
+        own=tuple(name for name, _, given in unjudged if given.get("own")),
+        asked=tuple(f"{name} ({what})" for name, what, given in unjudged if given.get("asked")),
     )
 
 

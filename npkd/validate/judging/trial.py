@@ -31,6 +31,7 @@ PER_ROUNDED_FACTOR = 0.60  # rms(e/Q) · 2ᵗ
 BY_CHANCE = 20.0  # bits by which one error may be smaller than usual, once in a million
 NEARLY = 2.0**-6  # of a unit
 SCALED = 2.0**-10  # a factor so far from 1 is no rounding
+SAME_FACTOR = 1e-5  # relative: what is multiplied by one number is multiplied by it everywhere
 PRODUCTS = (
     *("multiply", "multiply_backward", "divide", "divide_backward"),
     *("exp_backward", "log_backward", "sqrt_backward"),
@@ -465,10 +466,13 @@ class Measure:
             "found": _at(found, worst),
             "expected": _at(outcome.value, worst),
         }
+        within = bool(np.all(errors <= bound))
+        if not within:
+            figures["factor"] = _factor(found, outcome.value, bound)
         bits, typical = _bits(errors, outcome)
         share = trial.arithmetic.band(outcome.roundings)
         return cls(
-            within=bool(np.all(errors <= bound)),
+            within=within,
             with_jump=bool(np.all(errors <= bound + outcome.jump)) and bool(np.any(outcome.jump)),
             worst=figures,
             bits=bits,
@@ -479,6 +483,18 @@ class Measure:
     def figures(self) -> dict[str, Any]:
         """What goes into a verdict."""
         return {**self.worst, "bits": self.bits, "band": self.band, "note": self.note}
+
+
+def _factor(found: np.ndarray, expected: np.ndarray, bound: np.ndarray) -> float:
+    """By what everything is multiplied, where that is one number; NaN otherwise."""
+    found = found.astype(np.float64)
+    squares = np.vdot(expected, expected)
+    if found.size < 2 or not (0 < squares < math.inf):
+        return math.nan
+    factor = float(np.vdot(expected, found) / squares)
+    scaled = factor * expected
+    near = np.abs(found - scaled) <= abs(factor) * bound + SAME_FACTOR * np.abs(scaled)
+    return factor if np.all(near) else math.nan
 
 
 def _at(array: np.ndarray, place: int) -> float:

@@ -23,6 +23,7 @@ class Verdict:
     bits        the effective ones; infinite where nothing differs
     band        the largest error in units of the probabilistic band
     note        anything else, in words
+    factor      of a bug: found is this times what is expected, but for rounding; NaN if it is not
     """
 
     case: str
@@ -43,6 +44,7 @@ class Verdict:
     bits: float
     band: float
     note: str = ""
+    factor: float = math.nan
 
     @property
     def suspicious(self) -> bool:
@@ -89,6 +91,7 @@ class Report:
     missing    needed tensors that were not given, as CASE/TENSOR
     unjudged   operations that the judge does not know
     own        those of them whose backward pass is the user's own: what a judge is asked about
+    asked      those of them that it was asked about, else than by a backward pass of one's own
 
     Names that somebody made up are in one line, and no terminal obeys them.
     """
@@ -99,18 +102,20 @@ class Report:
     unjudged: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
     own: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("verdicts", "causes", "missing", "unjudged", "own"):
+        for name in ("verdicts", "causes", "missing", "unjudged", "own", "asked"):
             object.__setattr__(self, name, _in_one_line(getattr(self, name)))
 
     @property
     def ok(self) -> bool:
         """Whether something was judged, nothing is a bug, and nothing is missing.
 
-        A backward pass of the user's own that was not judged is missing.
+        What was asked about and not judged is missing: a backward pass of the user's own, an
+        update, a parameter that none reached.
         """
-        judged = bool(self.verdicts) and not self.own
+        judged = bool(self.verdicts) and not self.own and not self.asked
         return judged and not self.missing and all(one.verdict != BUG for one in self.verdicts)
 
     @property
@@ -143,7 +148,9 @@ def text(report: Report) -> str:
         lines += ["", *_in_words(some)]
     if len(wrong) > MOST_IN_TEXT:
         lines += ["", f"… and {len(wrong) - MOST_IN_TEXT} more operations"]
-    below = _listed("not given", report.missing) + _listed("not judged", report.unjudged)
+    others = [name for name in report.unjudged if name not in report.asked]
+    below = _listed("not given", report.missing) + _listed("not judged", others)
+    below += _listed("asked about, and not judged", report.asked)
     below += [f"{name}: a backward pass of your own, try npkd.gradcheck" for name in report.own]
     if report.first:
         below.append(f"first to diverge: {where(report.first)}")
@@ -186,6 +193,8 @@ def summary(report: Report) -> str:
     if report.unjudged and parts:
         judged = len({(one.case, one.operation) for one in report.verdicts})
         parts.append(f"{judged} of {judged + len(report.unjudged)} operations judged")
+    if report.asked:
+        parts.append(f"{len(report.asked)} that it was asked about are not")
     return f"{len(report.verdicts)} tensors: {', '.join(parts) or 'nothing to judge'}"
 
 
@@ -301,6 +310,8 @@ def _in_words(some: Sequence[Verdict]) -> Iterator[str]:
             f"    off by {one.error:.3g} where {one.bound:.3g} is the bound; "
             f"effective bits: {bits(one.bits)}"
         )
+    if one.verdict == BUG and not math.isnan(one.factor):
+        yield f"    found is {one.factor:.6g} times what is expected, in every entry"
     if one.note:
         yield f"    {one.note}"
 
@@ -315,6 +326,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "causes": [asdict(cause) for cause in report.causes],
         "missing": list(report.missing),
         "unjudged": list(report.unjudged),
+        "asked": list(report.asked),
         "verdicts": [
             {key: _plain(value) for key, value in asdict(one).items()} for one in report.verdicts
         ],
