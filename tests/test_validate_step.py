@@ -209,7 +209,7 @@ def test_a_student_may_be_evaluated_after_its_update():
         step.student.train()
 
     step.after = after
-    report = step.judged(objective=None)
+    report = step.judged()
     assert report.first is None
     assert not report.asked
 

@@ -91,7 +91,7 @@ class Recorder(TorchFunctionMode):
         self.repeated: set[str] = set()  # tensors that several backward passes reached
         self.outside: set[str] = set()  # tensors that are used by what is not recorded
         self.outputs: dict[str, Any] = {}  # of modules, by path
-        self.runs: dict[str, int] = {}  # how often each of them ran
+        self.runs: dict[str, int] = {}  # how often each of them ran, and it mattered
         self.modes: dict[str, bool] = {}  # whether each was ever in training mode
         self.taken: dict[str, list[Tensor]] = {}  # the first tensor that a root took, at each run
         self.started: list[np.ndarray] = []  # the values that backward passes started from
@@ -150,12 +150,13 @@ class Recorder(TorchFunctionMode):
 
     def _enter_module(self, module: Module, inputs: Any) -> None:
         path = self._paths.get(id(module), "")
-        if id(module) in self._roots and not self._everything and not _is_transformed():
+        is_seen = not self._everything and not _is_transformed() and self._matters(path)
+        if id(module) in self._roots and is_seen:
             numbers = [one for one in tree_leaves(inputs) if is_number(one)]
             with torch._C.DisableTorchFunction():
                 self.taken.setdefault(path, []).extend(one.detach().clone() for one in numbers[:1])
         self._stack.append(module)
-        self.runs[path] = self.runs.get(path, 0) + 1
+        self.runs[path] = self.runs.get(path, 0) + self._matters(path)
         self.modes[path] = module.training or self.modes.get(path, False)
         if isinstance(module, torch.jit.ScriptModule):
             self._not_judged("compiled", "by torch.jit, and what runs in it is not seen")
@@ -172,8 +173,13 @@ class Recorder(TorchFunctionMode):
                     self.name_of(output)  # now, as its gradient must be seen
         if self._stack and self._stack[-1] is module:
             self._stack.pop()
-        if id(module) in self._paths:
-            self.outputs[self._paths[id(module)]] = output
+        path = self._paths.get(id(module))
+        if path is not None and (path not in self.outputs or self._matters(path)):
+            self.outputs[path] = output
+
+    def _matters(self, path: str) -> bool:
+        """Whether a run may be a part of training: all do but a student's without gradients."""
+        return torch.is_grad_enabled() or path.split(".")[0] != "student"
 
     # Tensors and their names
 
