@@ -769,7 +769,7 @@ NONE = Errors(0.0, 0.0)
 
 
 def error(found: np.ndarray, expected: np.ndarray, tol: float) -> Errors:
-    """max|a − b| beside tol · max|b|, and absolutely below the smallest normal number."""
+    """max|a − b| beside tol · max|b|; below the smallest normal, a rounding is a subnormal step."""
     found = np.asarray(found)
     least = np.finfo(found.dtype)
     b = np.asarray(expected, object).ravel()
@@ -792,9 +792,10 @@ def error(found: np.ndarray, expected: np.ndarray, tol: float) -> Errors:
     if largest == 0:
         return Errors(math.inf, math.inf)
     relative = float(min(off / largest, mp.mpf(10) ** 300))
-    absolute = float(least.smallest_subnormal) * max(10, a.size)
+    roundings = max(10, a.size, tol / float(least.eps))
+    absolute = float(least.smallest_subnormal) * min(roundings, 1e6)
     if largest < least.smallest_normal * 8:
-        return Errors(float(off) / absolute, min(relative, 1.0))
+        return Errors(float(off) / (absolute + tol * float(largest)), min(relative, 1.0))
     return Errors(relative / tol, relative)
 
 

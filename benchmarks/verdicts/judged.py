@@ -14,15 +14,10 @@ Fixed tolerances compare results with npkd's own, end to end: |a − b| ≤ atol
 
 import argparse
 import json
-import math
-import multiprocessing
 import time
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,15 +25,21 @@ from typing import Any
 
 import numpy as np
 
-import npkd.proofs.cases
 from benchmarks import tables
-from benchmarks.verdicts.programs import PRECISION, Arrays, Program, WrongProgram
-from npkd import losses, ops
-from npkd.validate import BUG, CONSISTENT, Case, Operation, Report, judge
+from benchmarks.verdicts.correct import correct, table_of_correct
+from benchmarks.verdicts.programs import (
+    PRECISION,
+    Arrays,
+    Program,
+    WrongProgram,
+    case_of,
+    quietly,
+    spread,
+)
+from npkd.validate import Case, Report, judge
 from npkd.validate.bounds.rounding import ARITHMETICS
 from npkd.validate.faults.known import FAULTS
 from npkd.validate.judging.trial import Trial
-from npkd.validate.questions.at_random import EXACT, random_case
 from npkd.validate.questions.numbers import dyadic, normal
 from npkd.validate.questions.subjects import cases, subjects
 
@@ -46,7 +47,6 @@ FRAMEWORKS = {"PyTorch": "torch", "JAX": "jax"}
 TOLERANCES = {"assert_close": (1.3e-6, 1e-5), "rtol 1e-3": (1e-3, 1e-5)}
 PIPELINE = frozenset(fault.name for fault in FAULTS if fault.pipeline) | {"repeated worker seed"}
 OUTCOMES = ("rightly", "among others", "unknown", "wrongly")
-CORES = 2
 
 
 def installed() -> list[str]:
@@ -232,337 +232,6 @@ def table_of_alarms(rows: Sequence[Mapping[str, Any]]) -> str:
     return tables.aligned(head, body)
 
 
-# correct
-
-
-def products_of(op: str, x: np.ndarray, w: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
-    """What y = Σ x w adds up: (3, terms), the entries of x, of w and of y, of each term."""
-    if op == "linear":
-        n, o, i = np.indices((len(x), *w.shape)).reshape(3, -1)
-        return np.stack([n * w.shape[1] + i, o * w.shape[1] + i, n * len(w) + o])
-    groups = options.get("groups", 1)
-    kernel = np.array(w.shape[2:])
-    stride, dilation = (np.broadcast_to(options.get(name, 1), 2) for name in ("stride", "dilation"))
-    padding = options.get("padding", 0)
-    padding = 0 if padding == "valid" else padding
-    before = dilation * (kernel - 1) // 2 if padding == "same" else np.broadcast_to(padding, 2)
-    y = ops.conv2d(x, w, **options)[0]
-    n, o, p, q, c, i, j = np.indices((*y.shape, *w.shape[1:]), dtype=np.int64).reshape(7, -1)
-    row, column = p * stride[0] + i * dilation[0], q * stride[1] + j * dilation[1]
-    row, column = row - before[0], column - before[1]
-    inside = (row >= 0) & (row < x.shape[2]) & (column >= 0) & (column < x.shape[3])
-    channel = o // (len(w) // groups) * w.shape[1] + c
-    entries = [
-        np.ravel_multi_index((n, channel, row, column), x.shape, mode="clip"),
-        np.ravel_multi_index((o, c, i, j), w.shape),
-        np.ravel_multi_index((n, o, p, q), y.shape),
-    ]
-    return np.stack(entries)[:, inside]
-
-
-def added_up(terms: np.ndarray, to: np.ndarray, size: int, order: str, rng) -> np.ndarray:
-    """Σ of float32 terms by the entry that they belong to, in some order."""
-    if order == "reversed":
-        terms, to = terms[::-1], to[::-1]
-    elif order == "permuted":
-        permutation = rng.permutation(len(terms))
-        terms, to = terms[permutation], to[permutation]
-    elif order == "blocked":  # sums of blocks, and then of these
-        blocks = int(rng.integers(2, 9))
-        block = rng.integers(0, blocks, len(terms))
-        partial_sums = np.zeros((size, blocks), np.float32)
-        np.add.at(partial_sums, (to, block), terms)
-        return partial_sums.sum(axis=1)
-    elif order == "pairwise":
-        by_entry = np.argsort(to, kind="stable")
-        counts = np.bincount(to, minlength=size)
-        columns = np.arange(len(to)) - np.repeat(np.cumsum(counts) - counts, counts)
-        table = np.zeros((2 ** math.ceil(math.log2(max(counts.max(), 1))), size), np.float32)
-        table[columns, to[by_entry]] = terms[by_entry]
-        while len(table) > 1:
-            table = table[::2] + table[1::2]
-        return table[0]
-    y = np.zeros(size, np.float32)
-    np.add.at(y, to, terms)
-    return y
-
-
-def in_order(case: Case, order: str, rng: np.random.Generator) -> Arrays:
-    """conv2d or linear, and gradients, all sums in this order."""
-    forward, _ = case.operations
-    x, w = case.inputs["x"], case.inputs["w"]
-    dy = case.inputs["dy"]
-    of_x, of_w, of_y = products_of(forward.op, x, w, forward.options)
-
-    def product(a, of_a, b, of_b, like, of_like):
-        terms = a.ravel()[of_a] * b.ravel()[of_b]
-        return added_up(terms, of_like, like.size, order, rng).reshape(like.shape)
-
-    found = {
-        "y": product(x, of_x, w, of_w, dy, of_y),
-        "dx": product(dy, of_y, w, of_w, x, of_x),
-        "dw": product(dy, of_y, x, of_x, w, of_w),
-    }
-    if "b" in case.inputs:
-        b = case.inputs["b"]
-        axes = (-1,) + (1,) * (dy.ndim - 2)
-        found["y"] = found["y"] + b.reshape(axes)
-        outputs = np.broadcast_to(np.arange(len(b)).reshape(axes), dy.shape).ravel()
-        found["db"] = added_up(dy.ravel(), outputs, len(b), order, rng)
-    return found
-
-
-PERMUTED = (
-    "l2",
-    "l1",
-    "huber",
-    "cross_entropy",
-    "kl",
-    "soft_cross_entropy",
-    "limit",
-    "dkd",
-    "dist",
-)
-
-
-def permuted(case: Case, rng: np.random.Generator) -> Arrays:
-    """A loss on outputs, samples and classes in another order, and the gradient put back."""
-    (operation,) = case.operations
-    first = case.inputs[operation.inputs.get("student", "logits")]
-    samples, classes = rng.permutation(len(first)), rng.permutation(first.shape[1])
-    arguments = {
-        name: np.argsort(classes)[x][samples] if name == "labels" else x[samples][:, classes]
-        for name, x in ((name, case.inputs[at]) for name, at in operation.inputs.items())
-    }
-    value, gradient = getattr(losses, operation.op)(**arguments, **operation.options)
-    found = {"value": np.asarray(value), "gradient": gradient}
-    for name, array in list(found.items()):  # one number, or one for each sample, or for each entry
-        found[name] = back = np.empty_like(array)
-        back[np.ix_(*(samples, classes)[: array.ndim])] = array
-    return found
-
-
-def redrawn(case: Case, rng: np.random.Generator) -> Case:
-    """The same shapes with other numbers: those of each array, in another order."""
-    inputs = {
-        name: rng.permuted(x.ravel()).reshape(x.shape) if x.dtype.kind == "f" else x
-        for name, x in case.inputs.items()
-    }
-    return Case(
-        case.name, case.subject, case.about, inputs, case.operations, case.exact, case.needed
-    )
-
-
-def drawn(names: Sequence[str], rng: np.random.Generator) -> Case:
-    """A case of one of these, an exact one as often as not, if there are any."""
-    name = names[rng.integers(len(names))]
-    return random_case(name, rng, exact=bool(name in EXACT and rng.random() < 0.5))
-
-
-ALL = (*npkd.proofs.cases.OPS, *npkd.proofs.cases.LOSSES)
-
-
-def of_pytorch(rng: np.random.Generator, threads: int) -> Iterator[tuple[Case, Arrays]]:
-    """Every op and loss, by torch.nn.functional and autograd; now and then large sums."""
-    import torch
-
-    from npkd.validate.frameworks import torch as asked_torch
-
-    torch.set_num_threads(threads)
-    while True:
-        case = large_case(rng) if rng.random() < 0.01 else drawn(ALL, rng)
-        yield case, asked_torch.results(case)
-
-
-def of_jax(rng: np.random.Generator, compiled: bool) -> Iterator[tuple[Case, Arrays]]:
-    """Compiled, each case as one; or operation by operation, 20 times with the same shapes."""
-    import jax
-
-    from npkd.validate.frameworks import jax as asked_jax
-
-    while True:
-        case = drawn(ALL, rng)
-        with nullcontext() if compiled else jax.disable_jit():
-            for _ in range(1 if compiled else 20):
-                yield case, asked_jax.results(case)
-                case = redrawn(case, rng)
-
-
-def of_order(rng: np.random.Generator, order: str) -> Iterator[tuple[Case, Arrays]]:
-    """Convolutions and linear maps, their sums in this order."""
-    while True:
-        case = drawn(("conv2d", "linear"), rng)
-        yield case, in_order(case, order, rng)
-
-
-def of_npkd(rng: np.random.Generator) -> Iterator[tuple[Case, Arrays]]:
-    """Losses of npkd in float32 on permuted samples and classes."""
-    while True:
-        case = drawn(PERMUTED, rng)
-        if all(x.ndim == 2 for name, x in case.inputs.items() if name != "labels"):
-            yield case, permuted(case, rng)
-
-
-COMPUTERS: dict[str, tuple[float, str, Callable[..., Iterator[tuple[Case, Arrays]]]]] = {
-    "PyTorch, 1 thread": (0.25, "torch", partial(of_pytorch, threads=1)),
-    "PyTorch, 2 threads": (0.2, "torch", partial(of_pytorch, threads=2)),
-    "JAX, compiled": (0.05, "jax", partial(of_jax, compiled=True)),
-    "JAX, op by op": (0.1, "jax", partial(of_jax, compiled=False)),
-    "NumPy, in order": (0.06, "numpy", partial(of_order, order="in order")),
-    "NumPy, reversed": (0.06, "numpy", partial(of_order, order="reversed")),
-    "NumPy, permuted": (0.06, "numpy", partial(of_order, order="permuted")),
-    "NumPy, in blocks": (0.06, "numpy", partial(of_order, order="blocked")),
-    "NumPy, pairwise": (0.06, "numpy", partial(of_order, order="pairwise")),
-    "npkd, permuted": (0.1, "numpy", of_npkd),
-}
-
-
-def large_case(rng: np.random.Generator) -> Case:
-    """Sums of some thousand terms, that a framework splits among its threads."""
-    if rng.random() < 0.5:
-        return case_of("linear", normal, rng, x=(64, 4096), w=(256, 4096), b=(256,))
-    return case_of("conv2d", normal, rng, {"padding": 1}, x=(8, 64, 16, 16), w=(64, 64, 3, 3))
-
-
-def case_of(
-    op: str,
-    draw: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray],
-    rng: np.random.Generator,
-    options: Mapping[str, Any] | None = None,
-    *,
-    exact: bool = False,
-    **shapes: tuple[int, ...],
-) -> Case:
-    """An op and its backward pass on random arrays."""
-    given = {name: draw(rng, shape) for name, shape in shapes.items()}
-    y, _ = getattr(ops, op)(*given.values(), **(options or {}))
-    names = {name: name for name in shapes}
-    forward = Operation(op, op, names, {"y": "y"}, options or {})
-    gradients = {f"d{name}": f"d{name}" for name in shapes}
-    backward = Operation(
-        f"{op} backward", f"{op}_backward", names | {"dy": "dy"}, gradients, options or {}
-    )
-    name = f"{op} {'exact' if exact else 'normal'}"
-    inputs = given | {"dy": draw(rng, y.shape)}
-    return Case(name, op, op, inputs, (forward, backward), exact, frozenset({"y", *gradients}))
-
-
-@dataclass
-class Correct:
-    """What was found of right computations by one computer."""
-
-    runs: int = 0
-    tensors: int = 0
-    verdicts: Counter[str] = field(default_factory=Counter)
-    exact: int = 0
-    different: int = 0
-    ratio: float = 0.0
-    of_ratio: str = ""
-    band: float = 0.0
-    of_band: str = ""
-    bugs: list[str] = field(default_factory=list)
-
-    def add(self, case: Case, found: Arrays) -> None:
-        """One more run."""
-        report = judge([(case, found)])
-        self.runs += 1
-        self.exact += case.exact
-        for one in report.verdicts:
-            self.tensors += 1
-            self.verdicts[one.verdict] += 1
-            if one.verdict == BUG:
-                options = [dict(operation.options) for operation in case.operations]
-                shapes = {name: x.shape for name, x in case.inputs.items()}
-                self.bugs.append(f"{one} {options} {shapes}")
-            if case.exact:
-                self.different += one.error > 0
-                continue
-            if one.verdict == CONSISTENT and one.ratio > self.ratio:
-                self.ratio, self.of_ratio = one.ratio, f"{one.op} {one.tensor}"
-            if one.verdict == CONSISTENT and one.band > self.band:
-                self.band, self.of_band = one.band, f"{one.op} {one.tensor}"
-
-    def __iadd__(self, other: "Correct") -> "Correct":
-        """Both together."""
-        for name in ("runs", "tensors", "exact", "different"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.verdicts += other.verdicts
-        self.bugs += other.bugs
-        if other.ratio > self.ratio:
-            self.ratio, self.of_ratio = other.ratio, other.of_ratio
-        if other.band > self.band:
-            self.band, self.of_band = other.band, other.of_band
-        return self
-
-
-def chunk_of_correct(task: tuple[str, int, int, int]) -> tuple[str, Correct]:
-    """So many runs of one computer."""
-    quietly()
-    name, seed, chunk, runs = task
-    rng = np.random.default_rng([seed, list(COMPUTERS).index(name), chunk])
-    result, pairs = Correct(), COMPUTERS[name][2](rng)
-    for _ in range(runs):
-        result.add(*next(pairs))
-    return name, result
-
-
-def correct(runs: int, seed: int, size: int = 50) -> dict[str, Any]:
-    """So many runs, shared among those computers that there are."""
-    present = {name: one for name, one in COMPUTERS.items() if find_spec(one[1])}
-    whole = sum(share for share, _, _ in present.values())
-    tasks = []
-    for name, (share, _, _) in present.items():
-        count = math.ceil(runs * share / whole)
-        tasks += [
-            (name, seed, chunk, min(size, count - chunk * size))
-            for chunk in range(math.ceil(count / size))
-        ]
-    begun = time.perf_counter()
-    results = {name: Correct() for name in present}
-    for name, result in spread(chunk_of_correct, tasks):
-        results[name] += result
-    rows = {name: vars(result) for name, result in results.items()}
-    return {"seconds": time.perf_counter() - begun, "computers": rows}
-
-
-def table_of_correct(figures: Mapping[str, Any]) -> str:
-    """A row for each computer."""
-    total = Correct()
-    rows = {name: Correct(**row) for name, row in figures["computers"].items()}
-    for row in list(rows.values()):
-        total += row
-    head = [
-        "computed by",
-        "runs",
-        "tensors",
-        "bugs",
-        "ambiguous",
-        "unproven",
-        "exact runs",
-        "that differ",
-        "largest error/bound",
-        "subject",
-        "largest of the band",
-        "work",
-    ]
-    body = [
-        [
-            name,
-            *(f"{n:,}" for n in (row.runs, row.tensors, row.verdicts[BUG])),
-            *(f"{row.verdicts[verdict]:,}" for verdict in ("CONVENTION", "UNPROVEN")),
-            *(f"{n:,}" for n in (row.exact, row.different)),
-            f"{row.ratio:.3f}",
-            row.of_ratio,
-            f"{row.band:.3f}",
-            row.of_band,
-        ]
-        for name, row in (rows | {"in all": total}).items()
-    ]
-    return "\n".join(
-        [tables.aligned(head, body), "", f"{figures['seconds']:.0f} seconds", *total.bugs[:10]]
-    )
-
-
 # precision
 
 
@@ -736,22 +405,6 @@ def text_of_seconds(figures: Mapping[str, Any]) -> str:
 
 
 # The command
-
-
-def quietly() -> None:
-    """Frameworks warn of what the programs do on purpose."""
-    warnings.simplefilter("ignore")
-    if find_spec("torch"):
-        import torch
-
-        torch.set_num_threads(1)
-
-
-def spread(work: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
-    """work(task) for all tasks, in processes of their own."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(CORES, mp_context=context) as pool:
-        yield from pool.map(work, tasks)
 
 
 @dataclass(frozen=True)

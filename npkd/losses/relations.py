@@ -319,7 +319,9 @@ def cc(
         sign(f − f')[i] (a[i−1] + a[i+1]), divided as the value is.
         A sample of zero features has u = 0.
 
-    Digits: products of features cancel, and so do K and K': a bit fewer than of the features.
+    Digits: products of features cancel, a bit fewer than of the features. Where both nets' features
+    are of one shape, c − c' is computed as for `pkt`, and K − K' = (c − c') Σ_p w_p Σ_{i+k=p−1}
+    c^i c'^k.
     Elsewhere: three losses under one name. KD-Zoo is "paper"; torchdistill is "norm"; RepDistiller
     is "consecutive", on features that trained layers of both nets have embedded.
     Raises ValueError as all losses do, for features of different batches, for γ not above 0, and an
@@ -352,8 +354,15 @@ def cc(
     # K, in a unit of its own too: K = unit^2n Σ_p w_p unit^(2p−2n) c^p, none of which is large
     n = len(weights) if unit_of > 1 else 1
     weights = [w * unit_of ** (2 * (p - n)) for p, w in enumerate(weights, 1)]
-    (k, slope), (of_teacher, _) = _series(c, weights), _series(of_teacher, weights)
-    delta = k - of_teacher
+    slope, chord = _chord(c, c, weights), _chord(c, of_teacher, weights)
+    if f.shape != t.shape:
+        less = c - of_teacher
+    elif variant == "paper":
+        less = products_apart(unit(f)[0], unit(t)[0], directions_apart(f, t, f - t))
+        np.fill_diagonal(less, np.diagonal(c - of_teacher))  # of one with itself: 1 or 0
+    else:
+        less = products_apart(f, t, f - t)
+    delta = less * chord  # K − K', to the digits of f − f'
     if variant == "norm":
         direction = unit(delta.ravel())[0].reshape(delta.shape)
         value, dk, units = (direction * delta).sum() / divisor, direction / divisor, 0
@@ -364,13 +373,13 @@ def cc(
     return value, gradient.reshape(student.shape)
 
 
-def _series(c: np.ndarray, weights: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Σ_{p≥1} w_p c^p and its slope by c."""
-    k, slope = np.zeros_like(c), np.zeros_like(c)
-    for w in reversed(weights):  # Horner: k = c (w₁ + c (w₂ + …))
-        slope = w + k + c * slope
+def _chord(c: np.ndarray, other: np.ndarray, weights: list[float]) -> np.ndarray:
+    """(K(c) − K(other)) / (c − other) of K(c) = Σ_{p≥1} w_p c^p; K's slope where other is c."""
+    k, chord = np.zeros_like(c), np.zeros_like(c)
+    for w in reversed(weights):  # Horner: k = c (w₁ + c (w₂ + …)), by the rule for products
+        chord = w + k + other * chord
         k = c * (w + k)
-    return k, slope
+    return chord
 
 
 def _times(x: np.ndarray, unit_of: float, power: int) -> np.ndarray:

@@ -20,19 +20,21 @@ def less(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def apart(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     """student − teacher, up to one number for each row, which changes neither softmax.
 
-    Subtracted as they are, which is exact where the two are near; or, where a row's logits are
-    nearer to each other than to the other net's, after the logit of one class r is, in both nets.
+    Subtracted as they are, where that is exact. In other rows, less the difference of the class r
+    that is likely in both nets, so that what the roundings have lost may be added:
+        d = fl(s − t),  e = (s − t) − d by Knuth's TwoSum,  (d − d[r]) + (e − e[r])
     """
     d = less(student, teacher)
     if not d.size:
         return d
+    less_s = d - student
+    lost = (student - (d - less_s)) - (teacher + less_s)
+    lost = np.where(np.isfinite(lost), lost, 0)
     least = np.minimum(below(student).real, below(teacher).real)
     r = np.where(np.isnan(least), -np.inf, least).argmax(axis=-1)[..., np.newaxis]
-    s, t = (z - np.take_along_axis(z, r, axis=-1) for z in (student, teacher))
-    of_d, of_s, of_t = (
-        np.where(np.isfinite(x), np.abs(x), 0).max(axis=-1, keepdims=True) for x in (d, s, t)
-    )
-    return np.where(of_d > of_s + of_t, less(s, t), d)
+    of_r, lost_of_r = (np.take_along_axis(x, r, axis=-1) for x in (d, lost))
+    exact = (lost == 0).all(axis=-1, keepdims=True)
+    return np.where(exact, d, (d - of_r) + (lost - lost_of_r))
 
 
 def below(z: np.ndarray, t: float = 1.0) -> np.ndarray:

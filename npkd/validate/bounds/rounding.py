@@ -26,7 +26,7 @@ approach to probabilistic rounding error analysis", for `band`.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -74,12 +74,19 @@ class Arithmetic:
     summed    of what sums are kept in before they are stored; it is not below `stored`
     factors   to which the factors of sums of products are rounded before, or None if they are not:
               what TF32 and its like do silently
+    measured  the effective bits of few products, if not those of their factors
     """
 
     name: str
     stored: Precision
     summed: Precision
     factors: Precision | None = None
+    measured: float | None = None
+
+    @property
+    def keeps(self) -> float:
+        """The effective bits of a sum of few products."""
+        return self.measured or (self.factors or self.stored).bits
 
     def gamma(self, k: float | np.ndarray) -> Error:
         """γ_k of operations entry by entry, and of the reference's float64."""
@@ -125,7 +132,24 @@ LOWER: dict[str, tuple[Arithmetic, ...]] = {
     "float16": (Arithmetic("float16 in sums", FLOAT16, FLOAT16),),
     "bfloat16": (Arithmetic("bfloat16 in sums", BFLOAT16, BFLOAT16),),
 }
-LOWER["float32"] = LOWER["float64"][1:]
+
+
+def _emulated(parts: str, products: str, bits: int, measured: float) -> Arithmetic:
+    """float32 by products of parts in a lower precision, as if factors had so many bits."""
+    name = f"float32 by {products} {parts} products"
+    return Arithmetic(name, FLOAT32, FLOAT32, replace(FLOAT32, name=name, bits=bits), measured)
+
+
+# A factor of two parts of t bits each is off by 2⁻²ᵗ of itself, and the product of the second
+# parts is left out: 3 · 2⁻²ᵗ of each term, less than by two factors of 2t − 1 bits. Six products of
+# three parts of 8 bits leave out 2 · 2⁻²⁴, and each factor 2⁻²⁴. The effective bits are those of
+# products of normal numbers, simulated by `benchmarks.verdicts.forms`.
+EMULATED = (
+    _emulated("bfloat16", "six", 22, 24.0),
+    _emulated("TF32", "three", 21, 22.5),
+    _emulated("bfloat16", "three", 15, 17.0),
+)
+LOWER["float32"] = EMULATED + LOWER["float64"][1:]
 
 
 @dataclass(eq=False)
@@ -138,8 +162,8 @@ class Rounded:
                another formula for the same function
     roundings  that a term goes through, at most: for the probabilistic band
     scale      gives Q = √Σ a² b², where the value is a sum of products: for the effective precision
-    norm       gives Σ |a| |b| with each b replaced by the largest around: how far transforms, of
-               Winograd or Fourier, may be off, in units of γ_k
+    transforms gives, by name, how far a transform may be off (Winograd's, Fourier's), where there
+               are some
     """
 
     value: np.ndarray
@@ -147,7 +171,7 @@ class Rounded:
     jump: Error = 0.0
     roundings: int = 0
     scale: Callable[[], np.ndarray] | None = field(default=None, repr=False)
-    norm: Callable[[], np.ndarray] | None = field(default=None, repr=False)
+    transforms: Callable[[], dict[str, np.ndarray]] | None = field(default=None, repr=False)
 
     @property
     def total(self) -> Error:

@@ -21,6 +21,7 @@ Where an input was not recorded and may itself be off by E, ReLU's and max-pool'
 may decide otherwise: where |x| ≤ E the gradient may be dy or 0. That is their `jump`.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -31,9 +32,9 @@ from scipy.ndimage import maximum_filter
 from npkd import losses, ops
 from npkd.ops.windows import axis_of
 from npkd.validate.bounds import losses as bounds_of_losses
-from npkd.validate.bounds import traced
+from npkd.validate.bounds import traced, transforms
 from npkd.validate.bounds.elementwise import ELEMENTWISE
-from npkd.validate.bounds.rounding import Arithmetic, Rounded, sums_of_products
+from npkd.validate.bounds.rounding import Arithmetic, Error, Rounded, sums_of_products
 from npkd.validate.bounds.traced import Traced, leaf
 
 Inputs = Mapping[str, Rounded]
@@ -54,8 +55,7 @@ def conv2d(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str
 
     k = w[0].size + ("b" in inputs)
     (y,) = sums_of_products(arithmetic, operation, values, [k], factors=2)
-    bias = [np.abs(value.value) for value in values[2:]]
-    y.norm = lambda: operation(_largest_around(x), np.abs(w), *bias)[0]
+    y.transforms = lambda: dict(transforms.of_conv2d(arithmetic, x, w, y.value, options))
     return {"y": y}
 
 
@@ -70,9 +70,11 @@ def conv2d_backward(arithmetic: Arithmetic, inputs: Inputs, options: Options) ->
     outputs, windows = _outputs_and_windows(dy.value.shape)
     k = [outputs // options.get("groups", 1) * math.prod(w.value.shape[2:]), windows]
     dx, dw = sums_of_products(arithmetic, operation, [x, w, dy], k)
-    around = _largest_around(x.value), np.abs(w.value), _largest_around(dy.value)
-    dx.norm = lambda: operation(*around)[0]
-    dw.norm = lambda: operation(*around)[1]
+    by_transform = functools.cache(
+        lambda: list(transforms.of_gradients(arithmetic, x.value, w.value, dy.value, options))
+    )
+    dx.transforms = lambda: {name: bound for name, bound, _ in by_transform()}
+    dw.transforms = lambda: {name: bound for name, _, bound in by_transform()}
     return {"dx": dx, "dw": dw} | _of_bias(arithmetic, inputs)
 
 
@@ -119,12 +121,6 @@ def _outputs_and_windows(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[1], shape[0] * math.prod(shape[2:])
 
 
-def _largest_around(images: np.ndarray) -> np.ndarray:
-    """|x| with each cell replaced by the largest of its image and channel."""
-    size = np.abs(images)
-    return np.broadcast_to(size.max(axis=(2, 3), keepdims=True), size.shape).copy()
-
-
 # Pools
 
 
@@ -139,7 +135,24 @@ def avg_pool2d(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict
         factors=0,
         divisor=options.get("divisor_override") or int(taps),
     )
+    image = inputs["x"].most.sum(axis=(2, 3), keepdims=True)
+    y.jump = _of_corners(arithmetic, inputs["x"]) * _weights(inputs["x"], options) * image
     return {"y": y}
+
+
+def _of_corners(arithmetic: Arithmetic, x: Rounded) -> Error:
+    """How much of an image's sum windows may be off as four sums from the corner (integral image).
+
+    Such a sum is of up to all of an image, by H + W additions in a row.
+    """
+    return 4 * arithmetic.gamma_of_sum(sum(x.value.shape[2:]) + 8)
+
+
+def _weights(x: Rounded, options: Options) -> np.ndarray:
+    """1/D of each window."""
+    ones = np.ones((1, 1, *x.value.shape[2:]))
+    inside, _ = ops.avg_pool2d(ones, **{**options, "divisor_override": 1})
+    return np.abs(ops.avg_pool2d(ones, **options)[0]) / np.maximum(inside, 1)
 
 
 def avg_pool2d_backward(
@@ -149,6 +162,9 @@ def avg_pool2d_backward(
     _, backward = ops.avg_pool2d(inputs["x"].value, **options)
     k = windows_on_a_cell(**options) + 2
     (dx,) = sums_of_products(arithmetic, lambda dy: [backward(dy)], [inputs["dy"]], [k], factors=0)
+    shares = _weights(inputs["x"], options) * inputs["dy"].most
+    image = shares.sum(axis=(2, 3), keepdims=True)
+    dx.jump = _of_corners(arithmetic, inputs["x"]) * np.broadcast_to(image, dx.value.shape)
     return {"dx": dx}
 
 

@@ -81,7 +81,7 @@ def _moved(x: Inputs, moves: Mapping[str, Callable[[np.ndarray], np.ndarray]]) -
 
 def moved_entries(x: Rounded, move: Callable[[np.ndarray], np.ndarray]) -> Rounded:
     error, jump = (move(np.asarray(e)) if np.ndim(e) else e for e in (x.error, x.jump))
-    return replace(x, value=move(x.value), error=error, jump=jump, scale=None, norm=None)
+    return replace(x, value=move(x.value), error=error, jump=jump, scale=None, transforms=None)
 
 
 def _both(forward: Rule, backward: Rule, *ops: str) -> dict[str, Rule]:

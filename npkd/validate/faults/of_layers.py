@@ -174,7 +174,14 @@ def _at_ties(x: np.ndarray, dy: np.ndarray, given: Options, share: str) -> np.nd
     return dx
 
 
+def _without_bias(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    return right(a, {name: one for name, one in x.items() if name != "b"}, given)
+
+
 LAYER_FAULTS = [
+    Fault("bias left out", {"conv2d": _without_bias, "linear": _without_bias}),
     Fault(
         "padding SAME of the other kind at a stride: odd cell below and right",
         both_ways(_same_padding, "conv2d"),

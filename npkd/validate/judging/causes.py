@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from npkd.validate.bounds.properties import PROPERTIES
+from npkd.validate.bounds.rules import is_sum_of_products
 from npkd.validate.faults.fault import Fault, Rule
 from npkd.validate.faults.known import FAULTS
 from npkd.validate.judging.trial import Trial, place_of
-from npkd.validate.judging.verdicts import BUG, CONVENTION, Cause, Verdict
+from npkd.validate.judging.verdicts import BUG, CONVENTION, UNPROVEN, Cause, Verdict
 
 Place = tuple[str, str]  # case and tensor
 
@@ -95,6 +96,35 @@ def _candidates(trials: Sequence[Trial]) -> list[Fault]:
     """The faults of operations that there are."""
     present = {operation.op for trial in trials for operation in trial.case.operations}
     return [fault for fault in FAULTS if not present.isdisjoint(fault.rules)]
+
+
+def with_known_faults(trials: Sequence[Trial], verdicts: list[Verdict]) -> list[Verdict]:
+    """The verdicts, where what a transform might give is exactly what a known fault gives.
+
+    That is, to within the bound of direct sums, which a transform's is not: a BUG.
+    """
+    suspects = [
+        i
+        for i, one in enumerate(verdicts)
+        if is_sum_of_products(one.op) and one.verdict == UNPROVEN and one.ratio > 1
+    ]
+    if not suspects:
+        return verdicts
+    wrong = list(verdicts)
+    for i in suspects:
+        wrong[i] = replace(verdicts[i], verdict=BUG, note="")
+    causes = list(causes_of(trials, wrong))
+    several = Counter(cause.subject for cause in causes)
+    guilty = {
+        (cause.subject, cause.op if several[cause.subject] > 1 else "")
+        for cause in causes
+        if cause.faults
+    }
+    for i in suspects:
+        one = wrong[i]
+        if guilty.isdisjoint({(one.subject, one.op), (one.subject, "")}):
+            wrong[i] = verdicts[i]
+    return wrong
 
 
 def by_conventions(verdicts: Sequence[Verdict], causes: Sequence[Cause]) -> list[Verdict]:

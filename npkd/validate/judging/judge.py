@@ -17,9 +17,9 @@ bound of `rules`. A tensor's verdict is the first of these that holds:
                 its bound leaves room for these is named by its bits, where probes pass
     UNPROVEN    only entries are farther off whose decision (ReLU's, max-pool's) lies within the
                 bound of what is decided on; or all are within the bound of another formula for
-                the same function; or within a bound for the whole image, but not of every entry,
-                and the exact probes pass: what transforms do (Winograd's, Fourier's). Or nothing
-                there tells: no exact probe, or a bound that is infinite or larger than the numbers
+                the same function; or within that of a transform (Winograd's, Fourier's), exact
+                probes too, and no known fault gives just this. Or nothing there tells: no exact
+                probe, or a bound that is infinite or larger than the numbers
     CONVENTION  another choice that is valid, such as a subgradient at a kink, and is named
     BUG         provably not rounding
 
@@ -32,7 +32,7 @@ entry outside of it is `suspicious`, which proves nothing.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,10 +40,12 @@ from npkd.engine import threads
 from npkd.validate.bounds.properties import PROPERTIES
 from npkd.validate.bounds.rounding import ARITHMETICS
 from npkd.validate.bounds.rules import RULES, is_sum_of_products
-from npkd.validate.judging.causes import by_conventions, causes_of
+from npkd.validate.judging.causes import by_conventions, causes_of, with_known_faults
 from npkd.validate.judging.trial import Trial
 from npkd.validate.judging.verdicts import BUG, CONSISTENT, UNPROVEN, Report, Verdict
 from npkd.validate.program import Arrays, Case, Operation
+
+HALVES = ("float16", "bfloat16")
 
 
 def compare(case: Case, results: Arrays, *, precision: str | None = None) -> Report:
@@ -88,6 +90,7 @@ def judge(
         )
     trials = [Trial(case, found, precision) for case, found in results]
     verdicts = _with_probes([one for trial in trials for one in trial.measured()])
+    verdicts = with_known_faults(trials, verdicts)
     causes = tuple(causes_of(trials, verdicts))
     return Report(
         tuple(by_conventions(verdicts, causes)),
@@ -109,23 +112,33 @@ def judge(
     )
 
 
+class Probe(NamedTuple):
+    """Of an exact probe: whether it passes, and if not, what else it is.
+
+    lower         "float16", "bfloat16": what comes of these
+    by_transform  what a transform may give
+    """
+
+    passes: bool
+    lower: frozenset[str]
+    by_transform: bool
+
+
 def _with_probes(measured: Sequence[tuple[Trial, Operation, Verdict]]) -> list[Verdict]:
     """The verdicts, where exact probes of the same operation have their say.
 
-    A lower precision, or a transform, is accepted of an operation only if there are exact probes of
-    it and they pass.
+    A lower precision is accepted of an operation only if there are exact probes of it and they
+    pass; a transform, which may round them, unless one of them is farther off than that.
     """
-    # Of each op's results: whether a probe passes, and whether it is what float16 gives.
-    probes: dict[tuple[str, str], list[tuple[bool, bool]]] = {}
+    probes: dict[tuple[str, str], list[Probe]] = {}
     for trial, operation, one in measured:
         if one.exact and operation.op in RULES:
             passes = one.verdict == CONSISTENT
-            in_float16 = passes
-            if is_sum_of_products(one.op):
-                in_float16 = trial.is_float16(operation, one.tensor, one.result)
-            probes.setdefault((one.op, one.result), []).append((passes, in_float16))
+            by_transform = not passes and bool(trial.by_transform(one.tensor))
+            probe = Probe(passes, _halves(trial, operation, one), by_transform)
+            probes.setdefault((one.op, one.result), []).append(probe)
     doubtful = [i for i, (_, _, one) in enumerate(measured) if one.verdict == BUG and not one.note]
-    coarse = [i for i, (trial, _, one) in enumerate(measured) if _is_coarse(trial, one)]
+    coarse = [i for i, of in enumerate(measured) if _is_coarse(*of)]
     lower = {}
     for i in (*doubtful, *coarse):
         one = measured[i][2]
@@ -157,6 +170,17 @@ def _with_probes(measured: Sequence[tuple[Trial, Operation, Verdict]]) -> list[V
     return _settled(verdicts)
 
 
+def _halves(trial: Trial, operation: Operation, one: Verdict) -> frozenset[str]:
+    """Of which formats of 16 bits an exact probe's tensor may come."""
+    if one.verdict == CONSISTENT and not is_sum_of_products(one.op):
+        return frozenset(HALVES)
+    return frozenset(
+        name
+        for name in HALVES
+        if trial.is_in(ARITHMETICS[name].stored, operation, one.tensor, one.result)
+    )
+
+
 def _alike(measured: Sequence[tuple[Trial, Operation, Verdict]], i: int) -> list[Verdict]:
     """The exact probes of the same operation, with the same shapes and options."""
     trial, operation, one = measured[i]
@@ -179,63 +203,65 @@ def _with_few_bits(one: Verdict, probes: Sequence[Verdict]) -> dict[str, Any]:
     return {"verdict": UNPROVEN, "precision": "", "note": f"{few}, and no exact probe tells"}
 
 
-def _is_coarse(trial: Trial, one: Verdict) -> bool:
+def _is_coarse(trial: Trial, operation: Operation, one: Verdict) -> bool:
     """Whether sums of products that are within their bound have far fewer bits than declared.
 
     The bound of a long sum is so wide that even factors of TF32 may stay within it.
     """
-    of_products = is_sum_of_products(one.op) and not one.exact
-    bits = trial.arithmetic_of(one.tensor).stored.bits
-    return of_products and one.verdict == CONSISTENT and one.bits < bits / 2 + 2
+    if not is_sum_of_products(one.op) or one.exact or one.verdict != CONSISTENT:
+        return False
+    half = trial.arithmetic_of(one.tensor).stored.bits / 2 + 2
+    return one.bits < half or trial.has_few_bits(operation, one.tensor, one.bits, by=2.5)
 
 
-def _accepted(
-    measured: tuple[Trial, Operation, Verdict], probes: Sequence[tuple[bool, bool]]
-) -> list[str]:
+def _accepted(measured: tuple[Trial, Operation, Verdict], probes: Sequence[Probe]) -> list[str]:
     """The lower precisions that a tensor is consistent with, and that the probes do not refute."""
     trial, operation, one = measured
-    pass_all = all(passes for passes, _ in probes)
-    beyond_float16 = any(passes and not in_float16 for passes, in_float16 in probes)
-    all_in_float16 = all(in_float16 for _, in_float16 in probes)
+    pass_all = all(probe.passes for probe in probes)
+    beyond_float16 = any(probe.passes and "float16" not in probe.lower for probe in probes)
     return [
         name
         for name in trial.lower(operation, one.tensor)
         if (pass_all and not (name == "float16" and beyond_float16))
-        or (name == "float16" and all_in_float16)
+        or (name in HALVES and all(name in probe.lower for probe in probes))
     ]
 
 
 def _of_exact(one: Verdict, trial: Trial, operation: Operation) -> Verdict:
-    """Of an exact probe that differs: by float16's range, by a transform, or by a bug."""
-    if is_sum_of_products(one.op) and trial.is_float16(operation, one.tensor, one.result):
-        return replace(one, verdict=CONSISTENT, precision="float16")
-    if trial.normwise(one.tensor):
-        note = "not exact, as sums of products would be: a transform?"
+    """Of an exact probe that differs: by what 16 bits hold, by a transform, or by a bug."""
+    if halves := _halves(trial, operation, one):
+        names = " or ".join(name for name in HALVES if name in halves)
+        return replace(one, verdict=CONSISTENT, precision=names)
+    if note := trial.by_transform(one.tensor):
         return replace(one, verdict=UNPROVEN, note=note)
     return one
 
 
-def _of_lower(
-    one: Verdict, trial: Trial, names: Sequence[str], probes: Sequence[tuple[bool, bool]]
-) -> Verdict:
+def _of_lower(one: Verdict, trial: Trial, names: Sequence[str], probes: Sequence[Probe]) -> Verdict:
     """Of a tensor that is out of its bound: a lower precision, a transform, or a bug."""
     precision = " or ".join(names)
     if names and (probes or not is_sum_of_products(one.op)):
         return replace(one, verdict=CONSISTENT, precision=precision)
-    if probes and all(passes for passes, _ in probes) and trial.normwise(one.tensor):
-        return replace(one, verdict=UNPROVEN)
+    notes = []
     if names:
-        note = f"as {precision} would have it, but no exact probe says that it is right"
-        return replace(one, verdict=UNPROVEN, note=note)
-    return one
+        notes.append(f"as {precision} would have it, but no exact probe says that it is right")
+    if all(probe.passes or probe.by_transform for probe in probes):
+        notes.append(trial.by_transform(one.tensor))
+    note = "; or ".join(filter(None, notes))
+    return replace(one, verdict=UNPROVEN, note=note) if note else one
 
 
 def _settled(verdicts: list[Verdict]) -> list[Verdict]:
-    """An exact probe is in float16 only if nothing else of its operation says otherwise."""
-    in_float16 = {one.op for one in verdicts if not one.exact and "float16" in one.precision}
-    return [
-        replace(one, verdict=BUG, precision="")
-        if one.exact and one.precision == "float16" and one.op not in in_float16
-        else one
-        for one in verdicts
-    ]
+    """An exact probe is in a lower precision only if its operation is, by ordinary numbers."""
+    found: dict[str, set[str]] = {}
+    for one in verdicts:
+        if not one.exact:
+            found.setdefault(one.op, set()).update(one.precision.split(" or "))
+    settled = []
+    for one in verdicts:
+        if one.exact and one.ratio > 1 and one.verdict == CONSISTENT:
+            names = found.get(one.op, set()).intersection(one.precision.split(" or "))
+            verdict = CONSISTENT if names else BUG
+            one = replace(one, verdict=verdict, precision=" or ".join(sorted(names)))
+        settled.append(one)
+    return settled

@@ -15,7 +15,6 @@ import numpy as np
 from npkd.validate.bounds.properties import PROPERTIES
 from npkd.validate.bounds.rounding import (
     ARITHMETICS,
-    FLOAT16,
     LOWER,
     Arithmetic,
     Precision,
@@ -26,10 +25,20 @@ from npkd.validate.bounds.rules import RULES, is_sum_of_products
 from npkd.validate.faults.fault import Context, Rule
 from npkd.validate.judging.verdicts import BUG, CONSISTENT, UNPROVEN, Verdict
 from npkd.validate.program import Arrays, Case, Operation
+from npkd.validate.questions.exactness import unit_of
 
 PER_ROUNDED_FACTOR = 0.60  # rms(e/Q) · 2ᵗ
-PRODUCTS = ("multiply", "multiply_backward", "divide", "divide_backward")
-MOVES = ("move", "move_backward", "negative", "negative_backward", "sum_over_backward")
+BY_CHANCE = 20.0  # bits by which one error may be smaller than usual, once in a million
+NEARLY = 2.0**-6  # of a unit
+SCALED = 2.0**-10  # a factor so far from 1 is no rounding
+PRODUCTS = (
+    *("multiply", "multiply_backward", "divide", "divide_backward"),
+    *("exp_backward", "log_backward", "sqrt_backward"),
+)
+MOVES = (
+    *("move", "move_backward", "negative", "negative_backward", "sum_over_backward"),
+    *("add_backward", "subtract_backward", "copy", "flatten", "flatten_backward"),
+)
 SUMS = ("add", "subtract", "sum", "sum_over")
 
 
@@ -39,7 +48,11 @@ ELSEWHERE = {
     "softmax": "within what exp(x − log Σ exp x) or 2^(x log₂ e) may give",
     "log_softmax": "within what x − log Σ exp x may give",
     "upsample": "within what a + λ (b − a) may give",
-    "l2": "within what s² − 2 s t + t² may give",
+    "l2": "within what s² − 2 s t + t², or a norm's square, may give",
+    "standardize": "within what a variance as E[x²] − m² may give",
+    "standardize_backward": "within what a variance as E[x²] − m² may give",
+    "avg_pool2d": "within what sums from the image's corner (an integral image) may give",
+    "avg_pool2d_backward": "within what sums from the image's corner may give",
     "sgd": "within what θ (1 − lr λ) − lr v may give",
 }
 
@@ -157,8 +170,9 @@ class Trial:
     ) -> Rounded:
         """An input as the operation may have had it.
 
-        Numbers below the smallest normal one may have been taken for 0; and of a product that is
-        added to something, the rounding may have been left out (a fused multiply-add).
+        Numbers below the smallest normal one may have been taken for 0; those of a higher precision
+        may have been rounded first; and of a product that is added to something, the rounding may
+        have been left out (a fused multiply-add).
         """
         if x.value.dtype.kind != "f":
             return x
@@ -166,7 +180,16 @@ class Trial:
         more = np.where(size < arithmetic.stored.smallest, size, 0.0)
         if operation.op in SUMS and tensor in self._products:
             more = more + arithmetic.gamma(1) * size
+        is_factor = is_sum_of_products(operation.op) and operation.inputs.get("b") != tensor
+        if self._is_above(arithmetic.stored, tensor) and not (arithmetic.factors and is_factor):
+            more = more + arithmetic.stored.u * size  # factors: see `sums_of_products`
         return replace(x, error=x.error + more) if np.any(more) else x
+
+    def _is_above(self, precision: Precision, tensor: str) -> bool:
+        """Whether a tensor was recorded in a higher precision than this."""
+        array = self.given.get(tensor, self.case.inputs.get(tensor))
+        own = ARITHMETICS.get(array.dtype.name) if array is not None else None
+        return own is not None and own.stored.bits > precision.bits
 
     def measured(self) -> Iterator[tuple["Trial", Operation, Verdict]]:
         """A verdict for each tensor that was given, as far as this case alone can tell."""
@@ -233,30 +256,26 @@ class Trial:
                 return UNPROVEN, "the bound is larger than the numbers: record what is before it"
         return CONSISTENT, ""
 
-    def has_few_bits(self, operation: Operation, tensor: str, bits: float) -> bool:
+    def has_few_bits(self, operation: Operation, tensor: str, bits: float, by: float = 4.0) -> bool:
         """Whether a sum of products on recorded numbers is far less exact than such sums are.
 
         Of k products with t bits each, errors add up as a random walk does, so that about
         t − ½ log₂ k bits are left in units of Q, and of a sum of one sign fewer, by the logarithm
-        of y/Q. 4 bits below that, or at 4 bits and less, a fault is as likely as rounding, however
-        wide the bound of the worst case is.
+        of y/Q. So many bits below that, or at 4 bits and less, a fault is as likely as rounding,
+        however wide the bound of the worst case is.
         """
         arithmetic = self.arithmetic_of(tensor)
         outcome = self.known(arithmetic)[tensor]
         recorded = self.usable.keys() | self.case.inputs.keys()
         if outcome.scale is None or not recorded.issuperset(operation.inputs.values()):
             return False
-        rms = [
-            math.sqrt(np.mean(np.square(x))) if x.size else 0.0
-            for x in (outcome.value, outcome.scale())
-        ]
-        if not all(0 < one < math.inf for one in rms):
+        grown = _grown(outcome)
+        if math.isnan(grown):
             return False
-        grown = math.log2(max(1.0, rms[0] / rms[1]))
         walk = arithmetic.summed.bits - 0.5 * math.log2(max(1, outcome.roundings))
         factors = (arithmetic.factors or arithmetic.stored).bits
         usual = min(factors, walk - grown, arithmetic.stored.bits - grown)
-        return bits < max(4.0, usual - 4)
+        return bits < max(4.0, usual - by)
 
     def lower(self, operation: Operation, tensor: str) -> list[str]:
         """The lower precisions whose bound a tensor is within, and whose bits it has."""
@@ -274,11 +293,13 @@ class Trial:
                 continue
             lost = arithmetic.stored.bits - 6  # bits that are left where some were lost on the way
             if arithmetic.factors is None:  # float32 in the place of float64, or of sums
-                usual = measure.bits > lost and measure.typical < arithmetic.stored.bits + 4
+                most = arithmetic.stored.bits + 4 + 2 * BY_CHANCE / max(1, found.size)
+                usual = measure.bits > lost and measure.typical < most
                 agrees = is_stored or usual
             elif products and outcome.scale is not None:
+                fewer = 1 + _grown(outcome) if is_stored else 0.0  # the result is rounded too
                 agrees = all(
-                    _agrees(bits, arithmetic.factors.bits, found.size)
+                    _agrees(bits, arithmetic.keeps, found.size, fewer)
                     for bits in (measure.bits, measure.typical)
                 )
             else:
@@ -292,34 +313,49 @@ class Trial:
         known = self.known(self.arithmetic)
         return {name: np.shape(known[tensor].value) for name, tensor in operation.inputs.items()}
 
-    def is_float16(self, operation: Operation, tensor: str, result: str) -> bool:
-        """Whether an exact probe's tensor is what comes of factors in float16.
+    def is_in(self, precision: Precision, operation: Operation, tensor: str, result: str) -> bool:
+        """Whether an exact probe's tensor is what comes of inputs in a lower precision.
 
-        That is right, but not finite where float16 cannot hold a factor; there it need not be NaN
-        or infinite at the same places, since 0 · ∞ may have been left out.
+        That is right, or right and then rounded to it, but not finite where it cannot hold an
+        input; there it need not be NaN or infinite at the same places, since 0 · ∞ may have been
+        left out.
         """
         context = Context(self.case, operation, self.usable, self.known(self.arithmetic))
         inputs = {
-            name: Rounded(FLOAT16.round(context.tensor(at).value))
-            for name, at in operation.inputs.items()
+            name: x if x.value.dtype.kind != "f" else Rounded(precision.round(x.value))
+            for name, x in ((name, context.tensor(at)) for name, at in operation.inputs.items())
         }
         with np.errstate(all="ignore"):
-            in_float16 = RULES[operation.op](self.arithmetic, inputs, operation.options)[result]
+            lower = RULES[operation.op](self.arithmetic, inputs, operation.options)[result].value
         found, right = self.given[tensor], self.known(self.arithmetic)[tensor].value
         if found.shape != right.shape:
             return False
-        beyond, finite = ~np.isfinite(in_float16.value), np.isfinite(found)
-        is_right = np.all(np.where(finite, found == right, beyond))
+        beyond, finite = ~np.isfinite(lower), np.isfinite(found)
+        either = (right, lower, precision.round(right), precision.round(lower))
+        is_right = np.any([found == one for one in either], axis=0)
+        is_right = np.all(np.where(finite, is_right, beyond))
         return bool(is_right) and not (np.any(beyond) and np.all(finite))
 
-    def normwise(self, tensor: str) -> bool:
-        """Whether a tensor is within the bound for whole images."""
-        outcome = self.known(self.arithmetic)[tensor]
-        if outcome.norm is None:
-            return False
-        errors = errors_of(self.given[tensor], outcome.value)
-        bound = self.arithmetic.gamma_of_sum(outcome.roundings) * outcome.norm()
-        return errors is not None and bool(np.all(errors <= bound + outcome.total))
+    def by_transform(self, tensor: str) -> str:
+        """What a tensor is, in words, if a transform may give it; else nothing.
+
+        The right result times a number is none: transforms round, and do so everywhere otherwise.
+        And what they round of an exact probe is no whole number of its units.
+        """
+        outcome = self.known(self.arithmetic_of(tensor))[tensor]
+        found = self.given[tensor]
+        errors = errors_of(found, outcome.value)
+        if outcome.transforms is None or errors is None or _is_scaled(found, outcome):
+            return ""
+        if tensor in self.exactly and _is_off_by_whole_units(errors, unit_of(outcome.value)):
+            return ""
+        size = math.sqrt(np.mean(np.square(outcome.value)))
+        for name, bound in outcome.transforms().items():
+            if np.all(errors <= bound + outcome.total):
+                room = float(np.median(bound)) / size if size else math.inf
+                hides = f"; a fault of {room:.0%} would not be seen" if room > 0.01 else ""
+                return f"not summed directly, but within what {name} may give{hides}"
+        return ""
 
     def explained(
         self, rules: Mapping[str, Rule], only: frozenset[str] | None = None
@@ -498,11 +534,38 @@ def _is_stored_in(precision: Precision, found: np.ndarray) -> bool:
     return below and bool(np.any(values)) and bool(np.array_equal(precision.round(values), values))
 
 
-def _agrees(bits: float, of_precision: int, count: int) -> bool:
+def _is_scaled(found: np.ndarray, outcome: Rounded) -> bool:
+    """Whether a tensor is the right one times a number, not 1, but for what direct sums round."""
+    value, found = outcome.value, found.astype(np.float64)
+    square = float(np.sum(value * value))
+    factor = float(np.sum(found * value)) / square if square else 1.0
+    left = np.abs(found - factor * value)
+    return abs(factor - 1) > SCALED and bool(np.all(left <= max(1, abs(factor)) * outcome.error))
+
+
+def _is_off_by_whole_units(errors: np.ndarray, unit: float) -> bool:
+    """Whether errors are whole units, some of them not 0, or near that."""
+    whole = np.round(errors / unit)
+    return bool(np.any(whole > 0) and np.all(np.abs(errors / unit - whole) < NEARLY))
+
+
+def _grown(outcome: Rounded) -> float:
+    """By how many bits a sum of products is larger than Q, as it is of one sign; NaN of nothing."""
+    if outcome.scale is None:
+        return math.nan
+    y, q = (
+        math.sqrt(np.mean(np.square(x))) if x.size else 0.0
+        for x in (outcome.value, outcome.scale())
+    )
+    return math.log2(max(1.0, y / q)) if 0 < y < math.inf and 0 < q < math.inf else math.nan
+
+
+def _agrees(bits: float, of_precision: float, count: int, fewer: float = 0.0) -> bool:
     """Whether effective bits are those of a precision, as well as so many entries can tell.
 
     The logarithm of a root mean square of n errors scatters by about 1/√n bits; where one factor of
-    two is rounded there is half a bit more.
+    two is rounded there is half a bit more. A few errors may all be small by chance. There may be
+    fewer for another reason.
     """
     scatter = 3 / math.sqrt(count)
-    return -0.5 - scatter <= bits - of_precision <= 1.0 + scatter
+    return -0.5 - scatter - fewer <= bits - of_precision <= 1.0 + max(scatter, BY_CHANCE / count)

@@ -179,9 +179,14 @@ def dist(
 
 
 def standardize(words: Words, logits: Array, way: int, *, ddof: int, epsilon: float) -> Array:
-    """(x − m) / (ε + s), s = √(Σ (x − m)² / (C − ddof))"""
+    """(x − m) / (ε + s), s = √(Σ (x − m)² / (C − ddof)); way 1: of Σ x² − m Σ x."""
     c = words.centred(logits)
-    s = words.root(words.sum(c * c, -1, keepdims=True) / float(logits.shape[1] - ddof))
+    squares = words.sum(c * c, -1, keepdims=True)
+    if way == 1:
+        total = words.sum(logits, -1, keepdims=True)
+        mean = total / float(logits.shape[1])
+        squares = words.sum(logits * logits, -1, keepdims=True) - mean * total
+    s = words.root(squares / float(logits.shape[1] - ddof))
     return words.over(c, s + epsilon)
 
 
