@@ -14,7 +14,8 @@ import pytest
 from benchmarks.verdicts import judged
 from benchmarks.verdicts.programs import UNLISTED
 from npkd import ops
-from npkd.validate import BUG, CONVENTION, judge
+from npkd.objectives import Objective, Term
+from npkd.validate import BUG, CONVENTION, judge, torch_step
 from npkd.validate.bounds.properties import PROPERTIES
 from npkd.validate.faults.known import FAULTS
 from npkd.validate.judging.causes import NOT_FINITE
@@ -112,6 +113,38 @@ def test_every_fault_has_a_program():
     known.add(NOT_FINITE)
     named = {name for program in PROGRAMS for name in program.faults}
     assert named == known | {"TF32", "bfloat16", "float16"}
+
+
+@pytest.mark.skipif(find_spec("torch") is None, reason="the step is PyTorch's")
+@pytest.mark.parametrize("what", ["training mode", "trainable"])
+def test_a_teacher_with_batch_norm_that_changes_is_named_by_what_changes(what):
+    import torch
+    import torch.nn.functional as F
+
+    torch.manual_seed(SEED)
+    norm = torch.nn.BatchNorm2d(4)
+    large = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), norm, torch.nn.Flatten(), torch.nn.Linear(4 * 9, 7)
+    )
+    large.train(what == "training mode")
+    small = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(75, 7))
+    trained = [*small.parameters(), *(large.parameters() if what == "trainable" else ())]
+    sgd = torch.optim.SGD(trained, lr=0.1)
+    x = torch.randn(6, 3, 5, 5)
+
+    def step():
+        with torch.set_grad_enabled(what == "trainable"):
+            target = large(x)
+        loss = 0.5 * F.mse_loss(small(x), target, reduction="sum") / len(x)
+        sgd.zero_grad()
+        loss.backward()
+        sgd.step()
+        return loss
+
+    named = {"teacher in training mode" if what == "training mode" else "teacher trainable"}
+    objective = Objective(label_weight=0, terms=[Term("l2")])
+    report = torch_step(step, small, teacher=large, optimizer=sgd, objective=objective)
+    assert {name for cause in report.causes for name in cause.faults} == named
 
 
 def log_softmax_by(log):

@@ -15,6 +15,7 @@ from torch import nn
 
 from benchmarks.verdicts import in_torch
 from benchmarks.verdicts.in_torch import (
+    ALONE,
     COUNTED_WHOLE,
     DOUBLE,
     MEAN,
@@ -24,8 +25,6 @@ from benchmarks.verdicts.in_torch import (
     RESHUFFLED,
     SAME,
     UNLOGGED,
-    UPDATES,
-    WITH_KL,
     OwnOptimiser,
 )
 from benchmarks.verdicts.programs import UNLISTED, WrongProgram
@@ -77,7 +76,7 @@ def kl_div_loss_by_default(student, teacher, temperature):
     return nn.KLDivLoss()(log_q, p) * temperature**2
 
 
-@issue("haitongli/knowledge-distillation-pytorch#48", MEAN, piece="kl", subjects=["distillation"])
+@issue("haitongli/knowledge-distillation-pytorch#48", MEAN, piece="kl", subjects=["kl"])
 def kl_div_without_batchmean(student, teacher, temperature):
     """The reduction of KLDivLoss is not "batchmean"."""
     log_q = F.log_softmax(student / temperature, dim=1)
@@ -98,7 +97,7 @@ def mean_without_the_sum_over_classes(student, teacher, temperature):
     return (-targets * log_scores).mean() * temperature**2
 
 
-@issue("IntelLabs/distiller#122", NO_T2, piece="kl", subjects=WITH_KL)
+@issue("IntelLabs/distiller#122", NO_T2, piece="kl", subjects=ALONE)
 def no_t_times_t(student, teacher, temperature):
     """The soft loss lacks the factor T · T."""
     p = F.softmax(teacher / temperature, dim=1)
@@ -109,7 +108,7 @@ def no_t_times_t(student, teacher, temperature):
     "yuanli2333/Teacher-free-Knowledge-Distillation#24",
     "temperature for the teacher alone",
     piece="kl",
-    subjects=["kl", "mix kl"],
+    subjects=ALONE,
 )
 def outputs_not_divided_by_t(student, teacher, temperature):
     """The student's outputs are not divided by T."""
@@ -137,7 +136,7 @@ def probabilities_into_kl_div(student, teacher, temperature):
     "labmlai/annotated_deep_learning_paper_implementations#66",
     ONE_NET,
     piece="kl",
-    subjects=["kl", "distillation"],
+    subjects=["kl"],
 )
 def large_logits_on_both_sides(student, teacher, temperature):
     """The large net's logits stand where the small one's belong: nothing is distilled."""
@@ -158,7 +157,7 @@ def log_softmax_of_the_teacher(student, teacher, temperature):
     return nn.KLDivLoss(reduction="batchmean")(log_q, log_p) * temperature**2
 
 
-@issue("paiml/aprender#2153", "KL reversed", piece="kl", subjects=["kl", "mix kl"])
+@issue("paiml/aprender#2153", "KL reversed", piece="kl", subjects=ALONE)
 def kl_of_student_from_teacher(student, teacher, temperature):
     """KL(student ‖ teacher) where KL(teacher ‖ student) is meant."""
     log_q, log_p = (F.log_softmax(z / temperature, dim=1) for z in (student, teacher))
@@ -180,7 +179,7 @@ def alpha_at_the_wrong_loss(hard, soft, alpha):
     "graytowne/rank_distill#2",
     "share 1 − α of the labels left out",
     piece="mix",
-    subjects=["mix kl", "distillation"],
+    subjects=["mix kl"],
 )
 def labels_not_multiplied(hard, soft, alpha):
     """The labels' loss is not multiplied by 1 − α."""
@@ -278,7 +277,7 @@ def to_all_that_equal_the_maximum(x, *args, **options):
     "microsoft/MMdnn#595",
     "flattened as (N, H, W, C)",
     piece="flatten",
-    subjects=["flatten", "SmallCNN"],
+    subjects=["flatten"],
 )
 def flatten_of_nhwc(x):
     """What is flattened lies as (N, H, W, C)."""
@@ -473,7 +472,7 @@ def scheduler_first(optimiser, schedule):
     "torch/optim#163",
     "momentum with a factor (1 − μ), but at the first step",
     piece="optimiser",
-    subjects=UPDATES,
+    subjects=["sgd"],
 )
 def dampening_by_default(student, teacher, lr, momentum, weight_decay):
     """Torch's optim.sgd takes the momentum for dampening, if none is given."""
@@ -482,7 +481,7 @@ def dampening_by_default(student, teacher, lr, momentum, weight_decay):
     )
 
 
-@issue("ml-explore/mlx#87", "momentum with a factor (1 − μ)", piece="optimiser", subjects=UPDATES)
+@issue("ml-explore/mlx#87", "momentum with a factor (1 − μ)", piece="optimiser", subjects=["sgd"])
 def gradient_times_one_minus_momentum(student, teacher, **constants):
     """v ← μ v + (1 − μ) g, at the first step too."""
 
@@ -497,7 +496,7 @@ def gradient_times_one_minus_momentum(student, teacher, **constants):
     "pytorch/pytorch#13801",
     "weight decay past the velocity, times the rate",
     piece="optimiser",
-    subjects=UPDATES,
+    subjects=["sgd"],
 )
 def decay_after_momentum(student, teacher, **constants):
     """The decay is added behind the momentum."""
@@ -513,7 +512,7 @@ def decay_after_momentum(student, teacher, **constants):
     "pytorch/pytorch#22466",
     "weight decay past the velocity, without the rate",
     piece="optimiser",
-    subjects=UPDATES,
+    subjects=["sgd"],
 )
 def decay_by_multiplication(student, teacher, **constants):
     """θ is multiplied by 1 − λ, whatever the rate."""
@@ -525,7 +524,7 @@ def decay_by_multiplication(student, teacher, **constants):
     return OwnOptimiser(student, update, **constants)
 
 
-@issue("ultralytics/yolov5#4104", "biases not decayed", piece="optimiser", subjects=UPDATES)
+@issue("ultralytics/yolov5#4104", "biases not decayed", piece="optimiser", subjects=["sgd"])
 def groups_of_weights_and_biases(student, teacher, lr, momentum, weight_decay):
     """Biases are in a parameter group without decay."""
     optimiser = torch.optim.SGD(

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from benchmarks.verdicts.programs import Arrays, Program, WrongProgram
+from benchmarks.verdicts.programs import UNLISTED, Arrays, Program, WrongProgram
 from npkd.validate import Case
 
 WRONG_PROGRAMS: list[WrongProgram] = []
@@ -133,6 +133,29 @@ def soft_cross_entropy_over_batch(student, teacher, temperature=1.0):
 def cross_entropy_of_a_net_that_ends_in_softmax(logits, labels):
     log_q = log_softmax(jax.nn.softmax(logits))
     return -jnp.mean(jnp.take_along_axis(log_q, labels[:, None], axis=1))
+
+
+@wrong(UNLISTED, "temperature for the student alone", subject="kl")
+def kl_of_a_teacher_without_temperature(student, teacher, temperature=1.0):
+    log_q, log_p = log_softmax(student, temperature), log_softmax(teacher)
+    return jnp.sum(jnp.exp(log_p) * (log_p - log_q)) / len(student) * temperature**2
+
+
+@wrong(UNLISTED, "teacher's logits as targets of cross-entropy", subject="soft_cross_entropy")
+def cross_entropy_to_logits(student, teacher, temperature=1.0):
+    return -jnp.sum(teacher * log_softmax(student)) / len(student)
+
+
+@wrong(UNLISTED, "label smoothing left on", subject="cross_entropy")
+def cross_entropy_with_smoothing(logits, labels):
+    classes = logits.shape[1]
+    targets = 0.9 * jax.nn.one_hot(labels, classes) + 0.1 / classes
+    return -jnp.mean(jnp.sum(targets * log_softmax(logits), axis=1))
+
+
+@wrong(UNLISTED, "teacher's rows shifted by one", subject="l2")
+def l2_to_the_row_before(student, teacher):
+    return 0.5 * jnp.sum((student - jnp.roll(teacher, 1, axis=0)) ** 2) / len(student)
 
 
 @wrong(31, "½ missing in L2", subject="l2")
@@ -263,6 +286,12 @@ def nesterov(theta, g, v, lr, momentum, weight_decay):
     g = g + weight_decay * theta
     v = momentum * v + g
     return theta - lr * (g + momentum * v), v
+
+
+@wrong(UNLISTED, "velocity lost from step to step, or no momentum", subject="sgd")
+def a_state_that_is_not_carried_on(theta, g, v, lr, momentum, weight_decay):
+    v = momentum * jnp.zeros_like(v) + (g + weight_decay * theta)
+    return theta - lr * v, v
 
 
 @wrong(22, "weight decay past the velocity, times the rate", subject="sgd")

@@ -604,6 +604,7 @@ OVER_BATCH = "softmax over the batch"
 DOUBLE = "double softmax"
 EXCHANGED = "cross-entropy with prediction and target exchanged"
 WITH_KL = ("kl", "mix kl", "distillation")
+ALONE = ("kl", "mix kl")
 WITH_L2 = ("l2", "mix", "distillation")
 
 
@@ -668,13 +669,13 @@ def labels_in_full(hard, soft, alpha):
     return hard + alpha * soft
 
 
-@wrong(UNLISTED, "temperature for the student alone", piece="kl", subjects=WITH_KL)
+@wrong(UNLISTED, "temperature for the student alone", piece="kl", subjects=ALONE)
 def kl_of_a_teacher_without_temperature(student, teacher, temperature):
     log_q = F.log_softmax(student / temperature, dim=1)
     return F.kl_div(log_q, F.softmax(teacher, dim=1), reduction="batchmean") * temperature**2
 
 
-@wrong(UNLISTED, "temperature twice", piece="kl", subjects=WITH_KL)
+@wrong(UNLISTED, "temperature twice", piece="kl", subjects=ALONE)
 def kl_of_logits_that_were_divided(student, teacher, temperature):
     student, teacher = student / temperature, teacher / temperature
     return Pieces.kl(student, teacher, temperature)
@@ -693,7 +694,7 @@ def labels_times_t2(logits, labels):
     return F.cross_entropy(logits, labels) * 3.0**2
 
 
-@wrong(UNLISTED, "T in the labels' loss too", piece="cross_entropy", subjects=OF_LABELS)
+@wrong(UNLISTED, "T in the labels' loss too", piece="cross_entropy", subjects=["mix kl"])
 def labels_by_the_logits_over_t(logits, labels):
     return F.cross_entropy(logits / 3.0, labels)
 
@@ -702,7 +703,7 @@ def labels_by_the_logits_over_t(logits, labels):
     UNLISTED,
     "label smoothing left on",
     piece="cross_entropy",
-    subjects=["cross_entropy", "mix", *OF_LABELS],
+    subjects=["cross_entropy", "mix", "mix kl"],
 )
 def cross_entropy_with_smoothing(logits, labels):
     return F.cross_entropy(logits, labels, label_smoothing=0.1)
@@ -717,7 +718,7 @@ def cross_entropy_in_the_place_of_l2(student, teacher):
     return F.cross_entropy(student, teacher)
 
 
-@wrong(UNLISTED, AS_TARGETS, piece="kl", subjects=WITH_KL)
+@wrong(UNLISTED, AS_TARGETS, piece="kl", subjects=ALONE)
 def cross_entropy_in_the_place_of_kl(student, teacher, temperature):
     return F.cross_entropy(student, teacher)
 
@@ -727,7 +728,7 @@ def cross_entropy_to_logits(student, teacher, temperature):
     return F.cross_entropy(student, teacher)
 
 
-@wrong(UNLISTED, "log_target with probabilities", piece="kl", subjects=WITH_KL)
+@wrong(UNLISTED, "log_target with probabilities", piece="kl", subjects=ALONE)
 def kl_of_probabilities_as_log_targets(student, teacher, temperature):
     log_q = F.log_softmax(student / temperature, dim=1)
     p = F.softmax(teacher / temperature, dim=1)
@@ -745,7 +746,7 @@ for _axis, _what in enumerate(("rows", "classes")):
     for _step, _way in ((1, ""), (-1, ", to the front")):
         _shifted = (UNLISTED, f"teacher's {_what} shifted by one{_way}")
 
-        @wrong(*_shifted, piece="kl", subjects=["kl", "mix kl"])
+        @wrong(*_shifted, piece="kl", subjects=ALONE)
         def kl_to_shifted(student, teacher, temperature, *, step=_step, axis=_axis):
             return Pieces.kl(student, teacher.roll(step, axis), temperature)
 
@@ -1426,7 +1427,7 @@ for _fault, _constants in CONSTANTS.items():
 BICUBIC = "resized by bicubic interpolation"
 
 
-@wrong(UNLISTED, BICUBIC, piece="low", subjects=["preparation", "distillation"])
+@wrong(UNLISTED, BICUBIC, piece="low", subjects=["preparation"])
 def low_by_bicubic(images):
     return F.interpolate(images, scale_factor=0.5, mode="bicubic", align_corners=False)
 
