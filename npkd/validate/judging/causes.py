@@ -9,6 +9,7 @@ from npkd.validate.faults.fault import Fault, Rule
 from npkd.validate.faults.known import FAULTS
 from npkd.validate.judging.trial import Trial, place_of
 from npkd.validate.judging.verdicts import BUG, CONVENTION, Cause, Verdict
+from npkd.validate.program import OWN, REPLAYED
 
 
 def causes_of(trials: Sequence[Trial], verdicts: Sequence[Verdict]) -> Iterator[Cause]:
@@ -19,7 +20,7 @@ def causes_of(trials: Sequence[Trial], verdicts: Sequence[Verdict]) -> Iterator[
     """
     wrong: dict[str, dict[str, set[tuple[str, str]]]] = {}  # by subject and op: case and tensor
     for one in verdicts:
-        if one.verdict == BUG:
+        if one.verdict == BUG and one.op not in (*REPLAYED, *OWN):  # of which a note says why
             tensors = wrong.setdefault(one.subject, {}).setdefault(one.op, set())
             tensors.add((one.case, one.tensor))
     for subject, ops in wrong.items():

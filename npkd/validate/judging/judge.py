@@ -19,7 +19,9 @@ bound of `rules`. A tensor's verdict is the first of these that holds:
                 bound of what is decided on; or all are within the bound of another formula for
                 the same function; or within a bound for the whole image, but not of every entry,
                 and the exact probes pass: what transforms do (Winograd's, Fourier's). Or nothing
-                there tells: no exact probe, or a bound that is infinite or larger than the numbers
+                there tells: no exact probe, or a bound that is infinite or larger than the numbers.
+                So is what has no rule, and was called again in float64 (a replay): BUG, where the
+                gradient check says that its backward pass is WRONG
     CONVENTION  another choice that is valid, such as a subgradient at a kink, and is named
     BUG         provably not rounding
 
@@ -43,7 +45,7 @@ from npkd.validate.bounds.rules import RULES, is_sum_of_products
 from npkd.validate.judging.causes import by_conventions, causes_of
 from npkd.validate.judging.trial import Trial
 from npkd.validate.judging.verdicts import BUG, CONSISTENT, UNPROVEN, Report, Verdict
-from npkd.validate.program import Arrays, Case, Operation
+from npkd.validate.program import OWN, REPLAYED, Arrays, Case, Operation
 
 
 def compare(case: Case, results: Arrays, *, precision: str | None = None) -> Report:
@@ -97,14 +99,14 @@ def judge(
             f"{t.case.name}: {o.name} ({o.options.get('function', o.op)})"
             for t in trials
             for o in t.case.operations
-            if o.op not in RULES and o.op not in PROPERTIES
+            if o.op not in RULES and o.op not in (*PROPERTIES, *REPLAYED, *OWN)
         ),
         dict(about or {}),
         tuple(
             f"{t.case.name}: {o.name}"
             for t in trials
             for o in t.case.operations
-            if o.op not in RULES and o.options.get("own")
+            if o.op == "unknown" and o.options.get("own")
         ),
     )
 

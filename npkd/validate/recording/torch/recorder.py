@@ -10,7 +10,8 @@ the same memory with a gradient of its own, so that both are seen. What gives a 
 the module that calls the function, by its path; what is called a second time is "#2".
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction
 from torch.nn import Module
 from torch.nn.modules.module import (
     register_module_forward_hook,
@@ -51,6 +53,7 @@ class Call:
     gradients        of this use of each of its arguments
     function, arguments, autocast
                      for calling it again: its arguments with a Slot for each tensor
+    own              of a backward pass of the user's own, the arguments that it is by
     """
 
     name: str
@@ -63,6 +66,7 @@ class Call:
     function: Callable[..., Any] | None = None
     arguments: Arguments = ((), {})
     autocast: torch.dtype | None = None
+    own: tuple[str, ...] = ()
 
 
 class Recorder(TorchFunctionMode):
@@ -101,6 +105,7 @@ class Recorder(TorchFunctionMode):
         self._watched: set[str] = set()
         self._taken: dict[str, int] = {}
         self._of_modules: list[Any] = []
+        self._of_own = own_functions(self._own)
 
     # Entering and leaving
 
@@ -110,10 +115,12 @@ class Recorder(TorchFunctionMode):
             register_module_forward_pre_hook(self._enter_module),
             register_module_forward_hook(self._leave_module, always_call=True),
         ]
+        self._of_own.__enter__()
         return self
 
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)
+        self._of_own.__exit__(None, None, None)
         for handle in self._of_modules:
             handle.remove()
 
@@ -190,7 +197,7 @@ class Recorder(TorchFunctionMode):
             self.untracked.update((before, name))
         self._enter_tensor(name, tensor)
         self.found[name] = array(tensor)
-        own = isinstance(tensor.grad_fn, torch.autograd.function.BackwardCFunction)
+        own = isinstance(tensor.grad_fn, BackwardCFunction)
         options = {"function": function} | ({"own": True} if own else {})
         self.calls.append(Call(name, "unknown", inputs, {"y": name}, options))
         return name
@@ -229,7 +236,9 @@ class Recorder(TorchFunctionMode):
         self._had_gradient[id(tensor)] = _has_gradient(tensor)
         self._tensors[kept_as] = tensor
 
-    def _keep(self, gradients: dict[str, np.ndarray], name: str, gradient: Tensor) -> None:
+    def _keep(self, gradients: dict[str, np.ndarray], name: str, gradient: Tensor | None) -> None:
+        if gradient is None:  # of a result of several that the backward pass did not reach
+            return
         if gradients is self.totals and name in gradients:  # a second backward pass
             self.untracked.add(name)
             self.repeated.add(name)
@@ -249,7 +258,7 @@ class Recorder(TorchFunctionMode):
         function = operations.name_of(func)
         if function in operations.OF_THE_OBJECT:
             return self._of_the_object(func, args, kwargs)
-        if not self._everything and all(id(module) not in self._roots for module in self._stack):
+        if not self._is_recorded():
             if torch.is_grad_enabled():  # otherwise it makes no gradient
                 self.outside.update(self.known_name(one) for one in tree_leaves((args, kwargs)))
             return func(*args, **kwargs)
@@ -265,6 +274,55 @@ class Recorder(TorchFunctionMode):
         if function in operations.SAME_VALUES and made[0].dtype == use.first.dtype:
             return self._same(made[0], use)
         return self._record(func, function, arguments, result, made, use)
+
+    def _is_recorded(self) -> bool:
+        return self._everything or any(id(module) in self._roots for module in self._stack)
+
+    def _own(self, function: type, apply: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Apply a user's own autograd.Function, and record it.
+
+        It gets its very arguments, no aliases: it may change them, or return them.
+        """
+        if not self._is_recorded() or not torch.is_grad_enabled():
+            return apply(*args, **kwargs)
+        tensors = {id(one): one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)}
+        keys = {one: f"x{k}" for k, one in enumerate(tensors, 1)}
+        inputs = {keys[one]: self.name_of(tensor) for one, tensor in tensors.items()}
+        arguments = tree_map(partial(_slot, keys), (args, kwargs))
+        direct = [keys[id(one)] for one in (*args, *kwargs.values()) if isinstance(one, Tensor)]
+        result = apply(*args, **kwargs)
+        made = [one for one in tree_leaves(result) if is_number(one)]
+        functions: list[Any] = [y.grad_fn for y in made]
+        node: Any = next((one for one in functions if isinstance(one, BackwardCFunction)), None)
+        if node is None or len(direct) != len(node.next_functions):
+            return result  # no gradient is asked of it, or it is not known by which arguments
+        by = [
+            key if source else ""
+            for key, (source, _) in zip(direct, node.next_functions, strict=True)
+        ]
+        name = self._unique(function.__name__)
+        options = {"function": node.name(), "own": True}
+        call = Call(
+            name, "unknown", inputs, {}, options, own=tuple(dict.fromkeys(filter(None, by)))
+        )
+        call.function, call.arguments = apply, arguments
+        self.calls.append(call)
+        for k, tensor in enumerate(made):
+            output = name if len(made) == 1 else f"{name}[{k}]"
+            call.outputs["y" if k == 0 else f"y{k + 1}"] = output
+            self._enter_tensor(output, tensor)
+            self.found[output] = array(tensor)
+
+        def hook(by_inputs: Any, by_outputs: Any) -> None:
+            for key in call.own:
+                of_key = [
+                    g for one, g in zip(by, by_inputs, strict=True) if one == key and g is not None
+                ]
+                if of_key:
+                    self._keep(call.gradients, key, sum(of_key[1:], of_key[0]))
+
+        self.handles.append(node.register_hook(hook))
+        return result
 
     def _of_the_object(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         result = func(*args, **kwargs)
@@ -336,6 +394,24 @@ class Recorder(TorchFunctionMode):
         path = self._paths.get(id(module), type(module).__name__)
         own = type(module).__module__.startswith("torch.nn.modules") and not module._modules
         return path if path and own else f"{path}.{function}".removeprefix(".")
+
+
+@contextmanager
+def own_functions(seen: Callable[..., Any]) -> Iterator[None]:
+    """Have autograd.Functions applied by seen(function, apply, args, kwargs).
+
+    Function.apply calls that of the class above it, however the user got hold of it.
+    """
+    above: Any = torch.autograd.Function.__mro__[1]
+
+    def apply(function: type, *args: Any, **kwargs: Any) -> Any:
+        return seen(function, super(above, function).apply, args, kwargs)
+
+    above.apply = classmethod(apply)
+    try:
+        yield
+    finally:
+        del above.apply
 
 
 class Use:
