@@ -265,5 +265,5 @@ def _gradient_check(
         return floats, gradients
 
     return gradcheck.compare(
-        function, {key: inputs[key] for key in trained}, rng=0, method="central"
+        function, {key: inputs[key].astype(np.float64) for key in trained}, rng=0, method="central"
     )
