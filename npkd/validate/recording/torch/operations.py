@@ -33,8 +33,6 @@ class Read(NamedTuple):
 
 
 def _conv2d(y, input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    if input.ndim != 4:
-        return None
     options = {"stride": _size(stride), "dilation": _size(dilation), "groups": groups}
     options["padding"] = padding if isinstance(padding, str) else _size(padding)
     return Read("conv2d", {"x": input, "w": weight, "b": bias}, options)
@@ -45,7 +43,7 @@ def _size(size):
 
 
 def _linear(y, input, weight, bias=None):
-    return Read("linear", {"x": input, "w": weight, "b": bias}, {}) if input.ndim == 2 else None
+    return Read("linear", {"x": input, "w": weight, "b": bias}, {})
 
 
 def _batch_norm(
