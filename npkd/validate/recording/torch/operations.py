@@ -263,6 +263,7 @@ SAME_VALUES |= {"half", "bfloat16", "type_as", "type"}
 # These concern the tensor object itself, and so must not get an alias of it.
 OF_THE_OBJECT = {"__get__", "__set__", "__delete__", "requires_grad_", "retain_grad", "backward"}
 OF_THE_OBJECT |= {"register_hook", "register_post_accumulate_grad_hook", "__deepcopy__", "detach_"}
+OUT_OF_TORCH = {"numpy", "__array__"}  # make an array of a tensor
 PROPERTIES_COMPUTED = {"T", "mT", "H", "mH", "real", "imag"}
 OPERATORS = {"add", "sub", "mul", "truediv", "div", "pow", "floordiv", "mod"}
 OPERATORS |= {"and", "or", "xor", "lshift", "rshift"}

@@ -269,11 +269,19 @@ class Recorder(TorchFunctionMode):
         made = [one for one in tree_leaves(result) if is_number(one)]
         if in_place and not made and is_number(use.target):
             made = [use.target]  # x[…] = y returns nothing
+        if function in operations.OUT_OF_TORCH and use.originals:
+            self._out_of_torch(function, use)
         if not made or not use.originals:
             return result
         if function in operations.SAME_VALUES and made[0].dtype == use.first.dtype:
             return self._same(made[0], use)
         return self._record(func, function, arguments, result, made, use)
+
+    def _out_of_torch(self, function: str, use: "Use") -> None:
+        """Record that a tensor became an array: what is computed of that is not seen."""
+        name = self._unique(self._call_name(function))
+        options = {"function": f"{function}: what is computed of it outside of PyTorch is not seen"}
+        self.calls.append(Call(name, "unknown", {"x1": use.name(use.first)}, {}, options))
 
     def _is_recorded(self) -> bool:
         return self._everything or any(id(module) in self._roots for module in self._stack)
