@@ -9,8 +9,8 @@ from npkd.validate.bounds.formulas.known import NAMES
 from npkd.validate.bounds.rules import RULES
 from npkd.validate.bounds.updates import OF_STEPS
 from npkd.validate.judging.judge import judge
-from npkd.validate.judging.verdicts import CONSISTENT
-from npkd.validate.program import Case, Operation
+from npkd.validate.judging.verdicts import CONSISTENT, UNPROVEN
+from npkd.validate.program import REPLAYED, Case, Operation
 
 torch = pytest.importorskip("torch")
 functional, nn = torch.nn.functional, torch.nn
@@ -391,8 +391,9 @@ def test_a_function_with_a_backward_pass_of_its_own_is_not_its_argument(forward,
 )
 def test_losses_and_softmax_of_nothing_are_not_known(model, shape, rng):
     report = in_torch.torch_module(model, torch.zeros(shape), rng=rng)
-    assert report.unjudged
-    assert report.ok == bool(report.verdicts), "where nothing is judged, nothing passes"
+    judged = [one for one in report.verdicts if one.op not in REPLAYED]
+    assert report.unjudged or len(judged) < len(report.verdicts)
+    assert report.ok == bool(judged), "where nothing is judged, nothing passes"
 
 
 def test_a_hook_that_changes_a_gradient_shows():
@@ -712,9 +713,10 @@ def test_a_student_may_end_in_a_function_of_its_own():
         def forward(self, x):
             return Twice.apply(x)
 
-    report = distilled(last=Last())
-    assert not report.ok
-    assert any("Twice" in text for text in (*report.unjudged, *report.own))
+    report = distilled(last=Last()).check()
+    of_own = [one for one in report.verdicts if one.op == "own_backward"]
+    assert [one.verdict for one in of_own] == [UNPROVEN]
+    assert "RIGHT" in of_own[0].note
     assert any(one.op == "mix" and one.result == "gradient" for one in report.verdicts)
 
 

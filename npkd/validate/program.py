@@ -36,8 +36,12 @@ Programs that were recorded of a user's own step have
     set_lr, set_momentum, set_weight_decay, set_nesterov
                           x                      → y        what an optimiser should be set to
 
-Programs that were recorded of a user's own model have those of `elementwise` too, and `unknown`
-operations, which are taken as they were recorded and are listed as not judged.
+Programs that were recorded of a user's own model have those of `elementwise` too, and some for
+which there is no rule, taken as they were recorded:
+
+    replayed, replayed_backward    a framework's, called again in float64: `replay` is a Replay
+    own, own_backward              the same with a backward pass of the user's own
+    unknown                        neither judged nor called again, and listed so
 
 A loss's gradient by the student is named `gradient`; if other arguments are trained too, those by
 them are named `gradient_` and the argument's name.
@@ -68,6 +72,24 @@ class Operation:
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What an operation gives that has no rule, called again in float64 on what was recorded.
+
+    results   by the names of its results and gradients
+    wrong     of those that are provably wrong: why
+    gradient  what is known of its backward pass
+    """
+
+    results: Arrays
+    wrong: Mapping[str, str] = field(default_factory=dict)
+    gradient: str = ""
+
+
+REPLAYED = ("replayed", "replayed_backward")
+OWN = ("own", "own_backward")
 
 
 @dataclass(frozen=True)

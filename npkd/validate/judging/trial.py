@@ -24,7 +24,7 @@ from npkd.validate.bounds.rounding import (
 from npkd.validate.bounds.rules import RULES, is_sum_of_products
 from npkd.validate.faults.fault import Context, Rule
 from npkd.validate.judging.verdicts import BUG, CONSISTENT, UNPROVEN, Verdict
-from npkd.validate.program import Arrays, Case, Operation
+from npkd.validate.program import OWN, REPLAYED, Arrays, Case, Operation, Replay
 from npkd.validate.questions.exactness import unit_of
 
 PER_ROUNDED_FACTOR = 0.60  # rms(e/Q) · 2ᵗ
@@ -202,6 +202,8 @@ class Trial:
                     verdict, figures = self._of_property(operation, tensor)
                 elif operation.op in RULES:
                     verdict, figures = self._of_bound(operation, tensor)
+                elif operation.op in (*REPLAYED, *OWN):
+                    verdict, figures = self._of_replay(operation, tensor, result)
                 else:
                     continue
                 one = Verdict(
@@ -228,6 +230,38 @@ class Trial:
         elif measure.with_jump:
             verdict, note = UNPROVEN, ELSEWHERE.get(operation.op, ELSEWHERE[""])
         return verdict, measure.figures() | {"note": note}
+
+    def _of_replay(
+        self, operation: Operation, tensor: str, result: str
+    ) -> tuple[str, dict[str, Any]]:
+        """The same of what has no rule: a replay in float64 proves no bound."""
+        replay: Replay = operation.options["replay"]
+        found, expected = self.given[tensor], np.asarray(replay.results[result])
+        errors = errors_of(found, expected)
+        if errors is None:  # a replay has the shapes that were recorded
+            raise ValueError(f"validate: {tensor} has shape {found.shape}, not {expected.shape}")
+        worst = int(np.argmax(errors)) if errors.size else 0
+        bits = _bits(errors, Rounded(np.where(np.isfinite(expected), expected, 0.0)))[0]
+        figures: dict[str, Any] = dict.fromkeys(("bound", "ratio", "band"), math.nan)
+        figures |= {
+            "error": _at(errors, worst),
+            "index": tuple(map(int, np.unravel_index(worst, errors.shape))) if errors.size else (),
+            "found": _at(found, worst),
+            "expected": _at(expected, worst),
+            "bits": bits,
+        }
+        if result in replay.wrong:
+            return BUG, figures | {"note": replay.wrong[result]}
+        note = "replayed, no bound"
+        if operation.op.endswith("_backward") and replay.gradient:
+            note += f"; {replay.gradient}"
+        stored = self.arithmetic_of(tensor).stored.bits
+        if bits < stored / 2:
+            note += (
+                f"; of {stored} bits only {max(0.0, bits):.1f} are those of float64: "
+                "rounding, if it is no other computation"
+            )
+        return UNPROVEN, figures | {"note": note}
 
     def _of_property(self, operation: Operation, tensor: str) -> tuple[str, dict[str, Any]]:
         """The same of what has a property."""

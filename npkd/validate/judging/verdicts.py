@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from npkd.files import one_line
+from npkd.validate.program import OWN, REPLAYED
 
 CONSISTENT, CONVENTION, UNPROVEN, BUG = "CONSISTENT", "CONVENTION", "UNPROVEN", "BUG"
 MOST_IN_TEXT = 20  # operations, or names, of which the text says more
@@ -113,9 +114,11 @@ class Report:
         """Whether something was judged, nothing is a bug, and nothing is missing.
 
         What was asked about and not judged is missing: a backward pass of the user's own, an
-        update, a parameter that none reached.
+        update, a parameter that none reached. What a framework was only asked again, in float64,
+        was not judged.
         """
-        judged = bool(self.verdicts) and not self.own and not self.asked
+        judged = any(one.op not in REPLAYED for one in self.verdicts)
+        judged = judged and not self.own and not self.asked
         return judged and not self.missing and all(one.verdict != BUG for one in self.verdicts)
 
     @property
@@ -190,9 +193,11 @@ def summary(report: Report) -> str:
         parts.append(f"{outside} outside of the probabilistic band, which proves nothing")
     if report.missing:
         parts.append(f"{len(report.missing)} not given")
-    if report.unjudged and parts:
-        judged = len({(one.case, one.operation) for one in report.verdicts})
-        parts.append(f"{judged} of {judged + len(report.unjudged)} operations judged")
+    replayed = {(one.case, one.operation) for one in report.verdicts if one.op in (*REPLAYED, *OWN)}
+    if parts and (report.unjudged or replayed):
+        count = len({(one.case, one.operation) for one in report.verdicts})
+        judged = f"{count - len(replayed)} of {count + len(report.unjudged)} operations judged"
+        parts.append(judged + (f", {len(replayed)} replayed" if replayed else ""))
     if report.asked:
         parts.append(f"{len(report.asked)} that it was asked about are not")
     return f"{len(report.verdicts)} tensors: {', '.join(parts) or 'nothing to judge'}"
@@ -303,13 +308,11 @@ def _in_words(some: Sequence[Verdict]) -> Iterator[str]:
     one = next(one for one in wrong if one.verdict == worst(wrong))
     more = f"; and {len(wrong) - 1} more of {one.op}" if len(wrong) > 1 else ""
     yield f"{one.verdict}  {where(one)}{more}"
-    if one.error < math.inf or not one.note:
+    if 0 < one.error < math.inf or not one.note:
         place = f"at {one.index}: " if one.index else ""
         yield f"    {place}found {one.found:.9g}, expected {one.expected:.9g}"
-        yield (
-            f"    off by {one.error:.3g} where {one.bound:.3g} is the bound; "
-            f"effective bits: {bits(one.bits)}"
-        )
+        bound = "" if math.isnan(one.bound) else f" where {one.bound:.3g} is the bound"
+        yield f"    off by {one.error:.3g}{bound}; effective bits: {bits(one.bits)}"
     if one.verdict == BUG and not math.isnan(one.factor):
         yield f"    found is {one.factor:.6g} times what is expected, in every entry"
     if one.note:

@@ -11,7 +11,8 @@ the module that calls the function, by its path; what is called a second time is
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction
 from torch.nn import Module
 from torch.nn.modules.module import (
     register_module_forward_hook,
@@ -56,6 +58,7 @@ class Call:
     function, arguments, autocast
                      for calling it again: its arguments with a Slot for each tensor
     root             within which of the recorder's roots
+    own              of a backward pass of the user's own, the arguments that it is by
     """
 
     name: str
@@ -69,6 +72,7 @@ class Call:
     arguments: Arguments = ((), {})
     autocast: torch.dtype | None = None
     root: str = ""
+    own: tuple[str, ...] = ()
 
 
 class Recorder(TorchFunctionMode):
@@ -117,6 +121,7 @@ class Recorder(TorchFunctionMode):
         self._taken: dict[str, int] = {}
         self._of_modules: list[Any] = []
         self._uncompiled: Any = None
+        self._of_own = own_functions(self._own)
 
     # Entering and leaving
 
@@ -127,11 +132,13 @@ class Recorder(TorchFunctionMode):
             register_module_forward_pre_hook(self._enter_module),
             register_module_forward_hook(self._leave_module, always_call=True),
         ]
+        self._of_own.__enter__()
         return self
 
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)
         self._uncompiled.__exit__(*exception)
+        self._of_own.__exit__(None, None, None)
         for handle in self._of_modules:
             handle.remove()
 
@@ -224,7 +231,7 @@ class Recorder(TorchFunctionMode):
             self.untracked.update((before, name))
         self._enter_tensor(name, tensor)
         self.found[name] = array(tensor)
-        own = isinstance(tensor.grad_fn, torch.autograd.function.BackwardCFunction)
+        own = isinstance(tensor.grad_fn, BackwardCFunction)
         options = {"function": function} | ({"own": True} if own else {})
         self.calls.append(Call(name, "unknown", inputs, {"y": name}, options, root=self._root()))
         return name
@@ -274,7 +281,9 @@ class Recorder(TorchFunctionMode):
         self._had_gradient[id(tensor)] = _has_gradient(tensor)
         self._tensors[kept_as] = tensor
 
-    def _keep(self, gradients: dict[str, np.ndarray], name: str, gradient: Tensor) -> None:
+    def _keep(self, gradients: dict[str, np.ndarray], name: str, gradient: Tensor | None) -> None:
+        if gradient is None:  # of a result of several that the backward pass did not reach
+            return
         if gradients is self.totals and name in gradients:  # a second backward pass
             self.untracked.add(name)
             self.repeated.add(name)
@@ -305,7 +314,7 @@ class Recorder(TorchFunctionMode):
             )
         if function in operations.OF_THE_OBJECT:
             return self._of_the_object(func, args, kwargs)
-        if not self._everything and not self._root():
+        if not self._is_recorded():
             if torch.is_grad_enabled():  # otherwise it makes no gradient
                 self.outside.update(self.known_name(one) for one in tree_leaves((args, kwargs)))
             return func(*args, **kwargs)
@@ -318,6 +327,8 @@ class Recorder(TorchFunctionMode):
         made = [one for one in tree_leaves(result) if is_number(one)]
         if in_place and not made and is_number(use.target):
             made = [use.target]  # x[…] = y returns nothing
+        if function in operations.OUT_OF_TORCH and use.originals:
+            self._out_of_torch(function, use)
         if not made or not use.originals:
             return result
         if function in operations.SAME_VALUES and made[0].dtype == use.first.dtype:
@@ -330,6 +341,62 @@ class Recorder(TorchFunctionMode):
             self._has_transforms = True
             self._not_judged("transformed", "by torch.func, and what runs in it is not seen")
         return func(*args, **kwargs)
+
+    def _out_of_torch(self, function: str, use: "Use") -> None:
+        """Record that a tensor became an array: what is computed of that is not seen."""
+        name = self._unique(self._call_name(function))
+        options = {"function": f"{function}: what is computed of it outside of PyTorch is not seen"}
+        inputs = {"x1": use.name(use.first)}
+        self.calls.append(Call(name, "unknown", inputs, {}, options, root=self._root()))
+
+    def _is_recorded(self) -> bool:
+        return self._everything or bool(self._root())
+
+    def _own(self, function: type, apply: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Apply a user's own autograd.Function, and record it.
+
+        It gets its very arguments, no aliases: it may change them, or return them.
+        """
+        if not self._is_recorded() or not torch.is_grad_enabled():
+            return apply(*args, **kwargs)
+        tensors = {id(one): one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)}
+        keys = {one: f"x{k}" for k, one in enumerate(tensors, 1)}
+        inputs = {keys[one]: self.name_of(tensor) for one, tensor in tensors.items()}
+        arguments = tree_map(partial(_slot, keys), (args, kwargs))
+        direct = [keys[id(one)] for one in (*args, *kwargs.values()) if isinstance(one, Tensor)]
+        result = apply(*args, **kwargs)
+        made = [one for one in tree_leaves(result) if is_number(one)]
+        functions: list[Any] = [y.grad_fn for y in made]
+        node: Any = next((one for one in functions if isinstance(one, BackwardCFunction)), None)
+        if node is None or len(direct) != len(node.next_functions):
+            return result  # no gradient is asked of it, or it is not known by which arguments
+        by = [
+            key if source else ""
+            for key, (source, _) in zip(direct, node.next_functions, strict=True)
+        ]
+        name = self._unique(function.__name__)
+        options = {"function": node.name(), "own": True}
+        call = Call(
+            name, "unknown", inputs, {}, options, own=tuple(dict.fromkeys(filter(None, by)))
+        )
+        call.function, call.arguments, call.root = apply, arguments, self._root()
+        self.calls.append(call)
+        for k, tensor in enumerate(made):
+            output = name if len(made) == 1 else f"{name}[{k}]"
+            call.outputs["y" if k == 0 else f"y{k + 1}"] = output
+            self._enter_tensor(output, tensor)
+            self.found[output] = array(tensor)
+
+        def hook(by_inputs: Any, by_outputs: Any) -> None:
+            for key in call.own:
+                of_key = [
+                    g for one, g in zip(by, by_inputs, strict=True) if one == key and g is not None
+                ]
+                if of_key:
+                    self._keep(call.gradients, key, sum(of_key[1:], of_key[0]))
+
+        self.handles.append(node.register_hook(hook))
+        return result
 
     def _of_the_object(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if func is torch.Tensor.backward:
@@ -415,6 +482,24 @@ class Recorder(TorchFunctionMode):
         path = self._paths.get(id(module), type(module).__name__)
         own = type(module).__module__.startswith("torch.nn.modules") and not module._modules
         return path if path and own else f"{path}.{function}".removeprefix(".")
+
+
+@contextmanager
+def own_functions(seen: Callable[..., Any]) -> Iterator[None]:
+    """Have autograd.Functions applied by seen(function, apply, args, kwargs).
+
+    Function.apply calls that of the class above it, however the user got hold of it.
+    """
+    above: Any = torch.autograd.Function.__mro__[1]
+
+    def apply(function: type, *args: Any, **kwargs: Any) -> Any:
+        return seen(function, super(above, function).apply, args, kwargs)
+
+    above.apply = classmethod(apply)
+    try:
+        yield
+    finally:
+        del above.apply
 
 
 class Use:
