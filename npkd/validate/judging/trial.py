@@ -29,8 +29,10 @@ from npkd.validate.program import OWN, REPLAYED, Arrays, Case, Operation, Replay
 
 PER_ROUNDED_FACTOR = 0.60  # rms(e/Q) · 2ᵗ
 PRODUCTS = ("multiply", "multiply_backward", "divide", "divide_backward")
-MOVES = ("move", "move_backward", "negative", "negative_backward", "sum_over_backward", "copy")
-MOVES += ("add_backward", "subtract_backward")
+MOVES = (
+    *("move", "move_backward", "negative", "negative_backward", "copy", "sum_over_backward"),
+    *("add_backward", "subtract_backward"),
+)
 SUMS = ("add", "subtract", "sum", "sum_over")
 
 
