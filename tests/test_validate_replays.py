@@ -209,6 +209,9 @@ class TestInPyTorch:
             return self.torch.from_numpy(np.maximum(x.detach().numpy(), 0.1)) + x
 
         assert any("numpy" in text for text in self.judged(model, x).unjudged)
+        own = self.own(lambda x: x.sin(), lambda x, dy: dy * x.cos())
+        assert self.judged(self.torch.nn.Identity(), x).unjudged == ()
+        assert self.judged(own, x).unjudged == (), "the recorder's own arrays are no such thing"
 
 
 class TestInJax:
