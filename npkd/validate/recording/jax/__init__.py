@@ -12,7 +12,8 @@ and keep their own derivative.
 
 Operations beside those of `program` are those of `elementwise`, and
 
-    unknown           anything, taken as it was recorded; `function` says what it is
+    unknown           anything, taken as it was recorded; `function` says what it is. It is called
+                      again in float64, and its gradient checked (`replays`)
 
 A max with 0 by `jax.nn.relu` is a relu. Layouts other than npkd's are brought to it by `move`: a
 convolution of (N, H, W, C) images is a move to (N, C, H, W), conv2d, and a move back. From the
@@ -24,6 +25,7 @@ bottom up:
     recorder      steps as operations
     moves         what only moves numbers
     operations    how each primitive of JAX's is recorded
+    replays       the steps that no rule is for again, in float64
     own           a user's own function
     training      a user's own training step
     functions     npkd's operations, as a user of JAX writes them

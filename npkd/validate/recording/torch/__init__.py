@@ -6,7 +6,8 @@
 A recording sees every torch function that a model calls, whoever calls it, and keeps its arguments
 and results, and in the backward pass the gradient of each of its arguments. So every operation,
 forward and backward, can be judged alone on the very numbers that PyTorch had; what is no operation
-of the judge's is "unknown", and taken as it is. A model runs once, and is left as it was found.
+of the judge's is "unknown", and taken as it is: it is called again in float64, and its gradient
+checked. A model runs once, and is left as it was found.
 Under autocast the factors of products are taken as they were rounded. From the bottom up:
 
     tensors      PyTorch's numbers as NumPy has them

@@ -21,11 +21,15 @@ def is_number(value: Any) -> bool:
 
 
 def array(tensor: Tensor) -> np.ndarray:
-    """A copy as NumPy has it; float16 and bfloat16 as float32, which holds them exactly."""
-    tensor = tensor.detach().to("cpu")
-    if tensor.dtype in (torch.float16, torch.bfloat16):
-        tensor = tensor.float()
-    return tensor.numpy().copy()
+    """A copy as NumPy has it; float16 and bfloat16 as float32, which holds them exactly.
+
+    No recorder sees how it is made.
+    """
+    with torch._C.DisableTorchFunction():
+        tensor = tensor.detach().to("cpu")
+        if tensor.dtype in (torch.float16, torch.bfloat16):
+            tensor = tensor.float()
+        return tensor.numpy().copy()
 
 
 def least_precise(dtypes: Iterable[torch.dtype]) -> str:
