@@ -27,8 +27,21 @@ What operations there are, with the names of their inputs, results and options:
 
     (* may be missing)
 
-Programs that were recorded of a user's own model have those of `elementwise` too, and `unknown`
-operations, which are taken as they were recorded and are listed as not judged.
+Programs that were recorded of a user's own step have
+
+    adam                  theta, g, m*, v*       → theta, m, v   lr, beta1, beta2, epsilon, step, …
+    clip                  x, and all gradients   → y        x · min(1, `norm` / their common norm)
+    unscale               x                      → y        x / `divisor`
+    statistics            x                      → y        a teacher's, which must not have changed
+    set_lr, set_momentum, set_weight_decay, set_nesterov
+                          x                      → y        what an optimiser should be set to
+
+Programs that were recorded of a user's own model have those of `elementwise` too, and some for
+which there is no rule, taken as they were recorded:
+
+    replayed, replayed_backward    a framework's, called again in float64: `replay` is a Replay
+    own, own_backward              the same with a backward pass of the user's own
+    unknown                        neither judged nor called again, and listed so
 
 A loss's gradient by the student is named `gradient`; if other arguments are trained too, those by
 them are named `gradient_` and the argument's name.
@@ -62,6 +75,24 @@ class Operation:
 
 
 @dataclass(frozen=True)
+class Replay:
+    """What an operation gives that has no rule, called again in float64 on what was recorded.
+
+    results   by the names of its results and gradients
+    wrong     of those that are provably wrong: why
+    gradient  what is known of its backward pass
+    """
+
+    results: Arrays
+    wrong: Mapping[str, str] = field(default_factory=dict)
+    gradient: str = ""
+
+
+REPLAYED = ("replayed", "replayed_backward")
+OWN = ("own", "own_backward")
+
+
+@dataclass(frozen=True)
 class Case:
     """A program and what it starts from.
 
@@ -92,6 +123,22 @@ def sum_of(terms: Iterable[str], total: str, **options: Any) -> Operation:
     """The sum of tensors, divided by `divisor` if that is given."""
     return Operation(
         total, "sum", {f"x{k}": term for k, term in enumerate(terms, 1)}, {"y": total}, options
+    )
+
+
+def clips(gradients: Mapping[str, str], norm: float) -> list[Operation]:
+    """Gradients that are all shortened alike, to a common norm; each by the name it has then."""
+    every = {f"g{k}": name for k, name in enumerate(gradients)}
+    return [
+        Operation(short, "clip", {"x": name, **every}, {"y": short}, {"norm": norm})
+        for name, short in gradients.items()
+    ]
+
+
+def not_judged(name: str, why: str, *, asked: bool = False) -> Operation:
+    """Something that is not judged, for the report; asked: what the judge was asked about."""
+    return Operation(
+        name, "unknown", {}, {}, {"function": why} | ({"asked": True} if asked else {})
     )
 
 

@@ -32,7 +32,7 @@ from scipy.ndimage import maximum_filter
 from npkd import losses, ops
 from npkd.ops.windows import axis_of
 from npkd.validate.bounds import losses as bounds_of_losses
-from npkd.validate.bounds import traced, transforms
+from npkd.validate.bounds import traced, transforms, updates
 from npkd.validate.bounds.elementwise import ELEMENTWISE
 from npkd.validate.bounds.rounding import Arithmetic, Error, Rounded, sums_of_products
 from npkd.validate.bounds.traced import Traced, leaf
@@ -46,16 +46,18 @@ Rule = Callable[[Arithmetic, Inputs, Options], dict[str, Rounded]]
 
 
 def conv2d(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
-    """See `npkd.ops.conv2d`."""
+    """See `npkd.ops.conv2d`; x may be one image without a batch."""
     values = [inputs[name] for name in ("x", "w", "b") if name in inputs]
     x, w = inputs["x"].value, inputs["w"].value
 
-    def operation(*arrays: np.ndarray) -> list[np.ndarray]:
-        return [ops.conv2d(*arrays, **options)[0]]
+    def operation(x: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+        y = ops.conv2d(_batch(x), *others, **options)[0]
+        return [y.reshape(y.shape[-x.ndim :])]
 
     k = w[0].size + ("b" in inputs)
     (y,) = sums_of_products(arithmetic, operation, values, [k], factors=2)
-    y.transforms = lambda: dict(transforms.of_conv2d(arithmetic, x, w, y.value, options))
+    images, outputs = _batch(x), _batch(y.value)
+    y.transforms = lambda: dict(transforms.of_conv2d(arithmetic, images, w, outputs, options))
     return {"y": y}
 
 
@@ -63,28 +65,38 @@ def conv2d_backward(arithmetic: Arithmetic, inputs: Inputs, options: Options) ->
     """See `npkd.ops.conv2d`."""
     x, w, dy = (inputs[name] for name in ("x", "w", "dy"))
 
-    def operation(*arrays: np.ndarray) -> list[np.ndarray]:
-        *forward, upstream = arrays
-        return list(ops.conv2d(*forward, **options)[1](upstream)[:2])
+    def operation(x: np.ndarray, w: np.ndarray, dy: np.ndarray) -> list[np.ndarray]:
+        dx, dw, _ = ops.conv2d(_batch(x), w, **options)[1](_batch(dy))
+        return [dx.reshape(x.shape), dw]
 
-    outputs, windows = _outputs_and_windows(dy.value.shape)
+    outputs, windows = _outputs_and_windows(dy.value.shape, axis=-3)
     k = [outputs // options.get("groups", 1) * math.prod(w.value.shape[2:]), windows]
     dx, dw = sums_of_products(arithmetic, operation, [x, w, dy], k)
     by_transform = functools.cache(
-        lambda: list(transforms.of_gradients(arithmetic, x.value, w.value, dy.value, options))
+        lambda: list(
+            transforms.of_gradients(arithmetic, _batch(x.value), w.value, _batch(dy.value), options)
+        )
     )
     dx.transforms = lambda: {name: bound for name, bound, _ in by_transform()}
     dw.transforms = lambda: {name: bound for name, _, bound in by_transform()}
-    return {"dx": dx, "dw": dw} | _of_bias(arithmetic, inputs)
+    return {"dx": dx, "dw": dw} | _of_bias(arithmetic, inputs, axis=-3)
+
+
+def _batch(images: np.ndarray) -> np.ndarray:
+    """One image as a batch of one."""
+    return images.reshape(-1, *images.shape[-3:])
 
 
 def linear(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
-    """See `npkd.ops.linear`."""
+    """See `npkd.ops.linear`; x may have any axes before the last."""
     values = [inputs[name] for name in ("x", "w", "b") if name in inputs]
     k = inputs["w"].value.shape[1] + ("b" in inputs)
-    (y,) = sums_of_products(
-        arithmetic, lambda *arrays: [ops.linear(*arrays)[0]], values, [k], factors=2
-    )
+
+    def operation(x: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+        y = ops.linear(_rows(x), *others)[0]
+        return [y.reshape(*x.shape[:-1], y.shape[1])]
+
+    (y,) = sums_of_products(arithmetic, operation, values, [k], factors=2)
     return {"y": y}
 
 
@@ -93,32 +105,38 @@ def linear_backward(arithmetic: Arithmetic, inputs: Inputs, options: Options) ->
     x, w, dy = (inputs[name] for name in ("x", "w", "dy"))
 
     def operation(x: np.ndarray, w: np.ndarray, dy: np.ndarray) -> list[np.ndarray]:
-        return list(ops.linear(x, w)[1](dy)[:2])
+        dx, dw, _ = ops.linear(_rows(x), w)[1](_rows(dy))
+        return [dx.reshape(x.shape), dw]
 
-    rows, outputs = dy.value.shape
-    dx, dw = sums_of_products(arithmetic, operation, [x, w, dy], [outputs, rows])
-    return {"dx": dx, "dw": dw} | _of_bias(arithmetic, inputs)
+    outputs, count = _outputs_and_windows(dy.value.shape, axis=-1)
+    dx, dw = sums_of_products(arithmetic, operation, [x, w, dy], [outputs, count])
+    return {"dx": dx, "dw": dw} | _of_bias(arithmetic, inputs, axis=-1)
 
 
-def _of_bias(arithmetic: Arithmetic, inputs: Inputs) -> dict[str, Rounded]:
-    """db, the sum of dy over all axes but that of the outputs.
+def _rows(x: np.ndarray) -> np.ndarray:
+    """All axes but the last as one."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _of_bias(arithmetic: Arithmetic, inputs: Inputs, axis: int) -> dict[str, Rounded]:
+    """db, the sum of dy over all axes but that of the outputs, which is `axis`.
 
     With factors rounded, dy may have been rounded for the other two gradients already.
     """
     if "b" not in inputs:
         return {}
     dy = inputs["dy"]
-    axes = tuple(axis for axis in range(dy.value.ndim) if axis != 1)
-    _, windows = _outputs_and_windows(dy.value.shape)
+    axes = tuple(k for k in range(dy.value.ndim) if k != axis % dy.value.ndim)
+    _, windows = _outputs_and_windows(dy.value.shape, axis)
     (db,) = sums_of_products(
         arithmetic, lambda dy: [dy.sum(axis=axes)], [dy], [max(0, windows - 1)], factors=1
     )
     return {"db": db}
 
 
-def _outputs_and_windows(shape: tuple[int, ...]) -> tuple[int, int]:
-    """The outputs O of dy (N, O, …), and how many entries there are of each."""
-    return shape[1], shape[0] * math.prod(shape[2:])
+def _outputs_and_windows(shape: tuple[int, ...], axis: int) -> tuple[int, int]:
+    """The outputs O along an axis of dy, and how many entries there are of each."""
+    return shape[axis], math.prod(shape) // max(1, shape[axis])
 
 
 # Pools
@@ -373,17 +391,20 @@ def _of_positions(x: Rounded, factor: int) -> int:
 
 
 def sgd(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
-    """v ← μ v + (g + λ θ), θ ← θ − lr v; see `npkd.SGD`."""
+    """v ← μ v + (g + λ θ), θ ← θ − lr v; see `npkd.SGD`. With `nesterov`, lr (g + λ θ + μ v)."""
     theta, step = inputs["theta"], inputs["g"]
     if options.get("weight_decay"):
         decay = scaled(arithmetic, options["weight_decay"], theta)
         step = added(arithmetic, step, decay)
     if options.get("momentum"):
+        gradient = step
         if "velocity" in inputs:
             step = added(
                 arithmetic, scaled(arithmetic, options["momentum"], inputs["velocity"]), step
             )
         velocity = {"velocity": step}
+        if options.get("nesterov"):
+            step = added(arithmetic, gradient, scaled(arithmetic, options["momentum"], step))
     else:
         velocity = {}
     update = scaled(arithmetic, -options["lr"], step)
@@ -511,7 +532,12 @@ RULES: dict[str, Rule] = {
     "normalise": normalise,
     "sum": sum_of,
     "sgd": sgd,
+    "adam": updates.adam,
+    "clip": updates.clip,
+    "unscale": sum_of,
+    "statistics": _unchanged,
 }
+RULES |= {f"set_{name}": updates.setting for name in updates.SETTINGS}
 RULES |= {name: _loss(name) for name in losses.__all__ if name != "conventions"}
 RULES |= ELEMENTWISE
 RULES["standardize_backward"] = RULES["standardize"]  # which takes a dy, and gives dx then

@@ -23,15 +23,9 @@ def _in_training_mode(
     return {"y": replace(kept, value=value, error=error)}
 
 
-def _as_found(statistics: bool) -> Rule:
-    """Whatever a teacher's parameters have become, or the statistics of its batch norm."""
-
-    def rule(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
-        if at.operation.inputs["x"].endswith(STATISTICS) != statistics:
-            return right(a, x, given)
-        return {"y": exact(at.found[at.operation.outputs["y"]])}
-
-    return rule
+def _as_found(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+    """Whatever it has become."""
+    return {"y": exact(at.found[at.operation.outputs["y"]])}
 
 
 def _of_changed_teacher(
@@ -45,13 +39,11 @@ def _of_changed_teacher(
     return {"y": exact(at.found[tensor])}
 
 
-STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # of PyTorch's batch norm
-
 TEACHER_FAULTS = [
-    Fault("teacher in training mode", {"dropout": _in_training_mode, "copy": _as_found(True)}),
+    Fault("teacher in training mode", {"dropout": _in_training_mode, "statistics": _as_found}),
     Fault(
         "teacher trainable",
-        {"copy": _as_found(False)} | dict.fromkeys(("conv2d", "linear"), _of_changed_teacher),
+        {"copy": _as_found} | dict.fromkeys(("conv2d", "linear"), _of_changed_teacher),
     ),
 ]
 

@@ -1,8 +1,11 @@
 """Known faults of updates."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from npkd.validate.bounds.rounding import Arithmetic
+import numpy as np
+
+from npkd.validate.bounds.rounding import Arithmetic, Rounded, exact
 from npkd.validate.bounds.rules import Inputs, Options, added, scaled
 from npkd.validate.bounds.rules import Rule as RightRule
 from npkd.validate.faults.fault import Context, Fault, Results, Rule, options
@@ -125,6 +128,42 @@ def _step_before(tensor: str) -> str:
     return f"step{int(number) - 1}/{rest}" if slash and number.isdigit() else ""
 
 
+# What an optimiser is set to: expected values by parameter, and which of these are biases and the
+# like, of one axis. Where a decay has one of these mistakes it has no other.
+DECAYS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "weight decay missing": lambda decay, biases: 0 * decay,
+    "biases not decayed": lambda decay, biases: np.where(biases, 0, decay),
+    "biases decayed": lambda decay, biases: np.full_like(decay, np.max(decay)),
+}
+
+
+def _set_otherwise(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    """To whatever it is set to, unless that has a name in `DECAYS`."""
+    found = at.found[at.operation.outputs["y"]]
+    if at.operation.op == "set_weight_decay":
+        named = [of(x["x"].value, np.array(given["biases"])) for of in DECAYS.values()]
+        if any(np.array_equal(found, one) for one in named):
+            raise ValueError("the mistake has a name")
+    return {"y": exact(found)}
+
+
+def _decay(name: str) -> Rule:
+    def rule(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+        return {"y": Rounded(DECAYS[name](x["x"].value, np.array(given["biases"])))}
+
+    return rule
+
+
+SETTING_FAULTS = [
+    Fault("learning rate not as expected", {"set_lr": _set_otherwise}),
+    Fault("momentum not as expected", {"set_momentum": _set_otherwise}),
+    Fault("Nesterov's momentum not as expected", {"set_nesterov": _set_otherwise}),
+    Fault("weight decay not as expected", {"set_weight_decay": _set_otherwise}),
+    Fault("biases decayed", {"set_weight_decay": _decay("biases decayed")}),
+]
+
 UPDATE_FAULTS = [
     Fault("momentum with the learning rate inside", {"sgd": _rate_inside}),
     Fault("momentum with a factor (1 − μ)", {"sgd": _dampened(at_first=True)}),
@@ -138,10 +177,16 @@ UPDATE_FAULTS = [
         "weight decay with a factor ½",
         {"sgd": options(lambda given: {"weight_decay": given.get("weight_decay", 0.0) / 2})},
     ),
-    Fault("weight decay missing", {"sgd": options(weight_decay=0.0)}),
+    Fault(
+        "weight decay missing",
+        {"sgd": options(weight_decay=0.0), "set_weight_decay": _decay("weight decay missing")},
+    ),
     Fault("weight decay past the velocity, times the rate", {"sgd": _decoupled(by_rate=True)}),
     Fault("weight decay past the velocity, without the rate", {"sgd": _decoupled(by_rate=False)}),
-    Fault("biases not decayed", {"sgd": _biases_not_decayed}),
+    Fault(
+        "biases not decayed",
+        {"sgd": _biases_not_decayed, "set_weight_decay": _decay("biases not decayed")},
+    ),
     Fault("velocity lost from step to step, or no momentum", {"sgd": _velocity_lost}),
     Fault("schedule a step early", {"sgd": _next_rate}),
     Fault("schedule a step late", {"sgd": _previous_rate}),
@@ -151,4 +196,6 @@ UPDATE_FAULTS = [
         {"conv2d_backward": _gathering, "linear_backward": _gathering},
     ),
     Fault("accumulated gradients not divided", {"sum": options(divisor=1)}),
+    Fault("gradients not unscaled", {"unscale": options(divisor=1)}),
+    *SETTING_FAULTS,
 ]

@@ -11,6 +11,7 @@ from npkd.validate.faults.fault import Fault, Rule
 from npkd.validate.faults.known import FAULTS
 from npkd.validate.judging.trial import Trial, place_of
 from npkd.validate.judging.verdicts import BUG, CONVENTION, UNPROVEN, Cause, Verdict
+from npkd.validate.program import OWN, REPLAYED
 
 Place = tuple[str, str]  # case and tensor
 
@@ -26,7 +27,7 @@ def causes_of(trials: Sequence[Trial], verdicts: Sequence[Verdict]) -> Iterator[
     """
     wrong: dict[str, dict[str, set[Place]]] = {}  # by subject and op
     for one in verdicts:
-        if one.verdict == BUG:
+        if one.verdict == BUG and one.op not in (*REPLAYED, *OWN):  # of which a note says why
             tensors = wrong.setdefault(one.subject, {}).setdefault(one.op, set())
             tensors.add((one.case, one.tensor))
     overflown = {one.case for one in verdicts if _is_overflown(one)}

@@ -19,7 +19,9 @@ bound of `rules`. A tensor's verdict is the first of these that holds:
                 bound of what is decided on; or all are within the bound of another formula for
                 the same function; or within that of a transform (Winograd's, Fourier's), exact
                 probes too, and no known fault gives just this. Or nothing there tells: no exact
-                probe, or a bound that is infinite or larger than the numbers
+                probe, or a bound that is infinite or larger than the numbers.
+                So is what has no rule, and was called again in float64 (a replay): BUG, where the
+                gradient check says that its backward pass is WRONG
     CONVENTION  another choice that is valid, such as a subgradient at a kink, and is named
     BUG         provably not rounding
 
@@ -43,7 +45,7 @@ from npkd.validate.bounds.rules import RULES, is_sum_of_products
 from npkd.validate.judging.causes import by_conventions, causes_of, with_known_faults
 from npkd.validate.judging.trial import Trial
 from npkd.validate.judging.verdicts import BUG, CONSISTENT, UNPROVEN, Report, Verdict
-from npkd.validate.program import Arrays, Case, Operation
+from npkd.validate.program import OWN, REPLAYED, Arrays, Case, Operation
 
 HALVES = ("float16", "bfloat16")
 
@@ -92,23 +94,20 @@ def judge(
     verdicts = _with_probes([one for trial in trials for one in trial.measured()])
     verdicts = with_known_faults(trials, verdicts)
     causes = tuple(causes_of(trials, verdicts))
+    unjudged = [
+        (f"{t.case.name}: {o.name}", o.options.get("function", o.op), o.options)
+        for t in trials
+        for o in t.case.operations
+        if o.op not in RULES and o.op not in (*PROPERTIES, *REPLAYED, *OWN)
+    ]
     return Report(
         tuple(by_conventions(verdicts, causes)),
         causes,
         tuple(f"{t.case.name}/{name}" for t in trials for name in t.missing),
-        tuple(
-            f"{t.case.name}: {o.name} ({o.options.get('function', o.op)})"
-            for t in trials
-            for o in t.case.operations
-            if o.op not in RULES and o.op not in PROPERTIES
-        ),
+        tuple(f"{name} ({what})" for name, what, _ in unjudged),
         dict(about or {}),
-        tuple(
-            f"{t.case.name}: {o.name}"
-            for t in trials
-            for o in t.case.operations
-            if o.op not in RULES and o.options.get("own")
-        ),
+        own=tuple(name for name, _, given in unjudged if given.get("own")),
+        asked=tuple(f"{name} ({what})" for name, what, given in unjudged if given.get("asked")),
     )
 
 

@@ -80,13 +80,15 @@ def headline(report: Report) -> str:
     lower = verdicts.lower_precisions(report)
     only = f", some of them only at the precision of {' and of '.join(lower)}" if lower else ""
     missing = f"; {len(report.missing)} more must be there and are not" if report.missing else ""
+    if asked := len(report.asked) + len(report.own):
+        missing += f"; {asked} that it was asked about could not be judged"
     if not tensors:
         return f"Nothing was judged{missing}."
     if count[BUG]:
         sentence = f"Wrong: {rounding} does not explain {count[BUG]} of {tensors} tensors"
     elif count[CONSISTENT] == tensors:
         sentence = f"All {tensors} tensors are within what {rounding} can do{only}"
-        sentence = sentence if report.missing else f"Right: {sentence[0].lower()}{sentence[1:]}"
+        sentence = f"Right: {sentence[0].lower()}{sentence[1:]}" if report.ok else sentence
     else:
         doubts = [f"{number} {name}" for name, number in count.items() if number]
         sentence = f"No bug was found among {tensors} tensors: {', '.join(doubts)}{only}"

@@ -24,13 +24,14 @@ from npkd.validate.bounds.rounding import (
 from npkd.validate.bounds.rules import RULES, is_sum_of_products
 from npkd.validate.faults.fault import Context, Rule
 from npkd.validate.judging.verdicts import BUG, CONSISTENT, UNPROVEN, Verdict
-from npkd.validate.program import Arrays, Case, Operation
+from npkd.validate.program import OWN, REPLAYED, Arrays, Case, Operation, Replay
 from npkd.validate.questions.exactness import unit_of
 
 PER_ROUNDED_FACTOR = 0.60  # rms(e/Q) · 2ᵗ
 BY_CHANCE = 20.0  # bits by which one error may be smaller than usual, once in a million
 NEARLY = 2.0**-6  # of a unit
 SCALED = 2.0**-10  # a factor so far from 1 is no rounding
+SAME_FACTOR = 1e-5  # relative: what is multiplied by one number is multiplied by it everywhere
 PRODUCTS = (
     *("multiply", "multiply_backward", "divide", "divide_backward"),
     *("exp_backward", "log_backward", "sqrt_backward"),
@@ -201,6 +202,8 @@ class Trial:
                     verdict, figures = self._of_property(operation, tensor)
                 elif operation.op in RULES:
                     verdict, figures = self._of_bound(operation, tensor)
+                elif operation.op in (*REPLAYED, *OWN):
+                    verdict, figures = self._of_replay(operation, tensor, result)
                 else:
                     continue
                 one = Verdict(
@@ -227,6 +230,38 @@ class Trial:
         elif measure.with_jump:
             verdict, note = UNPROVEN, ELSEWHERE.get(operation.op, ELSEWHERE[""])
         return verdict, measure.figures() | {"note": note}
+
+    def _of_replay(
+        self, operation: Operation, tensor: str, result: str
+    ) -> tuple[str, dict[str, Any]]:
+        """The same of what has no rule: a replay in float64 proves no bound."""
+        replay: Replay = operation.options["replay"]
+        found, expected = self.given[tensor], np.asarray(replay.results[result])
+        errors = errors_of(found, expected)
+        if errors is None:  # a replay has the shapes that were recorded
+            raise ValueError(f"validate: {tensor} has shape {found.shape}, not {expected.shape}")
+        worst = int(np.argmax(errors)) if errors.size else 0
+        bits = _bits(errors, Rounded(np.where(np.isfinite(expected), expected, 0.0)))[0]
+        figures: dict[str, Any] = dict.fromkeys(("bound", "ratio", "band"), math.nan)
+        figures |= {
+            "error": _at(errors, worst),
+            "index": tuple(map(int, np.unravel_index(worst, errors.shape))) if errors.size else (),
+            "found": _at(found, worst),
+            "expected": _at(expected, worst),
+            "bits": bits,
+        }
+        if result in replay.wrong:
+            return BUG, figures | {"note": replay.wrong[result]}
+        note = "replayed, no bound"
+        if operation.op.endswith("_backward") and replay.gradient:
+            note += f"; {replay.gradient}"
+        stored = self.arithmetic_of(tensor).stored.bits
+        if bits < stored / 2:
+            note += (
+                f"; of {stored} bits only {max(0.0, bits):.1f} are those of float64: "
+                "rounding, if it is no other computation"
+            )
+        return UNPROVEN, figures | {"note": note}
 
     def _of_property(self, operation: Operation, tensor: str) -> tuple[str, dict[str, Any]]:
         """The same of what has a property."""
@@ -465,10 +500,13 @@ class Measure:
             "found": _at(found, worst),
             "expected": _at(outcome.value, worst),
         }
+        within = bool(np.all(errors <= bound))
+        if not within:
+            figures["factor"] = _factor(found, outcome.value, bound)
         bits, typical = _bits(errors, outcome)
         share = trial.arithmetic.band(outcome.roundings)
         return cls(
-            within=bool(np.all(errors <= bound)),
+            within=within,
             with_jump=bool(np.all(errors <= bound + outcome.jump)) and bool(np.any(outcome.jump)),
             worst=figures,
             bits=bits,
@@ -479,6 +517,18 @@ class Measure:
     def figures(self) -> dict[str, Any]:
         """What goes into a verdict."""
         return {**self.worst, "bits": self.bits, "band": self.band, "note": self.note}
+
+
+def _factor(found: np.ndarray, expected: np.ndarray, bound: np.ndarray) -> float:
+    """By what everything is multiplied, where that is one number; NaN otherwise."""
+    found = found.astype(np.float64)
+    squares = np.vdot(expected, expected)
+    if found.size < 2 or not (0 < squares < math.inf):
+        return math.nan
+    factor = float(np.vdot(expected, found) / squares)
+    scaled = factor * expected
+    near = np.abs(found - scaled) <= abs(factor) * bound + SAME_FACTOR * np.abs(scaled)
+    return factor if np.all(near) else math.nan
 
 
 def _at(array: np.ndarray, place: int) -> float:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from npkd.files import one_line
+from npkd.validate.program import OWN, REPLAYED
 
 CONSISTENT, CONVENTION, UNPROVEN, BUG = "CONSISTENT", "CONVENTION", "UNPROVEN", "BUG"
 MOST_IN_TEXT = 20  # operations, or names, of which the text says more
@@ -23,6 +24,7 @@ class Verdict:
     bits        the effective ones; infinite where nothing differs
     band        the largest error in units of the probabilistic band
     note        anything else, in words
+    factor      of a bug: found is this times what is expected, but for rounding; NaN if it is not
     """
 
     case: str
@@ -43,6 +45,7 @@ class Verdict:
     bits: float
     band: float
     note: str = ""
+    factor: float = math.nan
 
     @property
     def suspicious(self) -> bool:
@@ -89,6 +92,7 @@ class Report:
     missing    needed tensors that were not given, as CASE/TENSOR
     unjudged   operations that the judge does not know
     own        those of them whose backward pass is the user's own: what a judge is asked about
+    asked      those of them that it was asked about, else than by a backward pass of one's own
 
     Names that somebody made up are in one line, and no terminal obeys them.
     """
@@ -99,18 +103,22 @@ class Report:
     unjudged: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
     own: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("verdicts", "causes", "missing", "unjudged", "own"):
+        for name in ("verdicts", "causes", "missing", "unjudged", "own", "asked"):
             object.__setattr__(self, name, _in_one_line(getattr(self, name)))
 
     @property
     def ok(self) -> bool:
         """Whether something was judged, nothing is a bug, and nothing is missing.
 
-        A backward pass of the user's own that was not judged is missing.
+        What was asked about and not judged is missing: a backward pass of the user's own, an
+        update, a parameter that none reached. What a framework was only asked again, in float64,
+        was not judged.
         """
-        judged = bool(self.verdicts) and not self.own
+        judged = any(one.op not in REPLAYED for one in self.verdicts)
+        judged = judged and not self.own and not self.asked
         return judged and not self.missing and all(one.verdict != BUG for one in self.verdicts)
 
     @property
@@ -143,7 +151,9 @@ def text(report: Report) -> str:
         lines += ["", *_in_words(some)]
     if len(wrong) > MOST_IN_TEXT:
         lines += ["", f"… and {len(wrong) - MOST_IN_TEXT} more operations"]
-    below = _listed("not given", report.missing) + _listed("not judged", report.unjudged)
+    others = [name for name in report.unjudged if name not in report.asked]
+    below = _listed("not given", report.missing) + _listed("not judged", others)
+    below += _listed("asked about, and not judged", report.asked)
     below += [f"{name}: a backward pass of your own, try npkd.gradcheck" for name in report.own]
     if report.first:
         below.append(f"first to diverge: {where(report.first)}")
@@ -183,9 +193,13 @@ def summary(report: Report) -> str:
         parts.append(f"{outside} outside of the probabilistic band, which proves nothing")
     if report.missing:
         parts.append(f"{len(report.missing)} not given")
-    if report.unjudged and parts:
-        judged = len({(one.case, one.operation) for one in report.verdicts})
-        parts.append(f"{judged} of {judged + len(report.unjudged)} operations judged")
+    replayed = {(one.case, one.operation) for one in report.verdicts if one.op in (*REPLAYED, *OWN)}
+    if parts and (report.unjudged or replayed):
+        count = len({(one.case, one.operation) for one in report.verdicts})
+        judged = f"{count - len(replayed)} of {count + len(report.unjudged)} operations judged"
+        parts.append(judged + (f", {len(replayed)} replayed" if replayed else ""))
+    if report.asked:
+        parts.append(f"{len(report.asked)} that it was asked about are not")
     return f"{len(report.verdicts)} tensors: {', '.join(parts) or 'nothing to judge'}"
 
 
@@ -294,13 +308,13 @@ def _in_words(some: Sequence[Verdict]) -> Iterator[str]:
     one = next(one for one in wrong if one.verdict == worst(wrong))
     more = f"; and {len(wrong) - 1} more of {one.op}" if len(wrong) > 1 else ""
     yield f"{one.verdict}  {where(one)}{more}"
-    if one.error < math.inf or not one.note:
+    if 0 < one.error < math.inf or not one.note:
         place = f"at {one.index}: " if one.index else ""
         yield f"    {place}found {one.found:.9g}, expected {one.expected:.9g}"
-        yield (
-            f"    off by {one.error:.3g} where {one.bound:.3g} is the bound; "
-            f"effective bits: {bits(one.bits)}"
-        )
+        bound = "" if math.isnan(one.bound) else f" where {one.bound:.3g} is the bound"
+        yield f"    off by {one.error:.3g}{bound}; effective bits: {bits(one.bits)}"
+    if one.verdict == BUG and not math.isnan(one.factor):
+        yield f"    found is {one.factor:.6g} times what is expected, in every entry"
     if one.note:
         yield f"    {one.note}"
 
@@ -315,6 +329,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "causes": [asdict(cause) for cause in report.causes],
         "missing": list(report.missing),
         "unjudged": list(report.unjudged),
+        "asked": list(report.asked),
         "verdicts": [
             {key: _plain(value) for key, value in asdict(one).items()} for one in report.verdicts
         ],

@@ -13,6 +13,7 @@ from npkd.validate.judging.verdicts import Report
 from npkd.validate.program import Case
 from npkd.validate.recording.jax.operations import RECORDED_AS, Draw, recorded
 from npkd.validate.recording.jax.program import Recorder
+from npkd.validate.recording.jax.replays import replayed
 from npkd.validate.recording.jax.run import Run
 from npkd.validate.recording.jax.trace import Trace
 from npkd.validate.recording.whole_numbers import RANGE, whole_numbers
@@ -56,7 +57,8 @@ def jax_function(
     name = name_of(function)
     trace = Trace.of(function, args)
     recorder = recorded(Run(trace), trace.arguments, _normal(rng))
-    several = [(_case(recorder, name, name), recorder.results)]
+    case = replayed(_case(recorder, name, name), recorder.results, trace)
+    several = [(case, recorder.results)]
     several += _compiled_as_one(function, args, recorder)
     several += _probes(trace, name, rng)
     return judge(several, about={"title": title(name)})

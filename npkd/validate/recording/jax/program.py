@@ -182,7 +182,7 @@ class Recorder:
         inputs = {f"x{i}": name for i, name in enumerate(step.inputs, 1) if numbers(name)}
         outputs = {f"y{i}": name for i, name in enumerate(step.outputs, 1) if numbers(name)}
         options: dict[str, Any] = {"function": step.primitive}
-        if step.primitive.startswith("custom_vjp"):
+        if step.is_own:
             options["own"] = True
         self.add(step.name, "unknown", inputs, outputs, options)
         gradients = {f"dx{i}": use for i, use in enumerate(self.uses, 1) if use}

@@ -11,7 +11,7 @@ from npkd.objectives import Objective
 from npkd.validate.bounds.rules import RULES
 from npkd.validate.judging.judge import judge
 from npkd.validate.judging.verdicts import Report
-from npkd.validate.program import Case, Operation, update_of
+from npkd.validate.program import Case, Operation, clips, not_judged, update_of
 from npkd.validate.recording.jax.moves import DECIDED_BY_DATA
 from npkd.validate.recording.jax.operations import RECORDED_AS, recorded
 from npkd.validate.recording.jax.own import name_of, title
@@ -19,6 +19,8 @@ from npkd.validate.recording.jax.program import Recorder
 from npkd.validate.recording.jax.run import Run
 from npkd.validate.recording.jax.trace import Trace, leaf_names
 from npkd.validate.recording.objective import loss_of, parts_of
+
+ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
 
 
 def jax_step(
@@ -29,18 +31,26 @@ def jax_step(
     *,
     apply: Callable[[Any, Any], Any],
     objective: Objective,
-    lr: float | Callable[[int], float],
+    lr: float | Callable[[int], float] | None,
     momentum: float = 0.0,
-    weight_decay: float = 0.0,
+    weight_decay: float | Callable[[str], float] = 0.0,
+    nesterov: bool = False,
+    adam: Mapping[str, Any] | None = None,
+    max_norm: float | None = None,
 ) -> Report:
     """The judge's verdict on a training step of one's own: every loss, and every parameter after.
 
     batches: three or more, of (x, y_teacher) or (x, y_teacher, labels).
     update: gives (params, state, loss) from (params, state, x, y_teacher), and the labels if the
     batch has any; it may be compiled, and its arguments are not used again. apply: the student, its
-    logits from (params, x). objective: what the loss should be, on logits alone. lr: the rate, or
-    that of each step by its number from 0. momentum, weight_decay: those of `npkd.SGD`, and of
-    PyTorch and optax.sgd.
+    logits from (params, x). objective: what the loss should be, on logits alone.
+
+    The update is what these say. lr: the rate, or that of each step by its number from 0; None for
+    an update of another kind, which is not judged, so that the report is not `ok`. momentum,
+    nesterov, weight_decay: those of `npkd.SGD`, and of PyTorch and optax.sgd; the decay may be a
+    function of a parameter's name, such as "params.bias". adam: Adam's instead, beta1, beta2,
+    epsilon (0.9, 0.999 and 1e-8 where they are not given) and `decoupled`, whether the decay is
+    AdamW's. max_norm: a common norm that gradients are clipped to.
 
     A step is judged as a whole, from its parameters and batch to its loss and the parameters that
     it gives, as nothing in between can be seen: the bound is carried through all of the net.
@@ -67,8 +77,6 @@ def jax_step(
         ('½ missing in L2',)
     """
     program = _Student(apply, objective)
-    rate = lr if callable(lr) else (lambda step: lr)
-    constants = {"momentum": momentum, "weight_decay": weight_decay}
     names = leaf_names("params", params)
     inputs = dict(zip(names, map(np.array, jax.tree_util.tree_leaves(params)), strict=True))
     before = dict(zip(names, names, strict=True))  # the tensors that hold the parameters
@@ -81,21 +89,44 @@ def jax_step(
         of_pass, gradients, constant = program.operations(params, given["x"], before, at, given)
         operations += of_pass
         inputs |= constant
-        options = {"lr": float(rate(number)), **constants}
-        for name in names:
+        rate = lr(number) if callable(lr) else lr
+        if rate is None:
+            operations.append(not_judged(f"{at}update", "no rate was given", asked=True))
+        elif max_norm is not None:
+            shortened = {name: f"{gradients[name]}, clipped" for name in names}
+            operations += clips({gradients[n]: of for n, of in shortened.items()}, max_norm)
+            gradients = shortened
+        for name in () if rate is None else names:
+            options: dict[str, Any] = {"lr": rate}
+            decay = weight_decay(name) if callable(weight_decay) else weight_decay
+            options["weight_decay"] = float(decay)
+            theta, g = before[name], gradients[name]
+            if adam is not None:
+                options |= ADAM | dict(adam) | {"step": number + 1}
+                operations.append(_by_adam(name, number, theta, g, options))
+                continue
+            options |= {"momentum": momentum} | ({"nesterov": True} if nesterov else {})
             velocity = f"step{number}/velocity of {name}" if number else None
             of, made = f"{at}sgd {name}", f"{at}velocity of {name}"
-            theta, g = before[name], gradients[name]
             operations.append(update_of(of, theta, g, at + name, options, velocity, made))
         params, state, loss = update(params, state, *batch)
         after = map(np.array, jax.tree_util.tree_leaves(params))
         before = {name: at + name for name in names}
-        found |= dict(zip(before.values(), after, strict=True))
+        (inputs if rate is None else found).update(zip(before.values(), after, strict=True))
         found[f"{at}loss"] = np.asarray(loss)
     name = name_of(update)
     about = f"{len(batches)} updates by {name}: {objective}"
     case = Case(name, name, about, inputs, tuple(operations), needed=frozenset(found))
     return judge([(case, found)], about={"title": title(name)})
+
+
+def _by_adam(name: str, number: int, theta: str, g: str, options: Mapping[str, Any]) -> Operation:
+    """The update of a parameter by Adam, in the step of this number."""
+    at = f"step{number + 1}/"
+    inputs = {"theta": theta, "g": g}
+    inputs |= {key: f"step{number}/{key} of {name}" for key in "mv" if number}
+    outputs = {"theta": at + name} | {key: f"{at}{key} of {name}" for key in "mv"}
+    return Operation(f"{at}adam {name}", "adam", inputs, outputs, options)
 
 
 class _Student:

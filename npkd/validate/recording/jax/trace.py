@@ -4,12 +4,14 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+OF_JAX = str(Path(jax.__file__).parent)
 Value = Any  # an array of JAX, or one that is being traced
 
 
@@ -26,6 +28,15 @@ class Step:
     def primitive(self) -> str:
         """What it computes: a primitive of JAX's, or a relu."""
         return _label(self.equation)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it has a derivative of its own; those of JAX's functions are no user's."""
+        if self.primitive == "custom_jvp_call":
+            inner = self.params["call_jaxpr"]
+            info = getattr(getattr(inner, "jaxpr", inner), "debug_info", None)
+            return OF_JAX not in str(getattr(info, "func_src_info", ""))
+        return self.primitive.startswith("custom_vjp_call")
 
     @property
     def params(self) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ Under autocast the factors of products are taken as they were rounded. From the 
     recorder     keeps the calls, their tensors and gradients
     operations   the program of what was recorded
     probes       the recorded functions again, on small integers
+    replays      those that no rule is for again, in float64
     own          torch_module
     objective    an objective as operations
     update       the update by torch.optim.SGD as operations

@@ -28,6 +28,11 @@ def why_not(objective: Objective | None, recorder: Recorder) -> str:
             what = path if "." in path else f"the {path}"
             return f"{what} ran {runs} times; the objective is judged only where it runs once"
         output = recorder.outputs.get(path)
+        if "." not in path and not isinstance(output, Tensor):
+            if output is not None:
+                return f"the {path} gives a {type(output).__name__}: which of it are its logits?"
+            if any(part.startswith(f"{path}.") for part in recorder.runs):
+                return f"the {path} ran in parts, none of which stands for its outputs"
         if not path.startswith("student") or not isinstance(output, Tensor):
             continue
         if recorder.name_of(output) in recorder.untracked:

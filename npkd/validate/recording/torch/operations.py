@@ -33,8 +33,6 @@ class Read(NamedTuple):
 
 
 def _conv2d(y, input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    if input.ndim != 4:
-        return None
     options = {"stride": _size(stride), "dilation": _size(dilation), "groups": groups}
     options["padding"] = padding if isinstance(padding, str) else _size(padding)
     return Read("conv2d", {"x": input, "w": weight, "b": bias}, options)
@@ -45,7 +43,7 @@ def _size(size):
 
 
 def _linear(y, input, weight, bias=None):
-    return Read("linear", {"x": input, "w": weight, "b": bias}, {}) if input.ndim == 2 else None
+    return Read("linear", {"x": input, "w": weight, "b": bias}, {})
 
 
 def _batch_norm(
@@ -265,6 +263,7 @@ SAME_VALUES |= {"half", "bfloat16", "type_as", "type"}
 # These concern the tensor object itself, and so must not get an alias of it.
 OF_THE_OBJECT = {"__get__", "__set__", "__delete__", "requires_grad_", "retain_grad", "backward"}
 OF_THE_OBJECT |= {"register_hook", "register_post_accumulate_grad_hook", "__deepcopy__", "detach_"}
+OUT_OF_TORCH = {"numpy", "__array__"}  # make an array of a tensor
 PROPERTIES_COMPUTED = {"T", "mT", "H", "mH", "real", "imag"}
 OPERATORS = {"add", "sub", "mul", "truediv", "div", "pow", "floordiv", "mod"}
 OPERATORS |= {"and", "or", "xor", "lshift", "rshift"}

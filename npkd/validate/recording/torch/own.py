@@ -18,6 +18,7 @@ from npkd.validate.judging.verdicts import Report
 from npkd.validate.recording.torch.probes import exact_probes
 from npkd.validate.recording.torch.program import Gradients, Recording, backward, forward, recording
 from npkd.validate.recording.torch.recorder import Recorder
+from npkd.validate.recording.torch.replays import replayed
 from npkd.validate.recording.torch.tensors import array, is_number
 
 
@@ -52,9 +53,9 @@ def torch_module(
 
 
 def judged(recorded: Recording, rng: np.random.Generator) -> Report:
-    """The report on what was recorded, and on the exact probes of its functions."""
+    """The report on what was recorded, on its functions again, and on their exact probes."""
     return judge(
-        [(recorded.case, recorded.results), *exact_probes(recorded, rng)],
+        [(replayed(recorded), recorded.results), *exact_probes(recorded, rng)],
         precision=recorded.precision,
         about={"title": recorded.case.about, "precision": recorded.precision},
     )

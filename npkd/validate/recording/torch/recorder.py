@@ -10,7 +10,9 @@ the same memory with a gradient of its own, so that both are seen. What gives a 
 the module that calls the function, by its path; what is called a second time is "#2".
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction
 from torch.nn import Module
 from torch.nn.modules.module import (
     register_module_forward_hook,
@@ -29,6 +32,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 from npkd.validate.recording.torch import operations
 from npkd.validate.recording.torch.operations import Arguments
 from npkd.validate.recording.torch.tensors import PRECISIONS, array, is_number
+
+STATISTICS = ("batch_norm", "instance_norm")  # functions that may change some of their arguments
+LEAVES = ("numpy", "__array__")  # functions that take a tensor's numbers out of PyTorch
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,8 @@ class Call:
     gradients        of this use of each of its arguments
     function, arguments, autocast
                      for calling it again: its arguments with a Slot for each tensor
+    root             within which of the recorder's roots
+    own              of a backward pass of the user's own, the arguments that it is by
     """
 
     name: str
@@ -63,13 +71,18 @@ class Call:
     function: Callable[..., Any] | None = None
     arguments: Arguments = ((), {})
     autocast: torch.dtype | None = None
+    root: str = ""
+    own: tuple[str, ...] = ()
 
 
 class Recorder(TorchFunctionMode):
     """Sees all torch functions while it is entered, and keeps those called within some modules.
 
     roots: the functions or modules by name, "" for the only one. With `everything` what is called
-    outside of them is kept too.
+    outside of them is kept too. A part of a root may run alone.
+
+    What is compiled runs uncompiled meanwhile, and is listed as not judged: of what a compiler
+    makes of it nothing is seen. So is what leaves PyTorch within a root, for NumPy.
     """
 
     def __init__(self, roots: Mapping[str, Callable[..., Any]], everything: bool):
@@ -82,7 +95,11 @@ class Recorder(TorchFunctionMode):
         self.repeated: set[str] = set()  # tensors that several backward passes reached
         self.outside: set[str] = set()  # tensors that are used by what is not recorded
         self.outputs: dict[str, Any] = {}  # of modules, by path
-        self.runs: dict[str, int] = {}  # how often each of them ran
+        self.runs: dict[str, int] = {}  # how often each of them ran, and it mattered
+        self.modes: dict[str, bool] = {}  # whether each was ever in training mode
+        self.taken: dict[str, list[Tensor]] = {}  # the first tensor that a root took, at each run
+        self.started: list[np.ndarray] = []  # the values that backward passes started from
+        self.scale: float | None = None  # what a GradScaler multiplied the loss by
         self.precisions: set[torch.dtype] = set()
         self.leaves: list[Tensor] = []
         self.handles: list[Any] = []  # of hooks of tensors
@@ -99,21 +116,29 @@ class Recorder(TorchFunctionMode):
         self._had_gradient: dict[int, tuple[bool, bool]] = {}  # by tensor, when it was named
         self._tensors: dict[str, Tensor] = {}  # kept, so that no two have the same id
         self._watched: set[str] = set()
+        self._has_transforms = False  # whether anything of torch.func was
+        self._compiled = False  # whether anything that torch.compile made was called
         self._taken: dict[str, int] = {}
         self._of_modules: list[Any] = []
+        self._uncompiled: Any = None
+        self._of_own = own_functions(self._own)
 
     # Entering and leaving
 
     def __enter__(self) -> "Recorder":
         super().__enter__()
+        self._uncompiled = torch.compiler.set_stance("force_eager")
         self._of_modules = [
             register_module_forward_pre_hook(self._enter_module),
             register_module_forward_hook(self._leave_module, always_call=True),
         ]
+        self._of_own.__enter__()
         return self
 
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)
+        self._uncompiled.__exit__(*exception)
+        self._of_own.__exit__(None, None, None)
         for handle in self._of_modules:
             handle.remove()
 
@@ -131,21 +156,37 @@ class Recorder(TorchFunctionMode):
                     module._buffers[name] = buffer
 
     def _enter_module(self, module: Module, inputs: Any) -> None:
-        self._stack.append(module)
         path = self._paths.get(id(module), "")
-        self.runs[path] = self.runs.get(path, 0) + 1
+        is_seen = not self._everything and not _is_transformed() and self._matters(path)
+        if id(module) in self._roots and is_seen:
+            numbers = [one for one in tree_leaves(inputs) if is_number(one)]
+            with torch._C.DisableTorchFunction():
+                self.taken.setdefault(path, []).extend(one.detach().clone() for one in numbers[:1])
+        self._stack.append(module)
+        self.runs[path] = self.runs.get(path, 0) + self._matters(path)
+        self.modes[path] = module.training or self.modes.get(path, False)
+        if isinstance(module, torch.jit.ScriptModule):
+            self._not_judged("compiled", "by torch.jit, and what runs in it is not seen")
         if id(module) not in self._buffers:
             buffers = {name: b for name, b in module._buffers.items() if b is not None}
             values = {name: b.detach().clone() for name, b in buffers.items()}
             self._buffers[id(module)] = module, buffers, values
 
     def _leave_module(self, module: Module, inputs: Any, output: Any) -> None:
-        if id(module) in self._roots and is_number(output) and output.grad_fn is not None:
-            self.name_of(output)  # now, as its gradient must be seen
+        if id(module) in self._roots and not _is_transformed():
+            output = logits_of(output)
+            if is_number(output) and output.grad_fn is not None:
+                with torch._C.DisableTorchFunction():
+                    self.name_of(output)  # now, as its gradient must be seen
         if self._stack and self._stack[-1] is module:
             self._stack.pop()
-        if id(module) in self._paths:
-            self.outputs[self._paths[id(module)]] = output
+        path = self._paths.get(id(module))
+        if path is not None and (path not in self.outputs or self._matters(path)):
+            self.outputs[path] = output
+
+    def _matters(self, path: str) -> bool:
+        """Whether a run may be a part of training: all do but a student's without gradients."""
+        return torch.is_grad_enabled() or path.split(".")[0] != "student"
 
     # Tensors and their names
 
@@ -190,10 +231,21 @@ class Recorder(TorchFunctionMode):
             self.untracked.update((before, name))
         self._enter_tensor(name, tensor)
         self.found[name] = array(tensor)
-        own = isinstance(tensor.grad_fn, torch.autograd.function.BackwardCFunction)
+        own = isinstance(tensor.grad_fn, BackwardCFunction)
         options = {"function": function} | ({"own": True} if own else {})
-        self.calls.append(Call(name, "unknown", inputs, {"y": name}, options))
+        self.calls.append(Call(name, "unknown", inputs, {"y": name}, options, root=self._root()))
         return name
+
+    def _root(self) -> str:
+        """Within which root something is called now, or nothing."""
+        paths = [self._paths[id(one)] for one in self._stack if id(one) in self._paths]
+        return paths[0].split(".")[0] if paths else ""
+
+    def _not_judged(self, what: str, why: str) -> None:
+        """Something that the judge was asked about, and that cannot be seen."""
+        name = self._unique(self._call_name(what))
+        options = {"function": why, "asked": True}
+        self.calls.append(Call(name, "unknown", {}, {}, options, root=self._root()))
 
     def _sources(self, node: Any) -> dict[str, str]:
         """Of which named tensors something was computed in ways that were not seen."""
@@ -229,7 +281,9 @@ class Recorder(TorchFunctionMode):
         self._had_gradient[id(tensor)] = _has_gradient(tensor)
         self._tensors[kept_as] = tensor
 
-    def _keep(self, gradients: dict[str, np.ndarray], name: str, gradient: Tensor) -> None:
+    def _keep(self, gradients: dict[str, np.ndarray], name: str, gradient: Tensor | None) -> None:
+        if gradient is None:  # of a result of several that the backward pass did not reach
+            return
         if gradients is self.totals and name in gradients:  # a second backward pass
             self.untracked.add(name)
             self.repeated.add(name)
@@ -247,12 +301,25 @@ class Recorder(TorchFunctionMode):
         """Call `func`, and record it."""
         kwargs = kwargs or {}
         function = operations.name_of(func)
+        if _is_transformed():
+            return self._transformed(func, args, kwargs)
+        if function.strip("_") in ("mul", "rmul") and _is_called_by(
+            "torch.amp.grad_scaler", "scale"
+        ):
+            self.scale = float(args[1])
+        if not self._compiled and _is_called_by("torch._dynamo.eval_frame", "compile_wrapper"):
+            self._compiled = True
+            self._not_judged(
+                "compiled", "runs as it is written; what it is compiled to is not seen"
+            )
         if function in operations.OF_THE_OBJECT:
             return self._of_the_object(func, args, kwargs)
-        if not self._everything and all(id(module) not in self._roots for module in self._stack):
+        if not self._is_recorded():
             if torch.is_grad_enabled():  # otherwise it makes no gradient
                 self.outside.update(self.known_name(one) for one in tree_leaves((args, kwargs)))
             return func(*args, **kwargs)
+        if function in LEAVES and self._stack:
+            self._not_judged(function, "leaves PyTorch, and what comes of it there is not seen")
         in_place = operations.is_in_place(function, args, kwargs) and isinstance(args[0], Tensor)
         use = Use(self, args[0] if in_place else None)
         arguments = tree_map(use.passed, (tuple(args), dict(kwargs)))
@@ -260,13 +327,80 @@ class Recorder(TorchFunctionMode):
         made = [one for one in tree_leaves(result) if is_number(one)]
         if in_place and not made and is_number(use.target):
             made = [use.target]  # x[…] = y returns nothing
+        if function in operations.OUT_OF_TORCH and use.originals:
+            self._out_of_torch(function, use)
         if not made or not use.originals:
             return result
         if function in operations.SAME_VALUES and made[0].dtype == use.first.dtype:
             return self._same(made[0], use)
         return self._record(func, function, arguments, result, made, use)
 
+    def _transformed(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Call what vmap, grad and the like of torch.func transform: its numbers are not seen."""
+        if not self._has_transforms:
+            self._has_transforms = True
+            self._not_judged("transformed", "by torch.func, and what runs in it is not seen")
+        return func(*args, **kwargs)
+
+    def _out_of_torch(self, function: str, use: "Use") -> None:
+        """Record that a tensor became an array: what is computed of that is not seen."""
+        name = self._unique(self._call_name(function))
+        options = {"function": f"{function}: what is computed of it outside of PyTorch is not seen"}
+        inputs = {"x1": use.name(use.first)}
+        self.calls.append(Call(name, "unknown", inputs, {}, options, root=self._root()))
+
+    def _is_recorded(self) -> bool:
+        return self._everything or bool(self._root())
+
+    def _own(self, function: type, apply: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Apply a user's own autograd.Function, and record it.
+
+        It gets its very arguments, no aliases: it may change them, or return them.
+        """
+        if not self._is_recorded() or not torch.is_grad_enabled():
+            return apply(*args, **kwargs)
+        tensors = {id(one): one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)}
+        keys = {one: f"x{k}" for k, one in enumerate(tensors, 1)}
+        inputs = {keys[one]: self.name_of(tensor) for one, tensor in tensors.items()}
+        arguments = tree_map(partial(_slot, keys), (args, kwargs))
+        direct = [keys[id(one)] for one in (*args, *kwargs.values()) if isinstance(one, Tensor)]
+        result = apply(*args, **kwargs)
+        made = [one for one in tree_leaves(result) if is_number(one)]
+        functions: list[Any] = [y.grad_fn for y in made]
+        node: Any = next((one for one in functions if isinstance(one, BackwardCFunction)), None)
+        if node is None or len(direct) != len(node.next_functions):
+            return result  # no gradient is asked of it, or it is not known by which arguments
+        by = [
+            key if source else ""
+            for key, (source, _) in zip(direct, node.next_functions, strict=True)
+        ]
+        name = self._unique(function.__name__)
+        options = {"function": node.name(), "own": True}
+        call = Call(
+            name, "unknown", inputs, {}, options, own=tuple(dict.fromkeys(filter(None, by)))
+        )
+        call.function, call.arguments, call.root = apply, arguments, self._root()
+        self.calls.append(call)
+        for k, tensor in enumerate(made):
+            output = name if len(made) == 1 else f"{name}[{k}]"
+            call.outputs["y" if k == 0 else f"y{k + 1}"] = output
+            self._enter_tensor(output, tensor)
+            self.found[output] = array(tensor)
+
+        def hook(by_inputs: Any, by_outputs: Any) -> None:
+            for key in call.own:
+                of_key = [
+                    g for one, g in zip(by, by_inputs, strict=True) if one == key and g is not None
+                ]
+                if of_key:
+                    self._keep(call.gradients, key, sum(of_key[1:], of_key[0]))
+
+        self.handles.append(node.register_hook(hook))
+        return result
+
     def _of_the_object(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        if func is torch.Tensor.backward:
+            self.started.append(array(args[0]))
         result = func(*args, **kwargs)
         if func is torch.Tensor.data.__get__ and self.known_name(args[0]):  # type: ignore[attr-defined]
             name = self.name_of(args[0])
@@ -292,12 +426,13 @@ class Recorder(TorchFunctionMode):
         made: Sequence[Tensor],
         use: "Use",
     ) -> Any:
-        in_teacher = any(self._roots.get(id(module)) == "teacher" for module in self._stack)
+        root = self._root()
+        in_teacher = root == "teacher"
         read = operations.read(func, function, made, arguments, evaluated=in_teacher)
         given = {key: value for key, value in read.inputs.items() if value is not None}
         names = {key: use.name(value) for key, value in given.items()}
         name = self._unique(self._call_name(function))
-        call = Call(name, read.op, names, {}, read.options)
+        call = Call(name, read.op, names, {}, read.options, root=root)
         self.calls.append(call)
         if id(made[0]) in use.originals and made[0] is not use.target:  # the argument itself
             call.outputs["y"] = name
@@ -318,7 +453,18 @@ class Recorder(TorchFunctionMode):
             self.found[output] = array(tensor)
         for key, value in given.items():
             use.watch(value, partial(self._keep, call.gradients, key))
+        if function in STATISTICS:
+            self._give_changed(arguments)
         return result
+
+    def _give_changed(self, arguments: Arguments) -> None:
+        """Name running statistics anew, which change without a new version of their tensors."""
+        for tensor in tree_leaves(arguments):
+            name = self.known_name(tensor)
+            if not name or tensor.requires_grad:
+                continue
+            if not np.array_equal(array(tensor), self.values(name), equal_nan=True):
+                self.give(f"{name} as changed", tensor)
 
     def _round_arguments(self, call: Call, given: Mapping[str, Any], dtype: torch.dtype) -> None:
         """What autocast does to a function's arguments before it calls it; not judged itself."""
@@ -336,6 +482,24 @@ class Recorder(TorchFunctionMode):
         path = self._paths.get(id(module), type(module).__name__)
         own = type(module).__module__.startswith("torch.nn.modules") and not module._modules
         return path if path and own else f"{path}.{function}".removeprefix(".")
+
+
+@contextmanager
+def own_functions(seen: Callable[..., Any]) -> Iterator[None]:
+    """Have autograd.Functions applied by seen(function, apply, args, kwargs).
+
+    Function.apply calls that of the class above it, however the user got hold of it.
+    """
+    above: Any = torch.autograd.Function.__mro__[1]
+
+    def apply(function: type, *args: Any, **kwargs: Any) -> Any:
+        return seen(function, super(above, function).apply, args, kwargs)
+
+    above.apply = classmethod(apply)
+    try:
+        yield
+    finally:
+        del above.apply
 
 
 class Use:
@@ -395,6 +559,30 @@ class Use:
                     keep(by_inputs[0])
 
             self.recorder.handles.append(value.grad_fn.register_hook(hook))
+
+
+def logits_of(output: Any) -> Any:
+    """Of what a net gives, the one tensor of rows that stands for itself, or is named "logits"."""
+    if isinstance(output, Tensor) or not isinstance(output, Sequence | Mapping):
+        return output
+    named = dict(output) if isinstance(output, Mapping) else dict(enumerate(output))
+    rows = [one for one in named.values() if is_number(one) and one.ndim == 2]
+    return named.get("logits", rows[0] if len(rows) == 1 else output)
+
+
+def _is_transformed() -> bool:
+    """Whether vmap, grad or the like of torch.func is at work: its tensors have no numbers yet."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def _is_called_by(module: str, function: str) -> bool:
+    """Whether this function of a module, by its name, is being called."""
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code.co_name == function and frame.f_globals.get("__name__") == module:
+            return True
+    return False
 
 
 def _version(tensor: Tensor) -> int:
