@@ -11,7 +11,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from benchmarks.verdicts import judged
+from benchmarks.verdicts import correct, judged
 from benchmarks.verdicts.programs import UNLISTED
 from npkd import ops
 from npkd.objectives import Objective, Term
@@ -180,23 +180,23 @@ def test_logarithms_that_take_no_care_are_found_out_by_saturated_logits(log):
 def test_sums_in_any_order_are_right(order):
     rng = np.random.default_rng(SEED)
     for _ in range(20):
-        case, found = next(judged.of_order(rng, order))
-        report = judge([(case, found)])
+        pairs = next(correct.of_order(rng, order))
+        report = judge(pairs)
         report.check()
-        assert not case.exact or all(one.error == 0 for one in report.verdicts)
+        assert not pairs[0][0].exact or all(one.error == 0 for one in report.verdicts)
 
 
 def test_losses_on_permuted_samples_and_classes_are_right():
-    pairs = judged.of_npkd(np.random.default_rng(SEED))
+    pairs = correct.of_npkd(np.random.default_rng(SEED))
     for _ in range(40):
-        judge([next(pairs)]).check()
+        judge(next(pairs)).check()
 
 
 @pytest.mark.skipif(find_spec("torch") is None, reason="the precisions are PyTorch's")
 def test_the_tables_have_a_row_for_each_line_of_figures():
     figures = judged.precision(1, SEED, [27])
     assert len(judged.table_of_precision(figures).splitlines()) == 2 + len(figures["rows"])
-    one = judged.Correct()
-    one.add(*next(judged.of_order(np.random.default_rng(SEED), "reversed")))
+    one = correct.Correct()
+    one.add(next(correct.of_order(np.random.default_rng(SEED), "reversed")))
     rows = {"seconds": 1.0, "computers": {"NumPy": vars(one)}}
-    assert "NumPy" in judged.table_of_correct(rows)
+    assert "NumPy" in correct.table_of_correct(rows)
