@@ -906,6 +906,13 @@ def avg_pool2d_dividing_by_all_taps(x, kernel_size, *, ceil_mode=False, **option
     return F.avg_pool2d(x, kernel_size, ceil_mode=ceil_mode, **options)
 
 
+@wrong(UNLISTED, "bias left out", piece="conv2d", subjects=["conv2d"])
+def conv2d_without_its_bias(x, w, b=None, **options):
+    """The value lacks it, the gradient by it is there."""
+    y = F.conv2d(x, w, **options)
+    return y if b is None else y + (b - b.detach())[:, None, None]
+
+
 @wrong(16, FLIPPED, piece="conv2d", subjects=[*OF_CONV, "conv2d groups"])
 def conv2d_of_flipped_kernels(x, w, b=None, **options):
     return F.conv2d(x, w.flip(2, 3), b, **options)

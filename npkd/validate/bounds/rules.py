@@ -56,7 +56,14 @@ def conv2d(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str
     k = w[0].size + ("b" in inputs)
     (y,) = sums_of_products(arithmetic, operation, values, [k], factors=2)
     y.transforms = lambda: dict(transforms.of_conv2d(arithmetic, x, w, y.value, options))
-    return {"y": y}
+    return {"y": _by_any(arithmetic, y)}
+
+
+def _by_any(arithmetic: Arithmetic, y: Rounded) -> Rounded:
+    """With the error of whatever transform, if they are allowed for."""
+    if arithmetic.transforms and y.transforms is not None:
+        y.error = y.error + functools.reduce(np.maximum, y.transforms().values(), np.zeros(()))
+    return y
 
 
 def conv2d_backward(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
@@ -75,7 +82,8 @@ def conv2d_backward(arithmetic: Arithmetic, inputs: Inputs, options: Options) ->
     )
     dx.transforms = lambda: {name: bound for name, bound, _ in by_transform()}
     dw.transforms = lambda: {name: bound for name, _, bound in by_transform()}
-    return {"dx": dx, "dw": dw} | _of_bias(arithmetic, inputs)
+    both = {"dx": _by_any(arithmetic, dx), "dw": _by_any(arithmetic, dw)}
+    return both | _of_bias(arithmetic, inputs)
 
 
 def linear(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
