@@ -16,6 +16,7 @@ from benchmarks.verdicts.forms import (
     integral_image,
     l2_by_norm,
     l2_by_squares,
+    program,
     rounded_to,
     standardized,
     winograd,
@@ -48,6 +49,19 @@ def test_a_transform_is_named_where_it_rounds_more_than_sums():
     assert UNPROVEN in {one.verdict for one in report.verdicts}
     assert report.ok
     assert not report.proved
+
+
+@pytest.mark.parametrize("recorded", ["everything", "the ends"])
+def test_a_net_by_transforms_is_no_bug(recorded):
+    probes = list(cases(np.random.default_rng(0), ["SmallCNN"]))
+    found = [program(case, TRANSFORMS["F(4, 3)"]) for case in probes]
+    pairs = zip(probes, found, strict=True)
+    if recorded == "the ends":
+        found = [{name: x[name] for name in case.needed} for case, x in pairs]
+    report = judge(zip(probes, found, strict=True))
+    assert (report.ok, report.proved) == (True, False)
+    found[1]["fc2"] = found[1]["fc2"] + F32(1)
+    assert judge(zip(probes, found, strict=True)).first.tensor == "fc2"
 
 
 def without_tap(case, *, transform):

@@ -75,6 +75,7 @@ class Arithmetic:
     factors   to which the factors of sums of products are rounded before, or None if they are not:
               what TF32 and its like do silently
     measured  the effective bits of few products, if not those of their factors
+    transforms  whether convolutions may be done by any transform
     """
 
     name: str
@@ -82,6 +83,7 @@ class Arithmetic:
     summed: Precision
     factors: Precision | None = None
     measured: float | None = None
+    transforms: bool = False
 
     @property
     def keeps(self) -> float:

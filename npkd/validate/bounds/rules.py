@@ -57,8 +57,18 @@ def conv2d(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str
     k = w[0].size + ("b" in inputs)
     (y,) = sums_of_products(arithmetic, operation, values, [k], factors=2)
     images, outputs = _batch(x), _batch(y.value)
-    y.transforms = lambda: dict(transforms.of_conv2d(arithmetic, images, w, outputs, options))
-    return {"y": y}
+    y.transforms = lambda: {
+        name: bound.reshape(bound.shape[-x.ndim :])
+        for name, bound in transforms.of_conv2d(arithmetic, images, w, outputs, options)
+    }
+    return {"y": _by_any(arithmetic, y)}
+
+
+def _by_any(arithmetic: Arithmetic, y: Rounded) -> Rounded:
+    """With the error of whatever transform, if they are allowed for."""
+    if arithmetic.transforms and y.transforms is not None:
+        y.error = y.error + functools.reduce(np.maximum, y.transforms().values(), np.zeros(()))
+    return y
 
 
 def conv2d_backward(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
@@ -77,9 +87,12 @@ def conv2d_backward(arithmetic: Arithmetic, inputs: Inputs, options: Options) ->
             transforms.of_gradients(arithmetic, _batch(x.value), w.value, _batch(dy.value), options)
         )
     )
-    dx.transforms = lambda: {name: bound for name, bound, _ in by_transform()}
+    dx.transforms = lambda: {
+        name: bound.reshape(bound.shape[-x.value.ndim :]) for name, bound, _ in by_transform()
+    }
     dw.transforms = lambda: {name: bound for name, _, bound in by_transform()}
-    return {"dx": dx, "dw": dw} | _of_bias(arithmetic, inputs, axis=-3)
+    both = {"dx": _by_any(arithmetic, dx), "dw": _by_any(arithmetic, dw)}
+    return both | _of_bias(arithmetic, inputs, axis=-3)
 
 
 def _batch(images: np.ndarray) -> np.ndarray:

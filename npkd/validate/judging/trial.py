@@ -93,8 +93,30 @@ class Trial:
         self.usable = dict(self.given)  # as inputs of later operations: of the right shape
         self.exactly: set[str] = set()  # made in an exact case, of nothing that was wrong
         self._products = _products(case)
+        self._behind_transforms = self._after_hidden_convolutions()
         self._known: dict[str, dict[str, Rounded]] = {}
         self._known[self.arithmetic.name] = self._computed(self.arithmetic)
+
+    def _after_hidden_convolutions(self) -> set[str]:
+        """The tensors that depend on convolutions of which the results were not recorded."""
+        after: set[str] = set()
+        for operation in self.case.operations:
+            is_convolution = operation.op in ("conv2d", "conv2d_backward")
+            for tensor in operation.outputs.values():
+                if is_convolution and tensor not in self.given:
+                    after.add(tensor)
+            unrecorded = after - self.given.keys()
+            if not unrecorded.isdisjoint(operation.inputs.values()):
+                after |= set(operation.outputs.values())
+        return after
+
+    def _may_decide_otherwise(self, tensor: str) -> bool:
+        """Whether ReLUs or max-pools, by small errors before them, may give whole gradients."""
+        is_gradient = any(
+            operation.op.endswith("_backward") and tensor in operation.outputs.values()
+            for operation in self.case.operations
+        )
+        return is_gradient and tensor in self._behind_transforms
 
     def arithmetic_of(self, tensor: str) -> Arithmetic:
         """The one in which a tensor is declared to have been computed."""
@@ -380,9 +402,18 @@ class Trial:
         outcome = self.known(self.arithmetic_of(tensor))[tensor]
         found = self.given[tensor]
         errors = errors_of(found, outcome.value)
-        if outcome.transforms is None or errors is None or _is_scaled(found, outcome):
+        if errors is None or _is_scaled(found, outcome):
             return ""
-        if tensor in self.exactly and _is_off_by_whole_units(errors, unit_of(outcome.value)):
+        in_units = tensor in self.exactly and not self._may_decide_otherwise(tensor)
+        if in_units and _is_off_by_whole_units(errors, unit_of(outcome.value)):
+            return ""
+        if tensor in self._behind_transforms:
+            arithmetic = self.arithmetic_of(tensor)
+            name = f"{arithmetic.name} and transforms"
+            with_them = self.known(replace(arithmetic, name=name, transforms=True))[tensor]
+            if np.all(errors <= with_them.total):
+                return "within what convolutions that are not recorded may give by transforms"
+        if outcome.transforms is None:
             return ""
         size = math.sqrt(np.mean(np.square(outcome.value)))
         for name, bound in outcome.transforms().items():
