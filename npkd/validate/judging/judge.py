@@ -15,6 +15,8 @@ bound of `rules`. A tensor's verdict is the first of these that holds:
                 must pass, so that a loose bound never excuses a bug. (What multiplies nothing
                 needs none, but all its numbers must be ones of that precision.) A sum so long that
                 its bound leaves room for these is named by its bits, where probes pass
+    UNPROVEN    … but with fewer effective bits than such sums have, or than show a fault of a
+                tenth; unless an exact probe of the same shapes and options passes, which is said
     UNPROVEN    only entries are farther off whose decision (ReLU's, max-pool's) lies within the
                 bound of what is decided on; or all are within the bound of another formula for
                 the same function; or within a bound for the whole image, but not of every entry,
@@ -41,9 +43,11 @@ from npkd.validate.bounds.properties import PROPERTIES
 from npkd.validate.bounds.rounding import ARITHMETICS
 from npkd.validate.bounds.rules import RULES, is_sum_of_products
 from npkd.validate.judging.causes import by_conventions, causes_of
-from npkd.validate.judging.trial import Trial
+from npkd.validate.judging.trial import LEAST_BITS, Trial
 from npkd.validate.judging.verdicts import BUG, CONSISTENT, UNPROVEN, Report, Verdict
 from npkd.validate.program import Arrays, Case, Operation
+
+PROBE_SEES = "no term, tap or image is left out or misplaced"
 
 
 def compare(case: Case, results: Arrays, *, precision: str | None = None) -> Report:
@@ -149,11 +153,12 @@ def _with_probes(measured: Sequence[tuple[Trial, Operation, Verdict]]) -> list[V
         if not probes.get((one.op, one.result)):  # no lower precision without a probe that passes
             names = []
         verdicts[i] = replace(one, precision=" or ".join(names) or one.precision)
-    for i, (trial, operation, one) in enumerate(measured):
+    for i, (trial, _, one) in enumerate(measured):
         if one.exact or verdicts[i] != one or one.verdict != CONSISTENT:
             continue
-        if is_sum_of_products(one.op) and trial.has_few_bits(operation, one.tensor, one.bits):
-            verdicts[i] = replace(one, **_with_few_bits(one, _alike(measured, i)))
+        if one.bits < trial.least_bits.get(one.tensor, 0.0):
+            least = trial.least_bits[one.tensor]
+            verdicts[i] = replace(one, **_with_few_bits(one, least, _alike(measured, i)))
     return _settled(verdicts)
 
 
@@ -171,11 +176,12 @@ def _alike(measured: Sequence[tuple[Trial, Operation, Verdict]], i: int) -> list
     ]
 
 
-def _with_few_bits(one: Verdict, probes: Sequence[Verdict]) -> dict[str, Any]:
-    """What is said of a long sum whose bound leaves room for a fault."""
-    few = f"within its bound, but of {one.bits:.1f} effective bits, fewer than such sums keep"
+def _with_few_bits(one: Verdict, least: float, probes: Sequence[Verdict]) -> dict[str, Any]:
+    """What is said of a tensor within its bound, where that leaves room for a fault."""
+    few = f"within its bound, but of {one.bits:.1f} effective bits, fewer than the {least:.1f} "
+    few += "that such sums keep" if least > LEAST_BITS else "without which a fault may hide"
     if probes and all(probe.verdict == CONSISTENT for probe in probes):
-        return {"note": f"{few}; an exact probe of the same shapes passes"}
+        return {"note": f"{few}; an exact probe of the same shapes passes: {PROBE_SEES}"}
     return {"verdict": UNPROVEN, "precision": "", "note": f"{few}, and no exact probe tells"}
 
 

@@ -28,6 +28,7 @@ from npkd.validate.judging.verdicts import BUG, CONSISTENT, UNPROVEN, Verdict
 from npkd.validate.program import Arrays, Case, Operation
 
 PER_ROUNDED_FACTOR = 0.60  # rms(e/Q) · 2ᵗ
+LEAST_BITS = 4.0  # with fewer, errors would hide a fault of a tenth
 PRODUCTS = ("multiply", "multiply_backward", "divide", "divide_backward")
 MOVES = ("move", "move_backward", "negative", "negative_backward", "sum_over_backward")
 SUMS = ("add", "subtract", "sum", "sum_over")
@@ -76,6 +77,7 @@ class Trial:
         }
         self.declared = precision
         self.arithmetic = ARITHMETICS[precision or _highest(self.given)]
+        self.least_bits: dict[str, float] = {}  # that a tensor needs, or a fault would hide
         self.usable = dict(self.given)  # as inputs of later operations: of the right shape
         self.exactly: set[str] = set()  # made in an exact case, of nothing that was wrong
         self._products = _products(case)
@@ -199,11 +201,13 @@ class Trial:
         outcome = self.known(self.arithmetic_of(tensor))[tensor]
         measure = Measure.of(self.given[tensor], outcome, self)
         verdict, note = BUG, measure.note
+        least = self.least_bits[tensor] = self._least_bits(operation, tensor, measure.grown)
         if measure.within:
             verdict, note = self._within(operation, tensor)
         elif measure.with_jump:
             verdict, note = UNPROVEN, ELSEWHERE.get(operation.op, ELSEWHERE[""])
-        return verdict, measure.figures() | {"note": note}
+        figures = measure.figures() | {"smallest": measure.smallest(least), "note": note}
+        return verdict, figures
 
     def _of_property(self, operation: Operation, tensor: str) -> tuple[str, dict[str, Any]]:
         """The same of what has a property."""
@@ -233,30 +237,25 @@ class Trial:
                 return UNPROVEN, "the bound is larger than the numbers: record what is before it"
         return CONSISTENT, ""
 
-    def has_few_bits(self, operation: Operation, tensor: str, bits: float) -> bool:
-        """Whether a sum of products on recorded numbers is far less exact than such sums are.
+    def _least_bits(self, operation: Operation, tensor: str, grown: float) -> float:
+        """The effective bits without which a tensor within its bound is no proof.
 
         Of k products with t bits each, errors add up as a random walk does, so that about
         t − ½ log₂ k bits are left in units of Q, and of a sum of one sign fewer, by the logarithm
-        of y/Q. 4 bits below that, or at 4 bits and less, a fault is as likely as rounding, however
-        wide the bound of the worst case is.
+        of y/Q, which is `grown`. 4 bits below that a fault is as likely as rounding, however wide
+        the bound of the worst case is; and so it is below `LEAST_BITS`, whatever the operation is.
         """
         arithmetic = self.arithmetic_of(tensor)
         outcome = self.known(arithmetic)[tensor]
         recorded = self.usable.keys() | self.case.inputs.keys()
-        if outcome.scale is None or not recorded.issuperset(operation.inputs.values()):
-            return False
-        rms = [
-            math.sqrt(np.mean(np.square(x))) if x.size else 0.0
-            for x in (outcome.value, outcome.scale())
-        ]
-        if not all(0 < one < math.inf for one in rms):
-            return False
-        grown = math.log2(max(1.0, rms[0] / rms[1]))
+        is_sum = is_sum_of_products(operation.op) or operation.op == "sum_over"
+        if not (is_sum and 0 < grown < math.inf and recorded.issuperset(operation.inputs.values())):
+            return LEAST_BITS
+        lost = math.log2(max(1.0, grown))
         walk = arithmetic.summed.bits - 0.5 * math.log2(max(1, outcome.roundings))
         factors = (arithmetic.factors or arithmetic.stored).bits
-        usual = min(factors, walk - grown, arithmetic.stored.bits - grown)
-        return bits < max(4.0, usual - 4)
+        usual = min(factors, walk - lost, arithmetic.stored.bits - lost)
+        return max(LEAST_BITS, usual - 4)
 
     def lower(self, operation: Operation, tensor: str) -> list[str]:
         """The lower precisions whose bound a tensor is within, and whose bits it has."""
@@ -404,6 +403,8 @@ class Measure:
     worst: Mapping[str, Any]
     bits: float
     typical: float  # bits of the median error
+    grown: float  # the root mean square of y/Q
+    seen: float  # the relative fault from which on an entry is out of its bound
     band: float
     note: str = ""
 
@@ -414,7 +415,7 @@ class Measure:
             note = f"has shape {found.shape}, expected {outcome.value.shape}"
             nothing = {"error": np.inf, "bound": 0.0, "ratio": np.inf, "index": ()}
             numbers = {"found": np.nan, "expected": np.nan}
-            return cls(False, False, nothing | numbers, 0.0, 0.0, np.inf, note)
+            return cls(False, False, nothing | numbers, 0.0, 0.0, np.nan, np.nan, np.inf, note)
         bound = np.broadcast_to(outcome.error, errors.shape)
         bound = np.where(np.isnan(bound), 0.0, bound)  # where NaN is right, and nothing else
         ratios = _ratios(errors, bound)
@@ -429,7 +430,7 @@ class Measure:
             "found": _at(found, worst),
             "expected": _at(outcome.value, worst),
         }
-        bits, typical = _bits(errors, outcome)
+        bits, typical, grown = _bits(errors, outcome)
         share = trial.arithmetic.band(outcome.roundings)
         return cls(
             within=bool(np.all(errors <= bound)),
@@ -437,12 +438,21 @@ class Measure:
             worst=figures,
             bits=bits,
             typical=typical,
+            grown=grown,
+            seen=_seen(errors + bound, outcome.value),
             band=_at(ratios, worst) / share,
         )
 
     def figures(self) -> dict[str, Any]:
         """What goes into a verdict."""
         return {**self.worst, "bits": self.bits, "band": self.band, "note": self.note}
+
+    def smallest(self, least_bits: float) -> float:
+        """The relative fault from which on the bound, or bits that are too few, would show it."""
+        if not (self.bits >= least_bits and self.grown > 0):
+            return self.seen
+        errors = PER_ROUNDED_FACTOR * (2.0**-least_bits + 2.0**-self.bits)
+        return float(np.fmin(self.seen, errors / self.grown))
 
 
 def _at(array: np.ndarray, place: int) -> float:
@@ -468,25 +478,37 @@ def _ratios(errors: np.ndarray, bound: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(ratios), np.inf, ratios)
 
 
-def _bits(errors: np.ndarray, outcome: Rounded) -> tuple[float, float]:
-    """The effective precision by the root mean square of errors, and by their median.
+def _seen(reach: np.ndarray, value: np.ndarray) -> float:
+    """The least relative fault that takes an entry farther than this; NaN where all are 0."""
+    size = np.abs(value)
+    counted = (size > 0) & np.isfinite(size)
+    return float(np.min(reach[counted] / size[counted])) if np.any(counted) else math.nan
+
+
+def _bits(errors: np.ndarray, outcome: Rounded) -> tuple[float, float, float]:
+    """The effective precision by the root mean square of errors, and by their median; and of y/Q.
 
     Of normal errors half are below 0.6745 of the root mean square; a single wrong entry is seen in
     the one and not in the other.
     """
     if not np.any(errors > 0):
-        return math.inf, math.inf
+        return math.inf, math.inf, math.nan
+    size = np.abs(outcome.value.astype(np.float64))
     if outcome.scale is not None:
         q = outcome.scale()
     else:
-        q = np.full(errors.shape, np.sqrt(np.mean(np.square(outcome.value.astype(np.float64)))))
-    counted = (q > 0) & np.isfinite(errors)
+        q = np.full(errors.shape, np.sqrt(np.mean(np.square(size))))
+    counted = (q > 0) & np.isfinite(q) & np.isfinite(errors)
     if not np.any(counted):
-        return 0.0, 0.0
+        return 0.0, 0.0, math.nan
     shares = errors[counted] / q[counted]
-    sizes = math.sqrt(np.mean(np.square(shares))), float(np.median(shares)) / 0.6745
+    sizes = _root_mean_square(shares), float(np.median(shares)) / 0.6745
     rms, median = (-math.log2(x / PER_ROUNDED_FACTOR) if x > 0 else math.inf for x in sizes)
-    return rms, median
+    return rms, median, _root_mean_square(size[counted] / q[counted])
+
+
+def _root_mean_square(x: np.ndarray) -> float:
+    return math.sqrt(np.mean(np.square(x)))
 
 
 def _is_stored_in(precision: Precision, found: np.ndarray) -> bool:
