@@ -225,3 +225,21 @@ def test_a_sum_that_cancels_has_the_bits_of_its_terms():
     y = x.sum(axis=1)
     assert verdict("sum_over", {"x": x}, y, axes=(1,)).verdict == CONSISTENT
     assert verdict("sum_over", {"x": x}, y + F32(0.1), axes=(1,)).verdict in (UNPROVEN, BUG)
+
+
+@few_examples
+@given(seed=SEEDS, op=st.sampled_from(["exp", "log"]))
+def test_what_rests_on_how_exact_exp_is_assumed_to_be_is_no_bug(seed, op):
+    x = np.random.default_rng(seed).uniform(2, 3, (4, 6)).astype(F32)
+    operation = Operation("o", op, {"x": "x"}, {"y": "y"})
+    case = Case("case", "subject", "", {"x": x}, (operation,))
+
+    def of(ulp, off):
+        y = getattr(np, op)(x) * F32(1 + off * 2.0**-23)
+        (one,) = judge([(case, {"y": y})], ulp=ulp).verdicts
+        return one
+
+    assert [of(ulp, 0).verdict for ulp in (None, 2, 50)] == [CONSISTENT] * 3
+    assert [of(ulp, 20).verdict for ulp in (None, 2, 50)] == [UNPROVEN, BUG, CONSISTENT]
+    assert "measured" in of(None, 20).note
+    assert [of(ulp, 1000).verdict for ulp in (None, 2, 50)] == [BUG] * 3

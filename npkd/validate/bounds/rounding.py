@@ -31,7 +31,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 U64 = 2.0**-53
-EXP = LOG = 8  # both are taken to be right to 4 ulp, of up to 2 u each
+ULP = 4.0  # by which exp, log and their like are off at most: an assumption
+WORST_ULP = 64.0  # beyond the worst that is known of a library's exp, 62 in MLX
 CHANCE = 1e-6  # with which an entry may lie outside of the probabilistic band
 
 Error = np.ndarray | float
@@ -74,12 +75,19 @@ class Arithmetic:
     summed    of what sums are kept in before they are stored; it is not below `stored`
     factors   to which the factors of sums of products are rounded before, or None if they are not:
               what TF32 and its like do silently
+    ulp       by which exp, log and their like are off, at most
     """
 
     name: str
     stored: Precision
     summed: Precision
     factors: Precision | None = None
+    ulp: float = ULP
+
+    @property
+    def of_exp(self) -> int:
+        """The roundings that exp, log and their like count for: an ulp is up to 2 u."""
+        return math.ceil(2 * self.ulp)
 
     def gamma(self, k: float | np.ndarray) -> Error:
         """γ_k of operations entry by entry, and of the reference's float64."""

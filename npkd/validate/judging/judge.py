@@ -74,9 +74,13 @@ def judge(
     results: Iterable[tuple[Case, Arrays]],
     *,
     precision: str | None = None,
+    ulp: float | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> Report:
     """The verdicts on a framework's results for many cases; see `compare`.
+
+    ulp: by which the framework's exp, log and their like are off at most, as documented or as
+    measured on every number. Without it 4 are assumed, and what rests on that is UNPROVEN.
 
     Numbers that overflow or are not finite make no warnings: the verdicts are about them.
 
@@ -90,7 +94,7 @@ def judge(
         raise ValueError(
             f"validate: precision is {precision!r}, expected one of {', '.join(ARITHMETICS)}"
         )
-    trials = [Trial(case, found, precision) for case, found in results]
+    trials = [Trial(case, found, precision, ulp) for case, found in results]
     verdicts = _with_probes([one for trial in trials for one in trial.measured()])
     causes = tuple(causes_of(trials, verdicts))
     return Report(
