@@ -7,6 +7,8 @@ convolution of so many windows. For losses: of normal logits (32, 10), at a temp
 it what is said of zeros for every sum, of a layer without its bias, of dw without one image of 64.
 """
 
+import bisect
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -32,15 +34,21 @@ def verdict(op: str, inputs: Mapping[str, Any], result: str, y: Any, **options: 
 def smallest(judged: Callable[[Any], Verdict], right: Any) -> dict[str, Any]:
     """What is said of the right result, and from which factor on of a wrong one."""
     one = judged(right)
-    row = {"right": one.verdict, "told": one.smallest, "seen": np.nan, "bug": np.nan}
-    for fault in FAULTS:
-        found = judged((right.astype(np.float64) * (1 + fault)).astype(F32)).verdict
-        if found != CONSISTENT and np.isnan(row["seen"]):
-            row["seen"] = fault
-        if found == BUG:
-            row["bug"] = fault
-            break
-    return row
+
+    @functools.cache
+    def word(number: int) -> str:
+        return judged((right.astype(np.float64) * (1 + FAULTS[number])).astype(F32)).verdict
+
+    def first(is_seen: Callable[[str], bool]) -> float:
+        number = bisect.bisect_left(range(len(FAULTS)), True, key=lambda i: is_seen(word(i)))
+        return float(FAULTS[number]) if number < len(FAULTS) else np.nan
+
+    return {
+        "right": one.verdict,
+        "told": one.smallest,
+        "seen": first(lambda word: word != CONSISTENT),
+        "bug": first(lambda word: word == BUG),
+    }
 
 
 def of_linear(k: int, rng: np.random.Generator) -> dict[str, Any]:
