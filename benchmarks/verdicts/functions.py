@@ -22,7 +22,7 @@ from benchmarks import tables
 Function = Callable[[np.ndarray], np.ndarray]
 ROW = 1024  # of softmax
 # By name: what is right, the powers of two between which it is evaluated, and the signs.
-# Below 2⁻³⁰ all but log are 0, 1 or x to the last bit; exp overflows at 89, tanh and erf are 1.
+# Below 2⁻³⁰ all but log are 0, 1, or x times a constant; exp overflows at 89, tanh and erf are 1.
 RANGES: dict[str, tuple[Function, int, int, tuple[int, ...]]] = {
     "exp": (np.exp, -30, 7, (1, -1)),
     "log": (np.log, -126, 128, (1,)),

@@ -1,14 +1,15 @@
 """The smallest fault that the judge sees: `python -m benchmarks.verdicts power`.
 
-A right result times 1 + ε, on all of it, is judged without any exact probe; what is told is the
-smallest ε, of four to a decade, from which on it is no longer CONSISTENT, and from which on it is a
-BUG. For sums of k products: y of a linear layer, x normal, weights within ± 1/√k; and dw of a
-convolution of so many windows. For losses: of normal logits (32, 10), at a temperature T. Beside
-it what is said of zeros for every sum, of a layer without its bias, of dw without one image of 64.
+A right result times 1 + ε, on all of it, is judged without any exact probe. Told are the smallest ε
+that an entry's bound alone would show (all that there was before effective bits counted), the
+smallest, of four to a decade, from which on it is not CONSISTENT, and what the right one's verdict
+says of that. For sums of k products: y of a linear layer, x normal, weights within ± 1/√k, and dw
+of a convolution of so many windows. For losses: of normal logits (32, 10), at a temperature T.
+Beside it what is said of zeros for every sum, of a layer without its bias, and of dw without one
+image of 64.
 """
 
 import bisect
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,7 +17,9 @@ import numpy as np
 
 from benchmarks import tables
 from npkd import losses, ops
-from npkd.validate import BUG, CONSISTENT, Case, Operation, Verdict, compare
+from npkd.validate import CONSISTENT, Case, Operation, Verdict, compare
+from npkd.validate.bounds.rounding import ARITHMETICS, exact
+from npkd.validate.bounds.rules import RULES
 
 FAULTS = 10.0 ** np.arange(-7, 2.01, 0.25)
 TERMS = (9, 72, 288, 1152, 4608, 16384, 65536, 2**20)
@@ -32,23 +35,23 @@ def verdict(op: str, inputs: Mapping[str, Any], result: str, y: Any, **options: 
 
 
 def smallest(judged: Callable[[Any], Verdict], right: Any) -> dict[str, Any]:
-    """What is said of the right result, and from which factor on of a wrong one."""
+    """What is said of the right result, and from which factor on it is not CONSISTENT."""
     one = judged(right)
 
-    @functools.cache
-    def word(number: int) -> str:
-        return judged((right.astype(np.float64) * (1 + FAULTS[number])).astype(F32)).verdict
+    def is_seen(fault: float) -> bool:
+        found = (right.astype(np.float64) * (1 + fault)).astype(F32)
+        return judged(found).verdict != CONSISTENT
 
-    def first(is_seen: Callable[[str], bool]) -> float:
-        number = bisect.bisect_left(range(len(FAULTS)), True, key=lambda i: is_seen(word(i)))
-        return float(FAULTS[number]) if number < len(FAULTS) else np.nan
+    number = bisect.bisect_left(FAULTS, True, key=is_seen)
+    seen = float(FAULTS[number]) if number < len(FAULTS) else np.nan
+    return {"right": one.verdict, "told": one.smallest, "seen": seen}
 
-    return {
-        "right": one.verdict,
-        "told": one.smallest,
-        "seen": first(lambda word: word != CONSISTENT),
-        "bug": first(lambda word: word == BUG),
-    }
+
+def by_bound(op: str, inputs: Mapping[str, Any], result: str, **options: Any) -> float:
+    """The smallest factor that takes an entry out of its bound."""
+    given = {name: exact(x) for name, x in inputs.items()}
+    one = RULES[op](ARITHMETICS["float32"], given, options)[result]
+    return float(np.min(one.error / np.abs(one.value)))
 
 
 def of_linear(k: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -62,6 +65,7 @@ def of_linear(k: int, rng: np.random.Generator) -> dict[str, Any]:
 
     row = smallest(judged, x @ w.T + b)
     others = {"zeros": np.zeros((4, 8), F32), "without its bias": x @ w.T}
+    row["bound"] = by_bound("linear", inputs, "y")
     return row | {"others": {name: judged(y).verdict for name, y in others.items()}}
 
 
@@ -74,11 +78,14 @@ def of_conv(k: int, rng: np.random.Generator) -> dict[str, Any]:
     _, backward = ops.conv2d(x, w)
     dy = rng.standard_normal((images, 3, side, side)).astype(F32)
 
+    inputs = {"x": x, "w": w, "dy": dy}
+
     def judged(dw: np.ndarray) -> Verdict:
-        return verdict("conv2d_backward", {"x": x, "w": w, "dy": dy}, "dw", dw)
+        return verdict("conv2d_backward", inputs, "dw", dw)
 
     dw = backward(dy)[1]
     row = smallest(judged, dw) | {"k": images * side * side}
+    row["bound"] = by_bound("conv2d_backward", inputs, "dw")
     others = {"zeros": np.zeros_like(dw)}
     if images > 1:
         others["without an image"] = ops.conv2d(x[1:], w)[1](dy[1:])[1]
@@ -92,6 +99,7 @@ def of_loss(name: str, temperature: float, rng: np.random.Generator) -> list[dic
     return [
         smallest(lambda y, key=key: verdict(name, inputs, key, y, **options), np.asarray(right))
         | {"of": f"{name}, {key}, T = {temperature:g}", "k": None, "others": {}}
+        | {"bound": by_bound(name, inputs, key, **options)}
         for key, right in results.items()
     ]
 
@@ -111,12 +119,12 @@ def power(runs: int, seed: int) -> dict[str, Any]:
 
 def table_of_power(figures: Mapping[str, Any]) -> str:
     """The same as text."""
-    head = ["result", "k", "the right one", "not CONSISTENT from", "told", "BUG from", "others"]
+    head = ["result", "k", "right", "by the bound alone", "not CONSISTENT from", "told", "others"]
     body = []
     for row in figures["rows"]:
         others = ", ".join(f"{name}: {found}" for name, found in row["others"].items())
         numbers = (
-            "–" if np.isnan(row[key]) else f"{row[key]:.1e}" for key in ("seen", "told", "bug")
+            "–" if np.isnan(row[key]) else f"{row[key]:.1e}" for key in ("bound", "seen", "told")
         )
         body.append([row["of"], str(row["k"] or "–"), row["right"], *numbers, others or "–"])
     return tables.aligned(head, body)
