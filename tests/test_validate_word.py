@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS
 
-from npkd import ops
-from npkd.validate import BUG, CONSISTENT, CONVENTION, UNPROVEN, Case, Operation, compare
+from npkd import losses, ops
+from npkd.validate import BUG, CONSISTENT, CONVENTION, UNPROVEN, Case, Operation, compare, judge
 
 F32 = np.float32
 few_examples = settings(max_examples=20, deadline=None)
@@ -160,3 +160,86 @@ def test_a_backward_pass_of_ones_own_does_not_pass_unjudged():
     assert [one.verdict for one in report.verdicts] == [CONSISTENT]
     with pytest.raises(AssertionError, match="mine: a backward pass of your own"):
         report.check()
+
+
+@few_examples
+@given(seed=SEEDS, rows=st.sampled_from([9, 300, 4608, 16384, 2**17]))
+def test_a_fault_larger_than_the_smallest_seen_does_not_pass(seed, rows):
+    """As each verdict says what its own numbers would have shown; and what is smaller passes."""
+    rng = np.random.default_rng(seed)
+    x, w = rng.standard_normal((2, 3, rows)).astype(F32)
+    y = x @ w.T
+    right = verdict("linear", {"x": x, "w": w}, y)
+    assert right.verdict == CONSISTENT
+    assert 0 < right.smallest < 0.2
+    for fault in (right.smallest, -right.smallest):
+        y64 = y.astype(np.float64)
+        found = verdict("linear", {"x": x, "w": w}, (y64 * (1 + 1.1 * fault)).astype(F32))
+        assert found.verdict in (UNPROVEN, BUG)
+    passing = verdict("linear", {"x": x, "w": w}, (y * (1 + 0.1 * right.smallest)).astype(F32))
+    assert passing.verdict == CONSISTENT
+
+
+def test_an_exact_probe_of_the_same_shapes_excuses_few_bits_and_is_said():
+    rng = np.random.default_rng(0)
+    shapes = {"x": (4, 16384), "w": (3, 16384)}
+    floats = {name: rng.standard_normal(shape).astype(F32) for name, shape in shapes.items()}
+    wholes = {name: rng.integers(-2, 3, shape).astype(F32) for name, shape in shapes.items()}
+    operation = Operation("o", "linear", {"x": "x", "w": "w"}, {"y": "y"})
+    cases = [
+        Case("floats", "s", "", floats, (operation,)),
+        Case("wholes", "s", "", wholes, (operation,), exact=True),
+    ]
+
+    def found(inputs, dropped):
+        x, w = (inputs[name].astype(np.float64).copy() for name in ("x", "w"))
+        x[:, :dropped] = 0
+        return {"y": (x @ w.T).astype(F32)}
+
+    few = found(floats, 2)  # of 6 bits
+    by_probes = judge(list(zip(cases, [few, found(wholes, 0)], strict=True)))
+    assert by_probes.verdicts[0].by_probes
+    assert by_probes.proved
+    assert "exact probe of the same shapes passes" in by_probes.verdicts[0].note
+    assert "exact probes of the same shapes pass" in str(by_probes)
+    wrong = judge(list(zip(cases, [few, found(wholes, 2)], strict=True)))
+    assert [one.verdict for one in wrong.verdicts] == [UNPROVEN, BUG]
+
+
+@pytest.mark.parametrize("temperature", [4.0, 1e4])
+def test_a_loss_that_is_a_fifth_off_does_not_pass_however_wide_its_bound(temperature):
+    s, t = np.random.default_rng(0).standard_normal((2, 8, 10)).astype(F32)
+    value, gradient = losses.kl(s, t, temperature=temperature)
+    inputs, options = {"student": s, "teacher": t}, {"temperature": temperature}
+    assert verdict("kl", inputs, value, "value", **options).verdict == CONSISTENT
+    assert verdict("kl", inputs, gradient, "gradient", **options).verdict == CONSISTENT
+    for factor in (1.2, 10):
+        for result, right in (("value", value), ("gradient", gradient)):
+            found = verdict("kl", inputs, right * F32(factor), result, **options)
+            assert found.verdict in (UNPROVEN, BUG)
+
+
+def test_a_sum_that_cancels_has_the_bits_of_its_terms():
+    x = np.random.default_rng(0).standard_normal((4, 1000)).astype(F32)
+    x -= x.mean(axis=1, keepdims=True)
+    y = x.sum(axis=1)
+    assert verdict("sum_over", {"x": x}, y, axes=(1,)).verdict == CONSISTENT
+    assert verdict("sum_over", {"x": x}, y + F32(0.1), axes=(1,)).verdict in (UNPROVEN, BUG)
+
+
+@few_examples
+@given(seed=SEEDS, op=st.sampled_from(["exp", "log"]))
+def test_what_rests_on_how_exact_exp_is_assumed_to_be_is_no_bug(seed, op):
+    x = np.random.default_rng(seed).uniform(2, 3, (4, 6)).astype(F32)
+    operation = Operation("o", op, {"x": "x"}, {"y": "y"})
+    case = Case("case", "subject", "", {"x": x}, (operation,))
+
+    def of(ulp, off):
+        y = getattr(np, op)(x) * F32(1 + off * 2.0**-23)
+        (one,) = judge([(case, {"y": y})], ulp=ulp).verdicts
+        return one
+
+    assert [of(ulp, 0).verdict for ulp in (None, 2, 50)] == [CONSISTENT] * 3
+    assert [of(ulp, 20).verdict for ulp in (None, 2, 50)] == [UNPROVEN, BUG, CONSISTENT]
+    assert "measured" in of(None, 20).note
+    assert [of(ulp, 1000).verdict for ulp in (None, 2, 50)] == [BUG] * 3

@@ -7,6 +7,9 @@
     precision   factors rounded to TF32, bfloat16 and float16: the effective bits that are measured,
                 and the names that are given
     conv        the convolutions of pytorch#170016, by PyTorch and by JAX
+    power       the smallest factor on a result that is no longer CONSISTENT, by length of sums and
+                by temperature of losses
+    functions   how far exp, log and their like are off, on every float32 number (minutes)
     time        seconds to judge three training steps of the document's two nets
 
 Fixed tolerances compare results with npkd's own, end to end: |a − b| ≤ atol + rtol |b|.
@@ -27,6 +30,8 @@ import numpy as np
 
 from benchmarks import tables
 from benchmarks.verdicts.correct import correct, table_of_correct
+from benchmarks.verdicts.functions import functions, table_of_functions
+from benchmarks.verdicts.power import power, table_of_power
 from benchmarks.verdicts.programs import (
     PRECISION,
     Arrays,
@@ -421,6 +426,8 @@ PARTS = {
     "correct": Part(correct, table_of_correct, 10_000),
     "precision": Part(precision, table_of_precision, 10),
     "conv": Part(lambda runs, seed: convolutions(seed), table_of_convolutions, 1),
+    "power": Part(power, table_of_power, 1),
+    "functions": Part(functions, table_of_functions, 1),
     "time": Part(seconds, text_of_seconds, 3),
 }
 

@@ -76,13 +76,14 @@ def _judged(
     args: argparse.Namespace,
     about: Mapping[str, Any],
     refused: Iterable[str] = (),
+    ulp: float | None = None,
 ) -> int:
     """Judge, print, and write the page if asked for. Status 1 if anything is wrong.
 
-    refused: cases that were not computed, with the framework's reason.
+    refused: cases that were not computed, with the framework's reason. ulp: see `judge`.
     """
     try:
-        report = judge(pairs, precision=args.dtype, about=about)
+        report = judge(pairs, precision=args.dtype, ulp=ulp, about=about)
     except ValueError as error:  # an operation that npkd computes, but not its bound
         raise BadInput(_without_prefix(error)) from error
     report = replace(report, unjudged=(*report.unjudged, *refused))
@@ -190,7 +191,7 @@ def _framework(args: argparse.Namespace) -> int:
             refused.append(f"{case.name}: {type(error).__name__}: {error}")
         pairs.append((case, found))
     say_where()
-    return _judged(pairs, args, about, refused)
+    return _judged(pairs, args, about, refused, asked.ulp())
 
 
 # Files

@@ -76,6 +76,14 @@ def _batch_norm(
     return (y + b).allowing(either)
 
 
+def sum_over(arithmetic: Arithmetic, inputs: Inputs, options: Any) -> dict[str, Rounded]:
+    """`_sum_over`, with Q = √Σ x², by which a sum that cancels has its effective bits."""
+    (y,) = _forward(_sum_over)(arithmetic, inputs, options).values()
+    squares = leaf(arithmetic, Rounded(np.square(inputs["x"].value)))
+    y.scale = lambda: np.sqrt(_sum_over(squares, **options).value)
+    return {"y": y}
+
+
 BY_TAPE: dict[str, Callable[..., Traced]] = {
     "add": lambda a, b: a + b,
     "subtract": lambda a, b: a - b,
@@ -162,4 +170,5 @@ ELEMENTWISE: dict[str, Rule] = {
     "move_backward": move_backward,
 }
 ELEMENTWISE |= {name: _forward(function) for name, function in BY_TAPE.items()}
+ELEMENTWISE["sum_over"] = sum_over
 ELEMENTWISE |= {f"{name}_backward": _backward(function) for name, function in BY_TAPE.items()}

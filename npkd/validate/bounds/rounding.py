@@ -31,7 +31,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 U64 = 2.0**-53
-EXP = LOG = 8  # both are taken to be right to 4 ulp, of up to 2 u each
+ULP = 4.0  # by which exp, log and their like are off at most: an assumption
+WORST_ULP = 64.0  # beyond the worst that is known of a library's exp, 62 in MLX
 CHANCE = 1e-6  # with which an entry may lie outside of the probabilistic band
 
 Error = np.ndarray | float
@@ -76,6 +77,7 @@ class Arithmetic:
               what TF32 and its like do silently
     measured  the effective bits of few products, if not those of their factors
     transforms  whether convolutions may be done by any transform
+    ulp       by which exp, log and their like are off, at most
     """
 
     name: str
@@ -84,11 +86,17 @@ class Arithmetic:
     factors: Precision | None = None
     measured: float | None = None
     transforms: bool = False
+    ulp: float = ULP
 
     @property
     def keeps(self) -> float:
         """The effective bits of a sum of few products."""
         return self.measured or (self.factors or self.stored).bits
+
+    @property
+    def of_exp(self) -> int:
+        """The roundings that exp, log and their like count for: an ulp is up to 2 u."""
+        return math.ceil(2 * self.ulp)
 
     def gamma(self, k: float | np.ndarray) -> Error:
         """γ_k of operations entry by entry, and of the reference's float64."""

@@ -556,6 +556,12 @@ RULES |= ELEMENTWISE
 RULES["standardize_backward"] = RULES["standardize"]  # which takes a dy, and gives dx then
 
 
+def uses_exp(op: str) -> bool:
+    """Whether its bound rests on how exact exp, log and their like are."""
+    op = op.removesuffix("_backward")
+    return op in ("exp", "log", "softmax", "log_softmax", *losses.__all__)
+
+
 def is_sum_of_products(op: str) -> bool:
     """Whether its inputs are multiplied with each other: what TF32 and its like are about."""
     return op.removesuffix("_backward") in ("conv2d", "linear")

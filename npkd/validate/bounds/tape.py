@@ -7,7 +7,7 @@ import numpy as np
 
 from npkd.validate.bounds import traced
 from npkd.validate.bounds.formulas.words import Words
-from npkd.validate.bounds.rounding import EXP, Arithmetic
+from npkd.validate.bounds.rounding import Arithmetic
 from npkd.validate.bounds.traced import Traced
 
 
@@ -37,7 +37,8 @@ class Tape(Words):
 
     def number(self, x: Any, *, exponentials: int = 0, roundings: float = 0) -> Traced:
         y = traced.constant(self.arithmetic, x)
-        return y.allowing(self.arithmetic.gamma(EXP * exponentials + roundings) * y.value)
+        k = self.arithmetic.of_exp * exponentials + roundings
+        return y.allowing(self.arithmetic.gamma(k) * y.value)
 
     def reshape(self, x: Traced, shape: Sequence[int]) -> Traced:
         return x.reshape(*shape)

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from npkd.validate.bounds.rounding import EXP, LOG, Arithmetic, Error, Rounded, sums_of_products
+from npkd.validate.bounds.rounding import Arithmetic, Error, Rounded, sums_of_products
 
 POWER = 16  # x^p, as exp(p log x) of twice the accuracy that the result has
 DIVIDE = 3  # roundings of x · (1/y), and of y, where it is known to the reference only
@@ -279,21 +279,24 @@ class Traced:
     def exp(self) -> "Traced":
         """e^(x ± E) is e^x times a factor between e^−E and e^E."""
         value = np.exp(self.value)
-        gamma = self.arithmetic.gamma(EXP)
-        y = self._made(value, value * np.expm1(self.error), gamma, self.roundings + EXP)
+        k = self.arithmetic.of_exp
+        gamma = self.arithmetic.gamma(k)
+        y = self._made(value, value * np.expm1(self.error), gamma, self.roundings + k)
         return self._through(y, lambda dy: dy * y.fixed)
 
     def expm1(self) -> "Traced":
         """e^x − 1, which is off by what e^x is, but for rounding."""
         value, error = np.expm1(self.value), np.exp(self.value) * np.expm1(self.error)
-        return self._made(value, error, self.arithmetic.gamma(EXP), self.roundings + EXP)
+        k = self.arithmetic.of_exp
+        return self._made(value, error, self.arithmetic.gamma(k), self.roundings + k)
 
     def log(self) -> "Traced":
         """Off by what x − E is, at most, as the logarithm is concave."""
         value = np.log(self.value)
         share = self.error / self.value
         error = np.where(share < 1, -np.log1p(-np.minimum(share, 1)), np.inf)
-        y = self._made(value, error, self.arithmetic.gamma(LOG), self.roundings + LOG)
+        k = self.arithmetic.of_exp
+        y = self._made(value, error, self.arithmetic.gamma(k), self.roundings + k)
         return self._through(y, lambda dy: dy / self.fixed)
 
     def sqrt(self) -> "Traced":
@@ -346,10 +349,11 @@ class Traced:
         size = np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
         slope = np.where(x > 0, 1, np.exp(-np.abs(x))) / (1 + np.exp(-np.abs(x)))
         left_out = np.where(x + self.error > 20, np.exp(-x), 0)
-        k = EXP + LOG + 2
+        of_exp = arithmetic.of_exp
+        k = 2 * of_exp + 2
         y = self._made(size, self.error + left_out, arithmetic.gamma(k), self.roundings + k)
         by_factor = slope * np.expm1(self.error) + left_out
-        sigmoid = self._made(slope, by_factor, arithmetic.gamma(EXP + DIVIDE + 1), k).fixed
+        sigmoid = self._made(slope, by_factor, arithmetic.gamma(of_exp + DIVIDE + 1), k).fixed
         return self._through(y, lambda dy: dy * sigmoid)
 
     def huber(self, delta: float) -> "Traced":
@@ -464,8 +468,8 @@ def softmax(x: Traced, axis: int = -1) -> Traced:
 
     Inputs off by e move y[i] by the factor exp e[i] / Σ_j y[j] exp e[j], which is between e^−m and
     e^m with m = E[i] + max E. z is rounded, by |z| u, which exp turns into |z| roundings. With
-    exp's own, numerator, denominator and division have
-        k = (D + EXP) + (D + EXP) + DIVIDE,  D = max |z|,  and C − 1 additions for C entries.
+    exp's own X, numerator, denominator and division have
+        k = (D + X) + (D + X) + DIVIDE,  D = max |z|,  and C − 1 additions for C entries.
     An exponential below the smallest number may be missing in S, which is 1 or more, and is rounded
     by the smallest times u itself.
     Backwards dx = y (dy − Σ dy y), with y as it was computed.
@@ -473,7 +477,7 @@ def softmax(x: Traced, axis: int = -1) -> Traced:
     arithmetic, count = x.arithmetic, x.shape[axis]
     z, depth, s, lost = _exponentials(x, axis)
     value = np.exp(z) / s
-    k = 2 * depth + 2 * EXP + DIVIDE
+    k = 2 * depth + 2 * arithmetic.of_exp + DIVIDE
     most = x.error.max(axis=axis, keepdims=True)
     of_sum = arithmetic.gamma_of_sum(max(1, count - 1))
     # Factors are multiplied: their logarithms add up.
@@ -482,7 +486,7 @@ def softmax(x: Traced, axis: int = -1) -> Traced:
     smallest = arithmetic.stored.smallest
     error = value * relative + np.where(np.exp(z) < 2 * smallest, arithmetic.stored.u * smallest, 0)
     error = error if count > 1 else np.zeros_like(value)
-    roundings = x.roundings + int(2 * EXP + DIVIDE + count + 2 * _largest(depth))
+    roundings = x.roundings + int(_largest(k)) + count
     y = x._made(value, error, 0.0, roundings)
     return x._through(y, lambda dy: softmax_backward(y.fixed, dy, axis))
 
@@ -495,9 +499,9 @@ def log_softmax(x: Traced, axis: int = -1) -> Traced:
     """y[i] = z[i] − log S, S = Σ_j exp z[j], z = x − max x.
 
     Inputs off by e move y[i] by e[i] − log Σ_j exp(y[j] + e[j]), at most E[i] + max E. S has
-    D + EXP roundings and C − 1 additions as in softmax, and log turns factors (1 + u) into terms of
+    D + X roundings and C − 1 additions as in softmax, and log turns factors (1 + u) into terms of
     u. With z's own rounding, log's own error, and the subtraction's, of at most (|z| + log S) u,
-        |error of y| ≤ γ_k,  k = |z| + (D + EXP + C − 1) + LOG log S + |z| + log S.
+        |error of y| ≤ γ_k,  k = |z| + (D + X + C − 1) + X log S + |z| + log S.
     Written as x − (max x + log S) that last sum is rounded once more, by its own size.
     Backwards dx = dy − exp y Σ dy; 2 more in k are for a softmax in place of exp y.
     """
@@ -505,7 +509,8 @@ def log_softmax(x: Traced, axis: int = -1) -> Traced:
     z, depth, s, lost = _exponentials(x, axis)
     most = x.error.max(axis=axis, keepdims=True)
     log_s = np.log(s)
-    k = 2 * (np.abs(z) + 2 * most) + depth + EXP + 2 + (LOG + 1) * (log_s + 2 * most)
+    of_exp = arithmetic.of_exp
+    k = 2 * (np.abs(z) + 2 * most) + depth + of_exp + 2 + (of_exp + 1) * (log_s + 2 * most)
     error = x.error + most + arithmetic.gamma(k) + arithmetic.gamma_of_sum(max(1, count - 1)) + lost
     error = error + arithmetic.gamma(1) * (np.abs(x.value.max(axis=axis, keepdims=True)) + log_s)
     error = error if count > 1 else np.zeros_like(z)
@@ -527,7 +532,8 @@ def log_sum_exp(x: Traced) -> Traced:
     _, depth, s, lost = _exponentials(x, -1)
     most, log_s = x.error.max(axis=-1, keepdims=True), np.log(s)
     value = x.value.max(axis=-1, keepdims=True) + log_s
-    k = 3 * depth + EXP + 2 + (LOG + 1) * (log_s + 2 * most)
+    of_exp = arithmetic.of_exp
+    k = 3 * depth + of_exp + 2 + (of_exp + 1) * (log_s + 2 * most)
     error = most + arithmetic.gamma(k) + arithmetic.gamma_of_sum(max(1, count - 1)) + lost
     if count == 1:
         error = most

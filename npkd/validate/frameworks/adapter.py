@@ -42,6 +42,10 @@ class Adapter:
         """The framework with its version, its device, and the flags that results depend on."""
         raise NotImplementedError
 
+    def ulp(self) -> float | None:
+        """By how much its exp, log and their like are off at most, where that is known."""
+        return None
+
     def settings(self) -> AbstractContextManager[Any]:
         """What is set while a case is computed."""
         return nullcontext()

@@ -13,6 +13,7 @@ import numpy as np
 
 from npkd.files import BadInput
 from npkd.validate.bounds.formulas.words import Words
+from npkd.validate.bounds.measured import ulp_of
 from npkd.validate.frameworks.adapter import (
     Adapter,
     Forward,
@@ -50,6 +51,9 @@ class Jax(Adapter):
         self.dtype = dtype
         self.words = JaxWords(dtype)
         self.operations = made_of(self.words) | OPERATIONS
+
+    def ulp(self) -> float | None:
+        return ulp_of("jax", jax.default_backend(), self.dtype)
 
     def about(self) -> dict[str, str]:
         device = jax.devices()[0]

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from npkd.files import BadInput
 from npkd.validate.bounds.formulas.words import Words
+from npkd.validate.bounds.measured import ulp_of
 from npkd.validate.frameworks.adapter import Adapter, Forward, Values, made_of, set_to
 from npkd.validate.frameworks.answering import answers
 from npkd.validate.program import Case
@@ -47,6 +48,9 @@ class Torch(Adapter):
         self.operations = made_of(self.words) | OPERATIONS | {"distinct": self._draws}
         self.losses = LOSSES
         self._steps: dict[int, tuple[torch.optim.SGD, Tensor, Tensor]] = {}  # by updated parameter
+
+    def ulp(self) -> float | None:
+        return ulp_of("torch", self.device.type, str(self.dtype).removeprefix("torch."))
 
     def about(self) -> dict[str, str]:
         on_cpu = self.device.type == "cpu"

@@ -15,6 +15,8 @@ bound of `rules`. A tensor's verdict is the first of these that holds:
                 must pass, so that a loose bound never excuses a bug. (What multiplies nothing
                 needs none, but all its numbers must be ones of that precision.) A sum so long that
                 its bound leaves room for these is named by its bits, where probes pass
+    UNPROVEN    … but with fewer effective bits than such sums have, or than show a fault of a
+                tenth; unless an exact probe of the same shapes and options passes, which is said
     UNPROVEN    only entries are farther off whose decision (ReLU's, max-pool's) lies within the
                 bound of what is decided on; or all are within the bound of another formula for
                 the same function; or within that of a transform (Winograd's, Fourier's), exact
@@ -43,11 +45,13 @@ from npkd.validate.bounds.properties import PROPERTIES
 from npkd.validate.bounds.rounding import ARITHMETICS
 from npkd.validate.bounds.rules import RULES, is_sum_of_products
 from npkd.validate.judging.causes import by_conventions, causes_of, with_known_faults
-from npkd.validate.judging.trial import Trial
+from npkd.validate.judging.trial import FEWER, LEAST_BITS, Trial
 from npkd.validate.judging.verdicts import BUG, CONSISTENT, UNPROVEN, Report, Verdict
 from npkd.validate.program import OWN, REPLAYED, Arrays, Case, Operation
 
 HALVES = ("float16", "bfloat16")
+
+PROBE_SEES = "no term, tap or image is left out or misplaced"
 
 
 def compare(case: Case, results: Arrays, *, precision: str | None = None) -> Report:
@@ -74,9 +78,13 @@ def judge(
     results: Iterable[tuple[Case, Arrays]],
     *,
     precision: str | None = None,
+    ulp: float | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> Report:
     """The verdicts on a framework's results for many cases; see `compare`.
+
+    ulp: by which the framework's exp, log and their like are off at most, as documented or as
+    measured on every number. Without it 4 are assumed, and what rests on that is UNPROVEN.
 
     Numbers that overflow or are not finite make no warnings: the verdicts are about them.
 
@@ -90,7 +98,7 @@ def judge(
         raise ValueError(
             f"validate: precision is {precision!r}, expected one of {', '.join(ARITHMETICS)}"
         )
-    trials = [Trial(case, found, precision) for case, found in results]
+    trials = [Trial(case, found, precision, ulp) for case, found in results]
     verdicts = _with_probes([one for trial in trials for one in trial.measured()])
     verdicts = with_known_faults(trials, verdicts)
     causes = tuple(causes_of(trials, verdicts))
@@ -137,7 +145,7 @@ def _with_probes(measured: Sequence[tuple[Trial, Operation, Verdict]]) -> list[V
             probe = Probe(passes, _halves(trial, operation, one), by_transform)
             probes.setdefault((one.op, one.result), []).append(probe)
     doubtful = [i for i, (_, _, one) in enumerate(measured) if one.verdict == BUG and not one.note]
-    coarse = [i for i, of in enumerate(measured) if _is_coarse(*of)]
+    coarse = [i for i, (trial, _, one) in enumerate(measured) if _is_coarse(trial, one)]
     lower = {}
     for i in (*doubtful, *coarse):
         one = measured[i][2]
@@ -161,11 +169,12 @@ def _with_probes(measured: Sequence[tuple[Trial, Operation, Verdict]]) -> list[V
         if not probes.get((one.op, one.result)):  # no lower precision without a probe that passes
             names = []
         verdicts[i] = replace(one, precision=" or ".join(names) or one.precision)
-    for i, (trial, operation, one) in enumerate(measured):
+    for i, (trial, _, one) in enumerate(measured):
         if one.exact or verdicts[i] != one or one.verdict != CONSISTENT:
             continue
-        if is_sum_of_products(one.op) and trial.has_few_bits(operation, one.tensor, one.bits):
-            verdicts[i] = replace(one, **_with_few_bits(one, _alike(measured, i)))
+        least = max(LEAST_BITS, trial.usual_bits.get(one.tensor, 0.0) - FEWER)
+        if one.bits < least:
+            verdicts[i] = replace(one, **_with_few_bits(one, least, _alike(measured, i)))
     return _settled(verdicts)
 
 
@@ -194,15 +203,16 @@ def _alike(measured: Sequence[tuple[Trial, Operation, Verdict]], i: int) -> list
     ]
 
 
-def _with_few_bits(one: Verdict, probes: Sequence[Verdict]) -> dict[str, Any]:
-    """What is said of a long sum whose bound leaves room for a fault."""
-    few = f"within its bound, but of {one.bits:.1f} effective bits, fewer than such sums keep"
+def _with_few_bits(one: Verdict, least: float, probes: Sequence[Verdict]) -> dict[str, Any]:
+    """What is said of a tensor within its bound, where that leaves room for a fault."""
+    few = f"within its bound, but of {one.bits:.1f} effective bits, fewer than the {least:.1f} "
+    few += "that such sums keep" if least > LEAST_BITS else "without which a fault may hide"
     if probes and all(probe.verdict == CONSISTENT for probe in probes):
-        return {"note": f"{few}; an exact probe of the same shapes passes"}
+        return {"note": f"{few}; an exact probe of the same shapes passes: {PROBE_SEES}"}
     return {"verdict": UNPROVEN, "precision": "", "note": f"{few}, and no exact probe tells"}
 
 
-def _is_coarse(trial: Trial, operation: Operation, one: Verdict) -> bool:
+def _is_coarse(trial: Trial, one: Verdict) -> bool:
     """Whether sums of products that are within their bound have far fewer bits than declared.
 
     The bound of a long sum is so wide that even factors of TF32 may stay within it.
@@ -210,7 +220,7 @@ def _is_coarse(trial: Trial, operation: Operation, one: Verdict) -> bool:
     if not is_sum_of_products(one.op) or one.exact or one.verdict != CONSISTENT:
         return False
     half = trial.arithmetic_of(one.tensor).stored.bits / 2 + 2
-    return one.bits < half or trial.has_few_bits(operation, one.tensor, one.bits, by=2.5)
+    return one.bits < max(half, trial.usual_bits.get(one.tensor, 0.0) - 2.5)
 
 
 def _accepted(measured: tuple[Trial, Operation, Verdict], probes: Sequence[Probe]) -> list[str]:

@@ -191,6 +191,9 @@ def _explained() -> Iterator[Html]:
         "the bound is suspicious, and proves nothing.",
         "bits": "effective bits, those of the precision that would make errors of this size: "
         "about 24 for float32, 11 for TF32 and float16, 8 for bfloat16.",
+        "unseen below": "a relative fault, a factor on all of a tensor, that is smaller than this "
+        "may have been missed: it would have stayed within the bound, and have left as many bits "
+        "as such sums have.",
         "exact probes": "programs on small integers and powers of two, of which no order of "
         "additions rounds anything: any difference at all is a bug.",
     }

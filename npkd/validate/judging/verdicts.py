@@ -23,6 +23,7 @@ class Verdict:
     ratio       of the two
     bits        the effective ones; infinite where nothing differs
     band        the largest error in units of the probabilistic band
+    smallest    the smallest relative fault, a factor 1 + ε on all of it, that would have shown here
     note        anything else, in words
     factor      of a bug: found is this times what is expected, but for rounding; NaN if it is not
     """
@@ -44,8 +45,14 @@ class Verdict:
     expected: float
     bits: float
     band: float
+    smallest: float = math.nan
     note: str = ""
     factor: float = math.nan
+
+    @property
+    def by_probes(self) -> bool:
+        """Whether it is consistent only as exact probes of the same shapes pass."""
+        return self.verdict == CONSISTENT and bool(self.note)
 
     @property
     def suspicious(self) -> bool:
@@ -191,6 +198,8 @@ def summary(report: Report) -> str:
         parts.append(f"some only at the precision of {' and of '.join(lower)}")
     if outside := sum(one.verdict == CONSISTENT and one.suspicious for one in report.verdicts):
         parts.append(f"{outside} outside of the probabilistic band, which proves nothing")
+    if by_probes := sum(one.by_probes for one in report.verdicts):
+        parts.append(f"{by_probes} of few bits, as exact probes of the same shapes pass")
     if report.missing:
         parts.append(f"{len(report.missing)} not given")
     replayed = {(one.case, one.operation) for one in report.verdicts if one.op in (*REPLAYED, *OWN)}
@@ -226,15 +235,25 @@ def worst(some: Iterable[Verdict]) -> str:
     return min((one.verdict for one in some), key=(BUG, UNPROVEN, CONVENTION, CONSISTENT).index)
 
 
-TITLES = ("", "", "verdict", "precision", "tensors", "error/bound", "bits", "exact probes")
+TITLES = (
+    "",
+    "",
+    "verdict",
+    "precision",
+    "tensors",
+    "error/bound",
+    "bits",
+    "unseen below",
+    "exact probes",
+)
 WORDS = 4  # of these are words, the others figures
 
 
 def rows(report: Report) -> list[list[str]]:
     """A row of cells for each of the `groups`, by the titles above.
 
-    The largest error over its bound and the fewest effective bits are of ordinary numbers; of exact
-    probes it says how many are equal.
+    The largest error over its bound, the fewest effective bits, and the relative fault below which
+    one may have been missed, are of ordinary numbers; of exact probes it says how many are equal.
     """
     made = []
     for names, some in groups(report).items():
@@ -249,6 +268,9 @@ def rows(report: Report) -> list[list[str]]:
                 str(len(some)),
                 number(max((one.ratio for one in floats), default=math.nan)),
                 bits(min((one.bits for one in floats), default=math.nan)),
+                number(
+                    max((one.smallest for one in floats if one.smallest >= 0), default=math.nan)
+                ),
                 f"{equal} of {len(probes)} equal" if probes else "–",
             ]
         )

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from npkd.validate.bounds.measured import ulp_of
 from npkd.validate.bounds.rules import RULES
 from npkd.validate.judging.judge import judge
 from npkd.validate.judging.verdicts import Report
@@ -61,7 +62,15 @@ def jax_function(
     several = [(case, recorder.results)]
     several += _compiled_as_one(function, args, recorder)
     several += _probes(trace, name, rng)
-    return judge(several, about={"title": title(name)})
+    return judged(several, name)
+
+
+def judged(several: Sequence[Recorded], name: str) -> Report:
+    """The report on what was recorded."""
+    kinds = {array.dtype.name for _, found in several for array in found.values()}
+    precision = "float64" if "float64" in kinds else "float32"
+    ulp = ulp_of("jax", jax.default_backend(), precision)
+    return judge(several, ulp=ulp, about={"title": title(name)})
 
 
 def name_of(function: Callable[..., Any]) -> str:

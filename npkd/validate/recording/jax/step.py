@@ -9,12 +9,11 @@ import numpy as np
 from npkd import losses
 from npkd.objectives import Objective
 from npkd.validate.bounds.rules import RULES
-from npkd.validate.judging.judge import judge
 from npkd.validate.judging.verdicts import Report
 from npkd.validate.program import Case, Operation, clips, not_judged, update_of
 from npkd.validate.recording.jax.moves import DECIDED_BY_DATA
 from npkd.validate.recording.jax.operations import RECORDED_AS, recorded
-from npkd.validate.recording.jax.own import name_of, title
+from npkd.validate.recording.jax.own import judged, name_of
 from npkd.validate.recording.jax.program import Recorder
 from npkd.validate.recording.jax.run import Run
 from npkd.validate.recording.jax.trace import Trace, leaf_names
@@ -117,7 +116,7 @@ def jax_step(
     name = name_of(update)
     about = f"{len(batches)} updates by {name}: {objective}"
     case = Case(name, name, about, inputs, tuple(operations), needed=frozenset(found))
-    return judge([(case, found)], about={"title": title(name)})
+    return judged([(case, found)], name)
 
 
 def _by_adam(name: str, number: int, theta: str, g: str, options: Mapping[str, Any]) -> Operation:

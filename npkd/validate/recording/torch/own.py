@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
+from npkd.validate.bounds.measured import ulp_of
 from npkd.validate.judging.judge import judge
 from npkd.validate.judging.verdicts import Report
 from npkd.validate.recording.torch.probes import exact_probes
@@ -57,8 +58,14 @@ def judged(recorded: Recording, rng: np.random.Generator) -> Report:
     return judge(
         [(replayed(recorded), recorded.results), *exact_probes(recorded, rng)],
         precision=recorded.precision,
+        ulp=ulp_of("torch", _device(), recorded.precision),
         about={"title": recorded.case.about, "precision": recorded.precision},
     )
+
+
+def _device() -> str:
+    """The CPU, unless a GPU was in use: where each operation ran is not recorded."""
+    return "cuda" if torch.cuda.is_initialized() else "cpu"
 
 
 def record(
