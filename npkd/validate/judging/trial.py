@@ -313,7 +313,7 @@ class Trial:
         }
         if result in replay.wrong:
             return BUG, figures | {"note": replay.wrong[result]}
-        note = "replayed, no bound"
+        note = f"{operation.options['function']}: replayed, no bound"
         if operation.op.endswith("_backward") and replay.gradient:
             note += f"; {replay.gradient}"
         stored = self.arithmetic_of(tensor).stored.bits
