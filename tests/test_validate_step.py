@@ -408,6 +408,16 @@ def test_a_constant_factor_is_said():
     assert "found is 7 times what is expected" in str(report)
 
 
+def test_one_factor_is_no_lower_precision():
+    """Random errors of bfloat16 or TF32 are not the same share of every number."""
+    for factor in (1.001, 0.9995, 1.002):
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        net[0].weight.register_hook(lambda g, factor=factor: g * factor)
+        report = validate.torch_module(net, torch.randn(2, 3, 8, 8))
+        assert not report.proved
+        assert any(one.factor == pytest.approx(factor, rel=1e-5) for one in report.verdicts)
+
+
 def test_gradients_clipped_parameter_by_parameter_are_taken_as_they_are():
     step = Step()
 

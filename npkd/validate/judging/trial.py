@@ -35,6 +35,7 @@ FEWER = 4.0  # bits than usual: a fault is as likely as rounding
 BY_CHANCE = 20.0  # bits by which one error may be smaller than usual, once in a million
 NEARLY = 2.0**-6  # of a unit
 SCALED = 2.0**-10  # a factor so far from 1 is no rounding
+UNEXPLAINED = 1 / 256  # of the squares of errors: what one factor may leave over
 SAME_FACTOR = 1e-5  # relative: what is multiplied by one number is multiplied by it everywhere
 PRODUCTS = (
     *("multiply", "multiply_backward", "divide", "divide_backward"),
@@ -601,7 +602,10 @@ class Measure:
 
 
 def _factor(found: np.ndarray, expected: np.ndarray, bound: np.ndarray) -> float:
-    """By what everything is multiplied, where that is one number; NaN otherwise."""
+    """By what everything is multiplied, where that is one number; NaN otherwise.
+
+    It must explain nearly all of the error: of random errors it explains one part in their count.
+    """
     found = found.astype(np.float64)
     squares = np.vdot(expected, expected)
     if found.size < 2 or not (0 < squares < math.inf):
@@ -609,7 +613,8 @@ def _factor(found: np.ndarray, expected: np.ndarray, bound: np.ndarray) -> float
     factor = float(np.vdot(expected, found) / squares)
     scaled = factor * expected
     near = np.abs(found - scaled) <= abs(factor) * bound + SAME_FACTOR * np.abs(scaled)
-    return factor if np.all(near) else math.nan
+    left, whole = (np.sum(np.square(found - x)) for x in (scaled, expected))
+    return factor if np.all(near) and left <= UNEXPLAINED * whole else math.nan
 
 
 def _at(array: np.ndarray, place: int) -> float:
