@@ -135,7 +135,11 @@ def test_products_of_two_parts_in_bfloat16_are_named_within_the_bound_too():
 @pytest.mark.parametrize("precision", [BFLOAT16, FLOAT16])
 @pytest.mark.parametrize("subject", ["conv2d", "linear", "relu", "max_pool2d", "avg_pool2d", "kl"])
 def test_results_that_are_rounded_too_are_consistent_and_named(precision, subject):
-    probes = list(cases(np.random.default_rng(0), [subject]))
+    probes = [
+        case
+        for case in cases(np.random.default_rng(0), [subject])
+        if not case.name.endswith("subnormal")  # of which 16 bits keep no digits
+    ]
     with np.errstate(all="ignore"):
         found = [rounded_to(precision, case) for case in probes]
     report = judge(zip(probes, found, strict=True))

@@ -46,7 +46,7 @@ from npkd.validate.bounds.properties import PROPERTIES
 from npkd.validate.bounds.rounding import ARITHMETICS
 from npkd.validate.bounds.rules import RULES, is_sum_of_products
 from npkd.validate.judging.causes import by_conventions, causes_of, with_known_faults
-from npkd.validate.judging.trial import FEWER, LEAST_BITS, Trial
+from npkd.validate.judging.trial import ASSUMED, FEWER, LEAST_BITS, Trial
 from npkd.validate.judging.verdicts import BUG, CONSISTENT, UNPROVEN, Report, Verdict
 from npkd.validate.program import OWN, REPLAYED, Arrays, Case, Operation
 
@@ -145,7 +145,7 @@ def _with_probes(measured: Sequence[tuple[Trial, Operation, Verdict]]) -> list[V
             by_transform = not passes and bool(trial.by_transform(one.tensor))
             probe = Probe(passes, _halves(trial, operation, one), by_transform)
             probes.setdefault((one.op, one.result), []).append(probe)
-    doubtful = [i for i, (_, _, one) in enumerate(measured) if one.verdict == BUG and not one.note]
+    doubtful = [i for i, (_, _, one) in enumerate(measured) if _is_outside(one)]
     coarse = [i for i, (trial, _, one) in enumerate(measured) if _is_coarse(trial, one)]
     lower = {}
     for i in (*doubtful, *coarse):
@@ -188,6 +188,11 @@ def _halves(trial: Trial, operation: Operation, one: Verdict) -> frozenset[str]:
         for name in HALVES
         if trial.is_in(ARITHMETICS[name].stored, operation, one.tensor, one.result)
     )
+
+
+def _is_outside(one: Verdict) -> bool:
+    """Whether a tensor is out of its bound, and a lower precision or a transform may say why."""
+    return (one.verdict, one.note) in ((BUG, ""), (UNPROVEN, ASSUMED))
 
 
 def _alike(measured: Sequence[tuple[Trial, Operation, Verdict]], i: int) -> list[Verdict]:

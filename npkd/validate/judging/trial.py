@@ -392,15 +392,17 @@ class Trial:
                 usual = measure.bits > lost and measure.typical < most
                 agrees = is_stored or usual
             elif products and outcome.scale is not None:
-                fewer = (
-                    1 + math.log2(max(1.0, measure.grown)) if is_stored else 0.0
-                )  # the result is rounded too
+                # All results share the errors of a small factor; and they may be rounded too
+                factors = [x for name, x in self.shapes(operation).items() if name != "b"]
+                fewer = 1 / math.sqrt(max(1, min(map(math.prod, factors))))
+                if is_stored:
+                    fewer += 1 + math.log2(max(1.0, measure.grown))
                 agrees = all(
                     _agrees(bits, arithmetic.keeps, found.size, fewer)
                     for bits in (measure.bits, measure.typical)
                 )
             else:
-                agrees = is_stored and measure.bits > lost
+                agrees = is_stored and (measure.bits > lost or not measure.within)
             if agrees:
                 fitting.append(arithmetic.name)
         return fitting
