@@ -30,6 +30,7 @@ from npkd.validate.program import OWN, REPLAYED, Arrays, Case, Operation, Replay
 from npkd.validate.questions.exactness import unit_of
 
 PER_ROUNDED_FACTOR = 0.60  # rms(e/Q) · 2ᵗ
+FLUSHED = 16.0  # smallest normal numbers, of which some terms may be subnormal
 LEAST_BITS = 4.0  # with fewer, errors would hide a fault of a tenth
 FEWER = 4.0  # bits than usual: a fault is as likely as rounding
 BY_CHANCE = 20.0  # bits by which one error may be smaller than usual, once in a million
@@ -303,7 +304,9 @@ class Trial:
         if errors is None:  # a replay has the shapes that were recorded
             raise ValueError(f"validate: {tensor} has shape {found.shape}, not {expected.shape}")
         worst = int(np.argmax(errors)) if errors.size else 0
-        bits = _bits(errors, Rounded(np.where(np.isfinite(expected), expected, 0.0)))[0]
+        bits = _bits(errors, Rounded(np.where(np.isfinite(expected), expected, 0.0)), found.dtype)[
+            0
+        ]
         figures: dict[str, Any] = dict.fromkeys(("bound", "ratio", "band"), math.nan)
         figures |= {
             "error": _at(errors, worst),
@@ -578,7 +581,7 @@ class Measure:
         within = bool(np.all(errors <= bound))
         if not within:
             figures["factor"] = _factor(found, outcome.value, bound)
-        bits, typical, grown = _bits(errors, outcome)
+        bits, typical, grown = _bits(errors, outcome, found.dtype)
         share = trial.arithmetic.band(outcome.roundings)
         return cls(
             within=within,
@@ -649,26 +652,35 @@ def _seen(reach: np.ndarray, value: np.ndarray) -> float:
     return float(np.min(reach[counted] / size[counted])) if np.any(counted) else math.nan
 
 
-def _bits(errors: np.ndarray, outcome: Rounded) -> tuple[float, float, float]:
+def _bits(errors: np.ndarray, outcome: Rounded, dtype: np.dtype) -> tuple[float, float, float]:
     """The effective precision by the root mean square of errors, and by their median; and of y/Q.
 
     Of normal errors half are below 0.6745 of the root mean square; a single wrong entry is seen in
-    the one and not in the other.
+    the one and not in the other. Of what subnormal numbers make, which may be flushed, only the
+    bound tells.
     """
+    nothing = math.inf, math.inf, math.nan
     if not np.any(errors > 0):
-        return math.inf, math.inf, math.nan
+        return nothing
     size = np.abs(outcome.value.astype(np.float64))
+    finite = np.isfinite(size)
     if outcome.scale is not None:
         q = outcome.scale()
     else:
-        q = np.full(errors.shape, np.sqrt(np.mean(np.square(size))))
-    counted = (q > 0) & np.isfinite(q) & np.isfinite(errors)
+        q = np.full(errors.shape, _root_mean_square(size[finite]) if np.any(finite) else 0.0)
+    if np.all(errors <= q) and np.all(q < FLUSHED * _smallest_normal(dtype)):
+        return nothing
+    counted = (q > 0) & np.isfinite(q) & np.isfinite(errors) & finite
     if not np.any(counted):
         return 0.0, 0.0, math.nan
     shares = errors[counted] / q[counted]
     sizes = _root_mean_square(shares), float(np.median(shares)) / 0.6745
     rms, median = (-math.log2(x / PER_ROUNDED_FACTOR) if x > 0 else math.inf for x in sizes)
     return rms, median, _root_mean_square(size[counted] / q[counted])
+
+
+def _smallest_normal(dtype: np.dtype) -> float:
+    return float(np.finfo(dtype).smallest_normal) if dtype.kind == "f" else 0.0
 
 
 def _root_mean_square(x: np.ndarray) -> float:
