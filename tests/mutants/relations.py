@@ -424,9 +424,14 @@ MUTANTS = [
                 ", delta / divisor, 0",
                 "direction",
             ),
-            "the teacher's products for its kernel": (
-                "_series(c, weights), _series(of_teacher, weights)",
-                "_series(c, weights), (of_teacher, None)",
+            "products for the kernels": (
+                "delta = less * chord",
+                "delta = less",
+                "value",
+            ),
+            "the kernel's slope for its chord": (
+                "_chord(c, of_teacher, weights)",
+                "_chord(c, c, weights)",
                 "value",
             ),
             "samples divided by their length in all variants": (
@@ -450,12 +455,12 @@ MUTANTS = [
     ),
     *mutants(
         "cc",
-        "npkd.losses.relations._series",
+        "npkd.losses.relations._chord",
         {
-            "the kernel's slope by the kernel after it": (
-                "slope = w + k + c * slope\n        k = c * (w + k)",
-                "k = c * (w + k)\n        slope = w + k + c * slope",
-                "direction",
+            "the kernel's chord by the kernel after it": (
+                "chord = w + k + other * chord\n        k = c * (w + k)",
+                "k = c * (w + k)\n        chord = w + k + other * chord",
+                "value",
             ),
         },
     ),

@@ -345,7 +345,8 @@ class Recorder(TorchFunctionMode):
     def _out_of_torch(self, function: str, use: "Use") -> None:
         """Record that a tensor became an array: what is computed of that is not seen."""
         name = self._unique(self._call_name(function))
-        options = {"function": f"{function}: what is computed of it outside of PyTorch is not seen"}
+        why = f"{function}: what is computed of it outside of PyTorch is not seen"
+        options = {"function": why, "asked": True}
         inputs = {"x1": use.name(use.first)}
         self.calls.append(Call(name, "unknown", inputs, {}, options, root=self._root()))
 
