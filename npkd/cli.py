@@ -117,5 +117,6 @@ def _add_validate(actions: Any, given: Sequence[str]) -> None:
         "known one fits. Other tensors are CONSISTENT, with a precision that is named, or "
         "CONVENTION or UNPROVEN, with the reason. Exit status 1 if there is a BUG, if a tensor "
         "that must be given is not, or if nothing was judged. To judge a model of your own in "
-        "Python, see npkd.validate.",
+        "Python, see npkd.validate: its arithmetic is judged, not whether its layers are the ones "
+        "that were meant.",
     )

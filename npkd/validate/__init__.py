@@ -6,6 +6,9 @@
     validate.torch_module(model, x).check()       # a PyTorch model of one's own
     validate.jax_function(apply, params, x).check()
 
+Of a model it judges the arithmetic, not the composition: what a layer computes from what it was
+given, not whether it is the layer that was meant.
+
 A difference between two computations of the same thing is rounding, or it is not. `judging` decides
 it with a bound that is proved for each operation on the inputs it really had; `faults` says which
 known fault explains what rounding does not. What is computed is a program, a list of operations.

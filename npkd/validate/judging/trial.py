@@ -590,7 +590,7 @@ class Measure:
             bits=bits,
             typical=typical,
             grown=grown,
-            seen=_seen(errors + bound, outcome.value),
+            seen=_seen(errors + bound, outcome.value, found.dtype),
             band=_at(ratios, worst) / share,
         )
 
@@ -645,10 +645,10 @@ def _ratios(errors: np.ndarray, bound: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(ratios), np.inf, ratios)
 
 
-def _seen(reach: np.ndarray, value: np.ndarray) -> float:
-    """The least relative fault that takes an entry farther than this; NaN where all are 0."""
+def _seen(reach: np.ndarray, value: np.ndarray, dtype: np.dtype) -> float:
+    """The least relative fault that takes an entry farther than this; NaN of what is nearly 0."""
     size = np.abs(value)
-    counted = (size > 0) & np.isfinite(size)
+    counted = (size > FLUSHED * _smallest_normal(dtype)) & np.isfinite(size)
     return float(np.min(reach[counted] / size[counted])) if np.any(counted) else math.nan
 
 
