@@ -12,7 +12,7 @@ the module that calls the function, by its path; what is called a second time is
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -127,7 +127,7 @@ class Recorder(TorchFunctionMode):
 
     def __enter__(self) -> "Recorder":
         super().__enter__()
-        self._uncompiled = torch.compiler.set_stance("force_eager")
+        self._uncompiled = _uncompiled()
         self._of_modules = [
             register_module_forward_pre_hook(self._enter_module),
             register_module_forward_hook(self._leave_module, always_call=True),
@@ -569,6 +569,12 @@ def logits_of(output: Any) -> Any:
     named = dict(output) if isinstance(output, Mapping) else dict(enumerate(output))
     rows = [one for one in named.values() if is_number(one) and one.ndim == 2]
     return named.get("logits", rows[0] if len(rows) == 1 else output)
+
+
+def _uncompiled() -> Any:
+    """Compiled code runs as it is written, where PyTorch can be told so: from 2.6 on."""
+    set_stance = getattr(torch.compiler, "set_stance", None)
+    return set_stance("force_eager") if set_stance else nullcontext()
 
 
 def _is_transformed() -> bool:
