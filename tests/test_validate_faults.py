@@ -13,9 +13,9 @@ import pytest
 
 from benchmarks.verdicts import correct, judged
 from benchmarks.verdicts.programs import UNLISTED
-from npkd import ops
+from npkd import ops, validate
 from npkd.objectives import Objective, Term
-from npkd.validate import BUG, CONVENTION, judge, torch_step
+from npkd.validate import BUG, CONVENTION, judge
 from npkd.validate.bounds.properties import PROPERTIES
 from npkd.validate.faults.known import FAULTS
 from npkd.validate.judging.causes import NOT_FINITE
@@ -146,7 +146,7 @@ def test_a_teacher_with_batch_norm_that_changes_is_named_by_what_changes(what):
 
     named = {"teacher in training mode" if what == "training mode" else "teacher trainable"}
     objective = Objective(label_weight=0, terms=[Term("l2")])
-    report = torch_step(step, small, teacher=large, optimizer=sgd, objective=objective)
+    report = validate.torch_step(step, small, teacher=large, optimizer=sgd, objective=objective)
     assert {name for cause in report.causes for name in cause.faults} == named
 
 
