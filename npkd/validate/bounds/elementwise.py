@@ -11,6 +11,7 @@ What `traced.Traced` knows, it gives the bounds of: the gradient by an input is 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,12 +77,21 @@ def _batch_norm(
     return (y + b).allowing(either)
 
 
-def sum_over(arithmetic: Arithmetic, inputs: Inputs, options: Any) -> dict[str, Rounded]:
-    """`_sum_over`, with Q = √Σ x², by which a sum that cancels has its effective bits."""
-    (y,) = _forward(_sum_over)(arithmetic, inputs, options).values()
-    squares = leaf(arithmetic, Rounded(np.square(inputs["x"].value)))
-    y.scale = lambda: np.sqrt(_sum_over(squares, **options).value)
-    return {"y": y}
+def _of_terms(rule: Rule, terms: str) -> Rule:
+    """`rule`, sums of ± its input `terms`, with Q = √Σ x²: that of a sum that cancels is not 0."""
+
+    def with_scale(arithmetic: Arithmetic, inputs: Inputs, options: Any) -> dict[str, Rounded]:
+        results = rule(arithmetic, inputs, options)
+        squares = {**inputs, terms: Rounded(np.square(inputs[terms].value))}
+
+        def scale(name: str) -> np.ndarray:
+            return np.sqrt(np.abs(rule(arithmetic, squares, options)[name].value))
+
+        for name, one in results.items():
+            one.scale = partial(scale, name)
+        return results
+
+    return with_scale
 
 
 BY_TAPE: dict[str, Callable[..., Traced]] = {
@@ -170,5 +180,7 @@ ELEMENTWISE: dict[str, Rule] = {
     "move_backward": move_backward,
 }
 ELEMENTWISE |= {name: _forward(function) for name, function in BY_TAPE.items()}
-ELEMENTWISE["sum_over"] = sum_over
 ELEMENTWISE |= {f"{name}_backward": _backward(function) for name, function in BY_TAPE.items()}
+ELEMENTWISE["sum_over"] = _of_terms(ELEMENTWISE["sum_over"], "x")
+for _name in ("add_backward", "subtract_backward"):  # where one was broadcast, gradients are sums
+    ELEMENTWISE[_name] = _of_terms(ELEMENTWISE[_name], "dy")

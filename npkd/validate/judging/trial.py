@@ -668,9 +668,10 @@ def _bits(errors: np.ndarray, outcome: Rounded, dtype: np.dtype) -> tuple[float,
         q = outcome.scale()
     else:
         q = np.full(errors.shape, _root_mean_square(size[finite]) if np.any(finite) else 0.0)
-    if np.all(errors <= q) and np.all(q < FLUSHED * _smallest_normal(dtype)):
+    flushed = FLUSHED * _smallest_normal(dtype)
+    if np.all(errors <= q) and np.all(q < flushed):
         return nothing
-    counted = (q > 0) & np.isfinite(q) & np.isfinite(errors) & finite
+    counted = (q > flushed) & np.isfinite(q) & np.isfinite(errors) & finite
     if not np.any(counted):
         return 0.0, 0.0, math.nan
     shares = errors[counted] / q[counted]
