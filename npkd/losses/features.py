@@ -14,7 +14,7 @@ from npkd.losses.arguments import (
     require_one_batch,
 )
 from npkd.losses.facts import divisor_of, loss
-from npkd.losses.geometry import flat, sum_of_squares, unit
+from npkd.losses.geometry import directions_apart, flat, sum_of_squares, unit
 from npkd.losses.geometry import scale as scale_of
 from npkd.losses.regression import l2
 
@@ -123,6 +123,13 @@ def attention(
     )
     (q, backward), (r, _) = unit(a, epsilon_a), unit(b, epsilon_b)
     delta = q - r
+    if power == 2 and student.shape == teacher.shape:  # a − b to the digits of f − f'
+        w, w_t = (_unit_of(features, power, epsilon) for features in (student, teacher))
+        x, y = student / w, teacher / w_t
+        less = flat(((x - y) * (x + y)).mean(axis=1))
+        known = (w == w_t)[:, :, 0, 0]
+        known &= np.count_nonzero(a + b, axis=1, keepdims=True) > 1  # or both directions are 1
+        delta = np.where(known, directions_apart(a, b, less, epsilon_a), delta)
     if variant == "norm":
         dq, _ = unit(delta)
         value = (dq * delta).sum(axis=1)
@@ -385,9 +392,7 @@ def _activity(
     The unit is w^power, with w near the sample's largest feature, or where ε is more than its power
     near the root of that: no power overflows, and none that counts vanishes.
     """
-    least = scale_of(np.full(1, epsilon ** (1 / power), features.dtype))
-    w = scale_of(features, axis=(1, 2, 3))
-    w = np.maximum(w, least) if epsilon else w
+    w = _unit_of(features, power, epsilon)
     sign = np.sign(features.real)
     size = sign * features / w
     a = flat((size**power).mean(axis=1))
@@ -397,6 +402,13 @@ def _activity(
         return da.reshape(len(features), 1, *features.shape[2:]) * slope / w
 
     return a, backward, (epsilon ** (1 / power) / w[:, :, 0, 0]) ** power
+
+
+def _unit_of(features: np.ndarray, power: float, epsilon: float) -> np.ndarray:
+    """Of each sample, (B, 1, 1, 1): see `_activity`."""
+    w = scale_of(features, axis=(1, 2, 3))
+    least = scale_of(np.full(1, epsilon ** (1 / power), features.dtype))
+    return np.maximum(w, least) if epsilon else w
 
 
 def _channels(features: np.ndarray) -> np.ndarray:

@@ -90,7 +90,7 @@ def lengths_apart(x: np.ndarray, y: np.ndarray, less: np.ndarray) -> np.ndarray:
 
 
 def directions_apart(
-    x: np.ndarray, y: np.ndarray, less: np.ndarray, epsilon: float = 0.0
+    x: np.ndarray, y: np.ndarray, less: np.ndarray, epsilon: float | np.ndarray = 0.0
 ) -> np.ndarray:
     """x/(‖x‖ + ε) − y/(‖y‖ + ε) along the last axis, from less = x − y, if that is
     half of y at most.
