@@ -217,6 +217,33 @@ class TestInPyTorch:
         assert self.judged(torch.nn.Identity(), x).unjudged == ()
         assert self.judged(own, x).unjudged == (), "the recorder's own arrays are no such thing"
 
+    def test_a_view_that_its_own_base_takes_back_is_no_crash(self, x):
+        def model(x):
+            y = x * 2
+            y[:, 0] *= 3
+            return y
+
+        assert not [one for one in self.judged(model, x).verdicts if one.verdict == BUG]
+
+    @pytest.mark.parametrize("options", [{"padding_idx": 0}, {"scale_grad_by_freq": True}])
+    def test_a_gradient_that_is_documented_as_none_is_not_judged(self, options):
+        nn = self.torch.nn
+        model = nn.Sequential(nn.Embedding(10, 6, **options), nn.Linear(6, 3))
+        report = self.judged(model, np.array([[0, 1, 2], [0, 0, 3]]))
+        assert not [one for one in report.verdicts if one.verdict == BUG]
+        assert any("documented" in text for text in report.unjudged)
+
+    def test_results_that_are_made_of_others_and_complex_ones_are_not_judged(self, x):
+        torch = self.torch
+        cell, factors = torch.nn.LSTMCell(x.shape[1], 6), torch.randn(4, dtype=torch.complex64)
+        for model in (
+            lambda x: torch.add(*cell(x)),
+            lambda x: torch.fft.irfft(torch.fft.rfft(x, n=6) * factors, n=6),
+        ):
+            report = self.judged(model, x)
+            assert not [one for one in report.verdicts if one.verdict == BUG]
+            assert report.unjudged
+
 
 class TestInJax:
     @property

@@ -195,9 +195,9 @@ class Rounded:
 
 
 def exact(array: np.ndarray) -> Rounded:
-    """Given numbers: floats in float64, integers as they are."""
+    """Given numbers: floats in float64, integers and complex ones as they are."""
     array = np.asarray(array)
-    return Rounded(array if array.dtype.kind in "iub" else array.astype(np.float64))
+    return Rounded(array if array.dtype.kind in "iubc" else array.astype(np.float64))
 
 
 Operation = Callable[..., list[np.ndarray]]

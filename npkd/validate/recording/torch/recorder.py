@@ -31,7 +31,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from npkd.validate.recording.torch import operations
 from npkd.validate.recording.torch.operations import Arguments
-from npkd.validate.recording.torch.tensors import PRECISIONS, array, is_number
+from npkd.validate.recording.torch.tensors import PRECISIONS, array, is_made_of, is_number
 
 STATISTICS = ("batch_norm", "instance_norm")  # functions that may change some of their arguments
 LEAVES = ("numpy", "__array__")  # functions that take a tensor's numbers out of PyTorch
@@ -452,6 +452,10 @@ class Recorder(TorchFunctionMode):
             call.outputs["y" if k == 0 else f"y{k + 1}"] = output
             self._enter_tensor(output, tensor)
             self.found[output] = array(tensor)
+        inner = [one for one in made if any(is_made_of(y, one) for y in made)]
+        if inner:  # of whose use within the function nothing is seen
+            self.untracked.update(self.name_of(one) for one in inner)
+            call.function = None
         for key, value in given.items():
             use.watch(value, partial(self._keep, call.gradients, key))
         if function in STATISTICS:
@@ -525,11 +529,18 @@ class Use:
         if not isinstance(value, Tensor):
             return value
         original = value
-        if value is not self.target and value.requires_grad and torch.is_grad_enabled():
+        traced = value.requires_grad and torch.is_grad_enabled()
+        if value is not self.target and traced and not self._is_changed_too(value):
             value = value[...]
         self.originals[id(value)] = original
         self._passed.append(value)
         return value
+
+    def _is_changed_too(self, value: Tensor) -> bool:
+        """Whether an argument is in the memory of the one that is changed in place."""
+        if self.target is None:
+            return False
+        return value.untyped_storage().data_ptr() == self.target.untyped_storage().data_ptr()
 
     def name(self, value: Any) -> str:
         """The name of an argument."""
@@ -546,7 +557,9 @@ class Use:
         if not isinstance(value, Tensor) or not torch.is_grad_enabled():
             return
         if value is not self.target:
-            if value.requires_grad:
+            if self._is_changed_too(value):
+                self.recorder.untracked.add(self.name(value))
+            elif value.requires_grad:
                 value.register_hook(keep)
             return
         if self._old_function is None:

@@ -1,6 +1,7 @@
 """The recorded functions that no rule is for, called again: in float64, or as they were called."""
 
 import copy
+import inspect
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.utils._pytree import tree_leaves, tree_map
 
 from npkd.validate.program import Arrays, Case
@@ -50,11 +52,15 @@ def _function(
     slots = {one.key: one for one in tree_leaves(call.arguments) if isinstance(one, Slot)}
 
     def function(arrays: Arrays, precise: bool) -> tuple[Arrays, Callable[[Arrays], Arrays]]:
+        if _is_no_derivative(call):
+            raise CannotReplayError("its gradient is no derivative, as is documented")
         leaves = {key: _leaf(slot, arrays[key], precise) for key, slot in slots.items()}
         for key in trained:
             leaves[key].requires_grad_()
         with torch.inference_mode(False), torch.enable_grad():
             results = dict(zip(call.outputs, _called(call, leaves, precise), strict=True))
+        if any(one.is_complex() for one in (*leaves.values(), *results.values())):
+            raise CannotReplayError("it is of complex numbers")
 
         def backward(upstream: Arrays) -> Arrays:
             return _gradients(leaves, results, upstream)
@@ -62,6 +68,16 @@ def _function(
         return {key: array(y) for key, y in results.items()}, backward
 
     return function
+
+
+def _is_no_derivative(call: Call) -> bool:
+    """Whether an embedding leaves out its padding, or changes rows, or divides by their number."""
+    if call.function not in (functional.embedding, functional.embedding_bag):
+        return False
+    args, kwargs = call.arguments
+    given = inspect.signature(call.function).bind(*args, **kwargs).arguments
+    options = ("padding_idx", "max_norm", "scale_grad_by_freq")
+    return any(given.get(name) is not None and given[name] is not False for name in options)
 
 
 def _leaf(slot: Slot, values: np.ndarray, precise: bool) -> Tensor:

@@ -20,6 +20,20 @@ def is_number(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dtype in PRECISIONS
 
 
+def is_made_of(y: Tensor, other: Tensor) -> bool:
+    """Whether one result of a function was computed of another one."""
+    seen: set[Any] = set()
+    nodes = [y.grad_fn] if other.grad_fn not in (None, y.grad_fn) else []
+    while nodes:
+        node = nodes.pop()
+        if node is other.grad_fn:
+            return True
+        if node is not None and node not in seen:
+            seen.add(node)
+            nodes += [before for before, _ in node.next_functions]
+    return False
+
+
 def array(tensor: Tensor) -> np.ndarray:
     """A copy as NumPy has it; float16 and bfloat16 as float32, which holds them exactly.
 
