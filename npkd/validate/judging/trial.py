@@ -111,6 +111,8 @@ class Trial:
         self.usable = dict(self.given)  # as inputs of later operations: of the right shape
         self.exactly: set[str] = set()  # made in an exact case, of nothing that was wrong
         self._products = _products(case)
+        of_sums = [o.outputs.values() for o in case.operations if o.op in SUMS]
+        self._sums = set().union(*of_sums)
         self._behind_transforms = self._after_hidden_convolutions()
         self._known: dict[str, dict[str, Rounded]] = {}
         self._known[self.arithmetic.name] = self._computed(self.arithmetic)
@@ -193,7 +195,7 @@ class Trial:
         context = Context(self.case, operation, self.usable, known)
         try:
             inputs = {
-                name: self._as_used(arithmetic, operation, tensor, context.tensor(tensor))
+                name: self._as_used(arithmetic, operation, tensor, context.tensor(tensor), known)
                 for name, tensor in operation.inputs.items()
             }
             if fault is None:
@@ -214,13 +216,19 @@ class Trial:
         return made
 
     def _as_used(
-        self, arithmetic: Arithmetic, operation: Operation, tensor: str, x: Rounded
+        self,
+        arithmetic: Arithmetic,
+        operation: Operation,
+        tensor: str,
+        x: Rounded,
+        known: Mapping[str, Rounded],
     ) -> Rounded:
         """An input as the operation may have had it.
 
         Numbers below the smallest normal one may have been taken for 0; those of a higher precision
-        may have been rounded first; and of a product that is added to something, the rounding may
-        have been left out (a fused multiply-add).
+        may have been rounded first; of a product that is added to something, the rounding may have
+        been left out (a fused multiply-add); and a sum that is only moved may have been added up
+        again, fused with the move.
         """
         if x.value.dtype.kind != "f":
             return x
@@ -228,6 +236,8 @@ class Trial:
         more = np.where(size < arithmetic.stored.smallest, size, 0.0)
         if operation.op in SUMS and tensor in self._products:
             more = more + arithmetic.gamma(1) * size
+        if operation.op in MOVES and tensor in self._sums:
+            more = more + known[tensor].error
         is_factor = is_sum_of_products(operation.op) and operation.inputs.get("b") != tensor
         if self._is_above(arithmetic.stored, tensor) and not (arithmetic.factors and is_factor):
             more = more + arithmetic.stored.u * size  # factors: see `sums_of_products`
