@@ -61,6 +61,7 @@ class TestInPyTorch:
         return Own.apply
 
     def judged(self, function, *args, **options):
+        pytest.importorskip("torch")
         from npkd.validate import torch_module
 
         return torch_module(function, *map(self.torch.tensor, args), **options)
