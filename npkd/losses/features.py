@@ -118,13 +118,12 @@ def attention(
     epsilon = not_negative("attention", "epsilon", epsilon)
     entries = student[:, 0].size if variant == "squared" else None
     divisor = divisor_of("attention", reduction, len(student), entries)
-    (a, to_student, epsilon_a), (b, _, epsilon_b) = (
+    (a, to_student, epsilon_a, w), (b, _, epsilon_b, w_t) = (
         _activity(features, power, epsilon) for features in (student, teacher)
     )
     (q, backward), (r, _) = unit(a, epsilon_a), unit(b, epsilon_b)
     delta = q - r
     if power == 2 and student.shape == teacher.shape:  # a − b to the digits of f − f'
-        w, w_t = (_unit_of(features, power, epsilon) for features in (student, teacher))
         x, y = student / w, teacher / w_t
         less = flat(((x - y) * (x + y)).mean(axis=1))
         known = (w == w_t)[:, :, 0, 0]
@@ -386,13 +385,15 @@ def _regressed(
 
 def _activity(
     features: np.ndarray, power: float, epsilon: float
-) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray], np.ndarray]:
+) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray], np.ndarray, np.ndarray]:
     """Σ_c |f[b,c]|^power / C, (B, H·W), its backward pass, and ε, each sample's in its own unit.
 
     The unit is w^power, with w near the sample's largest feature, or where ε is more than its power
-    near the root of that: no power overflows, and none that counts vanishes.
+    near the root of that: no power overflows, and none that counts vanishes. w is given too.
     """
-    w = _unit_of(features, power, epsilon)
+    least = scale_of(np.full(1, epsilon ** (1 / power), features.dtype))
+    w = scale_of(features, axis=(1, 2, 3))
+    w = np.maximum(w, least) if epsilon else w
     sign = np.sign(features.real)
     size = sign * features / w
     a = flat((size**power).mean(axis=1))
@@ -401,14 +402,7 @@ def _activity(
         slope = power / features.shape[1] * sign * size ** (power - 1)
         return da.reshape(len(features), 1, *features.shape[2:]) * slope / w
 
-    return a, backward, (epsilon ** (1 / power) / w[:, :, 0, 0]) ** power
-
-
-def _unit_of(features: np.ndarray, power: float, epsilon: float) -> np.ndarray:
-    """Of each sample, (B, 1, 1, 1): see `_activity`."""
-    w = scale_of(features, axis=(1, 2, 3))
-    least = scale_of(np.full(1, epsilon ** (1 / power), features.dtype))
-    return np.maximum(w, least) if epsilon else w
+    return a, backward, (epsilon ** (1 / power) / w[:, :, 0, 0]) ** power, w
 
 
 def _channels(features: np.ndarray) -> np.ndarray:

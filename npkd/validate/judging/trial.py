@@ -616,16 +616,21 @@ class Measure:
         return float(np.fmin(self.seen, errors / self.grown))
 
 
+def _multiple(found: np.ndarray, expected: np.ndarray) -> float:
+    """The number that, times what is expected, is nearest to what is found; NaN of zeros."""
+    squares = np.vdot(expected, expected)
+    return float(np.vdot(expected, found) / squares) if 0 < squares < math.inf else math.nan
+
+
 def _factor(found: np.ndarray, expected: np.ndarray, bound: np.ndarray) -> float:
     """By what everything is multiplied, where that is one number; NaN otherwise.
 
     It must explain nearly all of the error: of random errors it explains one part in their count.
     """
     found = found.astype(np.float64)
-    squares = np.vdot(expected, expected)
-    if found.size < 2 or not (0 < squares < math.inf):
+    factor = _multiple(found, expected)
+    if found.size < 2 or math.isnan(factor):
         return math.nan
-    factor = float(np.vdot(expected, found) / squares)
     scaled = factor * expected
     near = np.abs(found - scaled) <= abs(factor) * bound + SAME_FACTOR * np.abs(scaled)
     left, whole = (np.sum(np.square(found - x)) for x in (scaled, expected))
@@ -710,8 +715,7 @@ def _is_stored_in(precision: Precision, found: np.ndarray) -> bool:
 def _is_scaled(found: np.ndarray, outcome: Rounded) -> bool:
     """Whether a tensor is the right one times a number, not 1, but for what direct sums round."""
     value, found = outcome.value, found.astype(np.float64)
-    square = float(np.sum(value * value))
-    factor = float(np.sum(found * value)) / square if square else 1.0
+    factor = _multiple(found, value)
     left = np.abs(found - factor * value)
     return abs(factor - 1) > SCALED and bool(np.all(left <= max(1, abs(factor)) * outcome.error))
 
