@@ -20,8 +20,9 @@ def less(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def apart(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     """student − teacher, up to one number for each row, which changes neither softmax.
 
-    Subtracted as they are, where that is exact. In other rows, less the difference of the class r
-    that is likely in both nets, so that what the roundings have lost may be added:
+    Subtracted as they are, where that is exact and leaves no large number in common. In other rows,
+    less the difference of the class r that is likely in both nets, so that what the roundings have
+    lost may be added:
         d = fl(s − t),  e = (s − t) − d by Knuth's TwoSum,  (d − d[r]) + (e − e[r])
     """
     d = less(student, teacher)
@@ -34,7 +35,11 @@ def apart(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     r = np.where(np.isnan(least), -np.inf, least).argmax(axis=-1)[..., np.newaxis]
     of_r, lost_of_r = (np.take_along_axis(x, r, axis=-1) for x in (d, lost))
     exact = (lost == 0).all(axis=-1, keepdims=True)
-    return np.where(exact, d, (d - of_r) + (lost - lost_of_r))
+    f = (d - of_r) + (lost - lost_of_r)
+    of_d, of_f = (
+        np.where(np.isfinite(x), np.abs(x), 0).max(axis=-1, keepdims=True) for x in (d, f)
+    )
+    return np.where(exact & (of_d <= of_f), d, f)
 
 
 def below(z: np.ndarray, t: float = 1.0) -> np.ndarray:
