@@ -12,11 +12,13 @@ import ctypes
 import math
 import weakref
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 LARGE = 1 << 18  # bytes from which on memory is kept
+TURNED = 1 << 16  # numbers turned at a time
 WHILE = 256  # arrays handed out, some steps of training
 
 _free: dict[int, deque[tuple[np.ndarray, int]]] = {}  # by size: memory, and when it came back
@@ -38,6 +40,40 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     _leases[id(memory)] = weakref.ref(lease, lambda _: _take_back(memory))
     _age()
     return np.frombuffer(lease, dtype).reshape(shape)  # type: ignore[call-overload]
+
+
+def channels_last(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+    """`empty((N, C, H, W), dtype)`, in memory with the axes N H W C."""
+    n, c, h, w = shape
+    return empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+
+
+def layout_of(x: np.ndarray) -> Callable[[tuple[int, ...], DTypeLike], np.ndarray]:
+    """What makes arrays with their axes in memory as x has them: `channels_last`, else `empty`."""
+    if x.ndim == 4:
+        n, c, h, w = x.strides
+        sizes = x.itemsize, x.shape[1] * c, x.shape[3] * w, x.shape[2] * h
+        if (c, w, h, n) == sizes and x.shape[1] > 1:
+            return channels_last
+    return empty
+
+
+def turned(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Images (N, C, H, W) copied to memory with the channels last, or into `out`, which has them.
+
+    By way of memory in which channels do not lie a power of two apart: such ones meet in the same
+    lines of the caches, which takes five times as long for images of 32×32.
+    """
+    n, c, h, w = x.shape
+    y = channels_last(x.shape, x.dtype) if out is None else out
+    some = max(1, TURNED // max(1, c * h * w))
+    uneven = np.empty((min(n, some), c, h * w + 16), x.dtype)[:, :, : h * w]
+    for first in range(0, n, some):
+        images = x[first : first + some]
+        channels = uneven[: len(images)].reshape(images.shape)
+        channels[...] = images
+        y[first : first + some] = channels
+    return y
 
 
 def _take_back(memory: np.ndarray) -> None:

@@ -42,7 +42,16 @@ MOVE = 50  # multiply-adds of a matrix product in the time that one array entry 
 CACHED_BYTES = 1 << 19
 
 _lock = threading.Lock()
-_inside = threading.local()  # .part is True in a thread that is running a part
+
+
+class _Inside(threading.local):
+    """What a thread is in the middle of: running a part, a block that holds BLAS to one thread."""
+
+    part = False
+    holds_blas = False
+
+
+_inside = _Inside()
 _calls: "SimpleQueue[Call | None] | None" = None
 _num_threads: int | None = None
 _blas: Any = None
@@ -109,6 +118,8 @@ def parts(count: int, work: int, most: int | None = None) -> list[slice]:
     are 1, 2, 4 or 8 parts, for threads of such a number to share, at most PARTS or `most`; n of
     them from n² times WORK_OF_A_PART on, as few and long ones are the better for two threads.
     """
+    if work < 4 * WORK_OF_A_PART and count:
+        return [slice(0, count)]
     number = max(1, min(most or PARTS, math.isqrt(work // WORK_OF_A_PART)))
     number = 1 << (number.bit_length() - 1)
     return slices(slice(0, count), max(1, -(-count // number)))
@@ -121,7 +132,8 @@ def run(work: Callable[[Part], Result], over: Sequence[Part]) -> list[Result]:
     A result below the smallest normal number is rounding, and no error even if np.seterr makes
     underflow one; all else is as np.seterr says.
     """
-    if ThreadpoolController is None or getattr(_inside, "part", False):
+    alone = len(over) == 1 and _inside.holds_blas
+    if alone or _inside.part or ThreadpoolController is None:
         return [work(part) for part in over]
     helpers = min(get_num_threads(), len(over)) - 1
     with one_blas_thread():
@@ -139,7 +151,7 @@ def one_blas_thread() -> Iterator[None]:
     keeps all its arithmetic at one BLAS thread.
     """
     global _blas, _blas_limit, _blas_holders
-    if ThreadpoolController is None:
+    if ThreadpoolController is None or _inside.holds_blas:
         yield
         return
     with _lock:
@@ -148,9 +160,11 @@ def one_blas_thread() -> Iterator[None]:
             _free_openblas()
             _blas_limit = _blas.limit(limits=1, user_api="blas")
         _blas_holders += 1
+    _inside.holds_blas = True
     try:
         yield
     finally:
+        _inside.holds_blas = False
         with _lock:
             _blas_holders -= 1
             if _blas_holders == 0:

@@ -8,6 +8,7 @@ import numpy as np
 
 from npkd import ops
 from npkd.arguments import positive_integer
+from npkd.ops.conv import conv2d_relu
 
 Params = dict[str, np.ndarray]
 
@@ -63,6 +64,11 @@ class Conv2d(_WithWeight):
     def __call__(self, x: np.ndarray, params: Params) -> tuple[np.ndarray, Callable[..., Any]]:
         """See `Layer`."""
         y, backward = ops.conv2d(x, params["weight"], params["bias"], padding=self.padding)
+        return y, _with_names(backward)
+
+    def with_relu(self, x: np.ndarray, params: Params) -> tuple[np.ndarray, Callable[..., Any]]:
+        """The same with `ops.relu` behind it, in one."""
+        y, backward = conv2d_relu(x, params["weight"], params["bias"], padding=self.padding)
         return y, _with_names(backward)
 
 

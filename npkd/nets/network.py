@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from npkd import ops
 from npkd.arguments import FLOATS, is_integer, require_arrays, shown
-from npkd.nets.layers import Layer, Params
+from npkd.engine.threads import one_blas_thread
+from npkd.nets.layers import Conv2d, Function, Layer, Params
 from npkd.ops.contract import require_gradient
 
 
@@ -100,14 +102,16 @@ class Network:
         outputs, backwards = {}, {}
         remaining = set(names)
         y = x
-        for name, layer in self.layers.items():
-            if not remaining:
-                break
-            own = {key: self.params[f"{name}.{key}"] for key in layer.shapes}
-            y, backwards[name] = layer(y, own)
-            if name in remaining:
-                outputs[name] = y
-                remaining.remove(name)
+        with one_blas_thread():
+            for name, step, output in self._steps(names):
+                if not remaining:
+                    break
+                own = {key: self.params[f"{name}.{key}"] for key in self.layers[name].shapes}
+                y, step_backward = step(y, own)
+                backwards[output] = name, step_backward
+                if output in remaining:
+                    outputs[output] = y
+                    remaining.remove(output)
 
         def backward(
             gradients: Mapping[str, np.ndarray], need_dx: bool = True
@@ -128,12 +132,13 @@ class Network:
             grads: Params = {}
             dy: np.ndarray | None = None
             first = next(iter(self.layers))
-            for name in reversed(backwards):
-                if name in gradients:
-                    dy = gradients[name] if dy is None else dy + gradients[name]
-                if dy is not None:
-                    dy, own = backwards[name](dy, need_dx or name != first)
-                    grads.update({f"{name}.{key}": gradient for key, gradient in own.items()})
+            with one_blas_thread():
+                for output, (name, step_backward) in reversed(backwards.items()):
+                    if output in gradients:
+                        dy = gradients[output] if dy is None else dy + gradients[output]
+                    if dy is not None:
+                        dy, own = step_backward(dy, need_dx or name != first)
+                        grads |= {f"{name}.{key}": gradient for key, gradient in own.items()}
             if dy is None and need_dx:
                 dy = np.zeros_like(x)
             return dy, {
@@ -142,6 +147,22 @@ class Network:
             }
 
         return {name: outputs[name] for name in names}, backward
+
+    def _steps(self, names: list[str]) -> list[tuple[str, Callable[..., Any], str]]:
+        """What is computed, in order: a layer's name, the layer, and the name of what it gives.
+
+        A convolution and the ReLU behind it are one, which gives the ReLU's output, to the same
+        bits and quicker, unless the convolution's own is among `names`.
+        """
+        steps: list[tuple[str, Callable[..., Any], str]] = []
+        for name, layer in self.layers.items():
+            before, convolution, _ = steps[-1] if steps else ("", None, "")
+            is_relu = isinstance(layer, Function) and layer.op is ops.relu
+            if is_relu and type(convolution) is Conv2d and before not in names:
+                steps[-1] = (before, convolution.with_relu, name)
+            else:
+                steps.append((name, layer, name))
+        return steps
 
     def astype(self, dtype: Any) -> "Network":
         """The same network with its parameters copied to another dtype."""

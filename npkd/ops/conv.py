@@ -1,13 +1,16 @@
 """Convolution of images."""
 
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 
 from npkd.arguments import positive_integer, require_arrays, require_axes, shown
 from npkd.engine import memory, threads
+from npkd.engine.products import multiply
+from npkd.ops.activation import positive_part
 from npkd.ops.contract import Op, Pair, pair, require_gradient
-from npkd.ops.windows import Axis, Unfold, axis_of
-
-OUTPUTS_IN_A_COPY = 16  # that a patch's entry is multiplied for in the time of copying it
+from npkd.ops.windows import Windows, as_matrices, as_rows, axis_of
 
 
 def conv2d(
@@ -57,82 +60,180 @@ def conv2d(
         >>> print(y.ravel(), dx.ravel(), dw.ravel())
         [1. 3.] [-1.  0.  1.] [3. 7.]
     """
+    return _convolve(x, w, b, stride, padding, dilation, groups, with_relu=False)
+
+
+def conv2d_relu(
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None = None,
+    *,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Op:
+    """`relu` of `conv2d`, to the same bits, with a tile's ReLU taken while the tile is at hand.
+
+    y = max(conv2d(x, w, b), 0), and dy · [y > 0] takes dy's place in the backward pass. What is
+    kept for it is a truth value for each entry of y.
+
+    Example
+        >>> from npkd.ops.conv import conv2d_relu
+        >>> conv2d_relu(np.array([[[[1.0, -2.0]]]]), np.array([[[[3.0]]]]))[0].ravel()
+        array([3., 0.])
+    """
+    return _convolve(x, w, b, stride, padding, dilation, groups, with_relu=True)
+
+
+def _convolve(
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None,
+    stride: Pair,
+    padding: Pair | str,
+    dilation: Pair,
+    groups: int,
+    with_relu: bool,
+) -> Op:
+    """Both. X, Y, W stand for the matrices of `windows`; products are summed over its columns."""
     require_arrays("conv2d", x=x, w=w, b=b, optional="b")
     _require_shapes(x, w, b, groups)
-    rows, columns = _axes(x, w, stride, padding, dilation)
-    shape = (len(x), len(w), rows.output, columns.output)
-    y = memory.empty(shape, x.dtype)
-    w_rows = w.reshape(groups, len(w) // groups, -1)  # (G, O/G, C/G·kh·kw)
-    b_rows = np.zeros_like(w_rows[:, :, :1]) if b is None else b.reshape(groups, -1, 1)
-    wb_rows = np.concatenate([w_rows, b_rows], axis=2)
-    patches_size = w[0].size * len(x) * rows.output * columns.output
-    parts = threads.parts(len(x), work=patches_size * (len(w) + OUTPUTS_IN_A_COPY))
+    windows = _windows(x, w, stride, padding, dilation, groups)
+    (n, inputs), outputs, kh = x.shape[:2], len(w), w.shape[2]
+    shape = (n, outputs, windows.rows.output, windows.columns.output)
+    y = memory.channels_last(shape, x.dtype)
+    positive = memory.channels_last(shape, np.bool_) if with_relu else None
+    W = windows.kernels(w)
+    bias = None if b is None else np.full((shape[3], outputs), b).ravel()  # of `as_rows`
+    work = n * shape[2] * shape[3] * (w.size + threads.MOVE * (inputs * kh + outputs))
 
-    def forward(part: slice) -> None:
-        unfolding = Unfold.of_part(rows, columns, x, groups, part)
-        run = unfolding.run(len(w))
-        for images in threads.slices(part, unfolding.images):
-            np.matmul(wb_rows, unfolding.unfold(x[images]), out=run)  # Y = [W b] [X; 1]
-            y[images] = unfolding.crop(run, images.stop - images.start)
+    def forward(part: tuple[slice, slice]) -> None:
+        for images, rows in windows.tiles(*part, inputs, y):
+            tile = y[images, :, rows]
+            Y, values = as_matrices(tile, groups), as_rows(tile)
+            for q, X in windows.under(x[images], rows):
+                multiply(X, W, out=Y[:, q])  # Y = X W + b
+            if bias is not None:
+                values += bias
+            if positive is not None:
+                positive_part(values, out=values)
+                np.not_equal(values, 0, out=as_rows(positive[images, :, rows]))  # NaN is not 0
 
-    threads.run(forward, parts)
+    if n == 1:  # rows of the one image are shared out
+        of_image = threads.parts(windows.rows.output, work)
+        threads.run(forward, [(slice(0, 1), rows) for rows in of_image])
+    else:
+        threads.run(forward, [(images, windows.all_rows) for images in threads.parts(n, work)])
 
     def backward(
         dy: np.ndarray, need_dx: bool = True
     ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]:
         require_gradient("conv2d", dy, shape, x.dtype)
-        dx = memory.empty(x.shape, x.dtype) if need_dx else None
+        dx = memory.channels_last(x.shape, x.dtype) if need_dx else None
+        adjoint = windows.adjoint(w) if need_dx else []
 
-        def part_of_backward(part: slice) -> np.ndarray:
-            dwb_columns = np.zeros_like(wb_rows.swapaxes(1, 2))
-            unfolding = Unfold.of_part(rows, columns, x, groups, part)
-            run = unfolding.run(len(w))
-            for images in threads.slices(part, unfolding.images):
-                unfolding.spread(dy[images], run)
-                # [dW db]ᵀ = [X; 1] dYᵀ, faster than its transpose
-                dwb_columns += unfolding.unfold(x[images]) @ run.swapaxes(1, 2)
+        def part_of_backward(part: slice) -> tuple[np.ndarray, np.ndarray]:
+            dW, db = np.zeros_like(W), np.zeros(outputs, x.dtype)
+            for images in windows.images(part, inputs, dy):
+                dz = dy[images]
+                if positive is not None:
+                    dz = np.multiply(dz, positive[images], out=memory.channels_last(dz.shape, dz.dtype))
+                elif memory.layout_of(dz) is not memory.channels_last:
+                    dz = memory.turned(dz)
+                for some, rows in windows.tiles(slice(0, len(dz)), windows.all_rows, inputs, dz):
+                    dY = as_matrices(dz[some, :, rows], groups)
+                    for q, X in windows.under(x[images][some], rows):
+                        dW += _products(X, dY[:, q])  # dW = Xᵀ dY
+                db += as_rows(dz).sum(axis=0).reshape(-1, outputs).sum(axis=0)
                 if dx is not None:
-                    np.matmul(w_rows.swapaxes(1, 2), run, out=unfolding.scratch)  # dX = Wᵀ dY
-                    unfolding.fold(dx[images])
-            return dwb_columns
+                    _full_correlation(dz, adjoint, dx[images])
+            return dW, db
 
-        partial_sums = threads.run(part_of_backward, parts)
-        dwb_rows = sum(partial_sums, start=np.zeros_like(wb_rows.swapaxes(1, 2))).swapaxes(1, 2)
-        dw = dwb_rows[:, :, :-1].reshape(w.shape)
-        db = dwb_rows[:, :, -1].flatten()
-        return dx, dw, None if b is None else db
+        partial_sums = threads.run(part_of_backward, threads.parts(n, 2 * work))
+        dW = sum((dW for dW, _ in partial_sums), start=np.zeros_like(W))
+        db = sum((db for _, db in partial_sums), start=np.zeros(outputs, x.dtype))
+        return dx, windows.weight(dW, w.shape), None if b is None else db
 
     return y, backward
 
 
-def _axes(
-    x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair | str, dilation: Pair
-) -> tuple[Axis, Axis]:
-    """The windows along rows and columns."""
-    kernel = w.shape[2:]
-    strides = pair("conv2d", "stride", stride, 1)
-    dilations = pair("conv2d", "dilation", dilation, 1)
+def _products(X: np.ndarray, dY: np.ndarray) -> np.ndarray:
+    """Σ_q X[g,q]ᵀ dY[g,q]: (G, 1, K, O/G).
+
+    Where there are more outputs than rows in a matrix, sums are the larger part of the work; then
+    the matrices of all q are copied into one.
+    """
+    if X.shape[2] < dY.shape[3]:
+        X, dY = (m.reshape(len(m), 1, -1, m.shape[3]) for m in (X, dY))
+    products = memory.empty((*X.shape[:2], X.shape[3], dY.shape[3]), X.dtype)
+    multiply(X.swapaxes(2, 3), dY, out=products)
+    return products.sum(axis=1, keepdims=True)
+
+
+def _full_correlation(
+    dy: np.ndarray, adjoint: list[tuple[Any, Windows, np.ndarray]], dx: np.ndarray
+) -> None:
+    """dx from dy (both channels last) by the convolutions of `Windows.adjoint`."""
+    if sum(dx[cells].size for cells, _, _ in adjoint) < dx.size:
+        dx[...] = 0  # there are cells under no tap
+    for cells, windows, W in adjoint:
+        of_cells = dx[cells]
+        for images, rows in windows.tiles(
+            slice(0, len(dx)), windows.all_rows, dy.shape[1], of_cells
+        ):
+            dX = as_matrices(of_cells[images, :, rows], windows.groups)
+            for q, dY in windows.under(dy[images], rows):
+                multiply(dY, W, out=dX[:, q])
+
+
+def _windows(
+    x: np.ndarray,
+    w: np.ndarray,
+    stride: Pair,
+    padding: Pair | str,
+    dilation: Pair,
+    groups: int,
+) -> Windows:
+    """The windows that these arguments ask for."""
     if not isinstance(padding, str):
-        before = after = list(pair("conv2d", "padding", padding, 0))
+        padding = pair("conv2d", "padding", padding, 0)
+    strides, dilations = (
+        pair("conv2d", name, value, 1) for name, value in (("stride", stride), ("dilation", dilation))
+    )
+    return _windows_of(x.shape[2:], w.shape[2:], strides, padding, dilations, groups)
+
+
+@lru_cache(maxsize=1000)
+def _windows_of(
+    image: tuple[int, int],
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    padding: tuple[int, int] | str,
+    dilations: tuple[int, int],
+    groups: int,
+) -> Windows:
+    if not isinstance(padding, str):
+        before = after = list(padding)
     elif padding == "valid":
         before = after = [0, 0]
     elif padding != "same":
         raise ValueError(f'conv2d: padding is {shown(padding)}, expected "same", "valid" or sizes')
     elif strides != (1, 1):
-        raise ValueError(f'conv2d: padding "same" takes stride 1 only, got stride {stride}')
+        raise ValueError(f'conv2d: padding "same" takes stride 1 only, got stride {strides}')
     else:
         totals = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
         before, after = [t // 2 for t in totals], [t - t // 2 for t in totals]
     rows, columns = (
         axis_of(*axis)
-        for axis in zip(x.shape[2:], kernel, strides, before, after, dilations, strict=True)
+        for axis in zip(image, kernel, strides, before, after, dilations, strict=True)
     )
     if rows.output < 1 or columns.output < 1:
         raise ValueError(
             f"conv2d: a kernel of {kernel} with dilation {dilations} does not fit into images of "
-            f"{x.shape[2:]} padded by {tuple(before)} and {tuple(after)}"
+            f"{image} padded by {tuple(before)} and {tuple(after)}"
         )
-    return rows, columns
+    return Windows(rows, columns, groups)
 
 
 def _require_shapes(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, groups: int) -> None:

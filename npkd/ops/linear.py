@@ -7,6 +7,7 @@ import numpy as np
 
 from npkd.arguments import require_arrays, require_axes
 from npkd.engine import memory, threads
+from npkd.engine.products import multiply
 from npkd.ops.contract import Op, require_gradient
 
 
@@ -33,12 +34,27 @@ def flatten(x: np.ndarray) -> Op:
     if x.ndim == 0:
         raise ValueError("flatten: x has no axes, expected (N, …)")
     shape = (len(x), math.prod(x.shape[1:]))
+    x_shape, dtype, make = x.shape, x.dtype, memory.layout_of(x)
 
     def backward(dy: np.ndarray) -> np.ndarray:
-        require_gradient("flatten", dy, shape, x.dtype)
-        return dy.reshape(x.shape)
+        require_gradient("flatten", dy, shape, dtype)
+        if make is memory.empty:
+            return dy.reshape(x_shape)
+        dx = make(x_shape, dtype)
+        parts = threads.parts(len(dx), work=threads.MOVE * dx.size)
+        threads.run(lambda n: memory.turned(dy[n].reshape(dx[n].shape), out=dx[n]), parts)
+        return dx
 
-    return x.reshape(shape), backward
+    if make is memory.empty:
+        return x.reshape(shape), backward
+    y = memory.empty(x_shape, dtype)
+    parts = threads.parts(len(x), work=threads.MOVE * x.size)
+
+    def forward(n: slice) -> None:
+        y[n] = x[n]
+
+    threads.run(forward, parts)
+    return y.reshape(shape), backward
 
 
 ROWS_IN_A_READ = 6  # that a weight is multiplied with in the time that reading it takes
@@ -93,9 +109,9 @@ def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> Op:
 
         def part_of_backward(part: tuple[slice, slice]) -> None:
             o, i = part
-            np.matmul(dy[:, o].T, x, out=dw[o])  # (o, I)
+            multiply(dy[:, o].T, x, out=dw[o])  # (o, I)
             if dx is not None:
-                dx[:, i] = dy @ w[:, i]  # (N, i)
+                multiply(dy, w[:, i], out=dx[:, i])  # (N, i)
 
         threads.run(part_of_backward, list(zip_longest(over_o, over_i, fillvalue=slice(0, 0))))
         return dx, dw, None if b is None else dy.sum(axis=0)

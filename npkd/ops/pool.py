@@ -63,7 +63,8 @@ def avg_pool2d(
             f"avg_pool2d: divisor_override is {shown(divisor_override)}, expected an integer, not 0"
         )
     shape = (*x.shape[:2], rows.output, columns.output)
-    y = memory.empty(shape, x.dtype)
+    x_shape, dtype, make = x.shape, x.dtype, memory.layout_of(x)
+    y = make(shape, dtype)
     parts = threads.parts(len(x), work=threads.MOVE * x.size)
 
     def forward(part: slice) -> None:
@@ -74,13 +75,15 @@ def avg_pool2d(
     threads.run(forward, parts)
 
     def backward(dy: np.ndarray) -> np.ndarray:
-        require_gradient("avg_pool2d", dy, shape, x.dtype)
-        dx = memory.empty(x.shape, x.dtype)
+        require_gradient("avg_pool2d", dy, shape, dtype)
+        dx = make(x_shape, dtype)
 
         def part_of_backward(part: slice) -> None:
-            for n in threads.cached(part, x[0].nbytes):
-                sums = np.empty((*dy[n].shape[:3], x.shape[3]), x.dtype)
-                scatter(columns, 3, dy[n] / divisor, sums)  # (dy / D) C
+            for n in threads.cached(part, dx[0].nbytes):
+                quotients = make(dy[n].shape, dtype)
+                np.divide(dy[n], divisor, out=quotients)
+                sums = make((*quotients.shape[:3], columns.size), dtype)
+                scatter(columns, 3, quotients, sums)  # (dy / D) C
                 scatter(rows, 2, sums, dx[n])  # Rᵀ (dy / D) C
 
         threads.run(part_of_backward, parts)
@@ -133,30 +136,44 @@ def max_pool2d(
             f"max_pool2d: a window of {kernel_size} with dilation {dilation} and padding {padding} "
             f"holds no cell of images of {x.shape[2:]}"
         )
-    y = np.empty((*x.shape[:2], rows.output, columns.output), x.dtype)
-    choice = np.empty(y.shape, np.int32)  # the tap chosen, i·kw + j
+    shape = (*x.shape[:2], rows.output, columns.output)
+    x_shape, dtype, make = x.shape, x.dtype, memory.layout_of(x)
+    y = make(shape, dtype)
+    taps, tiles = rows.kernel * columns.kernel, rows.tiles and columns.tiles
+    choice = make(shape, np.int8 if taps < 128 else np.int32)  # the tap chosen, i·kw + j
     parts = threads.parts(len(x), work=threads.MOVE * x.size)
 
     def forward(part: slice) -> None:
         for n in threads.cached(part, x[0].nbytes):
-            choice[n] = -1
+            y[n], choice[n] = -np.inf, -1
             for tap, (windows, cells) in _taps(rows, columns):
                 candidate, best = x[n][cells], y[n][windows]
                 chosen = choice[n][windows]
                 better = (candidate.real > best.real) | np.isnan(candidate) | (chosen < 0)
-                np.copyto(best, candidate, where=better)
-                np.copyto(chosen, tap, where=better)
+                if np.iscomplexobj(x):
+                    best[...] = np.where(better, candidate, best)
+                else:
+                    np.maximum(best, candidate, out=best)
+                np.maximum(chosen, better * chosen.dtype.type(tap), out=chosen)  # later ones are larger
 
     threads.run(forward, parts)
 
     def backward(dy: np.ndarray) -> np.ndarray:
-        require_gradient("max_pool2d", dy, choice.shape, x.dtype)
-        dx = np.zeros(x.shape, x.dtype)
+        require_gradient("max_pool2d", dy, shape, dtype)
+        dx = make(x_shape, dtype)
 
         def part_of_backward(part: slice) -> None:
-            for n in threads.cached(part, x[0].nbytes):
+            for n in threads.cached(part, dx[0].nbytes):
+                finite = np.isfinite(dy[n]).all()  # then what is not chosen is 0 times a number
+                if not tiles:
+                    dx[n] = 0
                 for tap, (windows, cells) in _taps(rows, columns):
-                    dx[n][cells] += np.where(choice[n][windows] == tap, dy[n][windows], 0)
+                    chosen, share = choice[n][windows] == tap, dy[n][windows]
+                    share = share * chosen if finite else np.where(chosen, share, 0)
+                    if tiles:
+                        dx[n][cells] = share
+                    else:
+                        dx[n][cells] += share
 
         threads.run(part_of_backward, parts)
         return dx
@@ -167,7 +184,8 @@ def max_pool2d(
 @lru_cache(maxsize=100)
 def _cells_of_windows(rows: Axis, columns: Axis, padded: bool) -> np.ndarray:
     """How many taps of each window lie on the image, or on it and its padding."""
-    return np.outer(rows.cells(padded), columns.cells(padded))
+    cells = np.outer(rows.cells(padded), columns.cells(padded))
+    return cells[:1, :1] if (cells == cells[0, 0]).all() else cells  # one number is quicker
 
 
 def _taps(rows: Axis, columns: Axis) -> Iterator[tuple[int, tuple[Index, Index]]]:

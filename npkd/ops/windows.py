@@ -1,26 +1,30 @@
-"""Windows that slide over images: where they lie, and `unfold` and `fold`, the one linear gather.
+"""Windows that slide over images: where they lie, and `Patches`, what lies under them.
 
 Along one axis a window of k taps slides over n cells that are padded by `before` and `after`.
 Tap i of window o lies at the padded position o·stride + i·dilation, that is at the cell
 o·stride − before + i·dilation; `Axis` holds this arithmetic. Pooling walks over the taps of two
-axes (`Axis.taps`); convolution wants the taps of all windows side by side as the columns of a
-matrix (`Unfold`).
+axes (`Axis.taps`); a convolution wants all that lies under a window as a row of a matrix
+(`Windows`, `Patches`).
 """
 
 import math
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from npkd.engine import memory
 
-PATCH_BYTES = 3_000_000  # patches of one slice of the batch: about what a core's caches hold
-PLACES = 2048  # of one slice: where channels are few, BLAS is quicker with several short products
+TILE_BYTES = 3_000_000  # of patches and what comes of them, at a time: about what caches hold
+FEW = 8  # channels, up to which images are read as they lie
+KEPT = 8  # patches' memory that a thread keeps for its next calls
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Axis:
     """The windows along one axis of an image.
 
@@ -74,47 +78,75 @@ class Axis:
         taps = starts[:, None] + np.arange(self.kernel) * self.dilation  # (output, kernel)
         return ((taps >= low) & (taps < high)).sum(axis=1)
 
-    @property
-    def first(self) -> int:
-        """How many places of `Unfold`'s layout padding takes before the first cell."""
-        return self.before // self.stride
+    def cut(self, windows: slice) -> tuple[slice, "Axis"]:
+        """The cells that windows in a row reach, and the axis of these windows on those cells."""
+        if windows.stop - windows.start == self.output:
+            return slice(0, self.size), self
+        start = windows.start * self.stride - self.before
+        reach = (windows.stop - windows.start - 1) * self.stride
+        reach += (self.kernel - 1) * self.dilation + 1
+        first = min(max(0, start), self.size)
+        size = max(0, min(self.size, start + reach) - first)
+        before = first - start
+        after = reach - before - size
+        axis = axis_of(size, self.kernel, self.stride, before, after, self.dilation)
+        return slice(first, first + size), axis
 
     @cached_property
-    def pitch(self) -> int:
-        """Places for the cells of one phase, and for the windows, whichever are more."""
-        return max((self.size - 1 + self.before) // self.stride - self.first + 1, self.output)
+    def adjoint(self) -> list[tuple[slice, slice, "Axis"]]:
+        """How windows on the outputs give the gradient by the cells: (cells, taps, their axis).
+
+        Cell h lies under tap i of window o where o·stride = h + before − i·dilation. For cells a
+        stride apart these are the same taps, and o goes up by 1 from one such cell to the next, and
+        down by dilation / gcd from one such tap to the next: a window on the outputs, whose taps
+        are those from the last to the first. Cells under no tap are left out.
+        """
+        common = math.gcd(self.stride, self.dilation)
+        step, spacing = self.stride // common, self.dilation // common
+        found = []
+        for cell in range(min(self.stride, self.size)):
+            for tap in range(min(self.kernel, step)):  # the first one that meets this cell, if any
+                if (cell + self.before - tap * self.dilation) % self.stride == 0:
+                    kernel = len(range(tap, self.kernel, step))
+                    last = tap + (kernel - 1) * step
+                    before = -((cell + self.before - last * self.dilation) // self.stride)
+                    output = len(range(cell, self.size, self.stride))
+                    after = output + (kernel - 1) * spacing - self.output - before
+                    taps = slice(last, tap - step if tap >= step else None, -step)
+                    axis = axis_of(self.output, kernel, 1, before, after, spacing)
+                    found.append((slice(cell, None, self.stride), taps, axis))
+        return found
 
     @cached_property
-    def cells_of_phases(self) -> list[tuple[slice, slice]]:
-        """For each remainder a of padded positions by the stride: its cells, and their places."""
-        phases = []
-        for a in range(self.stride):
-            cells = range((a - self.before) % self.stride, self.size, self.stride)
-            place = (cells.start + self.before) // self.stride - self.first
-            phases.append((slice(cells.start, None, self.stride), slice(place, place + len(cells))))
-        return phases
+    def places(self) -> int:
+        """Places in the memory of `Patches` for the cells of one remainder by the dilation."""
+        reach = (self.output - 1) * self.stride + (self.kernel - 1) * self.dilation + 1
+        return -(-reach // self.dilation)
 
     @cached_property
-    def taps_of_phases(self) -> list[tuple[range, int, int, int]]:
-        """Taps in one phase: which they are, the phase, the first one's shift, and from it on."""
-        step = self.stride // math.gcd(self.stride, self.dilation)  # to the next tap in a phase
+    def cells_of_remainders(self) -> list[tuple[slice, slice]]:
+        """For each remainder of padded positions by the dilation: its cells, and their places."""
+        found = []
+        for remainder in range(self.dilation):
+            first = max(0, -self.before)
+            first += (remainder - self.before - first) % self.dilation
+            place = (first + self.before) // self.dilation
+            count = min(len(range(first, self.size, self.dilation)), self.places - place)
+            count = max(0, count)
+            cells = slice(first, first + count * self.dilation, self.dilation)
+            found.append((cells, slice(place, place + count)))
+        return found
+
+    @cached_property
+    def windows_of_remainders(self) -> list[tuple[slice, int, int, int]]:
+        """Windows that begin at one remainder: (they, the remainder, first place, to the next)."""
+        common = math.gcd(self.stride, self.dilation)
+        apart = self.dilation // common
         return [
-            (
-                range(i, self.kernel, step),
-                i * self.dilation % self.stride,
-                i * self.dilation // self.stride - self.first,
-                step * self.dilation // self.stride,
-            )
-            for i in range(min(step, self.kernel))
+            (slice(window, self.output, apart), remainder, place, self.stride // common)
+            for window in range(min(apart, self.output))
+            for place, remainder in [divmod(window * self.stride, self.dilation)]
         ]
-
-    @cached_property
-    def outside(self) -> list[tuple[int, slice]]:
-        """(i, windows) for all windows that have tap i outside of the image, on either side."""
-        sides = []
-        for i, (inside, _) in enumerate(self.taps):
-            sides += [(i, slice(0, inside.start)), (i, slice(inside.stop, self.output))]
-        return [(i, windows) for i, windows in sides if windows.start < windows.stop]
 
 
 axis_of = lru_cache(maxsize=1000)(Axis)  # the same Axis again, with what it has worked out
@@ -129,7 +161,7 @@ def gather(axis: Axis, along: int, x: np.ndarray) -> np.ndarray:
     taps = [_indices(along, *tap) for tap in axis.taps]
     if all(windows[-1] == slice(0, axis.output) for windows, _ in taps) and axis.kernel > 1:
         return reduce(np.add, [x[cells] for _, cells in taps])
-    y = np.zeros((*x.shape[:along], axis.output, *x.shape[along + 1 :]), x.dtype)
+    y = np.zeros_like(x, shape=(*x.shape[:along], axis.output, *x.shape[along + 1 :]))
     for windows, cells in taps:
         y[windows] += x[cells]
     return y
@@ -151,207 +183,169 @@ def _indices(along: int, *slices: slice) -> list[tuple[slice, ...]]:
     return [(*[slice(None)] * along, index) for index in slices]
 
 
-class Unfold:
-    """The linear map from images to patches, its adjoint `fold`, and the scratch memory of both.
+class Patches:
+    """What lies under the windows of some images, as matrices of which each row is a patch.
 
     Definition (r, c: the axes of rows and columns; x is zero outside of the image)
-        patches[k, i, j, s, p, q] = x[s, k, p·stride_r − before_r + i·dilation_r,
-                                            q·stride_c − before_c + j·dilation_c]
+        X[g, q, s·output_r + p, jik] = x[s, g·C/G + k, p·stride_r − before_r + i·dilation_r,
+                                                       q·stride_c − before_c + j·dilation_c]
 
-    for image s, channel k, tap (i, j), window (p, q). A convolution is then one matrix product,
-    w (O, C·kh·kw) times patches (C·kh·kw, windows); its backward pass needs the same matrix and
-    the adjoint of the map, which adds every patch back to the cells it came from. A last row of
-    ones stands for the input that a bias multiplies.
+    for image s, group g of C/G channels, window (p, q), tap (i, j), channel k; jik is one axis, in
+    this order. For each column q of windows, that is one matrix of as many rows as there are
+    windows in it, and a convolution is its product with the kernels.
 
     Layout
-        For speed, tap (i, j) of all windows is to be one contiguous run. Take stride 1 first. All
-        images of one channel lie in one flat run, rows pitch_c places apart and images pitch_r rows
-        apart. The tap of the window at place t of this run lies at
-        t + (i·dilation_r − before_r)·pitch_c + (j·dilation_c − before_c): the same run, shifted.
-        No padding is laid out: where a tap lies outside of its image, the shifted run has a cell of
-        another row or image, and the patch is set to zero. So where there are as many windows as
-        cells, as with padding 1 around kernels of 3, a run holds windows and nothing else.
-
-        With a stride, tap i of window p lies at the padded position p·stride + i·dilation, whose
-        remainder by the stride is the same for all p. So cells are laid out in stride_r·stride_c
-        phases, one for each pair of remainders, and inside a phase all of the above holds.
-
-        The adjoint goes the other way: the cell at place t is the sum, over the taps of its phase,
-        of the patch at t less the tap's shift. That is one sum over an array whose axes of taps
-        step from one tap's run to the next and back by the shift; between runs there are as many
-        zeros as it may read beyond either.
-
-        Where there are fewer windows than cells, some places of the run are no windows. `crop`
-        leaves them out of a product, and its adjoint `spread` leaves them zero. (Zero times an
-        infinite weight or cell is NaN: where values are infinite, gradients may be NaN in place of
-        infinite.)
+        Channels are last, so that a pixel is a run of numbers. For each row p of windows, the rows
+        of cells under its kh rows of taps are laid out side by side: at each place along the row
+        lie the kh pixels one above the other, kh·C/G numbers. The kw places under a window are then
+        one run of memory: its patch. The window beside it begins `stride` places further on, so
+        that patches overlap, and a matrix is a view: of nine numbers in a 3×3 patch, three are
+        copied. Where columns are dilated, the places of each remainder by the dilation are in a
+        row. Padding is zeros that nobody writes to.
     """
 
     def __init__(
-        self, rows: Axis, columns: Axis, channels: int, groups: int, images: int, dtype: np.dtype
+        self, rows: Axis, columns: Axis, images: int, channels: int, groups: int, dtype: np.dtype
     ):
-        self.rows, self.columns, self.images, self.groups = rows, columns, images, groups
-        self._grid = (images, rows.pitch, columns.pitch)  # of one phase
-        self.length = math.prod(self._grid)
-        self._front = rows.first * columns.pitch + columns.first  # a run may be shifted to there
-        back = max(0, self._shift(rows.kernel - 1, columns.kernel - 1))
-        phases = (channels, rows.stride, columns.stride, self._front + self.length + back)
-        self._phases = memory.empty(phases, dtype)
-        self._phases[...] = 0
+        self.groups = groups
+        layout = groups, images, rows.output, columns.dilation, columns.places
+        self._cells = cells = np.zeros((*layout, rows.kernel, channels // groups), dtype)
+        self._copies = [
+            (cells[:, :, windows, remainder, places, i], (cells_r, cells_c))
+            for i, (windows, cells_r) in enumerate(rows.taps)
+            for remainder, (cells_c, places) in enumerate(columns.cells_of_remainders)
+        ]
+        patch = columns.kernel * rows.kernel * (channels // groups)
+        group, _, row, remainders, place, *_ = cells.strides
+        self._matrices = []
+        for windows, remainder, first, step in columns.windows_of_remainders:
+            count = len(range(columns.output)[windows])
+            start = remainder * remainders + first * place
+            strides = group, step * place, row, cells.itemsize
+            shape = groups, count, images * rows.output, patch
+            self._matrices.append((windows, np.ndarray(shape, dtype, cells, start, strides)))
 
-        inputs = channels // groups * rows.kernel * columns.kernel
-        margin = max(self._front, back)  # zeros between runs, for `fold` to read
-        self._pitch = _uneven(self.length + margin)
-        self._memory = memory.empty((groups, inputs + 1, self._pitch), dtype)
-        self._memory[:, :, self.length :] = 0
-        self._memory[:, inputs] = 1
-        self._matrix = self._memory[:, :, : self.length]
-        kernel = (channels // groups, rows.kernel, columns.kernel)
-        self._patches = self._matrix[:, :inputs].reshape(groups, *kernel, self.length)
-
-    @classmethod
-    def of_part(
-        cls, rows: Axis, columns: Axis, x: np.ndarray, groups: int, part: slice
-    ) -> "Unfold":
-        """For so many images of x[part] at a time as keep their patches within PATCH_BYTES."""
-        patch_bytes = x.shape[1] * rows.kernel * columns.kernel * x.itemsize
-        places = rows.pitch * columns.pitch
-        fitting = max(1, min(PATCH_BYTES // (patch_bytes * places), PLACES // places))
-        count = max(1, part.stop - part.start)
-        images = -(-count // -(-count // fitting))  # the same in each slice, where that goes
-        return cls(rows, columns, x.shape[1], groups, images, x.dtype)
+    def of(self, x: np.ndarray) -> list[tuple[slice, np.ndarray]]:
+        """Of images (s, C, H, W): columns of windows, and their matrices. Valid until next time."""
+        n, channels, height, width = x.shape
+        if channels > FEW and memory.layout_of(x) is not memory.channels_last:
+            x = memory.turned(x)
+        grouped = x.reshape(n, self.groups, channels // self.groups, height, width)
+        pixels = grouped.transpose(1, 0, 3, 4, 2)
+        for places, (cells_r, cells_c) in self._copies:
+            places[...] = pixels[:, :, cells_r, cells_c]
+        return self._matrices
 
     @property
-    def scratch(self) -> np.ndarray:
-        """The patches' memory, (groups, C·kh·kw/groups, length): for a product to be folded."""
-        return self._matrix[:, :-1]
+    def nbytes(self) -> int:
+        """Of memory."""
+        return self._cells.nbytes
 
-    def unfold(self, x: np.ndarray) -> np.ndarray:
-        """Images (s ≤ images, C, H, W) to patches and ones, (groups, C·kh·kw/groups + 1, length).
 
-        Valid until the next call. Behind fewer images than `images` lie those of an earlier call.
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The windows of a convolution along rows and columns, and its groups of channels."""
+
+    rows: Axis
+    columns: Axis
+    groups: int
+
+    @property
+    def all_rows(self) -> slice:
+        """All rows of windows."""
+        return slice(0, self.rows.output)
+
+    def under(self, x: np.ndarray, rows: slice) -> list[tuple[slice, np.ndarray]]:
+        """`Patches.of` images x (s, C, H, W), for some rows of windows."""
+        cells, axis = self.rows.cut(rows)
+        n, channels = x.shape[:2]
+        patches = _patches(axis, self.columns, n, channels, self.groups, x.dtype)
+        return patches.of(x[:, :, cells])
+
+    def kernels(self, w: np.ndarray) -> np.ndarray:
+        """w (O, C/G, kh, kw) as matrices for patches to be multiplied by: (G, 1, kw·kh·C/G, O/G)."""
+        kernels = w.reshape(self.groups, len(w) // self.groups, *w.shape[1:])
+        return kernels.transpose(0, 4, 3, 2, 1).reshape(self.groups, 1, -1, kernels.shape[1])
+
+    def weight(self, kernels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """The inverse of `kernels`: a new array w of this shape."""
+        _, inputs, kh, kw = shape
+        taps = kernels.reshape(self.groups, kw, kh, inputs, -1)
+        return taps.transpose(0, 4, 3, 2, 1).reshape(shape)
+
+    def adjoint(self, w: np.ndarray) -> list[tuple[tuple[slice, ...], "Windows", np.ndarray]]:
+        """The convolutions of dy that give dx: cells of dx, their windows on dy, and kernels.
+
+        The kernels are w with its inputs and outputs exchanged and its taps turned round; with a
+        stride, those of them that meet these cells.
         """
-        for image_cells, phase_cells in self._cells(x):
-            phase_cells[:, : len(x)] = image_cells
-        for patches, taps in self._runs:
-            patches[...] = taps
-        self._zero_outside()
-        return self._matrix
+        by_group = w.reshape(self.groups, -1, *w.shape[1:]).swapaxes(1, 2)
+        turned = by_group.reshape(-1, by_group.shape[2], *w.shape[2:])
+        return [
+            ((slice(None), slice(None), cells_r, cells_c), windows, windows.kernels(of_taps))
+            for cells_r, taps_r, rows in self.rows.adjoint
+            for cells_c, taps_c, columns in self.columns.adjoint
+            for windows in [Windows(rows, columns, self.groups)]
+            for of_taps in [turned[:, :, taps_r, taps_c]]
+        ]
 
-    def fold(self, dx: np.ndarray) -> None:
-        """The adjoint of `unfold`: what is in `scratch` added up into the images dx."""
-        self._zero_outside()
-        if len(self._sums) < self.rows.stride * self.columns.stride:
-            dx[...] = 0  # there are cells under no tap
-        images_of_groups = dx.reshape(len(dx), self.groups, -1, *dx.shape[2:])
-        for cells, taps in self._sums:
-            sums = images_of_groups[:, :, :, *cells].transpose(1, 2, 0, 3, 4)
-            np.add.reduce(taps[:, :, :, :, : len(dx)], axis=(2, 3), out=sums)
+    def images(self, part: slice, inputs: int, y: np.ndarray) -> list[slice]:
+        """Images cut into so many at a time as have their patches and y within TILE_BYTES."""
+        return _alike(part, max(1, self._rows_in_a_tile(inputs, y) // self.rows.output))
 
-    def run(self, outputs: int) -> np.ndarray:
-        """Zeros for a product with the patches: (groups, outputs/groups, length)."""
-        shape = (self.groups, outputs // self.groups, _uneven(self.length))
-        run = memory.empty(shape, self._matrix.dtype)
-        run[...] = 0
-        return run[:, :, : self.length]
+    def tiles(
+        self, images: slice, rows: slice, inputs: int, y: np.ndarray
+    ) -> Iterator[tuple[slice, slice]]:
+        """Images and rows of windows, cut into tiles: some images, or some rows of one image.
 
-    def crop(self, run: np.ndarray, images: int) -> np.ndarray:
-        """The windows of a run (…, length), as a view (images, O, output_r, output_c)."""
-        grid = run.reshape(-1, *self._grid)
-        return grid[:, :images, : self.rows.output, : self.columns.output].transpose(1, 0, 2, 3)
-
-    def spread(self, dy: np.ndarray, run: np.ndarray) -> None:
-        """The adjoint of `crop`: dy (s, O, output_r, output_c) into a run of zeros.
-
-        The run of an earlier call will do: what is no window has stayed zero.
+        Patches of images of so many channels, and y (N, O, …), are within TILE_BYTES as far as one
+        row of windows is, and a tile of y has memory that `as_matrices` takes.
         """
-        windows = self.crop(run, self.images)
-        windows[: len(dy)] = dy
-        if len(dy) < self.images:
-            windows[len(dy) :] = 0
+        fitting, height = self._rows_in_a_tile(inputs, y), rows.stop - rows.start
+        if fitting < height:
+            for n in range(images.start, images.stop):
+                for some in _alike(rows, fitting):
+                    yield slice(n, n + 1), some
+        else:
+            in_one_run = y.strides[0] == height * y.strides[2]
+            for some in _alike(images, fitting // height if in_one_run else 1):
+                yield some, rows
 
-    def _zero_outside(self) -> None:
-        """Set patches to zero where a tap lies outside of the image."""
-        for patches in self._outside:
-            patches[...] = 0
-
-    def _shift(self, i: int, j: int) -> int:
-        """How far the run of tap (i, j) is shifted in its phase."""
-        down = i * self.rows.dilation // self.rows.stride - self.rows.first
-        right = j * self.columns.dilation // self.columns.stride - self.columns.first
-        return down * self.columns.pitch + right
-
-    @cached_property
-    def _outside(self) -> list[np.ndarray]:
-        """The patches of taps that lie outside of the image."""
-        grid = self._patches.reshape(*self._patches.shape[:-1], *self._grid)
-        rows = [grid[:, :, i, :, :, windows] for i, windows in self.rows.outside]
-        return rows + [grid[:, :, :, j, :, :, windows] for j, windows in self.columns.outside]
-
-    @cached_property
-    def _runs(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Patches of all taps in one phase, with the runs that they are."""
-        channel, phase_r, phase_c, place = self._phases.strides
-        row, group = place * self.columns.pitch, channel * self._patches.shape[1]
-        runs = []
-        for taps_r, a, down, step_r in self.rows.taps_of_phases:
-            for taps_c, b, right, step_c in self.columns.taps_of_phases:
-                patches = self._patches[
-                    :, :, taps_r.start :: taps_r.step, taps_c.start :: taps_c.step
-                ]
-                start = a * phase_r + b * phase_c + self._front * place + down * row + right * place
-                strides = (group, channel, step_r * row, step_c * place, place)
-                taps = np.ndarray(patches.shape, patches.dtype, self._phases, start, strides)
-                runs.append((patches, taps))
-        return runs
-
-    @cached_property
-    def _sums(self) -> list[tuple[tuple[slice, slice], np.ndarray]]:
-        """The cells of one phase, with the patches of its taps that they are the sums of.
-
-        These are (groups, C/groups, taps, taps, images, rows, columns).
-        """
-        groups, channels, kernel_r, kernel_c, _ = self._patches.shape
-        place = self._matrix.itemsize
-        row, tap_c = self.columns.pitch * place, self._pitch * place
-        tap_r, channel = kernel_c * tap_c, kernel_r * kernel_c * tap_c
-        group = channels * channel + tap_c  # a run of ones lies between
-        sums = []
-        for taps_r, a, down, step_r in self.rows.taps_of_phases:
-            for taps_c, b, right, step_c in self.columns.taps_of_phases:
-                cells_r, places_r = self.rows.cells_of_phases[a]
-                cells_c, places_c = self.columns.cells_of_phases[b]
-                size_r, size_c = places_r.stop - places_r.start, places_c.stop - places_c.start
-                start = taps_r.start * tap_r + taps_c.start * tap_c
-                start += (places_r.start - down) * row + (places_c.start - right) * place
-                next_r = taps_r.step * tap_r - step_r * row
-                next_c = taps_c.step * tap_c - step_c * place
-                taps = np.ndarray(
-                    (groups, channels, len(taps_r), len(taps_c), self.images, size_r, size_c),
-                    self._memory.dtype,
-                    self._memory,
-                    start,
-                    (group, channel, next_r, next_c, self.rows.pitch * row, row, place),
-                )
-                sums.append(((cells_r, cells_c), taps))
-        return sums
-
-    def _cells(self, x: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """For each phase: the cells of images x (s, C, H, W) in it, and their place, as views."""
-        run = slice(self._front, self._front + self.length)
-        for a, (cells_r, places_r) in enumerate(self.rows.cells_of_phases):
-            for b, (cells_c, places_c) in enumerate(self.columns.cells_of_phases):
-                grid = self._phases[:, a, b, run].reshape(-1, *self._grid)
-                yield (
-                    x[:, :, cells_r, cells_c].transpose(1, 0, 2, 3),
-                    grid[:, :, places_r, places_c],
-                )
+    def _rows_in_a_tile(self, inputs: int, y: np.ndarray) -> int:
+        patches = self.columns.places * self.columns.dilation * self.rows.kernel * inputs
+        return max(1, TILE_BYTES // ((patches + y.shape[1] * y.shape[3]) * y.itemsize))
 
 
-def _uneven(length: int) -> int:
-    """So long or a little longer: rows that begin at 64 bytes, but not at a multiple of 1024.
+_of_thread = threading.local()
 
-    Rows a power of two apart meet in the same lines of the caches: BLAS takes a third longer.
-    """
-    length = -(-length // 16) * 16
-    return length + (16 if length % 256 == 0 else 0)
+
+def _patches(*key: Any) -> Patches:
+    """`Patches(*key)`, or those that this thread has from an earlier call."""
+    kept: dict[tuple, Patches] = _of_thread.__dict__.setdefault("kept", {})
+    patches = kept.pop(key, None) or Patches(*key)
+    if patches.nbytes <= TILE_BYTES:
+        kept[key] = patches
+        if len(kept) > KEPT:
+            del kept[next(iter(kept))]
+    return patches
+
+
+def as_matrices(y: np.ndarray, groups: int) -> np.ndarray:
+    """A tile (s, O, p, q) with its channels last in memory, as (groups, q, s·p, O/groups): a view."""
+    n, outputs, height, width = y.shape
+    rows = y.transpose(0, 2, 3, 1).reshape(n * height, width, groups, outputs // groups)
+    return rows.transpose(2, 1, 0, 3)
+
+
+def as_rows(y: np.ndarray) -> np.ndarray:
+    """A tile (s, O, p, q) with its channels last in memory, as (s·p, q·O): a view."""
+    n, outputs, height, width = y.shape
+    return y.transpose(0, 2, 3, 1).reshape(n * height, width * outputs)
+
+
+def _alike(part: slice, most: int) -> list[slice]:
+    """`part` cut into slices of at most so many, all about as long."""
+    count = part.stop - part.start
+    number = -(-count // most)
+    ends = [part.start + k * count // number for k in range(number + 1)] if number else []
+    return [slice(start, stop) for start, stop in pairwise(ends)]
