@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import tiny
 
+from npkd.distill.tasks.super_resolve import LargeSuperResolver, SmallSuperResolver
 from npkd.nets import models
 from npkd.study import cells, plan, processes, results, running
 from npkd.study.cells import Job, Result, Source, Teacher, figures_of
@@ -35,7 +36,7 @@ loss = "kl temperature=4 + attention weight=500"
 CELLS = 5
 
 
-NETS = (models.LargeCNN, models.SmallCNN, models.LargeSuperResolver, models.SmallSuperResolver)
+NETS = (models.LargeCNN, models.SmallCNN, LargeSuperResolver, SmallSuperResolver)
 
 
 def shrink() -> None:

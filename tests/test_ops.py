@@ -21,6 +21,7 @@ from strategies import SEEDS, assert_close, cases, define, image
 import npkd
 from npkd import definitions, ops
 from npkd.engine import memory, threads
+from npkd.ops import windows
 from npkd.proofs.cases import OPS, Drawn, arrays
 
 NAN, INF = np.nan, np.inf
@@ -197,7 +198,8 @@ def test_nan_reaches_what_the_entry_bears_on_and_nothing_else(op, data, seed):
     values["x"].flat[entry] = NAN
     reached = np.isnan(apply(case, *values.values())[0])
     assert np.all(borne_on <= reached)
-    assert np.all(reached <= np.isnan(define(case, *values.values())))
+    if case.options.get("mode") != "bilinear":  # a product of matrices, where 0 · NaN is NaN
+        assert np.all(reached <= np.isnan(define(case, *values.values())))
 
 
 # Backward passes
@@ -307,16 +309,19 @@ def extra_memory(function, *args) -> tuple[int, int, object]:
 
 @pytest.mark.usefixtures("restore_threads")
 def test_scratch_memory_of_conv2d_does_not_grow_with_the_batch(monkeypatch):
-    """The patches of an image take 1.2 MB here, those of the larger batch 150 MB."""
+    """The patches of an image take 0.4 MB here, those of the larger batch 53 MB."""
     monkeypatch.setattr(memory, "LARGE", np.inf)  # what it keeps for later is not the op's
     npkd.set_num_threads(1)
     w, b = np.ones((4, 16, 3, 3)), np.ones(4)
     peaks = []
     for batch in (16, 128):
         x = np.ones((batch, 16, 32, 32))
+        windows._of_thread.__dict__.clear()
         forward_peak, kept, (y, backward) = extra_memory(ops.conv2d, x, w, b)
         backward_peak, _, _ = extra_memory(backward, y)
-        assert kept < 50_000
+        scratch = sum(patches.nbytes for patches in windows._of_thread.kept.values())
+        assert scratch <= windows.KEPT * windows.TILE_BYTES
+        assert kept - scratch < 50_000
         peaks.append((forward_peak, backward_peak))
     np.testing.assert_allclose(peaks[1], peaks[0], atol=100_000)
 
@@ -348,7 +353,7 @@ large_cases = pytest.mark.parametrize("case", LARGE, ids=lambda case: case.op)
 @pytest.fixture
 def many_parts(monkeypatch):
     """Parts so small that the work on these arrays is shared too."""
-    monkeypatch.setattr(threads, "WORK_OF_A_PART", 100_000)
+    monkeypatch.setattr(threads, "WORK_OF_A_PART", 10_000)
 
 
 @pytest.mark.usefixtures("many_parts")

@@ -11,9 +11,12 @@ from npkd.data import low_resolution
 from npkd.distill import evaluate
 from npkd.distill.outputs import Outputs
 from npkd.distill.tasks import TASKS, quality
-from npkd.distill.tasks.super_resolve import UPSAMPLINGS
+from npkd.distill.tasks.super_resolve import (
+    UPSAMPLINGS,
+    LargeSuperResolver,
+    SmallSuperResolver,
+)
 from npkd.distill.tasks.task import brought_back
-from npkd.nets.models import LargeSuperResolver, SmallSuperResolver
 from npkd.objectives import Objective
 
 

@@ -3,13 +3,17 @@
 All arithmetic is on small whole numbers, so that equal means equal.
 """
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import SEEDS
 
-from npkd.ops.windows import PATCH_BYTES, PLACES, Axis, Unfold
+from npkd.engine import memory
+from npkd.ops import windows as windows_module
+from npkd.ops.windows import FEW, KEPT, TILE_BYTES, Axis, Windows, as_matrices, axis_of
 
 examples = settings(max_examples=100, deadline=None)
 
@@ -73,18 +77,42 @@ def test_cells_counts_the_taps_on_the_image_or_its_padding(padded, axis):
     assert axis.cells(padded).tolist() == expected
 
 
-# Unfold
+@examples
+@given(axis=axes().filter(lambda axis: axis.output > 0), data=st.data())
+def test_windows_cut_out_of_an_axis_lie_where_they_lay(axis, data):
+    first = data.draw(st.integers(0, axis.output - 1))
+    last = data.draw(st.integers(first, axis.output - 1))
+    cells, cut = axis.cut(slice(first, last + 1))
+    assert cut.output == last + 1 - first
+    reached = range(axis.size)[cells]
+    for o in range(cut.output):
+        found = [reached[cell] for cell in taps(cut, o) if 0 <= cell < cut.size]
+        assert found == [cell for cell in taps(axis, first + o) if 0 <= cell < axis.size]
 
 
-@st.composite
-def unfoldings(draw: st.DrawFn) -> tuple[Unfold, tuple[int, int, int, int]]:
-    """An Unfold, and the shape of a batch for it, which may be smaller than it has room for."""
-    fitting = axes().filter(lambda axis: not axis.ceil_mode and axis.output > 0)
-    rows, columns = draw(fitting), draw(fitting)
-    channels, room = draw(st.integers(1, 2)), draw(st.integers(1, 3))
-    images = draw(st.integers(1, room))
-    unfolding = Unfold(rows, columns, channels, 1, room, np.dtype(np.float64))
-    return unfolding, (images, channels, rows.size, columns.size)
+@examples
+@given(axis=axes().filter(lambda axis: axis.output > 0))
+def test_the_adjoint_of_an_axis_has_every_cell_with_the_taps_that_lie_on_it(axis):
+    expected = {
+        (cell, tap, o)
+        for o in range(axis.output)
+        for tap, cell in enumerate(taps(axis, o))
+        if 0 <= cell < axis.size
+    }
+    found = []
+    for cells, of_taps, adjoint in axis.adjoint:
+        of_cells = range(axis.size)[cells]
+        assert adjoint.output == len(of_cells)
+        for window, cell in enumerate(of_cells):
+            met = zip(range(axis.kernel)[of_taps], taps(adjoint, window), strict=True)
+            found += [(cell, tap, o) for tap, o in met if 0 <= o < axis.output]
+    assert len(found) == len(set(found))
+    assert set(found) == expected
+
+
+# Patches
+
+fitting = axes().filter(lambda axis: not axis.ceil_mode and axis.output > 0)
 
 
 def whole_numbers(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -92,67 +120,72 @@ def whole_numbers(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarra
 
 
 @examples
-@given(given=unfoldings(), seed=SEEDS)
-def test_unfold_gathers_the_cells_under_every_tap(given, seed):
-    unfolding, shape = given
-    images, channels, height, width = shape
-    rows, columns = unfolding.rows, unfolding.columns
+@given(
+    windows=st.builds(Windows, fitting, fitting, st.integers(1, 2)),
+    channels=st.sampled_from([1, 2, FEW + 1]),
+    images=st.integers(1, 3),
+    last=st.booleans(),
+    seed=SEEDS,
+)
+def test_patches_hold_the_cells_under_every_tap(windows, channels, images, last, seed):
+    rows, columns = windows.rows, windows.columns
+    shape = (images, windows.groups * channels, rows.size, columns.size)
     rng = np.random.default_rng(seed)
-    unfolding.unfold(np.full((unfolding.images, *shape[1:]), np.nan))  # must leave no trace
+    windows.under(np.full(shape, np.nan), windows.all_rows)  # must leave no trace
     x = whole_numbers(rng, shape)
-    *patches, ones = unfolding.unfold(x)[0]
-    assert (ones == 1).all()
-    patches = unfolding.crop(np.array(patches), images)
-
     expected = np.zeros(
-        (images, channels, rows.kernel, columns.kernel, rows.output, columns.output)
+        (windows.groups, columns.output, images, rows.output, columns.kernel, rows.kernel, channels)
     )
-    for n, c, i, j, u, v in np.ndindex(expected.shape):
-        p, q = taps(rows, u)[i], taps(columns, v)[j]
-        if 0 <= p < height and 0 <= q < width:
-            expected[n, c, i, j, u, v] = x[n, c, p, q]
+    for g, q, n, p, j, i, k in np.ndindex(expected.shape):
+        row, column = taps(rows, p)[i], taps(columns, q)[j]
+        if 0 <= row < rows.size and 0 <= column < columns.size:
+            expected[g, q, n, p, j, i, k] = x[n, g * channels + k, row, column]
+    patches = windows.under(memory.turned(x) if last else x, windows.all_rows)
     np.testing.assert_array_equal(patches, expected.reshape(patches.shape))
 
 
 @examples
-@given(given=unfoldings(), seed=SEEDS)
-def test_fold_is_the_adjoint_of_unfold(given, seed):
-    unfolding, shape = given
-    rng = np.random.default_rng(seed)
-    x = whole_numbers(rng, shape)
-    patches = unfolding.unfold(x)[:, :-1].copy()
-    dpatches = whole_numbers(rng, patches.shape)
-    dx = np.full(shape, np.nan)
-    unfolding.scratch[...] = dpatches
-    unfolding.fold(dx)
-    assert np.sum(patches * dpatches) == np.sum(x * dx)
+@given(windows=st.builds(Windows, fitting, fitting, st.integers(1, 2)), seed=SEEDS)
+def test_kernels_are_turned_into_a_weight_again(windows, seed):
+    shape = (2 * windows.groups, 3, windows.rows.kernel, windows.columns.kernel)
+    w = whole_numbers(np.random.default_rng(seed), shape)
+    np.testing.assert_array_equal(windows.weight(windows.kernels(w), shape), w)
 
 
 @examples
-@given(given=unfoldings(), seed=SEEDS)
-def test_spread_is_the_adjoint_of_crop(given, seed):
-    unfolding, (images, *_) = given
-    rng = np.random.default_rng(seed)
-    run = whole_numbers(rng, (2, unfolding.length))
-    y = unfolding.crop(run, images)
-    assert y.shape == (images, 2, unfolding.rows.output, unfolding.columns.output)
-    dy = whole_numbers(rng, y.shape)
-    drun = np.zeros(run.shape)
-    unfolding.spread(whole_numbers(rng, (unfolding.images, *y.shape[1:])), drun)  # leaves no trace
-    unfolding.spread(dy, drun)
-    assert np.sum(y * dy) == np.sum(run * drun)
-
-
-@pytest.mark.parametrize(
-    ("side", "channels", "stride", "images"),
-    [(6, 3, 1, 20), (20, 3, 1, 5), (41, 3, 2, 4), (8, 300, 1, 4), (600, 3, 1, 1)],
+@given(
+    windows=st.builds(Windows, fitting, fitting, st.just(1)),
+    images=st.integers(0, 9),
+    inputs=st.integers(1, 3),
+    outputs=st.integers(1, 3),
+    room=st.integers(1, 5000),
+    phase=st.booleans(),
 )
-def test_an_unfold_of_a_part_takes_as_many_images_as_fit_its_memory(side, channels, stride, images):
-    axis = Axis(side, 3, stride, 1, 1, 1)
-    x, part = np.zeros((40, channels, side, side), np.float32), slice(10, 30)
-    unfolding = Unfold.of_part(axis, axis, x, 1, part)
-    assert unfolding.images == images
-    assert images == 1 or unfolding.scratch.nbytes <= PATCH_BYTES
-    assert images == 1 or unfolding.length <= PLACES
-    assert unfolding.scratch.shape == (1, channels * 9, unfolding.length)
-    assert unfolding.scratch.dtype == x.dtype
+def test_tiles_are_all_of_the_windows_once_and_fit(windows, images, inputs, outputs, room, phase):
+    height, width = windows.rows.output, windows.columns.output
+    y = memory.channels_last((images, outputs, 2 * height + 1, 2 * width), np.float64)
+    y = y[:, :, 0::2, ::2][:, :, :height] if phase else y[:, :, :height, :width]
+    y[...] = 0
+    with patch("npkd.ops.windows.TILE_BYTES", room):
+        for some, rows in windows.tiles(slice(0, images), windows.all_rows, inputs, y):
+            tile = y[some, :, rows]
+            matrices = as_matrices(tile, 1)
+            assert np.shares_memory(matrices, y)
+            matrices += 1
+            x = np.ones((len(tile), inputs, windows.rows.size, windows.columns.size))
+            patches = windows.under(x, rows)
+            assert tile.nbytes + patches.base.nbytes <= room or matrices.shape[2] == 1
+    assert (y == 1).all()
+
+
+def test_a_thread_keeps_the_memory_of_few_patches():
+    for size in range(3, 40):
+        axis = axis_of(size, 3, 1, 1, 1, 1)
+        Windows(axis, axis, 1).under(np.ones((1, 1, size, size)), slice(0, size))
+    kept = windows_module._of_thread.kept
+    assert len(kept) == KEPT
+    assert all(patches.nbytes <= TILE_BYTES for patches in kept.values())
+    axis = axis_of(1200, 3, 1, 1, 1, 1)
+    Windows(axis, axis, 1).under(np.ones((1, 1, 1200, 1200)), slice(0, 1200))
+    assert len(kept) == KEPT
+    assert all(patches.nbytes <= TILE_BYTES for patches in kept.values())

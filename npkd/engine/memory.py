@@ -58,6 +58,13 @@ def layout_of(x: np.ndarray) -> Callable[[tuple[int, ...], DTypeLike], np.ndarra
     return empty
 
 
+def rows(x: np.ndarray) -> np.ndarray:
+    """x (N, …) as (N, size), in the order of its memory: a view where that is `layout_of` x."""
+    if layout_of(x) is channels_last:
+        x = x.transpose(0, 2, 3, 1)
+    return x.reshape(x.shape[0], math.prod(x.shape[1:])) if x.ndim else x.reshape(1, 1)
+
+
 def turned(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Images (N, C, H, W) copied to memory with the channels last, or into `out`, which has them.
 

@@ -12,7 +12,6 @@ Forking is supported while nothing is at work. While another thread works, the c
 BLAS's lock held and work half done: use multiprocessing's spawn.
 """
 
-import math
 import os
 import threading
 import warnings
@@ -37,18 +36,18 @@ Call = Callable[[], None]
 
 MOST = 1024  # threads
 PARTS = 8  # at most so many parts, so that partial sums are few however large the batch
-WORK_OF_A_PART = 3_600_000  # multiply-adds, some 70 µs: the cost of handing a part over
+WORK_OF_A_PART = 1_100_000  # multiply-adds, some 20 µs
 MOVE = 50  # multiply-adds of a matrix product in the time that one array entry takes to be moved
-CACHED_BYTES = 1 << 19
+CACHED_BYTES = 1 << 20
 
 _lock = threading.Lock()
 
 
 class _Inside(threading.local):
-    """What a thread is in the middle of: running a part, a block that holds BLAS to one thread."""
+    """What a thread is in the middle of."""
 
     part = False
-    holds_blas = False
+    one_pass = False
 
 
 _inside = _Inside()
@@ -116,30 +115,42 @@ def parts(count: int, work: int, most: int | None = None) -> list[slice]:
 
     work: the op's multiply-adds in all, MOVE for each entry where entries are only moved. There
     are 1, 2, 4 or 8 parts, for threads of such a number to share, at most PARTS or `most`; n of
-    them from n² times WORK_OF_A_PART on, as few and long ones are the better for two threads.
+    them from n³ times WORK_OF_A_PART on: threads that call NumPy often wait for Python's lock, so
+    that few and long parts are the better ones.
     """
-    if work < 4 * WORK_OF_A_PART and count:
-        return [slice(0, count)]
-    number = max(1, min(most or PARTS, math.isqrt(work // WORK_OF_A_PART)))
-    number = 1 << (number.bit_length() - 1)
+    number = 1
+    while 2 * number <= (most or PARTS) and work >= (2 * number) ** 3 * WORK_OF_A_PART:
+        number *= 2
     return slices(slice(0, count), max(1, -(-count // number)))
 
 
-@np.errstate(under="ignore")
 def run(work: Callable[[Part], Result], over: Sequence[Part]) -> list[Result]:
     """[work(part) for part in over], shared among threads; an error in any of them is raised.
 
     A result below the smallest normal number is rounding, and no error even if np.seterr makes
     underflow one; all else is as np.seterr says.
     """
-    alone = len(over) == 1 and _inside.holds_blas
-    if alone or _inside.part or ThreadpoolController is None:
+    if _inside.part or (_inside.one_pass and len(over) == 1):
         return [work(part) for part in over]
-    helpers = min(get_num_threads(), len(over)) - 1
-    with one_blas_thread():
+    helpers = min(get_num_threads(), len(over)) - 1 if ThreadpoolController else 0
+    with one_pass():
         if helpers < 1:
             return [work(part) for part in over]
         return _share(work, over, helpers)
+
+
+@contextmanager
+def one_pass() -> Iterator[None]:
+    """What many ops have to ask for is asked for once: one BLAS thread, and no news of underflow."""
+    if _inside.one_pass:
+        yield
+        return
+    with one_blas_thread(), np.errstate(under="ignore"):
+        _inside.one_pass = True
+        try:
+            yield
+        finally:
+            _inside.one_pass = False
 
 
 @contextmanager
@@ -151,7 +162,7 @@ def one_blas_thread() -> Iterator[None]:
     keeps all its arithmetic at one BLAS thread.
     """
     global _blas, _blas_limit, _blas_holders
-    if ThreadpoolController is None or _inside.holds_blas:
+    if ThreadpoolController is None:
         yield
         return
     with _lock:
@@ -160,11 +171,9 @@ def one_blas_thread() -> Iterator[None]:
             _free_openblas()
             _blas_limit = _blas.limit(limits=1, user_api="blas")
         _blas_holders += 1
-    _inside.holds_blas = True
     try:
         yield
     finally:
-        _inside.holds_blas = False
         with _lock:
             _blas_holders -= 1
             if _blas_holders == 0:

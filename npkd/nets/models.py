@@ -1,4 +1,4 @@
-"""The document's two networks, and a pair for super-resolution."""
+"""The document's two networks."""
 
 from typing import Any
 
@@ -62,44 +62,3 @@ class SmallCNN(_CNN):
     """
 
     size, channels, hidden = 16, (16, 32), 128
-
-
-class _SuperResolver(Network):
-    """The shape that both nets for super-resolution have: x_low C×16×16 → x_high C×32×32.
-
-    Three convolutions work on the small image; the last one makes a channel for each of the 2×2
-    cells that a cell becomes, and a pixel shuffle puts these in their places.
-
-    rng: a np.random.Generator or a seed.
-
-    Source: ESPCN, Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution Using an
-    Efficient Sub-Pixel Convolutional Neural Network", with ReLU for tanh.
-    """
-
-    channels: tuple[int, int]
-
-    def __init__(
-        self, rng: np.random.Generator | int, *, in_channels: int = 3, dtype: Any = np.float32
-    ):
-        first, second = self.channels
-        layers: dict[str, Layer] = {
-            "conv1": Conv2d(in_channels, first, 5, padding=2),
-            "relu1": Function(ops.relu),
-            "conv2": Conv2d(first, second, 3, padding=1),
-            "relu2": Function(ops.relu),
-            "conv3": Conv2d(second, in_channels * 2**2, 3, padding=1),
-            "shuffle": Function(ops.pixel_shuffle, 2),
-        }
-        super().__init__(layers, (in_channels, 16, 16), rng, dtype)
-
-
-class LargeSuperResolver(_SuperResolver):
-    """64 and 32 channels: 26,796 parameters for C = 3, as ESPCN has them for colour images."""
-
-    channels = (64, 32)
-
-
-class SmallSuperResolver(_SuperResolver):
-    """16 and 8 channels: 3,252 parameters for C = 3, 8.2 times fewer."""
-
-    channels = (16, 8)

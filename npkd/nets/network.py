@@ -8,7 +8,7 @@ import numpy as np
 
 from npkd import ops
 from npkd.arguments import FLOATS, is_integer, require_arrays, shown
-from npkd.engine.threads import one_blas_thread
+from npkd.engine.threads import one_pass
 from npkd.nets.layers import Conv2d, Function, Layer, Params
 from npkd.ops.contract import require_gradient
 
@@ -102,7 +102,7 @@ class Network:
         outputs, backwards = {}, {}
         remaining = set(names)
         y = x
-        with one_blas_thread():
+        with one_pass():
             for name, step, output in self._steps(names):
                 if not remaining:
                     break
@@ -132,7 +132,7 @@ class Network:
             grads: Params = {}
             dy: np.ndarray | None = None
             first = next(iter(self.layers))
-            with one_blas_thread():
+            with one_pass():
                 for output, (name, step_backward) in reversed(backwards.items()):
                     if output in gradients:
                         dy = gradients[output] if dy is None else dy + gradients[output]

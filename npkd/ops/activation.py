@@ -1,5 +1,7 @@
 """ReLU, softmax and log-softmax."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from npkd.arguments import is_integer, require_arrays, shown
@@ -32,22 +34,23 @@ def relu(x: np.ndarray) -> Op:
     dtype = x.dtype
     make = memory.layout_of(x)
     y, positive = make(x.shape, dtype), make(x.shape, np.bool_)
-    x_rows, y_rows, positive_rows = (a if a.ndim else a[None] for a in (x, y, positive))
+    x_rows, y_rows, positive_rows = map(memory.rows, (x, y, positive))
     parts = threads.parts(len(x_rows), work=threads.MOVE * x.size)
 
     def forward(part: slice) -> None:
-        positive_part(x_rows[part], out=y_rows[part])
-        np.not_equal(y_rows[part], 0, out=positive_rows[part])  # NaN is not 0
+        for n in threads.cached(part, x_rows[:1].nbytes):
+            positive_part(x_rows[n], out=y_rows[n])
+            np.not_equal(y_rows[n], 0, out=positive_rows[n])  # NaN is not 0
 
     threads.run(forward, parts)
 
     def backward(dy: np.ndarray) -> np.ndarray:
         require_gradient("relu", dy, positive.shape, dtype)
         dx = make(positive.shape, dtype)
-        dy_rows, dx_rows = (a if a.ndim else a[None] for a in (dy, dx))
 
         def part_of_backward(part: slice) -> None:
-            np.multiply(dy_rows[part], positive_rows[part], out=dx_rows[part])
+            images = part if dx.ndim else ...
+            np.multiply(dy[images], positive[images], out=dx[images])
 
         threads.run(part_of_backward, parts)
         return dx
@@ -56,11 +59,18 @@ def relu(x: np.ndarray) -> Op:
 
 
 def positive_part(x: np.ndarray, out: np.ndarray) -> None:
-    """ReLU of an array of one axis or more; `out` may be x."""
+    """ReLU of rows; `out` may be x."""
     if np.iscomplexobj(x):
         out[...] = np.where(x.real <= 0, 0, x)
     else:
-        np.maximum(x, np.zeros(x.shape[1:], x.dtype), out=out)  # quicker than with one zero
+        np.maximum(x, _zeros(x.shape[1], x.dtype), out=out)  # quicker than with one zero
+
+
+@lru_cache(maxsize=16)
+def _zeros(size: int, dtype: np.dtype) -> np.ndarray:
+    zeros = np.zeros(size, dtype)
+    zeros.flags.writeable = False
+    return zeros
 
 
 @np.errstate(under="ignore")  # rounding, as in threads.run

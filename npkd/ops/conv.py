@@ -12,6 +12,8 @@ from npkd.ops.activation import positive_part
 from npkd.ops.contract import Op, Pair, pair, require_gradient
 from npkd.ops.windows import Windows, as_matrices, as_rows, axis_of
 
+COPIED = 20  # multiply-adds in the time that one number of a patch is copied
+
 
 def conv2d(
     x: np.ndarray,
@@ -36,18 +38,22 @@ def conv2d(
 
     Definition (groups = 1, stride s, dilation d, padding p; x is zero outside of the image)
         y[n,o,u,v] = Σ_c Σ_i Σ_j w[o,c,i,j] x[n, c, u·s + i·d − p, v·s + j·d − p] + b[o]
-        Y = [W b] [X; 1], where the columns of X[cij,uv] are the patches of image n, above a row of
-        ones (`windows.Unfold`)
+        Y = X W + b, where row uv of X[uv,jic] is the patch under window (u, v) and W[jic,o] = w
+        (`windows.Patches`)
 
     Backward, given dy = ∂L/∂y (N, O, Ho, Wo)
-        w[o,c,i,j] meets x[…] once in every window of every image; x meets w wherever a tap of a
-        window lies on it, which is what the adjoint of unfold collects:
-        dW[o,cij] = Σ_n Σ_uv dY[o,uv] X[cij,uv]     dw = Σ_n dY Xᵀ
-        dX[cij,uv] = Σ_o W[o,cij] dY[o,uv]          dx = fold(Wᵀ dY)
-        db[o] = Σ_n Σ_uv dY[o,uv]
+        w[o,c,i,j] meets x[…] once in every window of every image:
+        dW[jic,o] = Σ_n Σ_uv X[uv,jic] dY[uv,o]     dw = Xᵀ dY
+        db[o] = Σ_n Σ_uv dY[uv,o]
+        x[n,c,h,·] meets w[o,c,i,·] in the window u with u·s = h + p − i·d, if there is one:
+        dx[n,c,h,·] = Σ_o Σ_i Σ_j w[o,c,i,j] dy[n, o, (h + p − i·d)/s, ·], likewise along columns
+        For s = 1 that is the full correlation: a convolution of dy, with w turned round, inputs and
+        outputs exchanged, and padding d(k − 1) − p. For s > 1 it is one for the cells of each
+        remainder by s, with the taps that meet these (`windows.Axis.adjoint`).
 
     `backward(dy, need_dx=False)` gives (None, dw, db), without the work for dx; db is None where b
-    is. Scratch memory is that of a few images for each thread, for any N.
+    is. Scratch memory for any N, in each thread: patches of kh·C numbers (of kh·O for dx) for each
+    cell under a row of windows, `windows.TILE_BYTES` in all or one row's; and for dw kw times that.
 
     Raises ValueError if the arrays' dtypes or shapes do not go together, if the kernel does not fit
     into the padded image, or if an argument is outside of its range.
@@ -60,60 +66,52 @@ def conv2d(
         >>> print(y.ravel(), dx.ravel(), dw.ravel())
         [1. 3.] [-1.  0.  1.] [3. 7.]
     """
-    return _convolve(x, w, b, stride, padding, dilation, groups, with_relu=False)
+    return _convolve(x, w, b, stride, padding, dilation, groups)
 
 
-def conv2d_relu(
-    x: np.ndarray,
-    w: np.ndarray,
-    b: np.ndarray | None = None,
-    *,
-    stride: Pair = 1,
-    padding: Pair | str = 0,
-    dilation: Pair = 1,
-    groups: int = 1,
-) -> Op:
-    """`relu` of `conv2d`, to the same bits, with a tile's ReLU taken while the tile is at hand.
+def conv2d_relu(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None, **options: Any) -> Op:
+    """`conv2d` and `relu` in turn, to the same bits: ReLU is taken of a tile while it is at hand.
 
-    y = max(conv2d(x, w, b), 0), and dy · [y > 0] takes dy's place in the backward pass. What is
-    kept for it is a truth value for each entry of y.
-
-    Example
-        >>> from npkd.ops.conv import conv2d_relu
-        >>> conv2d_relu(np.array([[[[1.0, -2.0]]]]), np.array([[[[3.0]]]]))[0].ravel()
-        array([3., 0.])
+    y = max(conv2d(x, w, b), 0); in the backward pass dy · [y > 0] takes the place of dy.
     """
-    return _convolve(x, w, b, stride, padding, dilation, groups, with_relu=True)
+    return _convolve(x, w, b, **options, with_relu=True)
 
 
 def _convolve(
     x: np.ndarray,
     w: np.ndarray,
     b: np.ndarray | None,
-    stride: Pair,
-    padding: Pair | str,
-    dilation: Pair,
-    groups: int,
-    with_relu: bool,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    with_relu: bool = False,
 ) -> Op:
-    """Both. X, Y, W stand for the matrices of `windows`; products are summed over its columns."""
+    """Both. Matrices have an axis g of groups and one q of columns of windows before their own."""
     require_arrays("conv2d", x=x, w=w, b=b, optional="b")
     _require_shapes(x, w, b, groups)
-    windows = _windows(x, w, stride, padding, dilation, groups)
+    windows = _windows(
+        x.shape[2:],
+        w.shape[2:],
+        pair("conv2d", "stride", stride, 1),
+        padding if isinstance(padding, str) else pair("conv2d", "padding", padding, 0),
+        pair("conv2d", "dilation", dilation, 1),
+        groups,
+    )
     (n, inputs), outputs, kh = x.shape[:2], len(w), w.shape[2]
     shape = (n, outputs, windows.rows.output, windows.columns.output)
     y = memory.channels_last(shape, x.dtype)
     positive = memory.channels_last(shape, np.bool_) if with_relu else None
     W = windows.kernels(w)
     bias = None if b is None else np.full((shape[3], outputs), b).ravel()  # of `as_rows`
-    work = n * shape[2] * shape[3] * (w.size + threads.MOVE * (inputs * kh + outputs))
+    work = n * shape[2] * shape[3] * (w.size + COPIED * (inputs * kh + outputs))
 
     def forward(part: tuple[slice, slice]) -> None:
         for images, rows in windows.tiles(*part, inputs, y):
             tile = y[images, :, rows]
             Y, values = as_matrices(tile, groups), as_rows(tile)
-            for q, X in windows.under(x[images], rows):
-                multiply(X, W, out=Y[:, q])  # Y = X W + b
+            X = windows.under(x[images], rows)
+            multiply(X, W, out=Y)  # Y = X W + b
             if bias is not None:
                 values += bias
             if positive is not None:
@@ -138,13 +136,14 @@ def _convolve(
             for images in windows.images(part, inputs, dy):
                 dz = dy[images]
                 if positive is not None:
-                    dz = np.multiply(dz, positive[images], out=memory.channels_last(dz.shape, dz.dtype))
+                    dz = memory.channels_last(dz.shape, dz.dtype)
+                    np.multiply(dy[images], positive[images], out=dz)
                 elif memory.layout_of(dz) is not memory.channels_last:
                     dz = memory.turned(dz)
                 for some, rows in windows.tiles(slice(0, len(dz)), windows.all_rows, inputs, dz):
                     dY = as_matrices(dz[some, :, rows], groups)
-                    for q, X in windows.under(x[images][some], rows):
-                        dW += _products(X, dY[:, q])  # dW = Xᵀ dY
+                    X = windows.under(x[images][some], rows)
+                    dW += _products(X, dY)  # dW = Xᵀ dY
                 db += as_rows(dz).sum(axis=0).reshape(-1, outputs).sum(axis=0)
                 if dx is not None:
                     _full_correlation(dz, adjoint, dx[images])
@@ -179,33 +178,15 @@ def _full_correlation(
         dx[...] = 0  # there are cells under no tap
     for cells, windows, W in adjoint:
         of_cells = dx[cells]
-        for images, rows in windows.tiles(
-            slice(0, len(dx)), windows.all_rows, dy.shape[1], of_cells
-        ):
+        tiles = windows.tiles(slice(0, len(dx)), windows.all_rows, dy.shape[1], of_cells)
+        for images, rows in tiles:
             dX = as_matrices(of_cells[images, :, rows], windows.groups)
-            for q, dY in windows.under(dy[images], rows):
-                multiply(dY, W, out=dX[:, q])
-
-
-def _windows(
-    x: np.ndarray,
-    w: np.ndarray,
-    stride: Pair,
-    padding: Pair | str,
-    dilation: Pair,
-    groups: int,
-) -> Windows:
-    """The windows that these arguments ask for."""
-    if not isinstance(padding, str):
-        padding = pair("conv2d", "padding", padding, 0)
-    strides, dilations = (
-        pair("conv2d", name, value, 1) for name, value in (("stride", stride), ("dilation", dilation))
-    )
-    return _windows_of(x.shape[2:], w.shape[2:], strides, padding, dilations, groups)
+            dY = windows.under(dy[images], rows)
+            multiply(dY, W, out=dX)  # dX = dY W, W turned round
 
 
 @lru_cache(maxsize=1000)
-def _windows_of(
+def _windows(
     image: tuple[int, int],
     kernel: tuple[int, int],
     strides: tuple[int, int],
@@ -213,6 +194,7 @@ def _windows_of(
     dilations: tuple[int, int],
     groups: int,
 ) -> Windows:
+    """The windows that these arguments ask for."""
     if not isinstance(padding, str):
         before = after = list(padding)
     elif padding == "valid":

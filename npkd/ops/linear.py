@@ -94,9 +94,11 @@ def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> Op:
     over_i = threads.parts(x.shape[1], work, most=4)
 
     def forward(o: slice) -> None:
-        y[:, o] = w[o].dot(x.T).T  # (N, o); `@` would keep other threads waiting if y is small
-        if b is not None:
-            y[:, o] += b[o]
+        products = w[o].dot(x.T).T  # (N, o); `@` would keep other threads waiting if y is small
+        if b is None:
+            y[:, o] = products
+        else:
+            np.add(products, b[o], out=y[:, o])
 
     threads.run(forward, over_o)
 

@@ -154,7 +154,9 @@ def max_pool2d(
                     best[...] = np.where(better, candidate, best)
                 else:
                     np.maximum(best, candidate, out=best)
-                np.maximum(chosen, better * chosen.dtype.type(tap), out=chosen)  # later ones are larger
+                np.maximum(
+                    chosen, better * chosen.dtype.type(tap), out=chosen
+                )  # later ones are larger
 
     threads.run(forward, parts)
 
@@ -168,12 +170,13 @@ def max_pool2d(
                 if not tiles:
                     dx[n] = 0
                 for tap, (windows, cells) in _taps(rows, columns):
-                    chosen, share = choice[n][windows] == tap, dy[n][windows]
-                    share = share * chosen if finite else np.where(chosen, share, 0)
-                    if tiles:
-                        dx[n][cells] = share
+                    chosen, share, into = choice[n][windows] == tap, dy[n][windows], dx[n][cells]
+                    if tiles and finite:
+                        np.multiply(share, chosen, out=into)
+                    elif tiles:
+                        into[...] = np.where(chosen, share, 0)
                     else:
-                        dx[n][cells] += share
+                        into += share * chosen if finite else np.where(chosen, share, 0)
 
         threads.run(part_of_backward, parts)
         return dx

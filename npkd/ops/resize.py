@@ -1,12 +1,16 @@
 """Larger images: upsampling by repetition or interpolation, and the pixel shuffle."""
 
-from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
 from npkd.arguments import positive_integer, require_arrays, require_axes, shown
+from npkd.engine import memory, threads
 from npkd.ops.contract import Op, require_gradient
 from npkd.ops.windows import axis_of, gather
+
+Band = tuple[slice, slice, np.ndarray]
+BAND = 32  # rows of a matrix that are multiplied at a time
 
 
 def upsample(x: np.ndarray, factor: int, mode: str = "nearest") -> Op:
@@ -26,6 +30,9 @@ def upsample(x: np.ndarray, factor: int, mode: str = "nearest") -> Op:
         Both are linear, so dx is the adjoint: every dy[u,v] goes to the cells that y[u,v] was made
         of, with the same weights. For "nearest" that is the sum over each block of f×f.
 
+        "bilinear" is Y = R X Cᵀ and dX = Rᵀ dY C, R and C the interpolation along rows and along
+        columns, in bands: where a cell is infinite, those up to BAND from it may be NaN (0 · ∞).
+
     Raises ValueError if x is no batch of images, factor no positive integer, or mode another.
     Source: the definitions are those of torch.nn.functional.interpolate.
 
@@ -44,7 +51,8 @@ def upsample(x: np.ndarray, factor: int, mode: str = "nearest") -> Op:
     elif mode == "bilinear":
         if 0 in x.shape[2:]:
             raise ValueError(f"upsample: x of shape {x.shape} has no cells to interpolate")
-        y = np.ascontiguousarray(_interpolate(_interpolate(x, f, axis=2), f, axis=3))
+        R, C = (_bands(size, f, x.dtype.str) for size in (height, width))
+        y = _between(R, x, C)  # R X Cᵀ
     else:
         raise ValueError(f'upsample: mode is {shown(mode)}, expected "nearest" or "bilinear"')
 
@@ -53,9 +61,8 @@ def upsample(x: np.ndarray, factor: int, mode: str = "nearest") -> Op:
         if mode == "nearest":
             rows, columns = (axis_of(size * f, f, f, 0, 0, 1) for size in (height, width))
             return np.ascontiguousarray(gather(columns, 3, gather(rows, 2, dy)))
-        return np.ascontiguousarray(
-            _interpolate_adjoint(_interpolate_adjoint(dy, f, axis=3), f, axis=2)
-        )
+        R_t, C_t = (_bands(size, f, dy.dtype.str, adjoint=True) for size in (height, width))
+        return _between(R_t, dy, C_t)  # Rᵀ dY C
 
     return y, backward
 
@@ -101,35 +108,42 @@ def pixel_shuffle(x: np.ndarray, factor: int) -> Op:
     return y, backward
 
 
-def _phases(factor: int) -> Iterator[tuple[int, int, float]]:
-    """For each remainder r of u by the factor: r, by how much ⌊t⌋ + 1 lies beyond ⌊u/f⌋, and λ."""
-    for r in range(factor):
-        offset = (r + 0.5) / factor - 0.5  # t − ⌊u/f⌋, in (−½, ½)
-        yield r, 0 if offset < 0 else 1, offset % 1.0
+@lru_cache(maxsize=100)
+def _bands(size: int, factor: int, dtype: str, adjoint: bool = False) -> list[Band]:
+    """The matrix (factor·size, size) of interpolation along one axis, or its transpose, in bands.
+
+    It is zero but near its diagonal: (outputs, inputs, all that there is of M[outputs]).
+    """
+    u = np.arange(factor * size)
+    t = np.clip((u + 0.5) / factor - 0.5, 0, size - 1)  # beyond an edge lies the edge's cell
+    low = t.astype(int)
+    matrix = np.zeros((len(u), size))
+    matrix[u, np.minimum(low + 1, size - 1)] = t - low
+    matrix[u, low] += 1 - (t - low)
+    if adjoint:
+        matrix = matrix.T
+    bands = []
+    for outputs in threads.slices(slice(0, len(matrix)), BAND):
+        reached = np.flatnonzero(matrix[outputs].any(axis=0))
+        inputs = slice(reached[0], reached[-1] + 1)
+        bands.append((outputs, inputs, matrix[outputs, inputs].astype(dtype)))
+    return bands
 
 
-@np.errstate(under="ignore")  # rounding, as in threads.run
-def _interpolate(x: np.ndarray, factor: int, axis: int) -> np.ndarray:
-    """Linear interpolation along one axis."""
-    x = np.moveaxis(x, axis, 0)
-    padded = np.concatenate([x[:1], x, x[-1:]])  # cells −1 … n, the edges repeated
-    y = np.empty((len(x) * factor, *x.shape[1:]), x.dtype)
-    for r, start, weight in _phases(factor):
-        low, high = padded[start : start + len(x)], padded[start + 1 : start + 1 + len(x)]
-        y[r::factor] = (1 - weight) * low + weight * high
-    return np.moveaxis(y, 0, axis)
+def _between(rows: list[Band], x: np.ndarray, columns: list[Band]) -> np.ndarray:
+    """M_rows X M_columnsᵀ for every channel X of every image: a new array."""
+    height, width = (bands[-1][0].stop for bands in (rows, columns))
+    x_maps = x.reshape(-1, *x.shape[2:])
+    y_maps = memory.empty((len(x_maps), height, width), x.dtype)
+    work = BAND * width * (x_maps[:, :, 0].size + len(x_maps) * height)
 
+    def of_part(part: slice) -> None:
+        for some in threads.cached(part, y_maps[:1].nbytes):
+            wide = np.empty((*x_maps[some].shape[:2], width), x.dtype)
+            for outputs, inputs, matrix in columns:
+                np.matmul(x_maps[some, :, inputs], matrix.T, out=wide[:, :, outputs])
+            for outputs, inputs, matrix in rows:
+                np.matmul(matrix, wide[:, inputs], out=y_maps[some, outputs])
 
-@np.errstate(under="ignore")  # rounding, as in threads.run
-def _interpolate_adjoint(dy: np.ndarray, factor: int, axis: int) -> np.ndarray:
-    """The adjoint of `_interpolate`."""
-    dy = np.moveaxis(dy, axis, 0)
-    size = len(dy) // factor
-    padded = np.zeros((size + 2, *dy.shape[1:]), dy.dtype)
-    for r, start, weight in _phases(factor):
-        padded[start : start + size] += (1 - weight) * dy[r::factor]
-        padded[start + 1 : start + 1 + size] += weight * dy[r::factor]
-    dx = padded[1:-1]
-    dx[0] += padded[0]
-    dx[-1] += padded[-1]
-    return np.moveaxis(dx, 0, axis)
+    threads.run(of_part, threads.parts(len(x_maps), work))
+    return y_maps.reshape(*x.shape[:2], height, width)

@@ -62,6 +62,16 @@ class Axis:
         """For each tap, the windows that have it on a cell, and those cells: slices of a length."""
         return [self._tap(i) for i in range(self.kernel)]
 
+    def indices(self, along: int) -> list[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+        """`taps` as indices of arrays with their windows, or cells, along this of their axes."""
+        before = (slice(None),) * along
+        return [((*before, windows), (*before, cells)) for windows, cells in self.taps]
+
+    @cached_property
+    def inside(self) -> bool:
+        """Whether all taps of all windows lie on cells."""
+        return all(windows == slice(0, self.output) for windows, _ in self.taps)
+
     def _tap(self, i: int) -> tuple[slice, slice]:
         offset = i * self.dilation - self.before  # window o has its tap at o·stride + offset
         first = max(0, -(offset // self.stride))
@@ -118,35 +128,12 @@ class Axis:
         return found
 
     @cached_property
-    def places(self) -> int:
-        """Places in the memory of `Patches` for the cells of one remainder by the dilation."""
-        reach = (self.output - 1) * self.stride + (self.kernel - 1) * self.dilation + 1
-        return -(-reach // self.dilation)
-
-    @cached_property
-    def cells_of_remainders(self) -> list[tuple[slice, slice]]:
-        """For each remainder of padded positions by the dilation: its cells, and their places."""
-        found = []
-        for remainder in range(self.dilation):
-            first = max(0, -self.before)
-            first += (remainder - self.before - first) % self.dilation
-            place = (first + self.before) // self.dilation
-            count = min(len(range(first, self.size, self.dilation)), self.places - place)
-            count = max(0, count)
-            cells = slice(first, first + count * self.dilation, self.dilation)
-            found.append((cells, slice(place, place + count)))
-        return found
-
-    @cached_property
-    def windows_of_remainders(self) -> list[tuple[slice, int, int, int]]:
-        """Windows that begin at one remainder: (they, the remainder, first place, to the next)."""
-        common = math.gcd(self.stride, self.dilation)
-        apart = self.dilation // common
-        return [
-            (slice(window, self.output, apart), remainder, place, self.stride // common)
-            for window in range(min(apart, self.output))
-            for place, remainder in [divmod(window * self.stride, self.dilation)]
-        ]
+    def shared(self) -> tuple[int, list[tuple[slice, slice]]]:
+        """Places that windows without dilation lie on, o at o·stride: number, and (they, cells)."""
+        places = (self.output - 1) * self.stride + self.kernel
+        first = max(0, -self.before)
+        last = max(first, min(self.size, places - self.before))
+        return places, [(slice(first + self.before, last + self.before), slice(first, last))]
 
 
 axis_of = lru_cache(maxsize=1000)(Axis)  # the same Axis again, with what it has worked out
@@ -158,8 +145,8 @@ def gather(axis: Axis, along: int, x: np.ndarray) -> np.ndarray:
     Definition (along the axis `along` of x)
         y[o] = Σ_i x[o·stride − before + i·dilation]
     """
-    taps = [_indices(along, *tap) for tap in axis.taps]
-    if all(windows[-1] == slice(0, axis.output) for windows, _ in taps) and axis.kernel > 1:
+    taps = axis.indices(along)
+    if axis.inside and axis.kernel > 1:
         return reduce(np.add, [x[cells] for _, cells in taps])
     y = np.zeros_like(x, shape=(*x.shape[:along], axis.output, *x.shape[along + 1 :]))
     for windows, cells in taps:
@@ -169,7 +156,7 @@ def gather(axis: Axis, along: int, x: np.ndarray) -> np.ndarray:
 
 def scatter(axis: Axis, along: int, dy: np.ndarray, dx: np.ndarray) -> None:
     """The adjoint of `gather`, into dx: for each cell the sum of the windows with a tap on it."""
-    taps = [_indices(along, *tap) for tap in axis.taps]
+    taps = axis.indices(along)
     if axis.tiles:
         for windows, cells in taps:
             dx[cells] = dy[windows]
@@ -177,10 +164,6 @@ def scatter(axis: Axis, along: int, dy: np.ndarray, dx: np.ndarray) -> None:
         dx[...] = 0
         for windows, cells in taps:
             dx[cells] += dy[windows]
-
-
-def _indices(along: int, *slices: slice) -> list[tuple[slice, ...]]:
-    return [(*[slice(None)] * along, index) for index in slices]
 
 
 class Patches:
@@ -191,42 +174,46 @@ class Patches:
                                                        q·stride_c − before_c + j·dilation_c]
 
     for image s, group g of C/G channels, window (p, q), tap (i, j), channel k; jik is one axis, in
-    this order. For each column q of windows, that is one matrix of as many rows as there are
-    windows in it, and a convolution is its product with the kernels.
+    this order. For each column q of windows that is a matrix of as many rows as there are windows
+    in it, and a convolution is its product with the kernels.
 
     Layout
         Channels are last, so that a pixel is a run of numbers. For each row p of windows, the rows
         of cells under its kh rows of taps are laid out side by side: at each place along the row
-        lie the kh pixels one above the other, kh·C/G numbers. The kw places under a window are then
-        one run of memory: its patch. The window beside it begins `stride` places further on, so
-        that patches overlap, and a matrix is a view: of nine numbers in a 3×3 patch, three are
-        copied. Where columns are dilated, the places of each remainder by the dilation are in a
-        row. Padding is zeros that nobody writes to.
+        lie kh pixels, kh·C/G numbers. The kw places under a window are one run of memory, its
+        patch, and the window beside it begins `stride` places further on: patches overlap, and of
+        nine numbers in a 3×3 patch three are copied. (Where columns are dilated, the places of a
+        window are no neighbours, and each window has kw of its own.) Padding is zeros that nobody
+        writes to.
     """
 
     def __init__(
         self, rows: Axis, columns: Axis, images: int, channels: int, groups: int, dtype: np.dtype
     ):
-        self.groups = groups
-        layout = groups, images, rows.output, columns.dilation, columns.places
-        self._cells = cells = np.zeros((*layout, rows.kernel, channels // groups), dtype)
+        self.groups, of_group = groups, channels // groups
+        if columns.dilation == 1:
+            number, places = columns.shared
+            step = columns.stride
+        else:
+            number, step = columns.output * columns.kernel, columns.kernel
+            places = [
+                (slice(windows.start * step + j, windows.stop * step, step), cells)
+                for j, (windows, cells) in enumerate(columns.taps)
+            ]
+        self._cells = np.zeros((groups, images, rows.output, number, rows.kernel, of_group), dtype)
         self._copies = [
-            (cells[:, :, windows, remainder, places, i], (cells_r, cells_c))
+            (self._cells[:, :, windows, where, i], (cells_r, cells_c))
             for i, (windows, cells_r) in enumerate(rows.taps)
-            for remainder, (cells_c, places) in enumerate(columns.cells_of_remainders)
+            for where, cells_c in places
         ]
-        patch = columns.kernel * rows.kernel * (channels // groups)
-        group, _, row, remainders, place, *_ = cells.strides
-        self._matrices = []
-        for windows, remainder, first, step in columns.windows_of_remainders:
-            count = len(range(columns.output)[windows])
-            start = remainder * remainders + first * place
-            strides = group, step * place, row, cells.itemsize
-            shape = groups, count, images * rows.output, patch
-            self._matrices.append((windows, np.ndarray(shape, dtype, cells, start, strides)))
+        group, _, row, place, _, item = self._cells.strides
+        patch = columns.kernel * rows.kernel * of_group
+        shape = groups, columns.output, images * rows.output, patch
+        strides = group, step * place, row, item
+        self._patches: np.ndarray = np.ndarray(shape, dtype, self._cells, 0, strides)
 
-    def of(self, x: np.ndarray) -> list[tuple[slice, np.ndarray]]:
-        """Of images (s, C, H, W): columns of windows, and their matrices. Valid until next time."""
+    def of(self, x: np.ndarray) -> np.ndarray:
+        """X of images (s, C, H, W). It is valid until the next call."""
         n, channels, height, width = x.shape
         if channels > FEW and memory.layout_of(x) is not memory.channels_last:
             x = memory.turned(x)
@@ -234,7 +221,7 @@ class Patches:
         pixels = grouped.transpose(1, 0, 3, 4, 2)
         for places, (cells_r, cells_c) in self._copies:
             places[...] = pixels[:, :, cells_r, cells_c]
-        return self._matrices
+        return self._patches
 
     @property
     def nbytes(self) -> int:
@@ -255,7 +242,7 @@ class Windows:
         """All rows of windows."""
         return slice(0, self.rows.output)
 
-    def under(self, x: np.ndarray, rows: slice) -> list[tuple[slice, np.ndarray]]:
+    def under(self, x: np.ndarray, rows: slice) -> np.ndarray:
         """`Patches.of` images x (s, C, H, W), for some rows of windows."""
         cells, axis = self.rows.cut(rows)
         n, channels = x.shape[:2]
@@ -263,7 +250,7 @@ class Windows:
         return patches.of(x[:, :, cells])
 
     def kernels(self, w: np.ndarray) -> np.ndarray:
-        """w (O, C/G, kh, kw) as matrices for patches to be multiplied by: (G, 1, kw·kh·C/G, O/G)."""
+        """w (O, C/G, kh, kw) as what patches are multiplied by, (G, 1, kw·kh·C/G, O/G)."""
         kernels = w.reshape(self.groups, len(w) // self.groups, *w.shape[1:])
         return kernels.transpose(0, 4, 3, 2, 1).reshape(self.groups, 1, -1, kernels.shape[1])
 
@@ -312,7 +299,9 @@ class Windows:
                 yield some, rows
 
     def _rows_in_a_tile(self, inputs: int, y: np.ndarray) -> int:
-        patches = self.columns.places * self.columns.dilation * self.rows.kernel * inputs
+        axis = self.columns
+        places = axis.shared[0] if axis.dilation == 1 else axis.output * axis.kernel
+        patches = places * self.rows.kernel * inputs
         return max(1, TILE_BYTES // ((patches + y.shape[1] * y.shape[3]) * y.itemsize))
 
 
@@ -331,14 +320,14 @@ def _patches(*key: Any) -> Patches:
 
 
 def as_matrices(y: np.ndarray, groups: int) -> np.ndarray:
-    """A tile (s, O, p, q) with its channels last in memory, as (groups, q, s·p, O/groups): a view."""
+    """A tile (s, O, p, q), channels last in memory, as a view (groups, q, s·p, O/groups)."""
     n, outputs, height, width = y.shape
     rows = y.transpose(0, 2, 3, 1).reshape(n * height, width, groups, outputs // groups)
     return rows.transpose(2, 1, 0, 3)
 
 
 def as_rows(y: np.ndarray) -> np.ndarray:
-    """A tile (s, O, p, q) with its channels last in memory, as (s·p, q·O): a view."""
+    """A tile (s, O, p, q), channels last in memory, as a view (s·p, q·O)."""
     n, outputs, height, width = y.shape
     return y.transpose(0, 2, 3, 1).reshape(n * height, width * outputs)
 

@@ -134,7 +134,7 @@ class Copy:
             is_mutant = self.mutant is not None and self.mutant.module == name
             exec(patched(self.mutant) if is_mutant else _compiled(name), vars(module))
             if name == "npkd.ops.windows" and self.small_slices:
-                module.PATCH_BYTES = 1
+                module.TILE_BYTES = 1
             if name == "npkd.engine.memory" and self.small_slices:
                 module.LARGE = 1
         return self._modules[name]

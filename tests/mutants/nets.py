@@ -46,23 +46,23 @@ MUTANTS = [
                 "direction",
             ),
             "gradient of a named layer overwrites": (
-                "dy = gradients[name] if dy is None else dy + gradients[name]",
-                "dy = gradients[name]",
+                "dy = gradients[output] if dy is None else dy + gradients[output]",
+                "dy = gradients[output]",
                 "direction",
             ),
             "gradient of a named layer dropped": (
-                "dy = gradients[name] if dy is None else dy + gradients[name]",
-                "dy = gradients[name] if dy is None else dy",
+                "dy = gradients[output] if dy is None else dy + gradients[output]",
+                "dy = gradients[output] if dy is None else dy",
                 "direction",
             ),
             "gradient of a named layer added twice": (
-                "dy = gradients[name] if dy is None else dy + gradients[name]",
-                "dy = gradients[name] if dy is None else dy + 2 * gradients[name]",
+                "dy = gradients[output] if dy is None else dy + gradients[output]",
+                "dy = gradients[output] if dy is None else dy + 2 * gradients[output]",
                 "direction",
             ),
             "gradient of a named layer added in place": (
-                "dy = gradients[name] if dy is None else dy + gradients[name]",
-                "dy = gradients[name] if dy is None else np.add(dy, gradients[name], out=dy)",
+                "dy = gradients[output] if dy is None else dy + gradients[output]",
+                "dy = gradients[output] if dy is None else np.add(dy, gradients[output], out=dy)",
                 "contract",
             ),
             "features in reverse order": (
@@ -126,7 +126,7 @@ MUTANTS = [
     ),
     *mutants(
         "SmallCNN",
-        "npkd.nets.layers.Conv2d.__call__",
+        "npkd.nets.layers.Conv2d.with_relu",
         {
             "padding ignored": (
                 "padding=self.padding",

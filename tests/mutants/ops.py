@@ -5,134 +5,142 @@ from mutants.building import mutants
 MUTANTS = [
     *mutants(
         "conv2d",
-        "npkd.ops.conv.conv2d",
+        "npkd.ops.conv._convolve",
         {
-            "kernel flipped": (
-                "w_rows = w.reshape(groups, len(w) // groups, -1)",
-                "w_rows = w[:, :, ::-1, ::-1].reshape(groups, len(w) // groups, -1)",
-                "value",
-            ),
-            "kernel flipped in dx": (
-                "np.matmul(w_rows.swapaxes(1, 2), run, out=unfolding.scratch)",
-                "flipped = w[:, :, ::-1, ::-1].reshape(w_rows.shape)\n"
-                "                    np.matmul(flipped.swapaxes(1, 2), run, out=unfolding.scratch)",
-                "direction",
-            ),
-            "kernel transposed in dx": (
-                "np.matmul(w_rows.swapaxes(1, 2), run, out=unfolding.scratch)",
-                "transposed = w.swapaxes(2, 3).reshape(w_rows.shape)\n"
-                "                    transposed = transposed.swapaxes(1, 2)\n"
-                "                    np.matmul(transposed, run, out=unfolding.scratch)",
-                "direction",
-            ),
-            "kernel conjugated in dx": (
-                "np.matmul(w_rows.swapaxes(1, 2), run, out=unfolding.scratch)",
-                "np.matmul(w_rows.swapaxes(1, 2).conj(), run, out=unfolding.scratch)",
-                "adjoint",
-            ),
-            "kernel of another group in dx": (
-                "np.matmul(w_rows.swapaxes(1, 2), run, out=unfolding.scratch)",
-                "np.matmul(w_rows[::-1].swapaxes(1, 2), run, out=unfolding.scratch)",
-                "direction",
-            ),
             "one entry of dx off by 1e-12": (
-                "return dx, dw, None if b is None else db",
+                "return dx, windows.weight(dW",
                 "if dx is not None:\n"
-                "            dx.flat[-1:] *= 1 + 1e-12\n"
-                "        return dx, dw, None if b is None else db",
+                "            dx[-1:, -1, -1, -1] *= 1 + 1e-12\n"
+                "        return dx, windows.weight(dW",
                 "entries",
             ),
             "dw with rows and columns exchanged": (
-                "dwb_rows[:, :, :-1].reshape(w.shape)",
-                "dwb_rows[:, :, :-1].reshape(*w.shape[:2], *w.shape[:1:-1]).swapaxes(2, 3)",
+                "return dx, windows.weight(dW, w.shape)",
+                "dw = windows.weight(dW, w.shape)\n"
+                "        dw = dw.swapaxes(2, 3).reshape(w.shape)\n"
+                "        return dx, dw",
                 "direction",
             ),
             "dw with inputs and outputs exchanged": (
-                "dwb_rows[:, :, :-1].reshape(w.shape)",
-                "dwb_rows[:, :, :-1].reshape(*w.shape[1::-1], *w.shape[2:]).swapaxes(0, 1)",
+                "return dx, windows.weight(dW, w.shape)",
+                "dw = windows.weight(dW, w.shape)\n"
+                "        dw = dw.swapaxes(0, 1).reshape(w.shape)\n"
+                "        return dx, dw",
                 "direction",
             ),
             "dw with images conjugated": (
-                "unfolding.unfold(x[images]) @ run",
-                "unfolding.unfold(x[images].conj()) @ run",
+                "dW += _products(X, dY)",
+                "dW += _products(X.conj(), dY)",
                 "adjoint",
             ),
             "dw of another group": (
-                "dw = dwb_rows[:, :, :-1]",
-                "dw = dwb_rows[::-1, :, :-1]",
+                "windows.weight(dW, w.shape)",
+                "windows.weight(dW[::-1], w.shape)",
                 "direction",
             ),
-            "dw and db of the last slice only": (
-                "dwb_columns += unfolding",
-                "dwb_columns[...] = unfolding",
+            "dw of the last tile only": (
+                "dW += _products(X, dY)",
+                "dW[...] = _products(X, dY)",
                 "direction",
             ),
-            "dw and db of the last part only": (
-                "sum(partial_sums, start",
-                "sum(partial_sums[-1:], start",
+            "dw of the last part only": (
+                "(dW for dW, _ in partial_sums)",
+                "(dW for dW, _ in partial_sums[-1:])",
                 "direction",
             ),
             "one entry of dw off by 1e-12": (
-                "return dx, dw, None if b is None else db",
-                "dw[0, 0, 0, 0] *= 1 + 1e-12\n        return dx, dw, None if b is None else db",
+                "return dx, windows.weight(dW",
+                "dW[-1, 0, -1, -1] *= 1 + 1e-12\n        return dx, windows.weight(dW",
                 "entries",
             ),
             "db of the first window only": (
-                "db = dwb_rows[:, :, -1]",
-                "db = dy[:, :, 0, 0].sum(axis=0)",
+                "db += as_rows(dz).sum(axis=0).reshape(-1, outputs).sum(axis=0)",
+                "db += dz[:, :, 0, 0].sum(axis=0)",
+                "direction",
+            ),
+            "db of the last images only": (
+                "db += as_rows(dz)",
+                "db[...] = as_rows(dz)",
                 "direction",
             ),
             "db averaged over the batch": (
-                "db = dwb_rows[:, :, -1].flatten()",
-                "db = dwb_rows[:, :, -1].flatten() / len(x)",
+                "None if b is None else db",
+                "None if b is None else db / n",
                 "direction",
             ),
             "db of another output": (
-                "db = dwb_rows[:, :, -1]",
-                "db = dwb_rows[:, ::-1, -1]",
+                "None if b is None else db",
+                "None if b is None else db[::-1]",
                 "direction",
             ),
             "one entry of db off by 1e-12": (
-                "return dx, dw, None if b is None else db",
-                "db[-1] *= 1 + 1e-12\n        return dx, dw, None if b is None else db",
+                "return dx, windows.weight(dW",
+                "db[-1] *= 1 + 1e-12\n        return dx, windows.weight(dW",
                 "entries",
             ),
             "bias forgotten": (
-                "if b is None else b.reshape(groups, -1, 1)",
-                "if True else b.reshape(groups, -1, 1)",
+                "if bias is not None:",
+                "if False:",
                 "value",
             ),
             "bias added twice": (
-                "if b is None else b.reshape(groups, -1, 1)",
-                "if b is None else 2 * b.reshape(groups, -1, 1)",
+                "values += bias",
+                "values += 2 * bias",
+                "value",
+            ),
+            "bias of another output": (
+                "np.full((shape[3], outputs), b).ravel()",
+                "np.full((shape[3], outputs), b).T.ravel()",
                 "value",
             ),
             "weights of the latest call in backward": (
-                "w_rows = w.reshape(groups, len(w) // groups, -1)",
-                "w_rows = conv2d.__dict__.setdefault((w.shape, groups, w.dtype), "
-                "w.reshape(groups, len(w) // groups, -1).copy())\n"
-                "    w_rows[...] = w.reshape(w_rows.shape)",
+                "W = windows.kernels(w)",
+                "w_then, w = w, conv2d.__dict__.setdefault((w.shape, groups, w.dtype), w.copy())\n"
+                "    w[...] = w_then\n"
+                "    W = windows.kernels(w)",
                 "contract",
             ),
             "dx in the memory of the call before": (
-                "dx = memory.empty(x.shape, x.dtype) if need_dx else None",
-                "dx = conv2d.__dict__.setdefault((x.shape, x.dtype), np.empty(x.shape, x.dtype))",
+                "dx = memory.channels_last(x.shape, x.dtype) if need_dx else None",
+                "dx = memory.channels_last(x.shape, x.dtype)\n"
+                "        dx = conv2d.__dict__.setdefault((x.shape, x.dtype), dx)",
                 "contract",
             ),
         },
     ),
     *mutants(
         "conv2d",
-        "npkd.ops.conv._axes",
+        "npkd.ops.conv._full_correlation",
+        {
+            "kernel conjugated in dx": (
+                "multiply(dY, W, out=dX)",
+                "multiply(dY, W.conj(), out=dX)",
+                "adjoint",
+            ),
+            "kernel of another group in dx": (
+                "multiply(dY, W, out=dX)",
+                "multiply(dY, W[::-1], out=dX)",
+                "direction",
+            ),
+            "cells under no tap left as they were": (
+                "dx[...] = 0",
+                "pass",
+                "direction",
+            ),
+        },
+    ),
+    *mutants(
+        "conv2d",
+        "npkd.ops.conv._windows",
         {
             "padding dropped": (
-                'before = after = list(pair("conv2d", "padding", padding, 0))',
+                "before = after = list(padding)",
                 "before = after = [0, 0]",
                 "value",
             ),
             "padding of rows and columns exchanged": (
-                'before = after = list(pair("conv2d", "padding", padding, 0))',
-                'before = after = list(pair("conv2d", "padding", padding, 0))[::-1]',
+                "before = after = list(padding)",
+                "before = after = list(padding)[::-1]",
                 "value",
             ),
             'odd cell of padding "same" before': (
@@ -154,168 +162,90 @@ MUTANTS = [
     ),
     *mutants(
         "conv2d",
-        "npkd.ops.windows.Unfold.run",
+        "npkd.ops.windows.Windows.kernels",
         {
-            "gaps between the windows of dy not zero": (
-                "run[...] = 0",
-                "run[...] = 1",
+            "kernel flipped": (
+                "kernels = w.reshape(",
+                "kernels = w[:, :, ::-1, ::-1].reshape(",
+                "value",
+            ),
+            "kernel transposed": (
+                "kernels.transpose(0, 4, 3, 2, 1)",
+                "kernels.transpose(0, 3, 4, 2, 1)",
+                "value",
+            ),
+        },
+    ),
+    *mutants(
+        "conv2d",
+        "npkd.ops.windows.Windows.adjoint",
+        {
+            "kernel flipped in dx": (
+                "turned[:, :, taps_r, taps_c]",
+                "turned[:, :, taps_r, taps_c][:, :, ::-1, ::-1]",
+                "direction",
+            ),
+            "inputs and outputs of a kernel not exchanged in dx": (
+                ".swapaxes(1, 2)",
+                "",
                 "direction",
             ),
         },
     ),
     *mutants(
         "conv2d",
-        "npkd.ops.windows.Unfold._zero_outside",
+        "npkd.ops.windows.Axis.adjoint",
+        {
+            "taps of another remainder": (
+                "cell + self.before - tap * self.dilation) % self.stride == 0",
+                "cell - tap * self.dilation) % self.stride == 0",
+                "direction",
+            ),
+            "taps of a remainder as if they were not dilated": (
+                "self.dilation // common",
+                "1",
+                "direction",
+            ),
+            "windows on dy one too far": (
+                "before = -((cell",
+                "before = 1 - ((cell",
+                "direction",
+            ),
+        },
+    ),
+    *mutants(
+        "conv2d",
+        "npkd.ops.windows.Axis.shared",
+        {
+            "cells on the wrong side of the padding": (
+                "first = max(0, -self.before)",
+                "first = max(0, self.before)",
+                "value",
+            ),
+            "last cell forgotten": (
+                "min(self.size, places - self.before)",
+                "min(self.size - 1, places - self.before)",
+                "value",
+            ),
+        },
+    ),
+    *mutants(
+        "conv2d",
+        "npkd.ops.windows.Patches.__init__",
         {
             "padding of ones": (
-                "for patches in self._outside:\n            patches[...] = 0",
-                "for patches in self._outside:\n            patches[...] = 1",
+                "self._cells = np.zeros(",
+                "self._cells = np.ones(",
                 "value",
             ),
-        },
-    ),
-    *mutants(
-        "conv2d",
-        "npkd.ops.windows.Unfold._outside",
-        {
-            "cells of the row before in the padding": (
-                "for j, windows in self.columns.outside]",
-                "for j, windows in []]",
+            "windows beside each other without their stride": (
+                "step = columns.stride",
+                "step = 1",
                 "value",
             ),
-            "cells of the image before in the padding": (
-                "for i, windows in self.rows.outside]",
-                "for i, windows in []]",
-                "value",
-            ),
-        },
-    ),
-    *mutants(
-        "conv2d",
-        "npkd.ops.windows.Unfold.fold",
-        {
-            "gradients of the padding folded into the image": (
-                "self._zero_outside()\n        if len(self._sums)",
-                "if len(self._sums)",
-                "direction",
-            ),
-            "cells under no tap left as they were": (
-                "if len(self._sums) < self.rows.stride * self.columns.stride:",
-                "if False:",
-                "direction",
-            ),
-            "fold without the first tap": (
-                "np.add.reduce(taps[:, :, :, :, : len(dx)]",
-                "np.add.reduce(taps[:, :, 1:, :, : len(dx)]",
-                "direction",
-            ),
-        },
-    ),
-    *mutants(
-        "conv2d",
-        "npkd.ops.windows.Axis.outside",
-        {
-            "padding behind the image taken for image": (
-                "(i, slice(inside.stop, self.output))",
-                "(i, slice(inside.stop + 1, self.output))",
-                "value",
-            ),
-        },
-    ),
-    *mutants(
-        "conv2d",
-        "npkd.ops.windows.Unfold.unfold",
-        {
-            "unfold mirrored": (
-                "patches[...] = taps",
-                "patches[...] = taps[:, :, ::-1]",
-                "value",
-            ),
-        },
-    ),
-    *mutants(
-        "conv2d",
-        "npkd.ops.windows.Axis.taps_of_phases",
-        {
-            "next tap of a phase as if it were not dilated": (
-                "step * self.dilation // self.stride,",
-                "step // self.stride,",
-                "value",
-            ),
-            "taps of a phase in another": (
-                "i * self.dilation % self.stride,",
-                "i % self.stride,",
-                "value",
-            ),
-        },
-    ),
-    *mutants(
-        "conv2d",
-        "npkd.ops.windows.Unfold._sums",
-        {
-            "fold off by one tap": (
-                "next_r = taps_r.step * tap_r - step_r * row",
-                "next_r = taps_r.step * tap_r - step_r * row - place",
-                "direction",
-            ),
-            "fold into the channels of another group": (
-                "group = channels * channel + tap_c",
-                "group = channels * channel",
-                "direction",
-            ),
-        },
-    ),
-    *mutants(
-        "conv2d",
-        "npkd.ops.windows.Unfold.__init__",
-        {
-            "fold reads what lies behind a run": (
-                "self._memory[:, :, self.length :] = 0",
-                "self._memory[:, :, self.length :] = 1",
-                "direction",
-            ),
-        },
-    ),
-    *mutants(
-        "conv2d",
-        "npkd.ops.windows.Axis.pitch",
-        {
-            "rows too near to each other": (
-                "- self.first + 1, self.output)",
-                "- self.first, self.output)",
-                "value",
-            ),
-        },
-    ),
-    *mutants(
-        "conv2d",
-        "npkd.ops.windows.Unfold._shift",
-        {
-            "taps of a phase not shifted down": (
-                "return down * self.columns.pitch + right",
-                "return down + right",
-                "value",
-            ),
-        },
-    ),
-    *mutants(
-        "conv2d",
-        "npkd.ops.windows.Axis.cells_of_phases",
-        {
-            "cells of a phase on the wrong side of the padding": (
-                "range((a - self.before) % self.stride, self.size, self.stride)",
-                "range((a + self.before) % self.stride, self.size, self.stride)",
-                "value",
-            ),
-        },
-    ),
-    *mutants(
-        "conv2d",
-        "npkd.ops.windows.Unfold.crop",
-        {
-            "windows of the first image in all": (
-                "return grid[:, :images, :",
-                "return grid[:, [0] * images, :",
+            "taps of a row exchanged where columns are dilated": (
+                "slice(windows.start * step + j,",
+                "slice(windows.start * step + step - 1 - j,",
                 "value",
             ),
         },
@@ -335,18 +265,18 @@ MUTANTS = [
                 "value",
             ),
             "dx not divided": (
-                "dy[n] / divisor",
-                "dy[n] / 1",
+                "np.divide(dy[n], divisor, out=quotients)",
+                "np.divide(dy[n], 1, out=quotients)",
                 "direction",
             ),
             "dx divided twice": (
-                "dy[n] / divisor",
-                "dy[n] / divisor**2",
+                "np.divide(dy[n], divisor, out=quotients)",
+                "np.divide(dy[n], divisor**2, out=quotients)",
                 "direction",
             ),
             "rows before columns in dx": (
-                "scatter(columns, 3, dy[n] / divisor, sums)",
-                "scatter(rows, 3, dy[n] / divisor, sums)",
+                "scatter(columns, 3, quotients, sums)",
+                "scatter(rows, 3, quotients, sums)",
                 "direction",
             ),
             "one entry of dx off by 1e-12": (
@@ -479,21 +409,21 @@ MUTANTS = [
                 "value",
             ),
             "padding of zeros may be chosen": (
-                "choice[n] = -1",
-                "choice[n] = -1\n"
+                "y[n], choice[n] = -np.inf, -1",
+                "y[n], choice[n] = -np.inf, -1\n"
                 "            inside = rows.cells()[:, None] * columns.cells()\n"
                 "            padded = inside < rows.kernel * columns.kernel\n"
                 "            y[n][..., padded], choice[n][..., padded] = 0, 99",
                 "value",
             ),
             "starts from zero": (
-                "choice[n] = -1",
+                "y[n], choice[n] = -np.inf, -1",
                 "y[n], choice[n] = 0, 0",
                 "value",
             ),
             "choice off by one": (
-                "np.copyto(chosen, tap, where=better)",
-                "np.copyto(chosen, tap + 1, where=better)",
+                "better * chosen.dtype.type(tap)",
+                "better * chosen.dtype.type(tap + 1)",
                 "direction",
             ),
             "dy to all equal cells": (
@@ -502,18 +432,19 @@ MUTANTS = [
                 "ties",
             ),
             "dx overwritten where windows overlap": (
-                "dx[n][cells] += np.where",
-                "dx[n][cells] = np.where",
+                "into += share",
+                "into[...] = share",
                 "direction",
             ),
             "one entry of dx off by 1e-12": (
-                "np.where(choice[n][windows] == tap, dy[n][windows], 0)",
-                "np.where(choice[n][windows] == tap, dy[n][windows] * (1 + 1e-12 * (tap == 0)), 0)",
+                "choice[n][windows] == tap, dy[n][windows], dx",
+                "choice[n][windows] == tap, dy[n][windows] * (1 + 1e-12 * (tap == 0)), dx",
                 "direction",
             ),
             "choices of the latest call in backward": (
-                "choice = np.empty(y.shape, np.int32)",
-                "choice = max_pool2d.__dict__.setdefault(y.shape, np.empty(y.shape, np.int32))",
+                "parts = threads.parts(",
+                "choice = max_pool2d.__dict__.setdefault(shape, choice)\n"
+                "    parts = threads.parts(",
                 "contract",
             ),
         },
@@ -531,7 +462,7 @@ MUTANTS = [
                 "        column_windows, column_cells = columns.taps[j]\n"
                 "        for i in range(rows.kernel):\n"
                 "            row_windows, row_cells = rows.taps[i]\n",
-                "ties",
+                "direction",
             ),
             "taps numbered alike": (
                 "i * columns.kernel + j",
@@ -561,33 +492,33 @@ MUTANTS = [
         "npkd.ops.linear.linear",
         {
             "bias forgotten": (
-                "if b is not None:\n            y[:, o] += b[o]",
-                "if False:\n            y[:, o] += b[o]",
+                "if b is None:",
+                "if True:",
                 "value",
             ),
             "dx by the transposed weight": (
-                "dx[:, i] = dy @ w[:, i]",
+                "multiply(dy, w[:, i], out=dx[:, i])",
                 "dx[:, i] = (dy @ w.T.reshape(w.shape))[:, i]",
                 "direction",
             ),
             "dx by the conjugated weight": (
-                "dx[:, i] = dy @ w[:, i]",
-                "dx[:, i] = dy @ w[:, i].conj()",
+                "multiply(dy, w[:, i], out=dx[:, i])",
+                "multiply(dy, w[:, i].conj(), out=dx[:, i])",
                 "adjoint",
             ),
             "dw transposed": (
-                "np.matmul(dy[:, o].T, x, out=dw[o])",
+                "multiply(dy[:, o].T, x, out=dw[o])",
                 "dw[o] = (x.T @ dy).reshape(w.shape)[o]",
                 "direction",
             ),
             "dw averaged over the batch": (
-                "np.matmul(dy[:, o].T, x, out=dw[o])",
-                "np.matmul(dy[:, o].T / len(x), x, out=dw[o])",
+                "multiply(dy[:, o].T, x, out=dw[o])",
+                "multiply(dy[:, o].T / len(x), x, out=dw[o])",
                 "direction",
             ),
             "one entry of dw off by 1e-12": (
-                "np.matmul(dy[:, o].T, x, out=dw[o])",
-                "np.matmul(dy[:, o].T, x, out=dw[o])\n            dw[0, 0] *= 1 + 1e-12",
+                "multiply(dy[:, o].T, x, out=dw[o])",
+                "multiply(dy[:, o].T, x, out=dw[o])\n            dw[0, 0] *= 1 + 1e-12",
                 "direction",
             ),
             "db averaged over the batch": (
@@ -644,8 +575,8 @@ MUTANTS = [
                 "value",
             ),
             "columns first in backward": (
-                "return dy.reshape(x.shape)",
-                'return dy.reshape(x.shape, order="F")',
+                "return dy.reshape(x_shape)",
+                'return dy.reshape(x_shape, order="F")',
                 "direction",
             ),
         },
@@ -654,40 +585,46 @@ MUTANTS = [
         "relu",
         "npkd.ops.activation.relu",
         {
-            "complex numbers by their size": (
-                "np.where(x_rows[part].real <= 0, 0, x_rows[part])",
-                "np.where(abs(x_rows[part]) <= 0, 0, x_rows[part])",
-                "value",
-            ),
-            "leaky": (
-                "np.maximum(x_rows[part], zeros, out=y_rows[part])",
-                "np.maximum(x_rows[part], 0.01 * x_rows[part], out=y_rows[part])",
-                "value",
-            ),
             "dy passes at zero": (
-                "~(x_rows[part].real <= 0)",
-                "~(x_rows[part].real < 0)",
+                "np.not_equal(y_rows[n], 0, out",
+                "np.greater_equal(x_rows[n].real, 0, out",
                 "ties",
             ),
             "dy passes everywhere": (
-                "~(x_rows[part].real <= 0)",
-                "True",
+                "np.multiply(dy[images], positive[images], out",
+                "np.multiply(dy[images], True, out",
                 "direction",
             ),
             "dy decides, not x": (
-                "~(x_rows[part].real <= 0)",
-                "~(dy_rows[part].real <= 0)",
+                "np.multiply(dy[images], positive[images], out",
+                "np.multiply(dy[images], dy[images].real > 0, out",
                 "direction",
             ),
             "x is overwritten": (
-                "y = memory.empty(x.shape, x.dtype)",
-                "y = x",
+                "y, positive = make(x.shape, dtype),",
+                "y, positive = x,",
                 "contract",
             ),
             "dy is overwritten": (
-                "dx = memory.empty(x.shape, x.dtype)",
+                "dx = make(positive.shape, dtype)",
                 "dx = dy",
                 "contract",
+            ),
+        },
+    ),
+    *mutants(
+        "relu",
+        "npkd.ops.activation.positive_part",
+        {
+            "complex numbers by their size": (
+                "np.where(x.real <= 0, 0, x)",
+                "np.where(abs(x) <= 0, 0, x)",
+                "value",
+            ),
+            "leaky": (
+                "np.maximum(x, _zeros(x.shape[1], x.dtype), out=out)",
+                "np.maximum(x, 0.01 * x, out=out)",
+                "value",
             ),
         },
     ),
@@ -753,46 +690,32 @@ MUTANTS = [
     ),
     *mutants(
         "upsample",
-        "npkd.ops.resize._interpolate",
+        "npkd.ops.resize._bands",
         {
-            "bilinear with the weights exchanged": (
-                "y[r::factor] = (1 - weight) * low + weight * high",
-                "y[r::factor] = weight * low + (1 - weight) * high",
+            "bilinear with a weight squared": (
+                "= t - low",
+                "= (t - low) ** 2",
                 "value",
             ),
-        },
-    ),
-    *mutants(
-        "upsample",
-        "npkd.ops.resize._phases",
-        {
             "bilinear with the corners aligned": (
-                "offset = (r + 0.5) / factor - 0.5",
-                "offset = r / factor",
+                "(u + 0.5) / factor - 0.5",
+                "u * (size - 1) / max(1, factor * size - 1)",
                 "value",
             ),
-        },
-    ),
-    *mutants(
-        "upsample",
-        "npkd.ops.resize._interpolate_adjoint",
-        {
-            "bilinear dx with the weights exchanged": (
-                "padded[start : start + size] += (1 - weight) * dy[r::factor]\n"
-                "        padded[start + 1 : start + 1 + size] += weight * dy[r::factor]",
-                "padded[start : start + size] += weight * dy[r::factor]\n"
-                "        padded[start + 1 : start + 1 + size] += (1 - weight) * dy[r::factor]",
+            "bilinear dx averaged": (
+                "matrix = matrix.T",
+                "matrix = matrix.T / factor",
                 "direction",
             ),
-            "bilinear dx loses the first edge": (
-                "dx[0] += padded[0]",
-                "dx[0] += 0",
+            "bilinear dx by the nearest cell": (
+                "matrix = matrix.T",
+                "matrix = matrix.T.round()",
                 "direction",
             ),
-            "bilinear dx loses the last edge": (
-                "dx[-1] += padded[-1]",
-                "dx[-1] += 0",
-                "direction",
+            "bands of the first cells": (
+                "inputs = slice(reached[0], reached[-1] + 1)",
+                "inputs = slice(reached[0], reached[-1] + 1) if len(matrix) < 4 else slice(0, 2)",
+                "value",
             ),
         },
     ),
