@@ -6,11 +6,36 @@ same, fast, forward and backward side by side), `losses`, `nets`, `optim`, `obje
 Examples in docstrings assume `import numpy as np` and `from npkd import losses, nets, ops, …`.
 """
 
-from npkd import losses, ops
-from npkd.engine.threads import get_num_threads, set_num_threads
-from npkd.nets.models import LargeCNN, SmallCNN
-from npkd.optim import SGD
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from npkd import losses, ops
+    from npkd.engine.threads import get_num_threads, set_num_threads
+    from npkd.nets.models import LargeCNN, SmallCNN
+    from npkd.optim import SGD
 
 __version__ = "0.1.0"
 
 __all__ = ["SGD", "LargeCNN", "SmallCNN", "get_num_threads", "losses", "ops", "set_num_threads"]
+
+_HOMES = {
+    "SGD": "npkd.optim",
+    "LargeCNN": "npkd.nets.models",
+    "SmallCNN": "npkd.nets.models",
+    "get_num_threads": "npkd.engine.threads",
+    "set_num_threads": "npkd.engine.threads",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A name above, or a module of npkd, imported when it is first asked for.
+
+    So `import npkd` takes no time, and the command can heed Ctrl-C before NumPy is imported.
+    """
+    if name in _HOMES:
+        found = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+        return found
+    if not name.startswith("_") and importlib.util.find_spec(f"npkd.{name}"):
+        return importlib.import_module(f"npkd.{name}")
+    raise AttributeError(f"module 'npkd' has no attribute {name!r}")

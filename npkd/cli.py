@@ -1,6 +1,6 @@
 """The command `npkd` and the names of its parts, each in `command.py` of the room that it is of.
 
-What they share is in `commands`.
+What they share is in `commands`. A part is imported when it is asked for, as that takes a while.
 """
 
 import argparse
@@ -9,13 +9,84 @@ import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import NamedTuple
 
-from npkd import __version__, commands, losses
+import npkd
+from npkd import __version__, commands
 from npkd.commands import Parser, require_names, say
-from npkd.distill.command import add_distill, add_report
 from npkd.files import one_line
-from npkd.proofs.command import add_gradcheck
+
+
+class Part(NamedTuple):
+    """A command: where its arguments are added, "module:function", and what help says of it."""
+
+    place: str
+    help: str
+    description: str
+
+
+PARTS = {
+    "distill": Part(
+        "npkd.distill.command:add_distill",
+        "train a large CNN, distil it into a small one, and report",
+        "Train the large CNN from labels, distil it into the small one that sees the images at "
+        "half the resolution, and compare both with a small CNN trained from labels alone; or the "
+        "same with nets that make images of twice the resolution. Without arguments: on 5,000 "
+        "bundled MNIST digits, in about a minute and a half. A value in brackets is that of the "
+        "default preset.",
+    ),
+    "report": Part(
+        "npkd.distill.command:add_report",
+        "make the page and the picture of a finished run again",
+        "Make report.html, the story of a run on one page, and report.png again from the files of "
+        "a finished run: report.json, samples.npz and the weights. Needs matplotlib (the extra "
+        "app).",
+    ),
+    "gradcheck": Part(
+        "npkd.proofs.command:add_gradcheck",
+        "check every gradient of npkd, and every value, on this machine",
+        "Check everything in npkd on random cases: values against the formula in scalar loops, "
+        "backward passes against the complex step (1e-14 along a random direction, 1e-13 entry by "
+        "entry, and what rounding was measured to do), the contract of every operation, and whole "
+        "updates against derivatives taken without any backward pass. Prints a row for each "
+        "subject: its checks, the random cases that each was run on, the worst relative error of "
+        "values and of gradients, the smallest relative fault of a gradient that every case would "
+        "have seen, and where the worst gradient was. Exit status 1 if a check fails: a gradient "
+        "that is wrong, and one that could not be decided on, which is said. To check a function "
+        "of your own, see npkd.gradcheck.",
+    ),
+    "losses": Part(
+        "npkd.cli:add_losses",
+        "how other implementations have a distillation loss, and by which factor they differ",
+        "Print who has which loss how: by which factor their value and gradient differ from npkd's "
+        "default at the same temperature T, and the arguments with which npkd gives theirs. B is "
+        "the batch size, C the number of classes, N the number of entries that are compared; – is "
+        "another loss, which no factor leads to. With names, also what each loss is: its formula, "
+        "and the derivation of its gradient.",
+    ),
+    "study": Part(
+        "npkd.study.command:add",
+        "when does distillation help? Many runs, means, and intervals of the differences",
+        "Train the small net under each of several settings, with several seeds, and "
+        "compare each to the small net that learns from labels alone, with the same first weights "
+        "and as many updates: mean, 95 % interval, and the difference, seed by seed. What is "
+        "studied is in a TOML file; npkd study --print shows the one that comes with npkd, to be "
+        "changed at will. Writes study.json and study.png. Exit status 1 if a training failed.",
+    ),
+    "validate": Part(
+        "npkd.validate.command:add",
+        "judge whether a framework computes distillation rightly",
+        "Judge whether a framework computes distillation rightly: each op and loss of "
+        "npkd with its gradients, the update, how data are prepared, whole nets, and distillation "
+        "itself. No tolerance is guessed: how far rounding can take each number, whatever the "
+        "order of summation, is proved, and what is farther off is a BUG, with its cause if a "
+        "known one fits. Other tensors are CONSISTENT, with a precision that is named, or "
+        "CONVENTION or UNPROVEN, with the reason. Exit status 1 if there is a BUG, if a tensor "
+        "that must be given is not, or if nothing was judged. To judge a model of your own in "
+        "Python, see npkd.validate: its arithmetic is judged, not whether its layers are the ones "
+        "that were meant.",
+    ),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,13 +98,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"npkd {__version__}")
     actions = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_distill(actions)
-    add_report(actions)
-    add_gradcheck(actions)
-    _add_losses(actions)
     given = sys.argv[1:] if argv is None else argv
-    _add_study(actions, given)
-    _add_validate(actions, given)
+    for name, part in PARTS.items():
+        of_part = actions.add_parser(name, help=part.help, description=part.description)
+        if name in given:
+            module, _, add = part.place.partition(":")
+            getattr(import_module(module), add)(of_part)
     commands.prepare_streams()
     args = parser.parse_args(argv)
     for name, value in vars(args).items():
@@ -46,77 +116,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     return commands.run(args.run, args)
 
 
-def _add_losses(actions: Any) -> None:
-    parser = actions.add_parser(
-        "losses",
-        help="how other implementations have a distillation loss, and by which factor they differ",
-        description="Print who has which loss how: by which factor their value and gradient differ "
-        "from npkd's default at the same temperature T, and the arguments with which npkd gives "
-        "theirs. B is the batch size, C the number of classes, N the number of entries that are "
-        "compared; – is another loss, which no factor leads to. With names, also what each loss "
-        "is: its formula, and the derivation of its gradient.",
-    )
+def add_losses(parser: argparse.ArgumentParser) -> None:
+    """The arguments of npkd losses."""
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"which: {', '.join(_LOSSES)} (all of them)"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"which: {', '.join(_names_of_losses())} (all of them)",
     )
     parser.set_defaults(run=_losses)
 
 
-_LOSSES = [name for name in losses.__all__ if name != "conventions"]
+def _names_of_losses() -> list[str]:
+    return [name for name in npkd.losses.__all__ if name != "conventions"]
 
 
 def _losses(args: argparse.Namespace) -> int:
     """Print the table, or the losses named in full."""
-    require_names(args.names, _LOSSES)
+    names = _names_of_losses()
+    require_names(args.names, names)
     for name in args.names:
-        text = inspect.getdoc(getattr(losses, name)) or ""
+        text = inspect.getdoc(getattr(npkd.losses, name)) or ""
         say(f"losses.{name}", "", *text.split("\n"), "")
     say(f"{'loss':19}{'factor':12}who has it so; below, the arguments that give it, and a note")
-    for entry in losses.conventions():
-        if entry.loss in (args.names or _LOSSES):
+    for entry in npkd.losses.conventions():
+        if entry.loss in (args.names or names):
             say(f"{entry.loss:19}{entry.factor or '–':12}{entry.where}")
             details = [part for part in (str(entry), entry.note) if part]
             if details:
                 say(" " * 31 + "; ".join(details))
     return 0
-
-
-def _add_package(actions: Any, given: Sequence[str], name: str, **texts: str) -> None:
-    """A command in a package of its own, imported only if asked for: that takes a while."""
-    parser = actions.add_parser(name, **texts)
-    if name in given:
-        import_module(f"npkd.{name}.command").add(parser)
-
-
-def _add_study(actions: Any, given: Sequence[str]) -> None:
-    """Many runs, and what they have in common."""
-    _add_package(
-        actions,
-        given,
-        "study",
-        help="when does distillation help? Many runs, means, and intervals of the differences",
-        description="Train the small net under each of several settings, with several seeds, and "
-        "compare each to the small net that learns from labels alone, with the same first weights "
-        "and as many updates: mean, 95 % interval, and the difference, seed by seed. What is "
-        "studied is in a TOML file; npkd study --print shows the one that comes with npkd, to be "
-        "changed at will. Writes study.json and study.png. Exit status 1 if a training failed.",
-    )
-
-
-def _add_validate(actions: Any, given: Sequence[str]) -> None:
-    """The judge."""
-    _add_package(
-        actions,
-        given,
-        "validate",
-        help="judge whether a framework computes distillation rightly",
-        description="Judge whether a framework computes distillation rightly: each op and loss of "
-        "npkd with its gradients, the update, how data are prepared, whole nets, and distillation "
-        "itself. No tolerance is guessed: how far rounding can take each number, whatever the "
-        "order of summation, is proved, and what is farther off is a BUG, with its cause if a "
-        "known one fits. Other tensors are CONSISTENT, with a precision that is named, or "
-        "CONVENTION or UNPROVEN, with the reason. Exit status 1 if there is a BUG, if a tensor "
-        "that must be given is not, or if nothing was judged. To judge a model of your own in "
-        "Python, see npkd.validate: its arithmetic is judged, not whether its layers are the ones "
-        "that were meant.",
-    )

@@ -24,16 +24,8 @@ except (ImportError, ValueError):  # not installed, or its settings in the envir
     tqdm = None
 
 
-def add_distill(actions: Any) -> None:
-    parser = actions.add_parser(
-        "distill",
-        help="train a large CNN, distil it into a small one, and report",
-        description="Train the large CNN from labels, distil it into the small one that sees the "
-        "images at half the resolution, and compare both with a small CNN trained from labels "
-        "alone; or the same with nets that make images of twice the resolution. Without "
-        "arguments: on 5,000 bundled MNIST digits, in about a minute and a half. "
-        "A value in brackets is that of the default preset.",
-    )
+def add_distill(parser: argparse.ArgumentParser) -> None:
+    """The arguments of npkd distill."""
     tuned = distill.PRESETS["default"]
 
     def of_photographs(setting: str) -> str:
@@ -300,14 +292,8 @@ def _draw(folder: Path) -> None:
         say(f"note: {made}: {error}; npkd report {folder} makes them")
 
 
-def add_report(actions: Any) -> None:
-    parser = actions.add_parser(
-        "report",
-        help="make the page and the picture of a finished run again",
-        description="Make report.html, the story of a run on one page, and report.png again from "
-        "the files of a finished run: report.json, samples.npz and the weights. Needs matplotlib "
-        "(the extra app).",
-    )
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """The arguments of npkd report."""
     parser.add_argument("folder", metavar="DIR", help="the folder of a run: runs/NAME-SEED")
     parser.set_defaults(run=_report)
 

@@ -141,7 +141,7 @@ def run(work: Callable[[Part], Result], over: Sequence[Part]) -> list[Result]:
 
 @contextmanager
 def one_pass() -> Iterator[None]:
-    """What many ops have to ask for is asked for once: one BLAS thread, and no news of underflow."""
+    """What many ops ask for, asked for once: one BLAS thread, and no news of underflow."""
     if _inside.one_pass:
         yield
         return

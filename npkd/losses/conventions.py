@@ -4,7 +4,6 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from typing import Any
 
 
@@ -40,6 +39,8 @@ def conventions() -> tuple[Convention, ...]:
         >>> [(one.where, one.factor) for one in losses.conventions() if one.loss == "l1"]
         [('PyTorch l1_loss', '1/C')]
     """
+    from importlib import resources  # takes a while, and is seldom needed
+
     table = resources.files("npkd.losses").joinpath("conventions.md").read_text(encoding="utf-8")
     rows = [line.split("|")[1:-1] for line in table.splitlines() if line.startswith("| `")]
     return tuple(_convention(*(cell.strip() for cell in row)) for row in rows)

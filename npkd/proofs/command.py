@@ -1,7 +1,6 @@
 """The command `npkd gradcheck`: all of npkd checked on this machine."""
 
 import argparse
-from typing import Any
 
 from npkd import __version__, proofs
 from npkd.commands import require_names, say, set_threads
@@ -9,20 +8,8 @@ from npkd.engine import threads
 from npkd.files import BadInput
 
 
-def add_gradcheck(actions: Any) -> None:
-    parser = actions.add_parser(
-        "gradcheck",
-        help="check every gradient of npkd, and every value, on this machine",
-        description="Check everything in npkd on random cases: values against the formula in "
-        "scalar loops, backward passes against the complex step (1e-14 along a random direction, "
-        "1e-13 entry by entry, and what rounding was measured to do), the contract of every "
-        "operation, and whole updates against derivatives taken without any backward pass. Prints "
-        "a row for each subject: its checks, the random cases that each was run on, the worst "
-        "relative error of values and of gradients, the smallest relative fault of a gradient that "
-        "every case would have seen, and where the worst gradient was. Exit status 1 if a check "
-        "fails: a gradient that is wrong, and one that could not be decided on, which is said. To "
-        "check a function of your own, see npkd.gradcheck.",
-    )
+def add_gradcheck(parser: argparse.ArgumentParser) -> None:
+    """The arguments of npkd gradcheck."""
     say = parser.add_argument
     say(
         "names",
