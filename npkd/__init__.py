@@ -6,10 +6,10 @@ same, fast, forward and backward side by side), `losses`, `nets`, `optim`, `obje
 Examples in docstrings assume `import numpy as np` and `from npkd import losses, nets, ops, …`.
 """
 
-import importlib.util
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # a type checker takes it for True
 if TYPE_CHECKING:
+    from typing import Any
+
     from npkd import losses, ops
     from npkd.engine.threads import get_num_threads, set_num_threads
     from npkd.nets.models import LargeCNN, SmallCNN
@@ -28,11 +28,13 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """A name above, or a module of npkd, imported when it is first asked for.
 
     So `import npkd` takes no time, and the command can heed Ctrl-C before NumPy is imported.
     """
+    import importlib.util
+
     if name in _HOMES:
         found = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
         return found

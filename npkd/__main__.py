@@ -3,7 +3,10 @@
 import os
 import signal
 import sys
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def main() -> int:
@@ -11,13 +14,17 @@ def main() -> int:
     signal.signal(signal.SIGINT, _interrupted)  # an exception might be lost in somebody's import
     from npkd import cli
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    status = cli.main()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said: no second Ctrl-C changes it
+    args = cli.parsed()
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        status = cli.run(args)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said: no second Ctrl-C changes it
+    except KeyboardInterrupt:  # just before the command begins, or after its end
+        _interrupted()
     return status
 
 
-def _interrupted(*_: Any) -> None:
+def _interrupted(*_: object) -> "NoReturn":
     os.write(2, b"npkd: interrupted\n")
     os._exit(130)
 

@@ -91,6 +91,16 @@ PARTS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit status is one of those in `npkd.commands`."""
+    return run(parsed(argv))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command that these arguments ask for."""
+    return commands.run(args.run, args)
+
+
+def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments, with what of npkd the command needs imported."""
     parser = Parser(
         prog="npkd",
         description="CNN knowledge distillation in pure NumPy. Each command has a --help of its "
@@ -113,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = shlex.join(["npkd", *given, *["--resume"] * (not args.resume)])
         shown = one_line(command) == command  # and so can be copied from the terminal
         args.to_resume = command if shown else "the same arguments and --resume"
-    return commands.run(args.run, args)
+    return args
 
 
 def add_losses(parser: argparse.ArgumentParser) -> None:

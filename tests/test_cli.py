@@ -374,3 +374,19 @@ def test_python_m_npkd_is_the_command():
     command = [sys.executable, "-m", "npkd", "distill", "--help"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "--teacher-input {low,high}" in result.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_ctrl_c_while_the_command_is_imported_is_one_line():
+    """Sent when Python has begun with npkd; before that, it is Python that says what it does."""
+    code = (
+        "import os, signal, sys, threading; from npkd import __main__; sys.argv[1:] = ['losses'];"
+        "threading.Timer({}, os.kill, (os.getpid(), signal.SIGINT)).start(); __main__.main()"
+    )
+    ends = set()
+    for milliseconds in (1, 20, 50, 90):
+        command = [sys.executable, "-c", code.format(milliseconds / 1000)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        ends.add((done.returncode, done.stderr))
+    assert ends <= {(130, "npkd: interrupted\n"), (130, "npkd losses: interrupted\n"), (0, "")}
+    assert (130, "npkd: interrupted\n") in ends
