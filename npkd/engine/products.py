@@ -1,8 +1,17 @@
 """Matrix products of the size at which BLAS is quickest."""
 
-import numpy as np
+import math
+import os
 
-QUICKEST = 1_000_000  # multiply-adds up to which OpenBLAS multiplies without packing its operands
+import numpy as np
+from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
+
+AVX512 = getattr(_multiarray_umath, "__cpu_features__", {}).get("AVX512_SKX", False)
+CORE = os.environ.get("OPENBLAS_CORETYPE", "SkylakeX")
+
+# Multiply-adds up to which OpenBLAS multiplies without packing its operands, where it has code for
+# that; elsewhere products are the quicker the larger they are.
+QUICKEST = 1_000_000 if AVX512 and CORE in ("SkylakeX", "Cooperlake") else math.inf
 ROWS, COLUMNS = 32, 64  # that such a product has at least, and has
 CACHED = 1 << 19  # numbers of the whole product: where it is larger, writing it is what takes time
 

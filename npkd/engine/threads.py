@@ -53,8 +53,8 @@ class _Inside(threading.local):
 _inside = _Inside()
 _calls: "SimpleQueue[Call | None] | None" = None
 _num_threads: int | None = None
-_blas: Any = None
-_blas_limit: Any = None
+_blas: list[Any] | None = None  # of threadpoolctl, one controller for each BLAS that is loaded
+_blas_threads: list[int] = []  # that they had before they were held
 _blas_holders = 0
 
 
@@ -161,15 +161,15 @@ def one_blas_thread() -> Iterator[None]:
     it, so that any op may enter. A run enters once and stays, which saves the ops the call and
     keeps all its arithmetic at one BLAS thread.
     """
-    global _blas, _blas_limit, _blas_holders
+    global _blas, _blas_threads, _blas_holders
     if ThreadpoolController is None:
         yield
         return
     with _lock:
         if _blas_holders == 0:
-            _blas = _blas or ThreadpoolController()
-            _free_openblas()
-            _blas_limit = _blas.limit(limits=1, user_api="blas")
+            _blas = _blas or ThreadpoolController().select(user_api="blas").lib_controllers
+            _blas_threads = [blas.num_threads for blas in _blas]
+            _set_blas_threads([1] * len(_blas))
         _blas_holders += 1
     try:
         yield
@@ -177,17 +177,20 @@ def one_blas_thread() -> Iterator[None]:
         with _lock:
             _blas_holders -= 1
             if _blas_holders == 0:
-                _free_openblas()
-                _blas_limit.restore_original_limits()
-                _free_openblas()
+                _set_blas_threads(_blas_threads)
 
 
-def _free_openblas() -> None:
-    """Let any thread set OpenBLAS's limit; from 3.8 on threadpoolctl heeds the first one alone.
+def _set_blas_threads(numbers: list[int]) -> None:
+    """Give each BLAS so many threads, whichever thread asks.
 
-    It goes by threads, so that they do not undo each other's limits; here they are counted.
+    From 3.8 on threadpoolctl heeds only the first thread that asked, so that threads do not undo
+    each other's limits; here they are counted.
     """
     free = getattr(OpenBLASController, "clear_controlling_thread", None)
+    for blas, number in zip(_blas or [], numbers, strict=True):
+        if free is not None:
+            free(force=True)
+        blas.set_num_threads(number)
     if free is not None:
         free(force=True)
 
