@@ -54,6 +54,18 @@ def test_a_network_is_its_ops_in_order():
     assert_close(net(x)[0], y @ p["fc2.weight"].T + p["fc2.bias"])
 
 
+def test_what_is_run_as_one_has_the_bits_of_layers_one_by_one():
+    rng = np.random.default_rng(0)
+    net, x = network(rng, np.float32), images(rng, dtype=np.float32)
+    one_by_one, backward_one_by_one = net.features(x, NAMES)
+    y, backward = net(x)
+    np.testing.assert_array_equal(y, one_by_one["fc2"])
+    dy = rng.standard_normal(y.shape).astype(np.float32)
+    (dx, grads), (expected_dx, expected) = backward(dy), backward_one_by_one({"fc2": dy})
+    np.testing.assert_array_equal(dx, expected_dx)
+    assert_equal(grads, expected)
+
+
 def test_arguments_and_parameters_are_unchanged():
     rng = np.random.default_rng(0)
     net, x = network(rng), images(rng)

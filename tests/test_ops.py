@@ -22,6 +22,7 @@ import npkd
 from npkd import definitions, ops
 from npkd.engine import memory, threads
 from npkd.ops import windows
+from npkd.ops.conv import conv2d_relu
 from npkd.proofs.cases import OPS, Drawn, arrays
 
 NAN, INF = np.nan, np.inf
@@ -283,6 +284,42 @@ def test_without_need_dx_the_other_gradients_have_the_same_bits(op, data, seed):
     dy = upstream(y, rng)
     assert backward(dy, need_dx=False)[0] is None
     assert bits(gradients(backward, dy, need_dx=False)) == bits(gradients(backward, dy)[1:])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex128])
+@examples
+@given(data=st.data(), seed=SEEDS)
+def test_a_convolution_with_its_relu_has_the_bits_of_the_two_in_turn(dtype, data, seed):
+    case = data.draw(cases("conv2d"))
+    rng = np.random.default_rng(seed)
+    values = list(arrays(case, rng, dtype).values())
+    values[0].flat[rng.integers(values[0].size)] = rng.choice([0, NAN, np.inf])
+    with np.errstate(invalid="ignore"):
+        y, backward = apply(case, *values)
+        z, backward_of_relu = ops.relu(y)
+        found, backward_of_both = conv2d_relu(*values, **case.options)
+        dz = upstream(z, rng)
+        assert bits([found]) == bits([z])
+        assert bits(gradients(backward_of_both, dz)) == bits(
+            gradients(backward, backward_of_relu(dz))
+        )
+
+
+@examples
+@given(data=st.data(), seed=SEEDS)
+def test_the_order_of_axes_in_memory_changes_no_value_and_is_kept(data, seed):
+    case = data.draw(
+        st.sampled_from(["avg_pool2d", "max_pool2d", "relu", "flatten"]).flatmap(cases)
+    )
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((3, 9, 7, 8)) if case.op == "relu" else arrays(case, rng)["x"]
+    last = memory.turned(x) if x.ndim == 4 else x
+    (y, backward), (y_last, backward_last) = apply(case, x), apply(case, last)
+    dy = upstream(y, rng)
+    assert bits([np.ascontiguousarray(y_last)]) == bits([y])
+    np.testing.assert_array_equal(backward_last(dy), backward(dy))
+    if case.op != "flatten":
+        assert memory.layout_of(y_last) is memory.layout_of(last) or 1 in y.shape
 
 
 # Scratch memory and threads
