@@ -11,8 +11,7 @@ from typing import Any
 
 from benchmarks import figures, tables
 from benchmarks.speed import chart
-from benchmarks.speed.frameworks import FRAMEWORKS, installed
-from benchmarks.speed.measure import resource
+from benchmarks.speed.measure import AT_WORK, installed, resource
 from benchmarks.speed.parts import PARTS
 from npkd import __version__, get_num_threads
 
@@ -37,10 +36,12 @@ def main() -> None:
             arguments.json.write_text(json.dumps(report, indent=2) + "\n")
     if arguments.chart:
         chart.draw(arguments.chart, report)
-    if arguments.write and "nets" in report["parts"]:
-        rows = [row for row in report["parts"]["nets"] if row["threads"] == max(arguments.threads)]
-        figures.fill("nets", 1, tables.in_columns(rows))
-        figures.note("nets")
+    for name in ("floors", "nets"):  # the milliseconds in the table are those of nets
+        if arguments.write and name in report["parts"]:
+            rows = report["parts"][name]
+            rows = [row for row in rows if row["threads"] == max(arguments.threads)]
+            figures.fill("nets", 1, tables.in_columns(rows))
+            figures.note("nets")
 
 
 def arguments_given() -> argparse.Namespace:
@@ -71,7 +72,7 @@ def arguments_given() -> argparse.Namespace:
     )
     say("--json", type=Path, metavar="FILE", help="write all figures, of every round, to FILE")
     say("--chart", type=Path, metavar="FILE", help="draw the figures (needs matplotlib)")
-    say("--write", action="store_true", help="put nets into the table benchmarks/results/nets.md")
+    say("--write", action="store_true", help="put nets and floors into benchmarks/results/nets.md")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.parts if name not in PARTS]
     if unknown:
@@ -99,7 +100,7 @@ def measurable(names: list[str]) -> list[str]:
     frameworks = dict.fromkeys(name for part in names for name in PARTS[part].frameworks)
     for framework in frameworks:
         if not installed(framework):
-            package = FRAMEWORKS[framework].package
+            package = AT_WORK[framework].package
             print(f"{framework} is not installed, and left out: pip install {package}")
     if not find_spec("threadpoolctl"):
         print("threadpoolctl is not installed, so npkd leaves threads to BLAS: pip install it too")
@@ -121,7 +122,7 @@ def machine() -> dict[str, Any]:
 def versions(parts: list[str]) -> dict[str, str]:
     """Of all that takes part in these parts, by package."""
     frameworks = [name for part in parts for name in PARTS[part].frameworks]
-    packages = ["numpy", "threadpoolctl", *(FRAMEWORKS[name].package for name in frameworks)]
+    packages = ["numpy", "threadpoolctl", *(AT_WORK[name].package for name in frameworks)]
     numbers = {name: version(name) for name in packages if name != "npkd" and find_spec(name)}
     return {"python": platform.python_version(), "npkd": __version__} | numbers
 

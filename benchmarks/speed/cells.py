@@ -16,6 +16,7 @@ MATRIX_PRODUCT = "matrix product"
 SIDE_OF_MATRICES = 2048
 LAYERS = ("conv1", "conv2", "fc1")  # those that are measured alone
 SIDES = (16, 32, 64, 128, 256)  # of the images that a convolution is scaled over
+CHANNELS = (4, 8, 16, 32, 64, 128, 256)  # in and out, likewise
 
 
 class Cell(NamedTuple):
@@ -82,6 +83,9 @@ OPS = {
 SCALED_CONVOLUTIONS = {
     f"conv2d, side {side}": Op("conv2d", (16, side, side), {"padding": 1}, (32, 16, 3, 3))
     for side in SIDES
+} | {
+    f"conv2d, channels {c}": Op("conv2d", (c, 32, 32), {"padding": 1}, (c, c, 3, 3))
+    for c in CHANNELS
 }
 
 

@@ -106,37 +106,49 @@ def draw_ratios(axes: Any, rows: list[dict], labels: list[str], title: str) -> N
 
 
 def draw_scaling(area: Any, rows: list[dict]) -> None:
-    """The large net's training step against the batch: time for an image, peak memory."""
-    rows = [row for row in rows if row["work"] == "training step"]
-    drawings = [draw_time, draw_memory] if "memory" in rows[0] else [draw_time]
-    batches = [row["batch"] for row in rows]
+    """The large net by batch, in time and memory, and a convolution by side and by channels."""
+    steps = [row for row in rows if row["work"] == "training step"]
+    by = {"batch": steps}
+    for what in ("side", "channels"):
+        by[what] = [row for row in rows if row["subject"].startswith(f"conv2d, {what} ")]
+    drawings: list[tuple[Any, str]] = [(draw_time, what) for what in by if by[what]]
+    if "memory" in steps[0]:
+        drawings.insert(1, (draw_memory, "batch"))
     columns = area.subplots(len(drawings), squeeze=False)
-    for axes, drawing in zip(columns[:, 0], drawings, strict=True):
-        drawing(axes, rows, batches)
-        axes.set(xlabel="batch", xscale="log")
-        axes.set_xticks(batches, batches)
+    for axes, (drawing, what) in zip(columns[:, 0], drawings, strict=True):
+        sizes = [row["batch"] if what == "batch" else _last(row["subject"]) for row in by[what]]
+        drawing(axes, by[what], sizes)
+        axes.set(xlabel=what, xscale="log")
+        axes.set_xticks(sizes, sizes)
         axes.minorticks_off()
-        axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
         axes.legend()
+        if what == "batch":
+            axes.set_ylim(bottom=0)
+        else:
+            axes.set(yscale="log", title=f"3×3 convolution and its gradients, by {what}")
 
 
-def draw_time(axes: Any, rows: list[dict], batches: list[int]) -> None:
+def _last(subject: str) -> int:
+    return int(subject.split()[-1])
+
+
+def draw_time(axes: Any, rows: list[dict], sizes: list[int]) -> None:
     """Medians, and lines from the lowest to the highest of the rounds."""
     for name in rows[0]["median_ms"]:
         times = [[ms / row["batch"] for ms in row["rounds_ms"][name]] for row in rows]
         medians = [row["median_ms"][name] / row["batch"] for row in rows]
         below = [median - min(of) for median, of in zip(medians, times, strict=True)]
         above = [max(of) - median for median, of in zip(medians, times, strict=True)]
-        axes.errorbar(batches, medians, yerr=[below, above], label=name, capsize=3, **STYLES[name])
+        axes.errorbar(sizes, medians, yerr=[below, above], label=name, capsize=3, **STYLES[name])
     axes.set(title=f"training step of the large net, {threads_of(rows)}", ylabel="ms an image")
 
 
-def draw_memory(axes: Any, rows: list[dict], batches: list[int]) -> None:
+def draw_memory(axes: Any, rows: list[dict], sizes: list[int]) -> None:
     """Peaks after the imports."""
     for name in rows[0]["memory"]:
         peaks = [row["memory"][name]["after_imports"] / MIB for row in rows]
-        axes.plot(batches, peaks, label=name, **STYLES[name])
+        axes.plot(sizes, peaks, label=name, **STYLES[name])
     axes.set(title="its peak memory after the imports", ylabel="MiB")
 
 

@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -279,8 +278,3 @@ FRAMEWORKS: dict[str, Any] = {
     "ONNX": Onnx,
     "NumPy": NumPy,
 }
-
-
-def installed(framework: str) -> bool:
-    """Whether a framework can be measured here."""
-    return find_spec(FRAMEWORKS[framework].package) is not None

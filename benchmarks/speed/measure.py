@@ -13,11 +13,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from importlib.util import find_spec
 from multiprocessing import get_context
 from typing import Any
 
 from benchmarks.speed.cells import Cell
-from benchmarks.speed.frameworks import FRAMEWORKS, installed
+from benchmarks.speed.floors import FLOORS
+from benchmarks.speed.frameworks import FRAMEWORKS
 
 try:
     import resource
@@ -27,6 +29,8 @@ except ImportError:  # not on every system
 SAMPLE_SECONDS = 0.3
 STEPS_FOR_MEMORY = 5
 UNIT_OF_PEAK = 1 if sys.platform == "darwin" else 1024  # bytes, of the system's figure
+
+AT_WORK = FRAMEWORKS | FLOORS
 
 this_framework: Any  # in a framework's process: the framework
 
@@ -82,7 +86,7 @@ def threads_of_libraries(threads: int) -> Iterator[None]:
 def start(framework: str, threads: int) -> None:
     """Make this process the framework's."""
     global this_framework
-    this_framework = FRAMEWORKS[framework](threads)
+    this_framework = AT_WORK[framework](threads)
 
 
 def sample(cell: Cell) -> float:
@@ -127,6 +131,11 @@ def peak_of_process(*command: str) -> int:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
     return UNIT_OF_PEAK * usage.ru_maxrss
+
+
+def installed(framework: str) -> bool:
+    """Whether a framework can be measured here."""
+    return find_spec(AT_WORK[framework].package) is not None
 
 
 def summary(milliseconds: dict[str, list[float]]) -> dict:

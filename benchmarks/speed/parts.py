@@ -36,6 +36,7 @@ from benchmarks.speed.measure import (
 
 BOTH = ("npkd", "PyTorch")
 NET_FRAMEWORKS = ("npkd", "npkd, BLAS threads", "PyTorch", "JAX")
+FLOOR_FRAMEWORKS = ("npkd", "products alone", "bytes alone", "interpreter alone")
 MEMORY_FRAMEWORKS = ("npkd", "PyTorch", "JAX")
 CONVOLUTION_FRAMEWORKS = (*BOTH, "MyGrad", "ONNX")
 EXAMPLES = 10  # of a gradient check
@@ -52,6 +53,11 @@ SCALED = [
 def nets(threads: int, rounds: int) -> list[dict]:
     """Training steps and forward passes of the document's two nets."""
     return in_turn(dict.fromkeys([*STEPS, *FORWARDS], NET_FRAMEWORKS), threads, rounds)
+
+
+def floors(threads: int, rounds: int) -> list[dict]:
+    """The same, and what they cannot do without alone: times in units of npkd's, below 1."""
+    return in_turn(dict.fromkeys([*STEPS, *FORWARDS], FLOOR_FRAMEWORKS), threads, rounds)
 
 
 def ops(threads: int, rounds: int) -> list[dict]:
@@ -80,7 +86,7 @@ def memory(threads: int, rounds: int) -> list[dict]:
         {"threads": threads}
         | cell._asdict()
         | {"memory": peak_memory(cell, MEMORY_FRAMEWORKS, threads)}
-        for cell in LARGE_STEPS
+        for cell in (Cell("large", "training step", batch) for batch in (64, 128, 256, 512))
     ]
 
 
@@ -181,11 +187,14 @@ class Part(NamedTuple):
 
 PARTS = {
     "nets": Part("the document's two nets", nets, tables.ratios, NET_FRAMEWORKS, (10, 30), True),
+    "floors": Part(
+        "what no code could save", floors, tables.ratios, FLOOR_FRAMEWORKS, (8, 16), True
+    ),
     "ops": Part("operations alone", ops, tables.ratios, BOTH, (5, 22), True),
     "rate": Part("share of BLAS's rate", rate, tables.shares, BOTH, (5, 8), True),
     "memory": Part("peak memory", memory, tables.memory, MEMORY_FRAMEWORKS, (50, 0)),
     "images": Part("peak memory by the number of images", images, tables.images, (), (540, 0)),
-    "scaling": Part("by batch and by side", scaling, tables.scaling, BOTH, (90, 20)),
+    "scaling": Part("by batch, side, channels", scaling, tables.scaling, BOTH, (140, 30)),
     "convolution": Part("on NumPy", convolution, tables.ratios, CONVOLUTION_FRAMEWORKS, (5, 5)),
     "distillation": Part("npkd distill", distillation, tables.seconds, (), (100, 0)),
     "gradcheck": Part("npkd gradcheck", gradcheck, tables.seconds, (), (25, 0)),

@@ -193,17 +193,11 @@ def _cells_of_windows(rows: Axis, columns: Axis, padded: bool) -> np.ndarray:
 
 def _taps(rows: Axis, columns: Axis) -> Iterator[tuple[int, tuple[Index, Index]]]:
     """Each tap i·kw + j in row-major order, with its windows and its cells as indices."""
-    for i in range(rows.kernel):
-        row_windows, row_cells = rows.taps[i]
-        for j in range(columns.kernel):
-            column_windows, column_cells = columns.taps[j]
-            yield (
-                i * columns.kernel + j,
-                (
-                    (slice(None), slice(None), row_windows, column_windows),
-                    (slice(None), slice(None), row_cells, column_cells),
-                ),
-            )
+    every = slice(None)
+    for i, (windows_r, cells_r) in enumerate(rows.taps):
+        for j, (windows_c, cells_c) in enumerate(columns.taps):
+            windows, cells = (every, every, windows_r, windows_c), (every, every, cells_r, cells_c)
+            yield i * columns.kernel + j, (windows, cells)
 
 
 def _axes(

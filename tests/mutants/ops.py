@@ -454,14 +454,10 @@ MUTANTS = [
         "npkd.ops.pool._taps",
         {
             "column by column": (
-                "for i in range(rows.kernel):\n"
-                "        row_windows, row_cells = rows.taps[i]\n"
-                "        for j in range(columns.kernel):\n"
-                "            column_windows, column_cells = columns.taps[j]\n",
-                "for j in range(columns.kernel):\n"
-                "        column_windows, column_cells = columns.taps[j]\n"
-                "        for i in range(rows.kernel):\n"
-                "            row_windows, row_cells = rows.taps[i]\n",
+                "for i, (windows_r, cells_r) in enumerate(rows.taps):\n"
+                "        for j, (windows_c, cells_c) in enumerate(columns.taps):\n",
+                "for j, (windows_c, cells_c) in enumerate(columns.taps):\n"
+                "        for i, (windows_r, cells_r) in enumerate(rows.taps):\n",
                 "direction",
             ),
             "taps numbered alike": (
