@@ -15,6 +15,7 @@ from npkd.data import load
 from npkd.data.images import IMAGES_AT_ONCE, StoredImages, parts_of, standard_form, subset
 from npkd.distill.tasks import TASKS
 from npkd.engine import memory, threads
+from npkd.ops import windows
 from npkd.files import BadInput
 
 seeds = st.integers(0, 2**32 - 1)
@@ -118,6 +119,7 @@ def test_the_memory_of_a_run_does_not_grow_with_the_number_of_images(tmp_path, m
         (tmp_path / str(count)).mkdir()
         dataset = in_files(tmp_path / str(count), count)
         memory._free.clear()  # what earlier runs have left would not count
+        windows._of_thread.__dict__.clear()
         tracemalloc.start()
         run(dataset, batch_size=32, task=task, **rates)
         peak = tracemalloc.get_traced_memory()[1]
