@@ -10,7 +10,7 @@ from npkd.engine import memory, threads
 from npkd.engine.products import multiply
 from npkd.ops.activation import positive_part
 from npkd.ops.contract import Op, Pair, pair, require_gradient
-from npkd.ops.windows import Windows, as_matrices, as_rows, axis_of
+from npkd.ops.windows import Windows, as_matrices, as_rows, axis_of, joined
 
 COPIED = 20  # multiply-adds in the time that one number of a patch is copied
 
@@ -110,7 +110,7 @@ def _convolve(
         for images, rows in windows.tiles(*part, inputs, y):
             tile = y[images, :, rows]
             Y, values = as_matrices(tile, groups), as_rows(tile)
-            X = windows.under(x[images], rows)
+            X, Y = joined(windows.under(x[images], rows), Y)
             multiply(X, W, out=Y)  # Y = X W + b
             if bias is not None:
                 values += bias
@@ -158,13 +158,8 @@ def _convolve(
 
 
 def _products(X: np.ndarray, dY: np.ndarray) -> np.ndarray:
-    """Σ_q X[g,q]ᵀ dY[g,q]: (G, 1, K, O/G).
-
-    Where there are more outputs than rows in a matrix, sums are the larger part of the work; then
-    the matrices of all q are copied into one.
-    """
-    if X.shape[2] < dY.shape[3]:
-        X, dY = (m.reshape(len(m), 1, -1, m.shape[3]) for m in (X, dY))
+    """Σ_q X[g,q]ᵀ dY[g,q]: (G, 1, K, O/G)."""
+    X, dY = joined(X, dY)
     products = memory.empty((*X.shape[:2], X.shape[3], dY.shape[3]), X.dtype)
     multiply(X.swapaxes(2, 3), dY, out=products)
     return products.sum(axis=1, keepdims=True)
@@ -181,7 +176,7 @@ def _full_correlation(
         tiles = windows.tiles(slice(0, len(dx)), windows.all_rows, dy.shape[1], of_cells)
         for images, rows in tiles:
             dX = as_matrices(of_cells[images, :, rows], windows.groups)
-            dY = windows.under(dy[images], rows)
+            dY, dX = joined(windows.under(dy[images], rows), dX)
             multiply(dY, W, out=dX)  # dX = dY W, W turned round
 
 

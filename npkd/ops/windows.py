@@ -326,6 +326,19 @@ def as_matrices(y: np.ndarray, groups: int) -> np.ndarray:
     return rows.transpose(2, 1, 0, 3)
 
 
+def joined(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """X (G, q, rows, K), patches, and Y (G, q, rows, O) as one matrix for all q, if that is quicker.
+
+    It is where patches do not overlap, so that nothing has to be copied; and where the K×O numbers
+    that each product goes through take longer than to copy patches, rows×K.
+    """
+    overlap = X.strides[1] < X.shape[3] * X.itemsize
+    if (overlap and X.shape[2] >= Y.shape[3]) or Y.strides[2] != Y.shape[1] * Y.strides[1]:
+        return X, Y
+    X, Y = (m.swapaxes(1, 2).reshape(len(m), 1, -1, m.shape[3]) for m in (X, Y))
+    return X, Y
+
+
 def as_rows(y: np.ndarray) -> np.ndarray:
     """A tile (s, O, p, q), channels last in memory, as a view (s·p, q·O)."""
     n, outputs, height, width = y.shape
