@@ -15,8 +15,8 @@ from npkd.data import load
 from npkd.data.images import IMAGES_AT_ONCE, StoredImages, parts_of, standard_form, subset
 from npkd.distill.tasks import TASKS
 from npkd.engine import memory, threads
-from npkd.ops import windows
 from npkd.files import BadInput
+from npkd.ops import windows
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -11,7 +11,8 @@ CORE = os.environ.get("OPENBLAS_CORETYPE", "SkylakeX")
 
 # Multiply-adds up to which OpenBLAS multiplies without packing its operands, where it has code for
 # that; elsewhere products are the quicker the larger they are.
-QUICKEST = 1_000_000 if AVX512 and CORE in ("SkylakeX", "Cooperlake") else math.inf
+SMALL = 1_000_000
+QUICKEST = SMALL if AVX512 and CORE in ("SkylakeX", "Cooperlake") else math.inf
 ROWS, COLUMNS = 16, 64  # that such a product has at least, and has
 CACHED = 1 << 19  # numbers of the whole product: where it is larger, writing it is what takes time
 

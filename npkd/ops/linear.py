@@ -57,7 +57,7 @@ def flatten(x: np.ndarray) -> Op:
     return y.reshape(shape), backward
 
 
-ROWS_IN_A_READ = 6  # that a weight is multiplied with in the time that reading it takes
+ROWS_IN_A_READ = 20  # that a weight is multiplied with in the time that reading it takes
 
 
 def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> Op:

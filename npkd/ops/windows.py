@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from npkd.engine import memory
+from npkd.engine.products import SMALL
 
 TILE_BYTES = 3_000_000  # of patches and what comes of them, at a time: about what caches hold
 FEW = 8  # channels, up to which images are read as they lie
@@ -327,13 +328,15 @@ def as_matrices(y: np.ndarray, groups: int) -> np.ndarray:
 
 
 def joined(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """X (G, q, rows, K), patches, and Y (G, q, rows, O) as one matrix for all q, if that is quicker.
+    """Patches X (G, q, rows, K) and Y (G, q, rows, O) as one matrix for all q, if that is quicker.
 
-    It is where patches do not overlap, so that nothing has to be copied; and where the K×O numbers
-    that each product goes through take longer than to copy patches, rows×K.
+    It is where patches do not overlap, so that nothing has to be copied; and where each product
+    packs K×O numbers, and these take longer than to copy patches, rows×K.
     """
-    overlap = X.strides[1] < X.shape[3] * X.itemsize
-    if (overlap and X.shape[2] >= Y.shape[3]) or Y.strides[2] != Y.shape[1] * Y.strides[1]:
+    _, columns, rows, k = X.shape
+    quick = rows >= Y.shape[3] or rows * k * Y.shape[3] <= SMALL
+    overlap = X.strides[1] < k * X.itemsize
+    if (overlap and quick) or Y.strides[2] != columns * Y.strides[1]:
         return X, Y
     X, Y = (m.swapaxes(1, 2).reshape(len(m), 1, -1, m.shape[3]) for m in (X, Y))
     return X, Y
