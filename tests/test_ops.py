@@ -363,6 +363,14 @@ def test_scratch_memory_of_conv2d_does_not_grow_with_the_batch(monkeypatch):
     np.testing.assert_allclose(peaks[1], peaks[0], atol=100_000)
 
 
+def test_products_for_dw_take_no_more_memory_than_patches_do(monkeypatch):
+    """An image of one row: a product for each of its columns would take 12.6 MB."""
+    monkeypatch.setattr(memory, "LARGE", np.inf)
+    _, backward = ops.conv2d(np.ones((1, 16, 1, 514)), np.ones((64, 16, 1, 3)))
+    peak, _, _ = extra_memory(lambda: backward(np.ones((1, 64, 1, 512))))
+    assert peak < 2_000_000
+
+
 @pytest.mark.parametrize("op", [ops.relu, lambda x: ops.max_pool2d(x, 2), ops.softmax])
 def test_a_backward_pass_keeps_no_more_than_the_size_of_the_outputs(op):
     x = np.random.default_rng(0).standard_normal((8, 8, 64, 64)).astype(np.float32)

@@ -159,7 +159,7 @@ def _convolve(
 
 def _products(X: np.ndarray, dY: np.ndarray) -> np.ndarray:
     """Σ_q X[g,q]ᵀ dY[g,q]: (G, 1, K, O/G)."""
-    X, dY = joined(X, dY)
+    X, dY = joined(X, dY, small=0)  # so that products are no more than kw times the patches
     products = memory.empty((*X.shape[:2], X.shape[3], dY.shape[3]), X.dtype)
     multiply(X.swapaxes(2, 3), dY, out=products)
     return products.sum(axis=1, keepdims=True)

@@ -327,14 +327,14 @@ def as_matrices(y: np.ndarray, groups: int) -> np.ndarray:
     return rows.transpose(2, 1, 0, 3)
 
 
-def joined(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def joined(X: np.ndarray, Y: np.ndarray, small: int = SMALL) -> tuple[np.ndarray, np.ndarray]:
     """Patches X (G, q, rows, K) and Y (G, q, rows, O) as one matrix for all q, if that is quicker.
 
     It is where patches do not overlap, so that nothing has to be copied; and where each product
-    packs K×O numbers, and these take longer than to copy patches, rows×K.
+    goes through K×O numbers that are more than those of patches, rows×K, and is not `small`.
     """
     _, columns, rows, k = X.shape
-    quick = rows >= Y.shape[3] or rows * k * Y.shape[3] <= SMALL
+    quick = rows >= Y.shape[3] or rows * k * Y.shape[3] <= small
     overlap = X.strides[1] < k * X.itemsize
     if (overlap and quick) or Y.strides[2] != columns * Y.strides[1]:
         return X, Y
