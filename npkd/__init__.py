@@ -41,3 +41,7 @@ def __getattr__(name: str) -> "Any":
     if not name.startswith("_") and importlib.util.find_spec(f"npkd.{name}"):
         return importlib.import_module(f"npkd.{name}")
     raise AttributeError(f"module 'npkd' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

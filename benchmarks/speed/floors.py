@@ -16,7 +16,7 @@ from benchmarks.speed.cells import NETS, Cell, batch_of
 from benchmarks.speed.frameworks import Npkd, Work
 from npkd.engine import threads
 from npkd.engine.products import multiply
-from npkd.ops.windows import Windows, as_matrices, axis_of
+from npkd.ops.windows import Windows, axis_of
 
 Calls = list[Callable[[], Any]]
 
@@ -95,14 +95,14 @@ def _of_convolution(
     """For each thread the products of a 3×3 convolution with padding 1."""
     axes = (axis_of(size, 3, 1, 1, 1, 1) for size in x.shape[2:])
     windows = Windows(*axes, 1)
+    kernels = windows.kernels(w)
     parts = []
     for part in _parts(len(x)):
         calls: Calls = []
-        for images, rows in windows.tiles(part, windows.all_rows, x.shape[1], y):
-            patches, matrices = windows.under(x[images], rows), as_matrices(y[images, :, rows], 1)
-            calls.append(partial(multiply, patches, windows.kernels(w), out=matrices))
+        for _, patches, matrices in windows.matrices(x, y, (part, windows.all_rows)):
+            calls.append(partial(multiply, patches, kernels, out=matrices))
             if step:
-                out = np.empty((1, len(matrices[0]), *windows.kernels(w).shape[2:]), x.dtype)
+                out = np.empty((*matrices.shape[:2], *kernels.shape[2:]), x.dtype)
                 calls.append(partial(multiply, patches.swapaxes(2, 3), matrices, out=out))
         parts.append(calls)
     if step and need_dx:

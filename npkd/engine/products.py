@@ -4,9 +4,15 @@ import math
 import os
 
 import numpy as np
-from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
-AVX512 = getattr(_multiarray_umath, "__cpu_features__", {}).get("AVX512_SKX", False)
+try:
+    from numpy._core._multiarray_umath import (  # type: ignore[import-not-found]
+        __cpu_features__,
+    )
+except ImportError:  # it is NumPy's own, which may move it
+    __cpu_features__ = {}
+
+AVX512 = __cpu_features__.get("AVX512_SKX", False)
 CORE = os.environ.get("OPENBLAS_CORETYPE", "SkylakeX")
 
 # Multiply-adds up to which OpenBLAS multiplies without packing its operands, where it has code for

@@ -10,7 +10,7 @@ from npkd.engine import memory, threads
 from npkd.engine.products import multiply
 from npkd.ops.activation import positive_part
 from npkd.ops.contract import Op, Pair, pair, require_gradient
-from npkd.ops.windows import Windows, as_matrices, as_rows, axis_of, joined
+from npkd.ops.windows import Windows, as_rows, axis_of
 
 COPIED = 20  # multiply-adds in the time that one number of a patch is copied
 
@@ -107,16 +107,14 @@ def _convolve(
     work = n * shape[2] * shape[3] * (w.size + COPIED * (inputs * kh + outputs))
 
     def forward(part: tuple[slice, slice]) -> None:
-        for images, rows in windows.tiles(*part, inputs, y):
-            tile = y[images, :, rows]
-            Y, values = as_matrices(tile, groups), as_rows(tile)
-            X, Y = joined(windows.under(x[images], rows), Y)
+        for tile, X, Y in windows.matrices(x, y, part):
             multiply(X, W, out=Y)  # Y = X W + b
+            values = as_rows(y[tile])
             if bias is not None:
                 values += bias
             if positive is not None:
                 positive_part(values, out=values)
-                np.not_equal(values, 0, out=as_rows(positive[images, :, rows]))  # NaN is not 0
+                np.not_equal(values, 0, out=as_rows(positive[tile]))  # NaN is not 0
 
     if n == 1:  # rows of the one image are shared out
         of_image = threads.parts(windows.rows.output, work)
@@ -140,9 +138,8 @@ def _convolve(
                     np.multiply(dy[images], positive[images], out=dz)
                 elif memory.layout_of(dz) is not memory.channels_last:
                     dz = memory.turned(dz)
-                for some, rows in windows.tiles(slice(0, len(dz)), windows.all_rows, inputs, dz):
-                    dY = as_matrices(dz[some, :, rows], groups)
-                    X = windows.under(x[images][some], rows)
+                # joined wherever there are more outputs, so that products are within kw patches
+                for _, X, dY in windows.matrices(x[images], dz, small=0):
                     dW += _products(X, dY)  # dW = Xᵀ dY
                 db += as_rows(dz).sum(axis=0).reshape(-1, outputs).sum(axis=0)
                 if dx is not None:
@@ -159,7 +156,6 @@ def _convolve(
 
 def _products(X: np.ndarray, dY: np.ndarray) -> np.ndarray:
     """Σ_q X[g,q]ᵀ dY[g,q]: (G, 1, K, O/G)."""
-    X, dY = joined(X, dY, small=0)  # so that products are no more than kw times the patches
     products = memory.empty((*X.shape[:2], X.shape[3], dY.shape[3]), X.dtype)
     multiply(X.swapaxes(2, 3), dY, out=products)
     return products.sum(axis=1, keepdims=True)
@@ -172,11 +168,7 @@ def _full_correlation(
     if sum(dx[cells].size for cells, _, _ in adjoint) < dx.size:
         dx[...] = 0  # there are cells under no tap
     for cells, windows, W in adjoint:
-        of_cells = dx[cells]
-        tiles = windows.tiles(slice(0, len(dx)), windows.all_rows, dy.shape[1], of_cells)
-        for images, rows in tiles:
-            dX = as_matrices(of_cells[images, :, rows], windows.groups)
-            dY, dX = joined(windows.under(dy[images], rows), dX)
+        for _, dY, dX in windows.matrices(dy, dx[cells]):
             multiply(dY, W, out=dX)  # dX = dY W, W turned round
 
 

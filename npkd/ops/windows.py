@@ -277,6 +277,23 @@ class Windows:
             for of_taps in [turned[:, :, taps_r, taps_c]]
         ]
 
+    def matrices(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        part: tuple[slice, slice] | None = None,
+        small: int = SMALL,
+    ) -> Iterator[tuple[tuple[slice, slice, slice], np.ndarray, np.ndarray]]:
+        """For each tile of some images and rows, or of all: its index in y, X, and Y as a view.
+
+        x (N, C, H, W); y (N, O, output_r, output_c) has its channels last in memory. See `joined`.
+        """
+        images, rows = part or (slice(0, len(y)), self.all_rows)
+        for some, of_rows in self.tiles(images, rows, x.shape[1], y):
+            tile = some, slice(None), of_rows
+            X = self.under(x[some], of_rows)
+            yield tile, *joined(X, as_matrices(y[tile], self.groups), small)
+
     def images(self, part: slice, inputs: int, y: np.ndarray) -> list[slice]:
         """Images cut into so many at a time as have their patches and y within TILE_BYTES."""
         return _alike(part, max(1, self._rows_in_a_tile(inputs, y) // self.rows.output))
@@ -327,7 +344,7 @@ def as_matrices(y: np.ndarray, groups: int) -> np.ndarray:
     return rows.transpose(2, 1, 0, 3)
 
 
-def joined(X: np.ndarray, Y: np.ndarray, small: int = SMALL) -> tuple[np.ndarray, np.ndarray]:
+def joined(X: np.ndarray, Y: np.ndarray, small: int) -> tuple[np.ndarray, np.ndarray]:
     """Patches X (G, q, rows, K) and Y (G, q, rows, O) as one matrix for all q, if that is quicker.
 
     It is where patches do not overlap, so that nothing has to be copied; and where each product
