@@ -1,29 +1,48 @@
-"""A network: named layers in order, with one primitive, `features`."""
+"""A network: named layers, with one primitive, `features`."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from copy import copy
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from npkd import ops
 from npkd.arguments import FLOATS, is_integer, require_arrays, shown
 from npkd.engine.threads import one_pass
-from npkd.nets.layers import Conv2d, Function, Layer, Params
+from npkd.nets.layers import BatchNorm, Conv2d, Function, Layer, Params
 from npkd.ops.contract import require_gradient
+
+IMAGES = "x"  # what a layer may take beside layers
+WITH_RELU = (Conv2d, BatchNorm)  # the layers that are run in one with the ReLU behind them
+
+
+class Step(NamedTuple):
+    """What is computed at once: a layer, perhaps with the ReLU behind it, and what that gives."""
+
+    layer: str
+    output: str  # the layer's own name, or that of the ReLU behind it
+    takes: tuple[str, ...]
+    relu: bool = False
 
 
 class Network:
-    """Named layers in order.
+    """Named layers in order, each of which takes what the one before gives, or what it names.
 
         y, backward = network(x)
         dx, grads = backward(dy)
 
     params: one dict of all parameters, "conv1.weight", "conv1.bias", …; what it holds is what the
-    network computes with. layers: the layers by name, in order. Weights and biases start as uniform
-    on (−1/√m, 1/√m), m the inputs of one output, which is PyTorch's default for both.
+    network computes with. state: what layers remember, "bn1.running_mean", …, likewise; it is not
+    trained. layers: the layers by name, in order; where one names what it takes (`layers.Wired`),
+    these are layers before it, or "x", the images. Weights and biases start as uniform on
+    (−1/√m, 1/√m), m the inputs of one output, which is PyTorch's default for both, unless the layer
+    has a start of its own.
 
-    Raises ValueError for images of another shape or dtype than the network's.
+    Raises ValueError for layers that take what is not before them, and for images of another shape
+    or dtype than the network's.
 
     Example
         >>> layers = {"flatten": nets.Function(ops.flatten), "fc": nets.Linear(4, 1)}
@@ -44,13 +63,31 @@ class Network:
             raise ValueError(f"{type(self).__name__}: dtype is {dtype}, expected a float dtype")
         self.layers = dict(layers)
         self.image_shape = image_shape
+        self.takes = self._taken()
         self.params: Params = {}
-        generator = _generator(type(self).__name__, rng)
+        self.state: Params = {}
+        generator = generator_of(type(self).__name__, rng)
         for name, layer in self.layers.items():
-            for key, shape in layer.shapes.items():
-                bound = 1 / math.sqrt(math.prod(layer.shapes["weight"][1:]))
-                values = generator.uniform(-bound, bound, shape)
+            start = layer.start if hasattr(layer, "start") else partial(_uniform, layer.shapes)
+            for key, values in start(generator).items():
                 self.params[f"{name}.{key}"] = values.astype(dtype)
+            for key, value in getattr(layer, "state", {}).items():
+                self.state[f"{name}.{key}"] = _as(value, dtype)
+
+    def _taken(self) -> dict[str, tuple[str, ...]]:
+        """What each layer takes, by name."""
+        taken: dict[str, tuple[str, ...]] = {}
+        before = IMAGES
+        for name, layer in self.layers.items():
+            taken[name] = tuple(getattr(layer, "takes", ())) or (before,)
+            unknown = [one for one in taken[name] if one != IMAGES and one not in taken]
+            if name == IMAGES or name in taken[name] or unknown:
+                raise ValueError(
+                    f"{type(self).__name__}: {shown(name)} takes {', '.join(taken[name])}, expected "
+                    f'layers before it, or "{IMAGES}", the images'
+                )
+            before = name
+        return taken
 
     @property
     def dtype(self) -> np.dtype:
@@ -80,121 +117,167 @@ class Network:
         return outputs[last], backward
 
     def features(
-        self, x: np.ndarray, names: Iterable[str]
-    ) -> tuple[dict[str, np.ndarray], Callable[..., tuple[np.ndarray | None, Params]]]:
+        self,
+        x: np.ndarray,
+        names: Iterable[str],
+        *,
+        training: bool = False,
+        rng: np.random.Generator | None = None,
+    ) -> tuple[Any, ...]:
         """The outputs of the layers named, and one backward pass from all of them.
 
             outputs, backward = network.features(x, ("relu2", "fc2"))
             dx, grads = backward({"relu2": d_relu2, "fc2": d_fc2})
 
-        Definition (y_k = f_k(y_{k−1}; θ_k), y_0 = x; L any function of the outputs named)
+        Definition (y_k = f_k(y_i, y_j, …; θ_k), i, j, … what layer k takes, or y_{k−1} alone; y_0 = x;
+        L any function of the outputs named)
             backward takes d_k = ∂L/∂y_k as far as L depends on y_k directly, for some of `names`
 
         Backward
-            y_k reaches L directly and through y_{k+1}, so from the last layer down
-            ∂L/∂y_k = d_k + (∂y_{k+1}/∂y_k)ᵀ ∂L/∂y_{k+1},    ∂L/∂θ_k = (∂y_k/∂θ_k)ᵀ ∂L/∂y_k
+            y_i reaches L directly and through every y_k that takes it, so from the last layer down
+            ∂L/∂y_i = d_i + Σ_k (∂y_k/∂y_i)ᵀ ∂L/∂y_k,    ∂L/∂θ_k = (∂y_k/∂θ_k)ᵀ ∂L/∂y_k
 
-        Layers behind the last one named are not run; the gradients by their parameters are zero.
+        Layers that none of those named need are not run; the gradients by their parameters are zero.
+
+        training: a training pass, in which layers such as batch norm do otherwise. It gives
+
+            outputs, backward, state = network.features(x, names, training=True)
+
+        with the new state, all of it; the network's own stays as it is. rng: what layers such as
+        dropout draw from. Raises ValueError for a training pass of a frozen network.
         """
         self._require_images(x)
         names = [names] if isinstance(names, str) else list(names)
         self._require_names(names)
-        outputs, backwards = {}, {}
-        remaining = set(names)
-        y = x
+        if training and self.is_frozen:
+            raise ValueError(f"{type(self).__name__} is frozen, and has no training pass")
+        arrays, state = self.params | self.state, dict(self.state)
+        steps = self._steps(set(names))
+        last_use = {taken: step.output for step in steps for taken in step.takes}
+        known, backwards = {IMAGES: x}, []
         with one_pass():
-            for name, step, output in self._steps(names):
-                if not remaining:
-                    break
-                own = {key: self.params[f"{name}.{key}"] for key in self.layers[name].shapes}
-                y, step_backward = step(y, own)
-                backwards[output] = name, step_backward
-                if output in remaining:
-                    outputs[output] = y
-                    remaining.remove(output)
+            for step in steps:
+                layer: Any = self.layers[step.layer]
+                keys = (*layer.shapes, *getattr(layer, "state", ()))
+                own = {key: arrays[f"{step.layer}.{key}"] for key in keys}
+                xs = [known[taken] for taken in step.takes]
+                options = {"relu": True} if step.relu else {}
+                if training and hasattr(layer, "train"):
+                    y, layer_backward, new = layer.train(*xs, own, rng, **options)
+                    state |= {f"{step.layer}.{key}": value for key, value in new.items()}
+                else:
+                    y, layer_backward = layer(*xs, own, **options)
+                known[step.output] = y
+                backwards.append((step, layer_backward))
+                for taken in step.takes:
+                    if last_use[taken] == step.output and taken not in names:
+                        known.pop(taken, None)
+        outputs = {name: known[name] for name in names}
 
         def backward(
             gradients: Mapping[str, np.ndarray], need_dx: bool = True
         ) -> tuple[np.ndarray | None, Params]:
-            if not isinstance(gradients, Mapping):
-                raise ValueError(
-                    f"{type(self).__name__}: gradients are a {type(gradients).__name__}, expected "
-                    f"a dict of them by the names of layers"
-                )
-            unknown = [name for name in gradients if name not in outputs]
-            if unknown:
-                raise ValueError(
-                    f"{type(self).__name__}: gradients given for {unknown}, expected some of "
-                    f"{list(outputs)}, the outputs asked for"
-                )
-            for name, gradient in gradients.items():
-                require_gradient(name, gradient, outputs[name].shape, outputs[name].dtype)
+            self._require_gradients(gradients, outputs)
             grads: Params = {}
-            dy: np.ndarray | None = None
-            first = next(iter(self.layers))
+            gathered = dict(gradients)  # ∂L/∂y_k, as far as it is known
             with one_pass():
-                for output, (name, step_backward) in reversed(backwards.items()):
-                    if output in gradients:
-                        dy = gradients[output] if dy is None else dy + gradients[output]
-                    if dy is not None:
-                        dy, own = step_backward(dy, need_dx or name != first)
-                        grads |= {f"{name}.{key}": gradient for key, gradient in own.items()}
-            if dy is None and need_dx:
-                dy = np.zeros_like(x)
-            return dy, {
+                for step, layer_backward in reversed(backwards):
+                    dy = gathered.pop(step.output, None)
+                    if dy is None:
+                        continue
+                    dx, own = layer_backward(dy, need_dx or step.takes != (IMAGES,))
+                    grads |= {f"{step.layer}.{key}": gradient for key, gradient in own.items()}
+                    for taken, part in zip(
+                        step.takes, dx if isinstance(dx, tuple) else (dx,), strict=True
+                    ):
+                        gathered[taken] = part + gathered[taken] if taken in gathered else part
+            dx = gathered.get(IMAGES) if need_dx else None
+            if dx is None and need_dx:
+                dx = np.zeros_like(x)
+            return dx, {
                 name: grads[name] if name in grads else np.zeros_like(theta)
                 for name, theta in self.params.items()
             }
 
-        return {name: outputs[name] for name in names}, backward
+        return (outputs, backward, state) if training else (outputs, backward)
 
-    def _steps(self, names: list[str]) -> list[tuple[str, Callable[..., Any], str]]:
-        """What is computed, in order: a layer's name, the layer, and the name of what it gives.
+    def _steps(self, names: set[str]) -> list[Step]:
+        """What is computed, in order, for the outputs named.
 
-        A convolution and the ReLU behind it are one, which gives the ReLU's output, to the same
-        bits and quicker, unless the convolution's own is among `names`.
+        A convolution or batch norm and the ReLU behind it are one, which gives the ReLU's output,
+        to the same bits and quicker, unless the output between is named or taken elsewhere.
         """
-        steps: list[tuple[str, Callable[..., Any], str]] = []
+        needed = set(names)
+        for name in reversed(self.layers):
+            if name in needed:
+                needed.update(self.takes[name])
+        uses = Counter(taken for name in needed - {IMAGES} for taken in self.takes[name])
+        steps: dict[str, Step] = {}
         for name, layer in self.layers.items():
-            before, convolution, _ = steps[-1] if steps else ("", None, "")
-            is_relu = isinstance(layer, Function) and layer.op is ops.relu
-            if is_relu and type(convolution) is Conv2d and before not in names:
-                steps[-1] = (before, convolution.with_relu, name)
+            if name not in needed:
+                continue
+            before = self.takes[name][0]
+            if (
+                isinstance(layer, Function)
+                and layer.op is ops.relu
+                and type(self.layers.get(before)) in WITH_RELU
+                and uses[before] == 1
+                and before not in names
+            ):
+                steps[before] = Step(before, name, self.takes[before], relu=True)
             else:
-                steps.append((name, layer, name))
-        return steps
+                steps[name] = Step(name, name, self.takes[name])
+        return list(steps.values())
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the parameters are read-only; see `freeze`."""
+        return not any(theta.flags.writeable for theta in self.params.values())
+
+    def freeze(self) -> None:
+        """Make parameters and state read-only, as a teacher's are."""
+        for array in self.state_dict().values():
+            array.setflags(write=False)
+
+    def state_dict(self) -> Params:
+        """Parameters and state by name, as PyTorch has them: the arrays themselves, not copies."""
+        return self.params | self.state
 
     def astype(self, dtype: Any) -> "Network":
-        """The same network with its parameters copied to another dtype."""
-        other = object.__new__(type(self))
-        other.layers, other.image_shape = self.layers, self.image_shape
+        """The same network with its parameters and its state copied to another dtype."""
+        other = copy(self)
         other.params = {name: theta.astype(dtype) for name, theta in self.params.items()}
+        other.state = {name: _as(value, dtype) for name, value in self.state.items()}
         return other
 
-    def load(self, params: Mapping[str, np.ndarray]) -> None:
-        """Take over the values of `params`, which has the same names and shapes, in our dtype.
+    def load(self, values: Mapping[str, np.ndarray]) -> None:
+        """Take over parameters and state of the same names and shapes, in our dtype.
 
-        Raises ValueError if it has not, or if a value is not finite; then nothing is changed.
+        Batches counted (`num_batches_tracked`) may be missing, as in files of old; they are 0 then.
+        Raises ValueError if anything else is, or if a value is not finite; then nothing is changed.
         """
-        name = type(self).__name__
-        if params.keys() != self.params.keys():
-            missing = sorted(self.params.keys() - params.keys())
-            surplus = sorted(params.keys() - self.params.keys())
+        name, own = type(self).__name__, self.state_dict()
+        counts = {key: np.array(0) for key in self.state if key.endswith("num_batches_tracked")}
+        values = counts | dict(values)
+        if values.keys() != own.keys():
+            missing = sorted(own.keys() - values.keys())
+            surplus = sorted(values.keys() - own.keys())
             raise ValueError(f"{name}: weights lack {missing}, and have {surplus} that are not its")
-        values = {}
-        for key, theta in self.params.items():
-            if np.shape(params[key]) != theta.shape:
+        taken = {}
+        for key, theta in own.items():
+            value = values[key]
+            if np.shape(value) != theta.shape:
                 raise ValueError(
-                    f"{name}: {key} has shape {np.shape(params[key])}, expected {theta.shape}"
+                    f"{name}: {key} has shape {np.shape(value)}, expected {theta.shape}"
                 )
-            if np.iscomplexobj(params[key]) and not np.iscomplexobj(theta):
+            if np.iscomplexobj(value) and not np.iscomplexobj(theta):
                 raise ValueError(f"{name}: {key} is complex, expected {theta.dtype}")
             with np.errstate(over="ignore"):
-                values[key] = np.asarray(params[key], theta.dtype)
-            if not np.isfinite(values[key]).all():
+                taken[key] = np.asarray(value, theta.dtype)
+            if not np.isfinite(taken[key]).all():
                 raise ValueError(f"{name}: {key} holds values that are not finite {theta.dtype}")
-        for key, theta in self.params.items():
-            theta[...] = values[key]
+        for key, theta in own.items():
+            theta[...] = taken[key]
 
     def macs(self) -> int:
         """Multiply-adds for one image."""
@@ -220,6 +303,22 @@ class Network:
         if x.dtype != self.dtype:
             raise ValueError(f"{name} has {self.dtype} weights, got {x.dtype} images")
 
+    def _require_gradients(self, gradients: Any, outputs: Params) -> None:
+        name = type(self).__name__
+        if not isinstance(gradients, Mapping):
+            raise ValueError(
+                f"{name}: gradients are a {type(gradients).__name__}, expected a dict of them by "
+                "the names of layers"
+            )
+        unknown = [one for one in gradients if one not in outputs]
+        if unknown:
+            raise ValueError(
+                f"{name}: gradients given for {unknown}, expected some of {list(outputs)}, the "
+                "outputs asked for"
+            )
+        for one, gradient in gradients.items():
+            require_gradient(one, gradient, outputs[one].shape, outputs[one].dtype)
+
     def _require_names(self, names: list[str]) -> None:
         unknown = [name for name in names if name not in self.layers]
         if unknown or not names:
@@ -229,7 +328,17 @@ class Network:
             )
 
 
-def _generator(owner: str, rng: np.random.Generator | int) -> np.random.Generator:
+def _uniform(shapes: Mapping[str, tuple[int, ...]], rng: np.random.Generator) -> Params:
+    bound = 1 / math.sqrt(math.prod(shapes["weight"][1:])) if shapes else 0.0
+    return {key: rng.uniform(-bound, bound, shape) for key, shape in shapes.items()}
+
+
+def _as(value: np.ndarray, dtype: Any) -> np.ndarray:
+    """A copy in another dtype; of a count in its own."""
+    return value.astype(dtype if value.dtype.kind in "fc" else value.dtype)
+
+
+def generator_of(owner: str, rng: np.random.Generator | int) -> np.random.Generator:
     """A Generator as it is, or the one of a seed."""
     if isinstance(rng, np.random.Generator):
         return rng

@@ -71,7 +71,7 @@ def network_backward(
 def op_of(layer: Layer) -> tuple[str, dict[str, Any]]:
     """The op that a layer computes, and its options."""
     if isinstance(layer, Conv2d):
-        return "conv2d", {"padding": layer.padding}
+        return "conv2d", {"padding": layer.options["padding"]}
     if isinstance(layer, Linear):
         return "linear", {}
     if isinstance(layer, Function):
