@@ -11,11 +11,11 @@ FLOATS = tuple(map(np.dtype, ("float32", "float64", "complex64", "complex128")))
 def require_arrays(op: str, optional: str = "", **arrays: np.ndarray | None) -> None:
     """Raise ValueError unless all are NumPy arrays of one dtype out of FLOATS.
 
-    optional: the name of an array that may be None.
+    optional: the names of arrays that may be None.
     """
     dtypes: dict[str, np.dtype] = {}
     for name, array in arrays.items():
-        if array is None and name == optional:
+        if array is None and name in optional.split():
             continue
         if not isinstance(array, np.ndarray):
             raise ValueError(f"{op}: {name} is a {type(array).__name__}, expected a NumPy array")

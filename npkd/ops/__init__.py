@@ -18,11 +18,13 @@ Anything else is a ValueError that says what was given and what was expected.
 from npkd.ops.activation import log_softmax, relu, softmax
 from npkd.ops.conv import conv2d
 from npkd.ops.linear import flatten, linear
+from npkd.ops.norm import batch_norm
 from npkd.ops.pool import avg_pool2d, max_pool2d
 from npkd.ops.resize import pixel_shuffle, upsample
 
 __all__ = [
     "avg_pool2d",
+    "batch_norm",
     "conv2d",
     "flatten",
     "linear",

@@ -1,0 +1,250 @@
+"""Batch normalisation."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from npkd.arguments import as_float, require_arrays, shown
+from npkd.engine import memory, threads
+from npkd.ops.activation import positive_part
+from npkd.ops.contract import require_gradient
+
+SUMMED = 32  # rows whose sum is taken in the arrays' precision; such sums are added in double
+
+
+def batch_norm(
+    x: np.ndarray,
+    w: np.ndarray | None = None,
+    b: np.ndarray | None = None,
+    mean: np.ndarray | None = None,
+    variance: np.ndarray | None = None,
+    *,
+    epsilon: float = 1e-5,
+) -> Any:
+    """Each channel less its mean, over its deviation; then scaled and shifted.
+
+    Shapes
+        x (N, C) or (N, C, H, W), each other array (C,) or None  →  y as x
+
+    Definition (i runs over the m = N·H·W numbers of channel c)
+        y[i,c] = (x[i,c] − μ[c]) r[c] w[c] + b[c],  r[c] = 1 / √(σ²[c] + ε)
+        Without w it is 1, without b 0.
+
+    Evaluation: mean and variance are given, and are μ and σ²
+        y, backward = ops.batch_norm(x, w, b, mean, variance)
+        dx, dw, db, dmean, dvariance = backward(dy)
+
+    Training: neither is given, and both are those of x, which come third
+        μ[c] = Σ_i x[i,c] / m,  σ²[c] = Σ_i (x[i,c] − μ[c])² / m
+        y, backward, (mean, variance) = ops.batch_norm(x, w, b)
+        dx, dw, db = backward(dy)
+        This variance is the biased one, by which y is divided. What PyTorch keeps for evaluation
+        (running_var) is made of the unbiased one, variance · m / (m − 1).
+
+    Backward, given dy = ∂L/∂y; with x̂ = (x − μ) r, by channel
+        y = x̂ w + b:          dw = Σ_i dy[i] x̂[i],  db = Σ_i dy[i]
+        ∂y[i]/∂x[i] = r w:    dx[i] = r w dy[i]
+        ∂y[i]/∂μ = −r w:      dμ = −r w Σ_i dy[i] = −r w db
+        ∂r/∂σ² = −½ r³:       dσ² = −½ r³ w Σ_i dy[i] (x[i] − μ) = −½ r² w dw
+        That is evaluation. In training x[i] reaches L through μ and σ² as well:
+        ∂μ/∂x[i] = 1/m;  ∂σ²/∂x[i] = 2 (x[i] − μ)/m, as Σ_j (x[j] − μ) = 0 leaves nothing by way
+        of μ. So dx[i] = r w dy[i] + dμ/m + 2 (x[i] − μ)/m dσ², and with the lines above
+        dx[i] = r w (dy[i] − (db + x̂[i] dw)/m)
+
+    `backward(dy, need_dx=False)` gives None for dx; what belongs to an argument that is None is
+    None. Complex numbers: σ² is the sum of squares as they are, nothing is conjugated.
+
+    The statistics take two passes, one for each sum, so that no digits are lost where the mean is
+    large. Sums are of SUMMED rows, in double precision from there on.
+
+    Raises ValueError if shapes or dtypes do not go together, if only one of mean and variance is
+    given, if epsilon is no number of 0 or more, or in training if a channel has fewer than two
+    numbers.
+    Source: Ioffe and Szegedy 2015, "Batch Normalization: Accelerating Deep Network Training by
+    Reducing Internal Covariate Shift"; the definition is that of torch.nn.functional.batch_norm.
+
+    Example
+        >>> y, backward, (mean, variance) = ops.batch_norm(np.array([[1.0], [5.0]]), epsilon=0.0)
+        >>> dx, _, _ = backward(np.array([[1.0], [0.0]]))
+        >>> print(y.ravel(), mean, variance, dx.ravel())
+        [-1.  1.] [3.] [4.] [0. 0.]
+        >>> y, backward = ops.batch_norm(np.array([[1.0]]), None, None, mean, variance, epsilon=0.0)
+        >>> print(y, [g.item() for g in backward(np.array([[2.0]])) if g is not None])
+        [[-1.]] [1.0, -1.0, 0.25]
+    """
+    return _normalise(x, w, b, mean, variance, epsilon=epsilon)
+
+
+def batch_norm_relu(x: np.ndarray, *by_channel: np.ndarray | None, **options: Any) -> Any:
+    """`batch_norm` and `relu` in turn, to the same bits: ReLU is taken of a tile that is at hand.
+
+    y = max(batch_norm(x, …), 0); in the backward pass dy · [y > 0] takes the place of dy.
+    """
+    return _normalise(x, *by_channel, **options, with_relu=True)
+
+
+class _Channels:
+    """An array x (N, C, …) as `rows` of its memory, in each of which every channel has cells.
+
+    Channels last in memory, a row is one of an image: W cells of C channels in turn. Else it is all
+    of an image: the cells of one channel after those of the other.
+    """
+
+    def __init__(self, x: np.ndarray):
+        self.in_turn = memory.layout_of(x) is memory.channels_last
+        self.cells = x.shape[3] if self.in_turn else math.prod(x.shape[2:])
+        self.count, self.double = x.shape[1], np.result_type(x.dtype, np.float64)
+        self.rows = self.rows_of(x)
+        self.parts = threads.parts(max(1, len(self.rows)), work=threads.MOVE * x.size)
+
+    def rows_of(self, x: np.ndarray) -> np.ndarray:
+        """An array as rows in this order: a view if it has x's layout."""
+        if self.in_turn:
+            x = x.transpose(0, 2, 3, 1)
+        rows = math.prod(x.shape[:2]) if self.in_turn else len(x)
+        return x.reshape(rows, self.count * self.cells)
+
+    def spread(self, v: np.ndarray) -> np.ndarray:
+        """Numbers (C,) of channels as a row, in the precision of x."""
+        v = v.astype(self.rows.dtype)
+        return np.tile(v, self.cells) if self.in_turn else np.repeat(v, self.cells)
+
+    def tiles(self, part: slice) -> list[slice]:
+        """Some rows at a time."""
+        return threads.cached(part, 4 * self.rows[:1].nbytes)
+
+    def sums(self, of: Callable[[slice], Iterable[np.ndarray]]) -> np.ndarray:
+        """Sums (…, C) in double precision of the rows that `of` gives, one or more for a tile."""
+
+        def of_part(part: slice) -> np.ndarray:
+            sums = [[self._sum(rows) for rows in of(tile)] for tile in self.tiles(part)]
+            return np.sum(sums, axis=0)
+
+        return np.sum(threads.run(of_part, self.parts), axis=0)
+
+    def _sum(self, rows: np.ndarray) -> np.ndarray:
+        whole = len(rows) - len(rows) % SUMMED
+        ones = np.ones((1, SUMMED), rows.dtype)  # a product with them is quicker than `sum`
+        sums = (ones @ rows[:whole].reshape(-1, SUMMED, rows.shape[1])).sum((0, 1), self.double)
+        sums += (ones[:, : len(rows) - whole] @ rows[whole:])[0]
+        if self.in_turn:
+            return sums.reshape(self.cells, self.count).sum(axis=0)
+        return sums.reshape(self.count, self.cells).sum(axis=1)
+
+
+@np.errstate(under="ignore")  # rounding, as in threads.run
+def _normalise(
+    x: np.ndarray,
+    w: np.ndarray | None = None,
+    b: np.ndarray | None = None,
+    mean: np.ndarray | None = None,
+    variance: np.ndarray | None = None,
+    *,
+    epsilon: float = 1e-5,
+    with_relu: bool = False,
+) -> Any:
+    """Both. All that is (C,) is computed in double precision; r is 1/√(σ² + ε)."""
+    require_arrays("batch_norm", "w b mean variance", x=x, w=w, b=b, mean=mean, variance=variance)
+    m = _numbers_of_a_channel(x, w=w, b=b, mean=mean, variance=variance)
+    if not 0 <= as_float(epsilon) < math.inf:
+        raise ValueError(f"batch_norm: epsilon is {shown(epsilon)}, expected a number of 0 or more")
+    channels, make, dtype, shape = _Channels(x), memory.layout_of(x), x.dtype, x.shape
+    X = channels.rows
+    training = mean is None
+    if training:
+        mean = (channels.sums(lambda tile: [X[tile]])[0] / m).astype(dtype)
+    mu = channels.spread(mean)
+
+    def deviations(tile: slice) -> np.ndarray:
+        """x − μ, in new memory."""
+        return np.subtract(X[tile], mu, out=memory.empty(X[tile].shape, dtype))
+
+    def squares(tile: slice) -> list[np.ndarray]:
+        deviation = deviations(tile)
+        return [np.multiply(deviation, deviation, out=deviation)]
+
+    if training:
+        variance = (channels.sums(squares)[0] / m).astype(dtype)
+    r = 1 / np.sqrt(variance.astype(channels.double) + float(epsilon))
+    rw = r if w is None else r * w
+    scale, shift = channels.spread(rw), None if b is None else channels.spread(b)
+    y = make(shape, dtype)
+    positive = make(shape, np.bool_) if with_relu else None
+    Y, Y_positive = (None if a is None else channels.rows_of(a) for a in (y, positive))
+
+    def forward(part: slice) -> None:
+        for tile in channels.tiles(part):
+            values = np.subtract(X[tile], mu, out=Y[tile])
+            values *= scale  # y = (x − μ) r w + b
+            if shift is not None:
+                values += shift
+            if positive is not None:
+                positive_part(values, out=values)
+                np.not_equal(values, 0, out=Y_positive[tile])  # NaN is not 0
+
+    threads.run(forward, channels.parts)
+
+    @np.errstate(under="ignore")
+    def backward(dy: np.ndarray, need_dx: bool = True) -> tuple[np.ndarray | None, ...]:
+        require_gradient("batch_norm", dy, shape, dtype)
+        dY = channels.rows_of(dy)
+
+        def dz(tile: slice) -> np.ndarray:
+            """dy, or what ReLU leaves of it."""
+            return dY[tile] if positive is None else dY[tile] * Y_positive[tile]
+
+        def summands(tile: slice) -> Iterator[np.ndarray]:
+            upstream, deviation = dz(tile), deviations(tile)
+            yield upstream
+            yield np.multiply(upstream, deviation, out=deviation)
+
+        db, products = channels.sums(summands)
+        dw = products * r
+        dmu, dvar = -rw * db, -0.5 * rw * r * dw
+        dx = make(shape, dtype) if need_dx else None
+        through_mean, through_variance = (channels.spread(v / m) for v in (dmu, 2 * dvar))
+        dX = None if dx is None else channels.rows_of(dx)
+
+        def part_of_backward(part: slice) -> None:
+            for tile in channels.tiles(part):
+                gradient = np.multiply(dz(tile), scale, out=dX[tile])
+                if training:
+                    gradient += through_mean
+                    deviation = deviations(tile)
+                    deviation *= through_variance
+                    gradient += deviation
+
+        if need_dx:
+            threads.run(part_of_backward, channels.parts)
+        gradients = [
+            None if of is None else gradient.astype(dtype)
+            for of, gradient in ((w, dw), (b, db), (mean, dmu), (variance, dvar))
+        ]
+        return (dx, *(gradients[:2] if training else gradients))
+
+    return (y, backward, (mean, variance)) if training else (y, backward)
+
+
+def _numbers_of_a_channel(x: np.ndarray, **by_channel: np.ndarray | None) -> int:
+    """N·H·W, or ValueError if shapes or what is given do not go together."""
+    if x.ndim not in (2, 4):
+        raise ValueError(f"batch_norm: x has shape {x.shape}, expected (N, C) or (N, C, H, W)")
+    for name, array in by_channel.items():
+        if array is not None and array.shape != (x.shape[1],):
+            raise ValueError(
+                f"batch_norm: {name} has shape {array.shape}, expected ({x.shape[1]},) as x is "
+                f"{x.shape}"
+            )
+    mean, variance = by_channel["mean"], by_channel["variance"]
+    if (mean is None) != (variance is None):
+        given, other = ("variance", "mean") if mean is None else ("mean", "variance")
+        raise ValueError(f"batch_norm: {given} is given without {other}, expected both or neither")
+    m = len(x) * math.prod(x.shape[2:])
+    if mean is None and m < 2:
+        raise ValueError(
+            f"batch_norm: x of shape {x.shape} has {m} numbers in a channel, expected 2 or more "
+            "(or mean and variance)"
+        )
+    return m
