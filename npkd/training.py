@@ -1,7 +1,7 @@
 """The one training loop: updates of a network on batches, as events."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,15 +35,16 @@ def train(
     schedule: optim.Schedule,
     clip_norm: float = math.inf,
     first_step: int = 0,
+    rng: Callable[[int], np.random.Generator] | None = None,
 ) -> Iterator[Update]:
     """The one training loop: an update of `network` for each batch, an event for each update.
 
     loss: takes the outputs of the layers that it names, and its gradients by them go into the
     backward pass at these layers; what it trains itself is updated too. clip_norm bounds the norm
     of all gradients together (`optim.clipped`). first_step: the number of the first batch, above 0
-    where a training is resumed.
+    where a training is resumed. rng: for each step what layers such as dropout draw from.
 
-    Raises Diverged, before the update, when the loss or a gradient is not finite.
+    What layers remember (`network.state`) moves on with each update. Raises Diverged, before the update, when the loss or a gradient is not finite.
 
     Example
         >>> network = nets.Network({"fc": nets.Linear(1, 1)}, (1,), rng=0)
@@ -66,7 +67,9 @@ def train(
 
     for step, batch in enumerate(batches, first_step):
         optimiser.lr = schedule(step)
-        outputs, backward = network.features(batch.x, loss.layers)
+        outputs, backward, state = network.features(
+            batch.x, loss.layers, training=True, rng=rng(step) if rng else None
+        )
         value, gradients, of_loss = loss(outputs, batch)
         if not np.isfinite(value):
             raise diverged(f"the loss became {value}", step, batch.epoch)
@@ -78,4 +81,6 @@ def train(
         if clip_norm < math.inf:
             grads = optim.clipped(grads, clip_norm)
         optimiser.step(params, grads)
+        for name, value in state.items():
+            network.state[name][...] = value
         yield Update(batch.epoch, step, float(value), len(batch.x), optimiser.lr)

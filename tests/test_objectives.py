@@ -11,6 +11,7 @@ from npkd import SGD, data, distill, gradcheck, losses, objectives, ops, optim, 
 from npkd.data import Augmentation, Augmented
 from npkd.distill import checkpoint, evaluate
 from npkd.distill.outputs import Features, Outputs, TeacherFeatures
+from npkd.distill.tasks.task import with_layers
 from npkd.objectives import KINDS, Batch, Objective, Term, from_truth
 
 INNER = [name for name, kind in KINDS.items() if kind.layers != "output"]
@@ -29,7 +30,7 @@ def finished():
 
 def objective(run, *terms, label_weight=0.0):
     """Of the tiny run's nets, on the layers of its task."""
-    terms = [run.task.with_layers(term) for term in terms]
+    terms = [with_layers(term, run.small, run.large) for term in terms]
     params = objectives.trained(terms, run.small, run.large, np.random.default_rng(1))
     return Objective(label_weight, terms=terms, params=params)
 
@@ -328,7 +329,9 @@ def test_a_run_stopped_in_the_middle_goes_on_with_what_its_losses_train(finished
 
 
 def test_what_losses_train_starts_as_a_layer_does(run):
-    terms = [run.task.with_layers(Term(name)) for name in ("hint", "vid", "fsp", "hint")]
+    terms = [
+        with_layers(Term(name), run.small, run.large) for name in ("hint", "vid", "fsp", "hint")
+    ]
     params = objectives.trained(terms, run.small, run.large, np.random.default_rng(0))
     assert params["hint.weight"].shape == params["hint2.weight"].shape == (64, 32)
     assert params["fsp.weight_first"].shape == (32, 16)

@@ -26,7 +26,7 @@ def resolved():
 
 
 def task(name):
-    return TASKS[name](tiny.dataset(), "low", "high")
+    return TASKS[name](tiny.dataset(), distill.Config(task=name, teacher_views="high"))
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -271,7 +271,7 @@ def _write(folder: Path, finished: distill.Finished) -> None:
     """Write what a run ends with, let go of its checkpoints, and print where the files are."""
     with writing_to(folder):
         for name, network in finished.networks.items():
-            weights.save_weights(folder / f"{name}.npz", network.params)
+            weights.save_weights(folder / f"{name}.npz", network.state_dict())
         weights.save_weights(folder / "samples.npz", finished.samples)
         contents.write_json(folder / "report.json", finished.report)
         say("", *table(finished.report).split("\n"), "")

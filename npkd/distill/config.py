@@ -7,6 +7,7 @@ from npkd.arguments import as_float, shown
 from npkd.data import Dataset
 from npkd.distill.tasks import TASKS
 from npkd.objectives import Term
+from npkd.zoo import MODELS
 
 MOST = 10**9  # epochs, versions and images in a batch: far above any use, far below overflow
 
@@ -23,6 +24,8 @@ class Config:
     """What a run does. The defaults are the preset "default" for digits; see `preset`.
 
     task               "classify" or "super-resolve"; see `npkd.distill.tasks`
+    large, small       the names of the nets, of `npkd.zoo.MODELS`; the document's are "large", "small"
+    small_input        what the small nets are shown: "low", x_low, or "high", x_high
     teacher_input      what the large net is shown when it teaches: "low", x_low brought back to its
                        size, or "high", x_high. A net that super-resolves takes x_low as it is
     teacher_views      what it is trained on in step 1: "high", x_high, or "both", batches of x_high
@@ -52,6 +55,9 @@ class Config:
 
     preset: str = "default"
     task: str = "classify"
+    large: str = "large"
+    small: str = "small"
+    small_input: str = "low"
     teacher_input: str = "low"
     teacher_views: str = "both"
     loss: tuple[Term, ...] = (Term(),)
@@ -78,6 +84,9 @@ class Config:
         for name, offered in (
             ("preset", ("default", "document")),
             ("task", tuple(TASKS)),
+            ("large", tuple(MODELS)),
+            ("small", tuple(MODELS)),
+            ("small_input", ("low", "high")),
             ("teacher_input", ("low", "high")),
             ("teacher_views", ("high", "both")),
             ("schedule", ("constant", "cosine")),
@@ -85,10 +94,10 @@ class Config:
             value = getattr(self, name)
             if not isinstance(value, str) or value not in offered:
                 raise ValueError(f"{name} is {shown(value)}, expected one of {offered}")
-        if self.task == "super-resolve" and self.teacher_input == "high":
-            raise ValueError(
-                "teacher_input is 'high', expected 'low': what is to be super-resolved"
-            )
+        for name in ("large", "small", "small_input", "teacher_input"):
+            value, only = getattr(self, name), getattr(Config, name)
+            if self.task == "super-resolve" and value != only:
+                raise ValueError(f"{name} is {shown(value)}, expected {only!r} to super-resolve")
         if (
             not isinstance(self.loss, tuple)
             or not self.loss

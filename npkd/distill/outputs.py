@@ -81,7 +81,7 @@ class TeacherFeatures(Features):
             return
         super().__init__(network, images, view, layers)
         if self.kept is not None:
-            self.of = digest_of(network.params), digest(images)
+            self.of = digest_of(network.state_dict()), digest(images)
 
     def to_keep(self) -> Kept | None:
         """What another process needs so as not to make them again; None if they are not kept."""
@@ -100,12 +100,12 @@ class TeacherFeatures(Features):
                 "the teacher's outputs are kept for other images, of another data set or augmented "
                 "otherwise; images that are augmented anew need outputs that are made anew"
             )
-        if self.of[0] != digest_of(self.network.params):
+        if self.of[0] != digest_of(self.network.state_dict()):
             raise ValueError("the teacher has changed since its outputs were kept")
 
 
 def digest_of(params: Params) -> str:
-    """SHA-256 of a network's weights."""
+    """SHA-256 of a network's weights and state."""
     found = hashlib.sha256()
     for name, theta in params.items():
         found.update(f"{name} {theta.dtype.str} {theta.shape}".encode())

@@ -28,7 +28,7 @@ class Preparation:
 
     def __init__(self, dataset: Dataset, config: Config):
         self.dataset, self.config = dataset, config
-        self.task: Task = TASKS[config.task](dataset, config.teacher_input, config.teacher_views)
+        self.task: Task = TASKS[config.task](dataset, config)
         count = len(dataset.train_labels)
         known = count if config.labelled is None else config.labelled
         if known + config.unlabelled > count:
@@ -111,7 +111,7 @@ class Preparation:
     def small_batches(
         self, teacher: Sequence[TeacherFeatures] = (), first: int = 0
     ) -> Iterator[Batch]:
-        """Step 5: x_low with the large net's outputs for the same version of the same images.
+        """Step 5: x_small with the large net's outputs for the same version of the same images.
 
         teacher: its outputs by version; without them batches of labelled images, as many. first:
         the number of the batch to begin with. Raises ValueError if kept outputs are of other
@@ -130,7 +130,7 @@ class Preparation:
                 rows = None if all_known else np.flatnonzero(np.isin(indices, self.labelled))
                 labelled = slice(None) if rows is None else rows
                 labels = self.dataset.train_labels[indices[labelled]]
-                x, truth = self.task.x_low(shown), self.task.truth(shown[labelled], labels)
+                x, truth = self.task.x_small(shown), self.task.truth(shown[labelled], labels)
                 of_teacher = outputs[indices] if outputs else None
                 yield Batch(epoch, x, truth, of_teacher, rows)
             skipped = 0

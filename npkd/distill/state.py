@@ -106,7 +106,7 @@ class Progress:
         arrays = {
             f"{name}/{key}": theta
             for name in self.updates
-            for key, theta in self.networks[name].params.items()
+            for key, theta in self.networks[name].state_dict().items()
         }
         arrays |= {f"velocity/{key}": v for key, v in self.velocity.items()}
         if 0 < self.updates.get("small", 0) < self.prepare.updates("small"):
@@ -131,7 +131,8 @@ def require_fitting(
         done, into_epoch = divmod(updates, per_epoch)
         require_history(name, state.history[name], done, prepare.task.figures)
         params = networks[name].params
-        expected |= {f"{name}/{key}": theta for key, theta in params.items()}
+        whole = networks[name].state_dict()
+        expected |= {f"{name}/{key}": theta for key, theta in whole.items()}
         if updates < steps:
             of_loss = objective.params if name == "small" else {}
             expected |= {f"loss/{key}": theta for key, theta in of_loss.items()}

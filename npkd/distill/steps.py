@@ -21,6 +21,7 @@ from npkd.distill.state import Progress, State
 from npkd.distill.tasks.classify import Classify
 from npkd.distill.trainer import Trainer, objective_of
 from npkd.engine import threads
+from npkd.nets import Network
 
 STEPS = {
     1: Classify.first_step,  # super-resolving, another
@@ -45,17 +46,26 @@ class Run:
     """A run: its images, its three nets, what trains them, and how far that is.
 
     state: where an earlier run on this data set with these settings stood, to go on from there.
+    networks: a large and a small net, which are trained; by default those that `config` names.
     Raises ValueError if the settings do not fit the data set or the nets, and what
     `state.require_fitting` does.
     """
 
-    def __init__(self, dataset: Dataset, config: Config, state: State | None = None):
+    def __init__(
+        self,
+        dataset: Dataset,
+        config: Config,
+        state: State | None = None,
+        networks: tuple[Network, Network] | None = None,
+    ):
         self.dataset, self.config = dataset, config
         self.prepare = Preparation(dataset, config)
         self.task = self.prepare.task
         large_rng, small_rng, loss_rng = np.random.default_rng(config.seed).spawn(3)
-        classes = dataset.num_classes
-        self.large, self.small = self.task.networks(classes, large_rng, small_rng)
+        self.large, self.small = networks or self.task.networks(
+            dataset.num_classes, large_rng, small_rng
+        )
+        self.task.require_fitting(self.large, self.small)
         self.objective = objective_of(self.prepare, self.large, self.small, loss_rng)
         self.small_from_labels = self.small.astype(self.small.dtype)  # a copy: the same start
         self.networks = {
@@ -78,8 +88,7 @@ class Run:
 
         yield Stage(1, task.first_step)
         yield from train("large", progress)
-        for theta in large.params.values():
-            theta.setflags(write=False)  # from here on the teacher is frozen
+        large.freeze()  # from here on
 
         yield Stage(2, STEPS[2])
         clock = time.perf_counter()
@@ -106,7 +115,7 @@ class Run:
         yield Note(text)
 
         yield Stage(4, STEPS[4])
-        first = Outputs(self.small, images, task.x_low)
+        first = Outputs(self.small, images, task.x_small)
         untrained = evaluate.means(evaluate.measured(task, first, labels, target))
         distance = untrained["mse"] * math.prod(target[:1].shape[1:]) / 2
         yield Note(
@@ -122,7 +131,7 @@ class Run:
 
         yield Stage(6, STEPS[6])
         for name in ("small", "small_from_labels"):
-            outputs[name] = Outputs(self.networks[name], images, task.x_low)
+            outputs[name] = Outputs(self.networks[name], images, task.x_small)
         tested = {name: evaluate.measured(task, y, labels, target) for name, y in outputs.items()}
         models = evaluate.models(task, self.networks, tested, progress.seconds)
         whose = {**models, "the teacher": truth, "the untrained net": {"l2": distance}}

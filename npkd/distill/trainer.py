@@ -13,6 +13,7 @@ from npkd.distill.events import Epoch, Event, Note, Training
 from npkd.distill.outputs import Outputs, TeacherFeatures
 from npkd.distill.preparation import Preparation
 from npkd.distill.state import Progress
+from npkd.distill.tasks.task import with_layers
 from npkd.nets import Network
 from npkd.objectives import Objective, from_truth
 from npkd.training import Diverged, Update, train
@@ -116,8 +117,8 @@ def objective_of(
     """The loss of step 5, with what its losses train. Raises ValueError if these do not fit."""
     config, task, dataset = prepare.config, prepare.task, prepare.dataset
     images, labels = dataset.train_images[:2], dataset.train_labels[:2]
-    terms = [task.with_layers(term) for term in config.loss]
     try:
+        terms = [with_layers(term, small, large) for term in config.loss]
         found = Objective(
             config.label_weight,
             task.loss,

@@ -10,6 +10,7 @@ from npkd import ops
 from npkd.arguments import as_float, positive_integer, shown
 from npkd.ops.contract import Pair, pair
 from npkd.ops.conv import conv2d_relu
+from npkd.ops.norm import batch_norm_relu
 
 Params = dict[str, np.ndarray]
 Called = tuple[np.ndarray, Callable[..., Any]]
@@ -35,7 +36,7 @@ class Layer(Protocol):
 
     shapes: dict[str, tuple[int, ...]]
 
-    def __call__(self, x: np.ndarray, params: Params) -> Called:
+    def __call__(self, *inputs: Any, **options: Any) -> Called:
         """The value, and the backward pass."""
 
     def macs(self, y_shape: tuple[int, ...]) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 from npkd import ops
 from npkd.nets.layers import Conv2d, Function, Layer, Linear
 from npkd.nets.network import Network
+from npkd.ops.contract import Pair, pair
 
 
 class _CNN(Network):
@@ -15,9 +16,11 @@ class _CNN(Network):
     rng: a np.random.Generator or a seed. Raises ValueError for sizes that are not positive.
     """
 
-    size: int  # images are C × size × size
+    size: int  # images are C × size × size, unless image_size says otherwise
     channels: tuple[int, int]
     hidden: int
+    stages = ("relu1", "relu2", "pool")
+    vector = "relu3"
 
     def __init__(
         self,
@@ -25,8 +28,12 @@ class _CNN(Network):
         *,
         in_channels: int = 3,
         num_classes: int = 10,
+        image_size: Pair | None = None,
         dtype: Any = np.float32,
     ):
+        height, width = pair(
+            "CNN", "image_size", self.size if image_size is None else image_size, 2
+        )
         first, second = self.channels
         layers: dict[str, Layer] = {
             "conv1": Conv2d(in_channels, first, 3, padding=1),
@@ -35,11 +42,11 @@ class _CNN(Network):
             "relu2": Function(ops.relu),
             "pool": Function(ops.avg_pool2d, 2),
             "flatten": Function(ops.flatten),
-            "fc1": Linear(second * (self.size // 2) ** 2, self.hidden),
+            "fc1": Linear(second * (height // 2) * (width // 2), self.hidden),
             "relu3": Function(ops.relu),
             "fc2": Linear(self.hidden, num_classes),
         }
-        super().__init__(layers, (in_channels, self.size, self.size), rng, dtype)
+        super().__init__(layers, (in_channels, height, width), rng, dtype)
 
 
 class LargeCNN(_CNN):

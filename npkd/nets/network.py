@@ -41,6 +41,10 @@ class Network:
     (−1/√m, 1/√m), m the inputs of one output, which is PyTorch's default for both, unless the layer
     has a start of its own.
 
+    stages, vector: names of the layers whose outputs are the maps of its stages, from wide to
+    narrow, and the features of an image: what losses on inner layers are on unless told otherwise.
+    A network of your own may set them.
+
     Raises ValueError for layers that take what is not before them, and for images of another shape
     or dtype than the network's.
 
@@ -51,6 +55,9 @@ class Network:
         >>> print(y.shape, {name: g.shape for name, g in backward(y)[1].items()})
         (3, 1) {'fc.weight': (1, 4), 'fc.bias': (1,)}
     """
+
+    stages: tuple[str, ...] = ()
+    vector: str = ""
 
     def __init__(
         self,

@@ -146,13 +146,13 @@ def _large(run: distill.Run, pupils: Sequence[Config]) -> Result:
     kept: dict[str, Kept] = {}
     for config in pupils:
         pupil = distill.Run(run.dataset, config)
-        pupil.large.load(run.large.params)
+        pupil.large.load(run.large.state_dict())
         for version in range(pupil.prepare.versions):
             name = kept_as(config, version)
             outputs = None if name in kept else pupil.teacher_outputs(version).to_keep()
             if outputs is not None:
                 kept[name] = outputs
-    return Result(figures, seconds, Teacher(run.large.params, kept))
+    return Result(figures, seconds, Teacher(run.large.state_dict(), kept))
 
 
 def _small(run: distill.Run, name: str, teacher: Teacher | None) -> Result:
@@ -167,9 +167,9 @@ def _small(run: distill.Run, name: str, teacher: Teacher | None) -> Result:
         ]
         target = Outputs(run.large, dataset.test_images, task.x_teaching)
     seconds = _trained(run, name, features)
-    outputs = Outputs(network, dataset.test_images, task.x_low)
+    outputs = Outputs(network, dataset.test_images, task.x_small)
     figures = evaluate.means(evaluate.measured(task, outputs, dataset.test_labels, target))
-    outputs = Outputs(network, dataset.train_images, task.x_low)
+    outputs = Outputs(network, dataset.train_images, task.x_small)
     on_training = evaluate.means(evaluate.measured(task, outputs, dataset.train_labels))
     figures |= {f"train_{figure}": value for figure, value in on_training.items()}
     if target is not None:

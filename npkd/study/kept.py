@@ -31,7 +31,7 @@ class Form:
 
     def __init__(self, source: Source):
         self.source = source
-        self.large: dict[str, tuple[Params, Arrays]] = {}  # by task; see `_large`
+        self.large: dict[tuple[str, str], tuple[Params, Arrays]] = {}  # see `_large`
 
     def of(self, cell: Cell, result: Result) -> tuple[dict[str, Any], Arrays]:
         """A result in this form."""
@@ -85,12 +85,14 @@ class Form:
 
     def _large(self, cell: Cell) -> tuple[Params, Arrays]:
         """Parameters of a net of the same shapes, and the outputs of its layers for one image."""
-        task = cell.config.task
-        if task not in self.large:
-            net, _ = TASKS[task].networks(self.source.load().num_classes, 0, 0)
+        config = cell.config
+        key = config.task, config.large
+        if key not in self.large:
+            dataset = self.source.load()
+            net, _ = TASKS[config.task](dataset, config).networks(dataset.num_classes, 0, 0)
             outputs, _ = net.features(np.zeros((1, *net.image_shape), net.dtype), net.layers)
-            self.large[task] = net.params, outputs
-        return self.large[task]
+            self.large[key] = net.state_dict(), outputs
+        return self.large[key]
 
 
 def _below(arrays: Arrays, prefix: str) -> Arrays:

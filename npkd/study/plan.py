@@ -43,16 +43,25 @@ MOST_SEED = 2**63  # where TOML's own integers end
 MOST_DOTS = 1000  # in a line; for a key of n parts tomllib takes a time that grows with n²
 
 # What decides whether a run fits the nets and the images
-FITTING = ("loss", "label_weight", "labelled", "unlabelled")
+FITTING = ("large", "small", "small_input", "loss", "label_weight", "labelled", "unlabelled")
 
 # What makes no difference to the large net, and to the small one from labels
 OF_SMALL = (
-    *("teacher_input", "loss", "label_weight", "unlabelled", "epochs", "versions"),
+    *(
+        "small",
+        "small_input",
+        "teacher_input",
+        "loss",
+        "label_weight",
+        "unlabelled",
+        "epochs",
+        "versions",
+    ),
     *("learning_rate", "labels_learning_rate", "weight_decay"),
 )
 OF_TEACHER = (
     *("teacher_input", "teacher_views", "loss", "label_weight", "learning_rate"),
-    *("large_epochs", "large_learning_rate", "large_weight_decay"),
+    *("large", "large_epochs", "large_learning_rate", "large_weight_decay"),
 )
 
 

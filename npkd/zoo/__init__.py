@@ -49,7 +49,7 @@ def make(name: str, rng: Any, **options: Any) -> Network:
 
     Example
         >>> zoo.make("wrn_16_1", rng=0).stages
-        ('block1.layer.1', 'block2.layer.1', 'block3.layer.1')
+        ('conv1', 'block1.layer.1', 'block2.layer.1', 'block3.layer.1')
     """
     if name not in MODELS:
         near = get_close_matches(str(name), MODELS, 1)

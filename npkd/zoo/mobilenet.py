@@ -17,7 +17,7 @@ BLOCKS = (  # how many times wider inside, channels, how many, stride of the fir
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
-STAGES = (0, 1, 2, 4, 6)  # the groups of blocks behind which the field's code takes maps
+STAGES = (1, 2, 4, 6)  # the groups of blocks behind which the field's code takes maps
 LAST = 1280  # channels before the classifier
 
 
@@ -51,7 +51,7 @@ class MobileNetV2(FieldNet):
         dtype: Any = np.float32,
     ):
         layers: Layers = {}
-        channels, stages = int(32 * width), []
+        channels, stages = int(32 * width), ["conv1.2"]
         names = ("conv1.0", "conv1.1", "conv1.2")
         conv_bn(layers, names, (in_channels, channels), 3, stride=2)
         before = "conv1.2"

@@ -46,7 +46,7 @@ class ResNet(FieldNet):
             raise ValueError(f"ResNet: depth is {depth}, expected 6n + 2: 8, 14, 20, …")
         layers: Layers = {}
         conv_bn(layers, ("conv1", "bn1", "relu"), (in_channels, widths[0]), 3)
-        before, channels, stages = "relu", widths[0], []
+        before, channels, stages = "relu", widths[0], ["relu"]
         for stage, width in enumerate(widths[1:], 1):
             for block in range((depth - 2) // 6):
                 name = f"layer{stage}.{block}"
@@ -64,8 +64,8 @@ def _block(layers: Layers, name: str, x: str, channels: tuple[int, int], stride:
     shortcut = x
     if stride != 1 or inputs != outputs:
         shortcut = f"{name}.downsample.1"
-        names = (f"{name}.downsample.0", shortcut)
-        conv_bn(layers, names, channels, 1, stride=stride, takes=x)
+        of_shortcut = (f"{name}.downsample.0", shortcut)
+        conv_bn(layers, of_shortcut, channels, 1, stride=stride, takes=x)
     names = (f"{name}.conv1", f"{name}.bn1", f"{name}.relu")
     conv_bn(layers, names, channels, 3, stride=stride, takes=x)
     conv_bn(layers, (f"{name}.conv2", f"{name}.bn2"), (outputs, outputs), 3)

@@ -42,7 +42,7 @@ class WideResNet(FieldNet):
         if depth < 10 or (depth - 4) % 6:
             raise ValueError(f"WideResNet: depth is {depth}, expected 6n + 4: 10, 16, 22, …")
         layers: Layers = {"conv1": Conv2d(in_channels, 16, 3, padding=1, bias=False)}
-        before, channels, stages = "conv1", 16, []
+        before, channels, stages = "conv1", 16, ["conv1"]
         for stage, width in enumerate((16 * widen, 32 * widen, 64 * widen), 1):
             for block in range((depth - 4) // 6):
                 name = f"block{stage}.layer.{block}"

@@ -13,6 +13,7 @@ from npkd.distill.tasks import TASKS
 from npkd.distill.tasks.super_resolve import UPSAMPLINGS
 from npkd.files import BadInput, OtherVersion, Unreadable, read_bytes, write_atomically
 from npkd.printing.text import short
+from npkd.zoo import MODELS
 
 MOST_BYTES = 1 << 24  # of report.json; in memory it may take 30 times as much
 MOST_DIGITS = 4000  # of a whole number; Python reads 4,300
@@ -98,7 +99,8 @@ def described(task: str) -> dict[str, Any]:
         "seed": whole(0, math.inf),
         "config": {
             **{"epochs": SIZE, "large_epochs": SIZE, "label_weight": SHARE},
-            "teacher_input": one_of(["low", "high"]),
+            **{"teacher_input": one_of(["low", "high"]), "small_input?": one_of(["low", "high"])},
+            **{"large?": one_of(MODELS), "small?": one_of(MODELS)},
             **{"loss?": Many(TERM, 1, MOST_NAMES), "seed?": whole(0, math.inf), "*": SETTING},
         },
         "loss?": TEXT,

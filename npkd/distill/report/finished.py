@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
+from npkd import zoo
 from npkd.distill.report.contents import read_json
 from npkd.distill.report.table import NAMES
-from npkd.distill.tasks import TASKS
+from npkd.distill.tasks.super_resolve import LargeSuperResolver, SmallSuperResolver
 from npkd.distill.tasks.task import MOST_SAMPLES
 from npkd.files import BadInput, read_npz, size_of
+from npkd.nets import Network
 from npkd.weights import MOST_BYTES
 
 Arrays = dict[str, np.ndarray]
@@ -79,17 +81,29 @@ def _of_weights(report: Mapping[str, Any]) -> dict[str, dict[str, Array]]:
     Nets of one class tell their shapes: those of many may take any memory.
     """
     classes = len(report["class_names"])
-    large, small = TASKS[report["task"]].networks(1, 0, 0)
+    large, small = _networks(report)
     return {
         name: {
             key: Array(
-                np.float32,
+                theta.dtype,
                 (classes, *theta.shape[1:]) if key.startswith(f"{net.last}.") else theta.shape,
             )
-            for key, theta in net.params.items()
+            for key, theta in net.state_dict().items()
         }
         for name, net in (("large", large), ("small", small), ("small_from_labels", small))
     }
+
+
+def _networks(report: Mapping[str, Any]) -> tuple[Network, Network]:
+    """The large and the small net of a run, for one class."""
+    if report["task"] == "super-resolve":
+        return LargeSuperResolver(0), SmallSuperResolver(0)
+    config = report["config"]
+    side = 32 if config.get("small_input") == "high" else 16
+    return (
+        zoo.make(config.get("large", "large"), 0, num_classes=1, image_size=32),
+        zoo.make(config.get("small", "small"), 0, num_classes=1, image_size=side),
+    )
 
 
 def _require(path: Path, arrays: Arrays, described: Mapping[str, Array]) -> None:

@@ -6,39 +6,33 @@ from typing import Any
 
 import numpy as np
 
-from npkd import losses
+from npkd import losses, zoo
 from npkd.data import Images
 from npkd.distill.outputs import Outputs, predictions
 from npkd.distill.tasks.task import MOST_SAMPLES, Figures, Task, brought_back, spread
 from npkd.nets import Network
-from npkd.nets.models import LargeCNN, SmallCNN
 
 
 class Classify(Task):
     """Say of which class an image is. The truth is its label.
 
-    The document's code, and its two nets. The large net takes images in full resolution; those in
+    The document's code, and its two nets or others. The large net takes images in full resolution; those in
     low resolution are brought back to its size.
     """
 
     figures = ("accuracy",)
-    layers = MappingProxyType(
-        {
-            "map": (("relu2",), ("pool",)),  # both 16×16
-            "maps": (("relu1", "relu2"), ("relu1", "relu2")),
-            "vector": (("relu3",), ("relu3",)),
-        }
-    )
     loss_name = "cross_entropy"
     takes_high = True
     truth_name = "the labels"
     first_step = "train the large net on high-resolution images, with their labels"
     same = MappingProxyType({"agreement": 1.0})
 
-    @staticmethod
-    def networks(classes: int, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
-        """The document's."""
-        return LargeCNN(large_rng, num_classes=classes), SmallCNN(small_rng, num_classes=classes)
+    def networks(self, classes: int, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
+        """Those that the settings name, by default the document's."""
+        side = 32 if self.config.small_input == "high" else 16
+        large = zoo.make(self.config.large, large_rng, num_classes=classes, image_size=32)
+        small = zoo.make(self.config.small, small_rng, num_classes=classes, image_size=side)
+        return large, small
 
     def x_large(self, images: np.ndarray) -> np.ndarray:
         """In full resolution."""
@@ -50,12 +44,12 @@ class Classify(Task):
 
     def x_training(self, images: np.ndarray, step: int) -> np.ndarray:
         """In full resolution; with teacher_views "both", every second batch in low resolution."""
-        low = self.teacher_views == "both" and step % 2
+        low = self.config.teacher_views == "both" and step % 2
         return self.x_back(images) if low else self.x_high(images)
 
     def x_teaching(self, images: np.ndarray) -> np.ndarray:
         """In low resolution, or with teacher_input "high" in full."""
-        return self.x_high(images) if self.teacher_input == "high" else self.x_back(images)
+        return self.x_high(images) if self.config.teacher_input == "high" else self.x_back(images)
 
     def truth(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """The labels."""

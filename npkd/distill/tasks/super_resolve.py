@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +12,9 @@ from npkd.distill.outputs import Outputs, batches_of
 from npkd.distill.tasks import quality
 from npkd.distill.tasks.task import MOST_SAMPLES, Figures, Task, brought_back, spread
 from npkd.nets import Conv2d, Function, Layer, Network
+
+if TYPE_CHECKING:
+    from npkd.distill.config import Config
 
 
 class _SuperResolver(Network):
@@ -28,6 +30,8 @@ class _SuperResolver(Network):
     """
 
     channels: tuple[int, int]
+    stages = ("relu1", "relu2")
+    vector = "relu2"
 
     def __init__(
         self, rng: np.random.Generator | int, *, in_channels: int = 3, dtype: Any = np.float32
@@ -66,24 +70,16 @@ class SuperResolve(Task):
     """
 
     figures = ("psnr", "ssim")
-    layers = MappingProxyType(
-        {
-            "map": (("relu2",), ("relu2",)),
-            "maps": (("relu1", "relu2"), ("relu1", "relu2")),
-            "vector": (("relu2",), ("relu2",)),
-        }
-    )
     loss_name = "l2"
     takes_high = False
     truth_name = "the true images"
     first_step = "train the large net to make high-resolution images of low-resolution ones"
 
-    def __init__(self, dataset: Dataset, teacher_input: str, teacher_views: str):
-        super().__init__(dataset, teacher_input, teacher_views)
+    def __init__(self, dataset: Dataset, config: "Config"):
+        super().__init__(dataset, config)
         self.augmentation = replace(dataset.augmentation, shift=0)
 
-    @staticmethod
-    def networks(classes: int, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
+    def networks(self, classes: int, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
         """A pair of the same shape, the large one of eight times the parameters."""
         return LargeSuperResolver(large_rng), SmallSuperResolver(small_rng)
 

@@ -7,8 +7,9 @@ A task says which nets there are, how they see stored images, what the truth is,
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,8 +19,10 @@ from npkd.distill.outputs import Outputs
 from npkd.nets import Network
 from npkd.objectives import Term
 
+if TYPE_CHECKING:
+    from npkd.distill.config import Config
+
 Figures = dict[str, np.ndarray]  # by name, of each image
-Layers = tuple[tuple[str, ...], tuple[str, ...]]  # of the small net, and of the large one
 MOST_SAMPLES = 12  # of a kind, for pictures
 
 
@@ -32,9 +35,6 @@ class Task(ABC):
     """What both tasks have in common: the views of stored images, uint8 (B, 3, 32, 32).
 
     figures     the names of what counts, the first one first; higher is better
-    layers      which layers of the small and of the large net a kind of loss is on, by
-                `objectives.Kind.layers`, beside the outputs; maps that are compared are of one
-                height and width
     loss_name   of the loss to the truth
     truth_name  what the truth is called
     first_step  the title of step 1
@@ -43,16 +43,14 @@ class Task(ABC):
     """
 
     figures: tuple[str, ...]
-    layers: Mapping[str, Layers]
     loss_name: str
     takes_high: bool
     truth_name: str
     first_step: str
     same: Mapping[str, float] = MappingProxyType({})
 
-    def __init__(self, dataset: Dataset, teacher_input: str, teacher_views: str):
-        self.dataset = dataset
-        self.teacher_input, self.teacher_views = teacher_input, teacher_views
+    def __init__(self, dataset: Dataset, config: "Config"):
+        self.dataset, self.config = dataset, config
         self.normalise = Normalisation.of(dataset.train_images)
         self.augmentation = dataset.augmentation
 
@@ -61,21 +59,32 @@ class Task(ABC):
         return self.normalise(images)
 
     def x_low(self, images: np.ndarray) -> np.ndarray:
-        """Images in half the resolution, (B, 3, 16, 16), as the small nets see them."""
+        """Images in half the resolution, (B, 3, 16, 16)."""
         return low_resolution(self.normalise(images))
 
-    def with_layers(self, term: Term) -> Term:
-        """The term with its layers named, by default this task's for its kind of loss.
+    def x_small(self, images: np.ndarray) -> np.ndarray:
+        """What the small nets are shown."""
+        return self.x_high(images) if self.config.small_input == "high" else self.x_low(images)
 
-        None are named for the outputs.
-        """
-        student, teacher = self.layers.get(term.kind.layers, ((), ()))
-        return replace(term, student=term.student or student, teacher=term.teacher or teacher)
-
-    @staticmethod
     @abstractmethod
-    def networks(classes: int, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
+    def networks(self, classes: int, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
         """A large and a small net for images of so many classes, with their first weights."""
+
+    def require_fitting(self, large: Network, small: Network) -> None:
+        """Raise ValueError unless the nets take what they are shown."""
+        one = self.dataset.train_images[:1]
+        for name, network, view in (
+            ("large", large, self.x_large),
+            ("small", small, self.x_small),
+        ):
+            takes, shown = (
+                "×".join(map(str, s)) for s in (network.image_shape, view(one).shape[1:])
+            )
+            if takes != shown:
+                raise ValueError(
+                    f"{name} is a {type(network).__name__} for images of {takes}, but it is shown "
+                    f"{shown}"
+                )
 
     def x_large(self, images: np.ndarray) -> np.ndarray:
         """What the large net is shown when it is tested as it was trained."""
@@ -87,7 +96,7 @@ class Task(ABC):
 
     def view(self, net: str) -> Callable[[np.ndarray], np.ndarray]:
         """What one of the three nets is shown of images when it is tested as it was trained."""
-        return self.x_large if net == "large" else self.x_low
+        return self.x_large if net == "large" else self.x_small
 
     def x_training(self, images: np.ndarray, step: int) -> np.ndarray:
         """What the large net is shown at this step of its training."""
@@ -131,6 +140,55 @@ class Task(ABC):
         """How near outputs are to the teacher's, image by image: the mean squared error, …"""
         difference = (y.astype(np.float64) - teacher).reshape(len(y), -1)
         return {"mse": (difference**2).mean(axis=1)}
+
+
+def with_layers(term: Term, small: Network, large: Network) -> Term:
+    """The term with its layers named, where it does not name them itself; none for the outputs.
+
+    Maps are of one height and width: of the nets' `stages` the narrowest that have one in common,
+    or, for a loss on two maps of each, the narrowest two that have. A vector is the nets' `vector`.
+    Raises ValueError for nets that do not say what theirs are.
+    """
+    kind = term.kind.layers
+    student: tuple[str, ...]
+    teacher: tuple[str, ...]
+    if kind == "output" or (term.student and term.teacher):
+        return term
+    if kind == "vector":
+        student, teacher = ((net.vector,) if net.vector else () for net in (small, large))
+    elif kind == "maps":
+        student, teacher = map(_two_alike, (small, large))
+    else:
+        pairs = [
+            ((of_small,), (of_large,))
+            for of_small, size in reversed(_sizes(small).items())
+            for of_large, other in reversed(_sizes(large).items())
+            if size == other
+        ]
+        student, teacher = pairs[0] if pairs else ((), ())
+    student, teacher = term.student or student, term.teacher or teacher
+    if not student or not teacher:
+        raise ValueError(
+            f"{term.loss} is on inner layers, and {type(small).__name__} and {type(large).__name__} "
+            "do not say which of theirs go together; name them: student=LAYER, teacher=LAYER"
+        )
+    return replace(term, student=student, teacher=teacher)
+
+
+def _sizes(network: Network) -> dict[str, tuple[int, ...]]:
+    """Height and width of the maps of a net's stages."""
+    if not network.stages:
+        return {}
+    x = np.zeros((1, *network.image_shape), network.dtype)
+    outputs, _ = network.features(x, network.stages)
+    return {name: y.shape[2:] for name, y in outputs.items()}
+
+
+def _two_alike(network: Network) -> tuple[str, ...]:
+    """The narrowest two stages in a row that have one height and width."""
+    sizes = list(_sizes(network).items())
+    alike = [(a, b) for (a, size), (b, other) in pairwise(sizes) if size == other]
+    return alike[-1] if alike else ()
 
 
 def spread(count: int, most: int) -> np.ndarray:
