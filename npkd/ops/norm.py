@@ -198,7 +198,7 @@ def _normalise(
     @np.errstate(under="ignore")
     def backward(dy: np.ndarray, need_dx: bool = True) -> tuple[np.ndarray | None, ...]:
         require_gradient("batch_norm", dy, shape, dtype)
-        dY = channels.rows_of(dy)
+        dY, mu, scale = channels.rows_of(dy), channels.spread(mean), channels.spread(rw)
         dZ = dY if positive is None else memory.empty(dY.shape, dtype)  # what ReLU leaves of it
         dx = make(shape, dtype) if need_dx else None
         dX = None if dx is None else channels.rows_of(dx)
@@ -252,7 +252,7 @@ def _numbers_of_a_channel(x: np.ndarray, **by_channel: np.ndarray | None) -> int
     m = len(x) * math.prod(x.shape[2:])
     if mean is None and m < 2:
         raise ValueError(
-            f"batch_norm: x of shape {x.shape} has {m} numbers in a channel, expected 2 or more "
+            f"batch_norm: x of shape {x.shape} has {m} in a channel, expected 2 numbers or more "
             "(or mean and variance)"
         )
     return m
