@@ -232,7 +232,7 @@ def _normalise(
         ]
         return (dx, *(gradients[:2] if training else gradients))
 
-    return (y, backward, (mean, variance)) if training else (y, backward)
+    return (y, backward, (mean.copy(), variance)) if training else (y, backward)
 
 
 def _numbers_of_a_channel(x: np.ndarray, **by_channel: np.ndarray | None) -> int:
