@@ -35,7 +35,18 @@ def by_pytorch(torch, case: Drawn):
         )
     if case.op == "pixel_shuffle":
         return lambda x: functional.pixel_shuffle(x, options["factor"])
+    if case.op == "batch_norm":
+        return lambda *values: batch_norm_of_pytorch(torch, *values, **options)
     return lambda *values: getattr(functional, case.op)(*values, **options)
+
+
+def batch_norm_of_pytorch(torch, x, w=None, b=None, mean=None, variance=None, *, epsilon):
+    """Its own in training; its own in evaluation has no gradients by mean and variance."""
+    if mean is None:
+        return torch.nn.functional.batch_norm(x, None, None, w, b, training=True, eps=epsilon)
+    shape = (1, -1, *(1,) * (x.ndim - 2))
+    w, b, mean, variance = (one.reshape(shape) for one in (w, b, mean, variance))
+    return (x - mean) / torch.sqrt(variance + epsilon) * w + b
 
 
 # PyTorch says that "same" padding with an even kernel costs it a copy.
@@ -133,6 +144,13 @@ def test_sgd_is_that_of_pytorch(torch, momentum, weight_decay, lr, seed):
         optimiser.step()
         for name in shapes:
             assert_close(params[name], theirs[name].detach())
+
+
+def test_statistics_of_a_batch_are_those_of_numpy():
+    x = np.random.default_rng(0).standard_normal((3, 2, 4, 5))
+    mean, variance = definitions.batch_statistics(x)
+    assert_close(mean, x.mean(axis=(0, 2, 3)))
+    assert_close(variance, x.var(axis=(0, 2, 3)))
 
 
 # What holds for every op

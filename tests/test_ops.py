@@ -23,10 +23,11 @@ from npkd import definitions, ops
 from npkd.engine import memory, threads
 from npkd.ops import windows
 from npkd.ops.conv import conv2d_relu
+from npkd.ops.norm import batch_norm_relu
 from npkd.proofs.cases import OPS, Drawn, arrays
 
 NAN, INF = np.nan, np.inf
-WITH_PARAMETERS = ["conv2d", "linear"]
+WITH_PARAMETERS = ["conv2d", "linear", "batch_norm"]
 
 examples = settings(max_examples=40, deadline=None)
 few_examples = settings(max_examples=15, deadline=None)
@@ -35,7 +36,7 @@ every_op = pytest.mark.parametrize("op", OPS)
 
 def apply(case: Drawn, *values: np.ndarray):
     """The op's (y, backward)."""
-    return getattr(ops, case.op)(*values, **case.options)
+    return getattr(ops, case.op)(*values, **case.options)[:2]
 
 
 def gradients(backward, dy: np.ndarray, **options) -> list[np.ndarray]:
@@ -307,6 +308,99 @@ def test_a_convolution_with_its_relu_has_the_bits_of_the_two_in_turn(dtype, data
         )
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.complex128])
+@examples
+@given(case=cases("batch_norm"), seed=SEEDS, last=st.booleans())
+def test_batch_norm_with_its_relu_has_the_bits_of_the_two_in_turn(dtype, case, seed, last):
+    rng = np.random.default_rng(seed)
+    values = list(arrays(case, rng, dtype).values())
+    values[0].flat[rng.integers(values[0].size)] = rng.choice([0, NAN, np.inf])
+    if last and values[0].ndim == 4:
+        values[0] = memory.turned(values[0])
+    with np.errstate(invalid="ignore"):
+        y, backward = apply(case, *values)
+        z, backward_of_relu = ops.relu(y)
+        found, backward_of_both = batch_norm_relu(*values, **case.options)[:2]
+        dz = upstream(z, rng)
+        assert bits([found]) == bits([z])
+        assert bits(gradients(backward_of_both, dz)) == bits(
+            gradients(backward, backward_of_relu(dz))
+        )
+
+
+CHANNELS = dict.fromkeys(("w", "b", "mean", "variance"), (5,))
+
+
+@pytest.mark.usefixtures("many_parts")
+@pytest.mark.parametrize("size", [(), (1, 1), (7, 6)])
+@pytest.mark.parametrize("training", [False, True])
+def test_batch_norm_keeps_the_order_of_axes_in_memory(size, training):
+    """Which changes no value of an evaluation, and in training the order of sums."""
+    rng = np.random.default_rng(0)
+    case = Drawn("batch_norm", {"x": (61, 5, *size)} | CHANNELS, {})
+    x, w, b, *given = arrays(case, rng).values()
+    given = [] if training else given
+    last = memory.turned(x) if size else x
+    (y, backward, *_), (y_last, backward_last, *_) = (
+        ops.batch_norm(one, w, b, *given) for one in (x, last)
+    )
+    assert memory.layout_of(y_last) is memory.layout_of(last)
+    assert training or bits([np.ascontiguousarray(y_last)]) == bits([y])
+    assert_close(y_last, y)
+    dy = upstream(y, rng)
+    for a, e in zip(gradients(backward_last, dy), gradients(backward, dy), strict=True):
+        assert_close(a, e)
+
+
+@examples
+@given(case=cases("batch_norm").filter(lambda case: "mean" in case.shapes), seed=SEEDS)
+def test_batch_norm_in_evaluation_gives_an_image_alone_the_same_bits(case, seed):
+    x, *given = arrays(case, np.random.default_rng(seed), np.float32).values()
+    y, _ = apply(case, x, *given)
+    alone = [apply(case, x[n : n + 1], *given)[0] for n in range(len(x))]
+    assert bits([y]) == bits([np.concatenate(alone)])
+
+
+@examples
+@given(case=cases("batch_norm"), seed=SEEDS)
+def test_batch_norm_in_training_is_that_by_its_own_statistics(case, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal(case.shapes["x"]).astype(np.float32)
+    w, b = rng.standard_normal((2, x.shape[1])).astype(np.float32)
+    y, _, statistics = ops.batch_norm(x, w, b, **case.options)
+    again, _ = ops.batch_norm(x, w, b, *statistics, **case.options)
+    assert bits([y]) == bits([again])
+
+
+def test_batch_norm_gives_none_where_none_was_given():
+    x, of_channels = np.random.default_rng(0).standard_normal((6, 3)), np.ones(3)
+    for w, b in ((None, None), (of_channels, None), (None, of_channels)):
+        for known in ((), (of_channels, of_channels)):
+            y, backward, *_ = ops.batch_norm(x, w, b, *known)
+            found = [gradient is None for gradient in backward(y)]
+            assert found == [False, w is None, b is None, *(False for _ in known)]
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("mean", [0, 100])
+def test_batch_norm_keeps_digits_where_the_mean_is_large(mean, last):
+    """Statistics of 100,000 float32 are right to within their own rounding, and so are sums."""
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((100, 3, 40, 25)) + mean).astype(np.float32)
+    x = memory.turned(x) if last else x
+    y, backward, statistics = ops.batch_norm(x, np.ones(3, np.float32))
+    exact = x.astype(np.float64)
+    y64, backward64, (mean64, variance64) = ops.batch_norm(exact, np.ones(3))
+    np.testing.assert_allclose(statistics[0], mean64, rtol=1.2e-7, atol=1e-8)
+    np.testing.assert_allclose(statistics[1], variance64, rtol=2.4e-7)
+    of_mean = np.spacing(np.float32(mean))
+    assert np.max(np.abs(y - y64)) <= 1e-6 + of_mean
+    dy = rng.standard_normal(y.shape).astype(np.float32)
+    (dx, dw, _), (dx64, dw64, _) = backward(dy), backward64(dy.astype(np.float64))
+    assert np.max(np.abs(dx - dx64)) <= 2e-6
+    assert np.max(np.abs(dw - dw64)) <= 2e-4 + of_mean * np.abs(dy.sum(axis=(0, 2, 3))).max()
+
+
 @examples
 @given(data=st.data(), seed=SEEDS)
 def test_the_order_of_axes_in_memory_changes_no_value_and_is_kept(data, seed):
@@ -373,6 +467,12 @@ def test_products_for_dw_take_no_more_memory_than_patches_do(monkeypatch):
     assert peak < 2_000_000
 
 
+def test_batch_norm_keeps_what_has_the_size_of_its_channels():
+    x, w = np.ones((8, 8, 64, 64)), np.ones(8)
+    _, kept, _ = extra_memory(lambda: ops.batch_norm(x, w, w)[:2])
+    assert kept < 20_000
+
+
 @pytest.mark.parametrize("op", [ops.relu, lambda x: ops.max_pool2d(x, 2), ops.softmax])
 def test_a_backward_pass_keeps_no_more_than_the_size_of_the_outputs(op):
     x = np.random.default_rng(0).standard_normal((8, 8, 64, 64)).astype(np.float32)
@@ -391,7 +491,9 @@ LARGE = [
     Drawn("avg_pool2d", {"x": (24, 8, 60, 61)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
     Drawn("max_pool2d", {"x": (24, 8, 60, 61)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
     Drawn("relu", {"x": (64, 10_000)}, {}),
+    Drawn("batch_norm", {"x": (24, 5, 60, 61)} | CHANNELS, {}),
 ]
+TRAINED = Drawn("batch_norm", {"x": (24, 5, 60, 61), "w": (5,), "b": (5,)}, {})
 
 
 large_cases = pytest.mark.parametrize("case", LARGE, ids=lambda case: case.op)
@@ -422,7 +524,7 @@ def test_a_large_batch_gives_what_its_images_give_one_by_one(case):
 
 
 @pytest.mark.usefixtures("restore_threads", "many_parts")
-@large_cases
+@pytest.mark.parametrize("case", [*LARGE, TRAINED], ids=lambda case: case.op)
 def test_bits_do_not_depend_on_the_number_of_threads(case, monkeypatch):
     numbers_of_parts = []
 
@@ -460,7 +562,7 @@ def test_other_dtypes_are_refused(op, data, wrong):
 @few_examples
 @given(data=st.data())
 def test_mixed_dtypes_are_refused(op, data):
-    case = data.draw(cases(op))
+    case = data.draw(cases(op).filter(lambda case: len(case.shapes) > 1))
     for odd in range(len(case.shapes)):
         values = [np.ones(shape) for shape in case.shapes.values()]
         values[odd] = values[odd].astype(np.float32)
@@ -492,6 +594,8 @@ AXES = {
     ("linear", "x"): "(N, I)",
     ("linear", "w"): "(O, I)",
     ("linear", "b"): "",
+    ("batch_norm", "x"): "(N, C) or (N, C, H, W)",
+    **{("batch_norm", name): ",)" for name in ("w", "b", "mean", "variance")},
 }
 
 
@@ -595,6 +699,10 @@ REFUSED = [
         for op in ("softmax", "log_softmax")
         for axis in (4, 5, -5, 1.0, None)
     ),
+    *(Drawn("batch_norm", IMAGES, {"epsilon": e}) for e in (-1e-5, NAN, INF, None, True, "1e-5")),
+    Drawn("batch_norm", IMAGES | CHANNELS, {}),
+    *(Drawn("batch_norm", {"x": shape}, {}) for shape in ((1, 4), (0, 4), (1, 4, 1, 1), (2, 0, 0))),
+    Drawn("batch_norm", IMAGES | {"w": (4,), "b": (4,), "mean": (4,)}, {}),
 ]
 
 
@@ -670,6 +778,15 @@ def test_an_argument_of_the_wrong_kind_is_named(op, argument):
         (
             Drawn("pixel_shuffle", {"x": (2, 6, 5, 6)}, {"factor": 2}),
             "pixel_shuffle: x has 6 channels, expected a multiple of 2²",
+        ),
+        (
+            Drawn("batch_norm", IMAGES | {"w": (4,), "b": (4,), "mean": (4,)}, {}),
+            "batch_norm: mean is given without variance, expected both or neither",
+        ),
+        (
+            Drawn("batch_norm", {"x": (1, 4, 1, 1)}, {}),
+            "batch_norm: x of shape (1, 4, 1, 1) has 1 in a channel, expected 2 numbers or more "
+            "(or mean and variance)",
         ),
     ],
     ids=lambda value: value.op if isinstance(value, Drawn) else "",

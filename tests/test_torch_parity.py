@@ -36,7 +36,7 @@ def test_value_and_gradients_of_an_op_are_those_of_pytorch(op, data, seed):
     case = data.draw(cases(op))
     rng = np.random.default_rng(seed)
     values = arrays(case, rng).values()
-    y, backward = getattr(ops, op)(*values, **case.options)
+    y, backward = getattr(ops, op)(*values, **case.options)[:2]
     tensors = [with_gradient(value) for value in values]
     expected = by_pytorch(torch, case)(*tensors)
     assert_close(y, expected.detach())
@@ -46,6 +46,41 @@ def test_value_and_gradients_of_an_op_are_those_of_pytorch(op, data, seed):
     gradients = gradients if isinstance(gradients, tuple) else (gradients,)
     for gradient, tensor in zip(gradients, tensors, strict=False):  # db is None where b is not
         assert_close(gradient, tensor.grad)
+
+
+@random_examples
+@given(case=cases("batch_norm"), seed=SEEDS, training=st.booleans(), momentum=st.floats(0, 1))
+def test_batch_norm_is_that_of_pytorch_and_so_are_its_running_statistics(
+    case, seed, training, momentum
+):
+    rng = np.random.default_rng(seed)
+    x, channels = rng.standard_normal(case.shapes["x"]), case.shapes["x"][1]
+    w, b, mean = rng.standard_normal((3, channels))
+    variance, dy, m = rng.random(channels) + 0.5, rng.standard_normal(x.shape), x.size // channels
+    given = () if training else (mean, variance)
+    y, backward, *statistics = ops.batch_norm(x, w, b, *given, **case.options)
+
+    tensors, (running_mean, running_variance) = (
+        [of(array) for array in arrays]
+        for of, arrays in ((with_gradient, (x, w, b)), (torch.tensor, (mean, variance)))
+    )
+    expected = functional.batch_norm(
+        tensors[0],
+        running_mean,
+        running_variance,
+        *tensors[1:],
+        training,
+        momentum,
+        case.options["epsilon"],
+    )
+    expected.backward(torch.from_numpy(dy))
+    assert_close(y, expected.detach())
+    for gradient, tensor in zip(backward(dy), tensors, strict=False):
+        assert_close(gradient, tensor.grad)
+    for of_batch, of_biased in statistics:
+        assert_close((1 - momentum) * mean + momentum * of_batch, running_mean)
+        unbiased = of_biased * m / (m - 1)
+        assert_close((1 - momentum) * variance + momentum * unbiased, running_variance)
 
 
 # PyTorch's own samples (torch.testing's), and the like for the other operations with sizes

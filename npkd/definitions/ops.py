@@ -10,6 +10,8 @@ from npkd.definitions.steps import (
 
 __all__ = [
     "avg_pool2d",
+    "batch_norm",
+    "batch_statistics",
     "conv2d",
     "flatten",
     "linear",
@@ -334,6 +336,53 @@ def upsample(x: np.ndarray, factor: int, mode: str = "nearest") -> np.ndarray:
                 for p, weight_p in _neighbours(i, factor, height)
                 for q, weight_q in _neighbours(j, factor, width)
             )
+    return y
+
+
+def batch_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and the variance of each channel, over the images and all their cells.
+
+    Shapes
+        x (N, C) or (N, C, H, W)  →  mean (C,), variance (C,)
+
+    Definition, over the m = N H W entries x_k of channel c
+        mean[c] = Σ_k x_k / m
+        variance[c] = Σ_k (x_k − mean[c])² / m
+    """
+    mean, variance = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
+    for c in range(x.shape[1]):
+        channel = x[:, c].ravel().tolist()
+        of_c = sum(channel) / len(channel)
+        mean[c] = of_c
+        variance[c] = sum((value - of_c) ** 2 for value in channel) / len(channel)
+    return mean, variance
+
+
+def batch_norm(
+    x: np.ndarray,
+    w: np.ndarray | None = None,
+    b: np.ndarray | None = None,
+    mean: np.ndarray | None = None,
+    variance: np.ndarray | None = None,
+    *,
+    epsilon: float = 1e-5,
+) -> np.ndarray:
+    """Each channel less its mean, by its deviation; by `batch_statistics` where none are given.
+
+    Shapes
+        x (N, C) or (N, C, H, W), w, b, mean, variance (C,) or None  →  y as x
+
+    Definition
+        y[n,c,i,j] = b[c] + w[c] (x[n,c,i,j] − mean[c]) / √(variance[c] + ε)
+    """
+    if mean is None:
+        mean, variance = batch_statistics(x)
+    y = np.empty_like(x)
+    for index in np.ndindex(x.shape):
+        c = index[1]
+        deviation = np.sqrt(variance.item(c) + epsilon).item()
+        scale, shift = 1.0 if w is None else w.item(c), 0.0 if b is None else b.item(c)
+        y[index] = shift + scale * (x.item(*index) - mean.item(c)) / deviation
     return y
 
 

@@ -12,6 +12,8 @@ complex128, which is kept; complex numbers serve exact gradient checks, and wher
 (ReLU, max-pool) the real part does. A size is an int for rows and columns, a pair (rows, columns),
 or a sequence of one int, which is the same as the int.
 
+One op gives more: `batch_norm` in training has the batch's statistics as a third result.
+
 Anything else is a ValueError that says what was given and what was expected.
 """
 

@@ -1,7 +1,7 @@
 """Batch normalisation."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from npkd.ops.activation import positive_part
 from npkd.ops.contract import require_gradient
 
 SUMMED = 32  # rows whose sum is taken in the arrays' precision; such sums are added in double
+LONG = 8192  # numbers of a row from which on NumPy does not copy one that meets many
 
 
 def batch_norm(
@@ -88,50 +89,63 @@ def batch_norm_relu(x: np.ndarray, *by_channel: np.ndarray | None, **options: An
 class _Channels:
     """An array x (N, C, …) as `rows` of its memory, in each of which every channel has cells.
 
-    Channels last in memory, a row is one of an image: W cells of C channels in turn. Else it is all
-    of an image: the cells of one channel after those of the other.
+    Where channels are last in memory, a row is some cells with C channels each, at least the W of a
+    row of an image; else it is an image, the cells of a channel after those of the other.
     """
 
     def __init__(self, x: np.ndarray):
-        self.in_turn = memory.layout_of(x) is memory.channels_last
-        self.cells = x.shape[3] if self.in_turn else math.prod(x.shape[2:])
-        self.count, self.double = x.shape[1], np.result_type(x.dtype, np.float64)
+        self.last = memory.layout_of(x) is memory.channels_last
+        self.in_turn = self.last or x.ndim == 2
+        cells = math.prod(x.shape[3:] if self.last else x.shape[2:])
+        number, size = x.size // max(1, cells * x.shape[1]), cells * x.shape[1]
+        joined = _divisor(number, LONG // max(1, size)) if self.in_turn else 1
+        self.count, self.summed = x.shape[1], size
+        self.shape = number // joined, joined * size
+        self.double = np.result_type(x.dtype, np.float64)
         self.rows = self.rows_of(x)
         self.parts = threads.parts(max(1, len(self.rows)), work=threads.MOVE * x.size)
 
     def rows_of(self, x: np.ndarray) -> np.ndarray:
         """An array as rows in this order: a view if it has x's layout."""
-        if self.in_turn:
-            x = x.transpose(0, 2, 3, 1)
-        rows = math.prod(x.shape[:2]) if self.in_turn else len(x)
-        return x.reshape(rows, self.count * self.cells)
+        return (x.transpose(0, 2, 3, 1) if self.last else x).reshape(self.shape)
+
+    def tiles(self, part: slice) -> list[slice]:
+        """Some rows at a time, which stay in the cache with what is made of them."""
+        return threads.cached(part, 2 * self.rows[:1].nbytes)
 
     def spread(self, v: np.ndarray) -> np.ndarray:
         """Numbers (C,) of channels as a row, in the precision of x."""
-        v = v.astype(self.rows.dtype)
-        return np.tile(v, self.cells) if self.in_turn else np.repeat(v, self.cells)
-
-    def tiles(self, part: slice) -> list[slice]:
-        """Some rows at a time."""
-        return threads.cached(part, 4 * self.rows[:1].nbytes)
-
-    def sums(self, of: Callable[[slice], Iterable[np.ndarray]]) -> np.ndarray:
-        """Sums (…, C) in double precision of the rows that `of` gives, one or more for a tile."""
-
-        def of_part(part: slice) -> np.ndarray:
-            sums = [[self._sum(rows) for rows in of(tile)] for tile in self.tiles(part)]
-            return np.sum(sums, axis=0)
-
-        return np.sum(threads.run(of_part, self.parts), axis=0)
-
-    def _sum(self, rows: np.ndarray) -> np.ndarray:
-        whole = len(rows) - len(rows) % SUMMED
-        ones = np.ones((1, SUMMED), rows.dtype)  # a product with them is quicker than `sum`
-        sums = (ones @ rows[:whole].reshape(-1, SUMMED, rows.shape[1])).sum((0, 1), self.double)
-        sums += (ones[:, : len(rows) - whole] @ rows[whole:])[0]
+        row = np.empty(self.shape[1], self.rows.dtype)
         if self.in_turn:
-            return sums.reshape(self.cells, self.count).sum(axis=0)
-        return sums.reshape(self.count, self.cells).sum(axis=1)
+            row.reshape(-1, self.count)[...] = v
+        else:
+            row.reshape(self.count, -1)[...] = v[:, None]
+        return row
+
+    def add_up(self, of: Callable[[slice], list[np.ndarray]]) -> np.ndarray:
+        """Sums (…, C) in double precision, from the `sums` that `of` gives for each tile."""
+
+        def of_part(part: slice) -> list[np.ndarray]:
+            of_tiles = zip(*[of(tile) for tile in self.tiles(part)], strict=True)
+            return [np.concatenate(sums).sum(axis=0, dtype=self.double) for sums in of_tiles]
+
+        sums = np.sum(threads.run(of_part, self.parts), axis=0)
+        if self.in_turn:
+            return sums.reshape(len(sums), -1, self.count).sum(axis=1)
+        return sums.reshape(len(sums), self.count, -1).sum(axis=2)
+
+    def sums(self, a: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
+        """Of rows a, or of their products with b, sums of some each."""
+        some = _divisor(a.size // max(1, self.summed), SUMMED)
+        a = a.reshape(-1, some, self.summed)
+        if b is None:
+            return (np.ones((1, some), a.dtype) @ a)[:, 0]  # quicker than np.sum
+        return np.einsum("gik,gik->gk", a, b.reshape(a.shape))
+
+
+def _divisor(number: int, most: int) -> int:
+    """The largest divisor that is not above `most`."""
+    return next((d for d in range(min(number, most), 0, -1) if number % d == 0), 1)
 
 
 @np.errstate(under="ignore")  # rounding, as in threads.run
@@ -151,80 +165,74 @@ def _normalise(
     if not 0 <= as_float(epsilon) < math.inf:
         raise ValueError(f"batch_norm: epsilon is {shown(epsilon)}, expected a number of 0 or more")
     channels, make, dtype, shape = _Channels(x), memory.layout_of(x), x.dtype, x.shape
-    X = channels.rows
+    y = make(shape, dtype)
+    X, Y = channels.rows, channels.rows_of(y)
     training = mean is None
     if training:
-        mean = (channels.sums(lambda tile: [X[tile]])[0] / m).astype(dtype)
+        mean = (channels.add_up(lambda tile: [channels.sums(X[tile])])[0] / m).astype(dtype)
     mu = channels.spread(mean)
 
-    def deviations(tile: slice) -> np.ndarray:
-        """x − μ, in new memory."""
-        return np.subtract(X[tile], mu, out=memory.empty(X[tile].shape, dtype))
-
     def squares(tile: slice) -> list[np.ndarray]:
-        deviation = deviations(tile)
-        return [np.multiply(deviation, deviation, out=deviation)]
+        deviations = np.subtract(X[tile], mu, out=Y[tile])  # which stay there
+        return [channels.sums(deviations, deviations)]
 
     if training:
-        variance = (channels.sums(squares)[0] / m).astype(dtype)
+        variance = (channels.add_up(squares)[0] / m).astype(dtype)
     r = 1 / np.sqrt(variance.astype(channels.double) + float(epsilon))
     rw = r if w is None else r * w
     scale, shift = channels.spread(rw), None if b is None else channels.spread(b)
-    y = make(shape, dtype)
-    positive = make(shape, np.bool_) if with_relu else None
-    Y, Y_positive = (None if a is None else channels.rows_of(a) for a in (y, positive))
+    positive = memory.empty(X.shape, np.bool_) if with_relu else None
 
     def forward(part: slice) -> None:
         for tile in channels.tiles(part):
-            values = np.subtract(X[tile], mu, out=Y[tile])
+            values = Y[tile] if training else np.subtract(X[tile], mu, out=Y[tile])
             values *= scale  # y = (x − μ) r w + b
             if shift is not None:
                 values += shift
             if positive is not None:
                 positive_part(values, out=values)
-                np.not_equal(values, 0, out=Y_positive[tile])  # NaN is not 0
+                np.not_equal(values, 0, out=positive[tile])  # NaN is not 0
 
     threads.run(forward, channels.parts)
 
     @np.errstate(under="ignore")
     def backward(dy: np.ndarray, need_dx: bool = True) -> tuple[np.ndarray | None, ...]:
         require_gradient("batch_norm", dy, shape, dtype)
-        dY = channels.rows_of(dy)
-
-        def dz(tile: slice) -> np.ndarray:
-            """dy, or what ReLU leaves of it."""
-            return dY[tile] if positive is None else dY[tile] * Y_positive[tile]
-
-        def summands(tile: slice) -> Iterator[np.ndarray]:
-            upstream, deviation = dz(tile), deviations(tile)
-            yield upstream
-            yield np.multiply(upstream, deviation, out=deviation)
-
-        db, products = channels.sums(summands)
-        dw = products * r
-        dmu, dvar = -rw * db, -0.5 * rw * r * dw
+        dY, mu, scale = channels.rows_of(dy), channels.spread(mean), channels.spread(rw)
+        dZ = dY if positive is None else memory.empty(dY.shape, dtype)  # what ReLU leaves of it
         dx = make(shape, dtype) if need_dx else None
-        through_mean, through_variance = (channels.spread(v / m) for v in (dmu, 2 * dvar))
         dX = None if dx is None else channels.rows_of(dx)
 
-        def part_of_backward(part: slice) -> None:
-            for tile in channels.tiles(part):
-                gradient = np.multiply(dz(tile), scale, out=dX[tile])
-                if training:
-                    gradient += through_mean
-                    deviation = deviations(tile)
-                    deviation *= through_variance
-                    gradient += deviation
+        def summands(tile: slice) -> list[np.ndarray]:
+            if positive is not None:
+                np.multiply(dY[tile], positive[tile], out=dZ[tile])
+            deviations = np.subtract(X[tile], mu, out=None if dX is None else dX[tile])
+            return [channels.sums(dZ[tile]), channels.sums(dZ[tile], deviations)]
 
-        if need_dx:
-            threads.run(part_of_backward, channels.parts)
+        db, products = channels.add_up(summands)
+        dw = products * r
+        dmu, dvar = -rw * db, -0.5 * rw * r * dw
+        db_m, r_dw_m = channels.spread(db / m), channels.spread(r * dw / m)
+
+        def part_of_backward(part: slice) -> None:
+            for tile in channels.tiles(part) if dX is not None else []:
+                gradient = dX[tile]  # it holds x − μ
+                if training:  # dx = r w (dy − (db + x̂ dw)/m)
+                    gradient *= r_dw_m
+                    np.subtract(dZ[tile], gradient, out=gradient)
+                    gradient -= db_m
+                    gradient *= scale
+                else:
+                    np.multiply(dZ[tile], scale, out=gradient)
+
+        threads.run(part_of_backward, channels.parts)
         gradients = [
             None if of is None else gradient.astype(dtype)
             for of, gradient in ((w, dw), (b, db), (mean, dmu), (variance, dvar))
         ]
         return (dx, *(gradients[:2] if training else gradients))
 
-    return (y, backward, (mean, variance)) if training else (y, backward)
+    return (y, backward, (mean.copy(), variance)) if training else (y, backward)
 
 
 def _numbers_of_a_channel(x: np.ndarray, **by_channel: np.ndarray | None) -> int:
@@ -244,7 +252,7 @@ def _numbers_of_a_channel(x: np.ndarray, **by_channel: np.ndarray | None) -> int
     m = len(x) * math.prod(x.shape[2:])
     if mean is None and m < 2:
         raise ValueError(
-            f"batch_norm: x of shape {x.shape} has {m} numbers in a channel, expected 2 or more "
+            f"batch_norm: x of shape {x.shape} has {m} in a channel, expected 2 numbers or more "
             "(or mean and variance)"
         )
     return m

@@ -21,8 +21,21 @@ def _value(function: Callable[..., Any], case: Drawn, rng: np.random.Generator) 
     return _worst(findings)
 
 
+def _statistics(op: Callable[..., Any], case: Drawn, rng: np.random.Generator) -> Finding:
+    """Those of a batch that is trained on; they are given, or else come third."""
+    findings = [Finding()]
+    for dtype in (np.float64, np.complex128):
+        values = arrays(case, rng, dtype)
+        found = op(*values.values(), **case.options)[2:]
+        expected = [] if "mean" in values else [definitions.batch_statistics(values["x"])]
+        for given, right in zip(found, expected, strict=True):
+            for name, a, b in zip(("the mean", "the variance"), given, right, strict=True):
+                findings.append(close(a, b, name))
+    return _worst(findings)
+
+
 def _op(op: Callable[..., Any], case: Drawn) -> Callable[..., Any]:
-    return lambda *values: op(*values, **case.options)
+    return lambda *values: op(*values, **case.options)[:2]
 
 
 def _of_op(
@@ -56,6 +69,8 @@ def _op_contract(op: Callable[..., Any], case: Drawn, rng: np.random.Generator) 
     # along the axis of the batch, a softmax of none would have nothing to choose from
     axis = case.options.get("axis", -1)
     batched = [0] if axis % len(case.shapes["x"]) else []
+    if case.op == "batch_norm" and "mean" not in case.shapes:
+        batched = []  # nor has training, of none
     values = arrays(case, rng).values()
     views = case.op == "flatten"
     gradcheck.check_contract(_op(op, case), *values, rng=rng, batched=batched, views=views)
@@ -65,7 +80,7 @@ def _op_contract(op: Callable[..., Any], case: Drawn, rng: np.random.Generator) 
 _KINKED = ("relu", "max_pool2d")
 
 
-_CURVED = ("softmax", "log_softmax")
+_CURVED = ("softmax", "log_softmax", "batch_norm")
 
 
 def checks_of_op(name: str) -> dict[str, Check]:
@@ -78,4 +93,6 @@ def checks_of_op(name: str) -> dict[str, Check]:
         checks |= {"difference": partial(_of_op, method="affine"), "adjoint": _adjoint}
     if name in _KINKED:
         checks["ties"] = _ties
+    if name == "batch_norm":
+        checks["statistics"] = _statistics
     return checks | {"contract": _op_contract}

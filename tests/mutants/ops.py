@@ -752,4 +752,113 @@ MUTANTS = [
             ),
         },
     ),
+    *mutants(
+        "batch_norm",
+        "npkd.ops.norm._normalise",
+        {
+            "the unbiased variance in y": (
+                "channels.add_up(squares)[0] / m",
+                "channels.add_up(squares)[0] / (m - 1)",
+                "value",
+            ),
+            "epsilon outside of the root": (
+                "np.sqrt(variance.astype(channels.double) + float(epsilon))",
+                "(np.sqrt(variance.astype(channels.double)) + float(epsilon))",
+                "value",
+            ),
+            "the mean over the images only": (
+                "channels.sums(X[tile])])[0] / m",
+                "channels.sums(X[tile])])[0] / len(x)",
+                "value",
+            ),
+            "the variance by squared moduli": (
+                "channels.sums(deviations, deviations)",
+                "channels.sums(deviations, deviations.conj())",
+                "value",
+            ),
+            "w without the deviation": (
+                "r if w is None else r * w",
+                "r if w is None else w",
+                "value",
+            ),
+            "the unbiased variance as a statistic": (
+                "(mean.copy(), variance))",
+                "(mean.copy(), variance * (m / (m - 1))))",
+                "statistics",
+            ),
+            "the deviation as a statistic": (
+                "(mean.copy(), variance))",
+                "(mean.copy(), np.sqrt(variance)))",
+                "statistics",
+            ),
+            "x changed": (
+                "mu, out=Y[tile])\n            values",
+                "mu, out=X[tile])\n            values",
+                "contract",
+            ),
+            "dx as if the mean were given": (
+                "gradient -= db_m",
+                "gradient -= 0 * db_m",
+                "direction",
+            ),
+            "dx as if the variance were given": (
+                "gradient *= r_dw_m",
+                "gradient *= 0 * r_dw_m",
+                "direction",
+            ),
+            "w missing in dx of evaluation": (
+                "np.multiply(dZ[tile], scale, out=gradient)",
+                "np.multiply(dZ[tile], channels.spread(r), out=gradient)",
+                "direction",
+            ),
+            "w missing in dx of training": (
+                "gradient *= scale",
+                "gradient *= channels.spread(r)",
+                "direction",
+            ),
+            "one entry of dx off by 1e-12": (
+                "threads.run(part_of_backward, channels.parts)",
+                "threads.run(part_of_backward, channels.parts)\n"
+                "        if dx is not None:\n"
+                "            dx[-1, -1] *= 1 + 1e-12",
+                "entries",
+            ),
+            "dw by the deviations themselves": ("dw = products * r", "dw = products", "direction"),
+            "db of dw": ("(b, db)", "(b, dw)", "direction"),
+            "dmean of the other sign": ("-rw * db", "rw * db", "direction"),
+            "dvariance without the half": ("-0.5 * rw * r * dw", "-rw * r * dw", "direction"),
+            "dvariance without w": ("-0.5 * rw * r * dw", "-0.5 * r * r * dw", "direction"),
+            "one entry of dvariance off by 1e-12": (
+                "-0.5 * rw * r * dw",
+                "-0.5 * rw * r * dw\n        dvar[-1] *= 1 + 1e-12",
+                "entries",
+            ),
+        },
+    ),
+    *mutants(
+        "batch_norm",
+        "npkd.ops.norm._Channels",
+        {
+            "sums of the last part only": (
+                "threads.run(of_part, self.parts)",
+                "threads.run(of_part, self.parts)[-1:]",
+                "value",
+            ),
+            "sums of a part's first tile only": (
+                "for tile in self.tiles(part)]",
+                "for tile in self.tiles(part)[:1]]",
+                "value",
+            ),
+            "numbers of another channel": (
+                "row.reshape(self.count, -1)[...] = v[:, None]",
+                "row.reshape(-1, self.count)[...] = v",
+                "value",
+            ),
+            "sums of another channel": (
+                "sums.reshape(len(sums), self.count, -1).sum(axis=2)",
+                "sums.reshape(len(sums), -1, self.count).sum(axis=1)",
+                "value",
+            ),
+        },
+    ),
 ]

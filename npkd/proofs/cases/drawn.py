@@ -33,10 +33,13 @@ def arrays(
     """Standard normal arrays of the case's shapes; for a complex dtype both parts are normal.
 
     The ops that choose (`relu`, `max_pool2d`) get about half of their entries rounded to
-    multiples of ½, so that zeros and ties occur.
+    multiples of ½, so that zeros and ties occur. The real parts of a variance are above ½.
     """
     ties = case.op in ("relu", "max_pool2d")
-    return {name: normal(shape, rng, dtype, ties=ties) for name, shape in case.shapes.items()}
+    drawn = {name: normal(shape, rng, dtype, ties=ties) for name, shape in case.shapes.items()}
+    if "variance" in drawn:
+        drawn["variance"].real = np.abs(drawn["variance"].real) + 0.5
+    return drawn
 
 
 def normal(

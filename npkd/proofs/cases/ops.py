@@ -8,7 +8,9 @@ from npkd.proofs.cases.drawn import (
     Integers,
     Size,
     boolean,
+    epsilon,
     images,
+    one_of,
     other,
     pair,
     rows_or_images,
@@ -167,6 +169,16 @@ def pixel_shuffle(integers: Integers) -> Drawn:
     return Drawn("pixel_shuffle", {"x": shape}, {"factor": factor})
 
 
+def batch_norm(integers: Integers) -> Drawn:
+    """In evaluation, and in training with and without w and b; three rows or images or more."""
+    number, *others = rows_or_images(integers)
+    shapes: dict[str, tuple[int, ...]] = {"x": (number + 1, *others)}
+    given = ("w", "b", "mean", "variance")[: one_of(integers, 0, 1, 2, 4, 4, 4)]
+    return Drawn(
+        "batch_norm", shapes | dict.fromkeys(given, (others[0],)), epsilon(integers, 1e-5)
+    )
+
+
 OPS: Cases = {
     "conv2d": conv2d,
     "avg_pool2d": avg_pool2d,
@@ -178,4 +190,5 @@ OPS: Cases = {
     "softmax": softmax,
     "upsample": upsample,
     "pixel_shuffle": pixel_shuffle,
+    "batch_norm": batch_norm,
 }
