@@ -37,6 +37,14 @@ def by_pytorch(torch, case: Drawn):
         return lambda x: functional.pixel_shuffle(x, options["factor"])
     if case.op == "batch_norm":
         return lambda *values: batch_norm_of_pytorch(torch, *values, **options)
+    if case.op == "global_avg_pool2d":
+        return lambda x: functional.adaptive_avg_pool2d(x, 1)
+    if case.op == "dropout":
+        return lambda x: x * torch.from_numpy(options["mask"])
+    if case.op == "add":
+        return torch.add
+    if case.op == "concat":
+        return lambda *xs: torch.cat(xs, options["axis"])
     return lambda *values: getattr(functional, case.op)(*values, **options)
 
 
@@ -91,7 +99,8 @@ def test_nan_reaches_the_same_entries_as_in_pytorch(torch, op, data, seed):
     case = data.draw(cases(op))
     rng = np.random.default_rng(seed)
     values = arrays(case, rng)
-    values["x"].flat[rng.integers(values["x"].size)] = NAN
+    x = next(iter(values.values()))
+    x.flat[rng.integers(x.size)] = NAN
     y = define(case, *values.values())
     reached = np.isnan(y)
     expected = by_pytorch(torch, case)(*map(torch.from_numpy, values.values())).isnan().numpy()
@@ -176,11 +185,11 @@ def test_convolution_cases_are_small(case, seed):
     assert 0 < y.size * np.prod(case.shapes["w"][1:]) < 5000
 
 
-@pytest.mark.parametrize("op", ["relu", "max_pool2d"])
-def test_arrays_plant_zeros_and_ties(op):
+@pytest.mark.parametrize(("op", "tie"), [("relu", 0.5), ("max_pool2d", 0.5), ("relu6", 6)])
+def test_arrays_plant_zeros_and_ties(op, tie):
     values = arrays(Drawn(op, {"x": (2, 3, 8, 8)}, {}), np.random.default_rng(0))["x"]
     assert np.sum(values == 0) > 1
-    assert np.sum(values == 0.5) > 1
+    assert np.sum(values == tie) > 1
 
 
 # Worked by hand

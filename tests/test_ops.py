@@ -28,6 +28,7 @@ from npkd.proofs.cases import OPS, Drawn, arrays
 
 NAN, INF = np.nan, np.inf
 WITH_PARAMETERS = ["conv2d", "linear", "batch_norm"]
+OF_SEVERAL = [*WITH_PARAMETERS, "add"]
 
 examples = settings(max_examples=40, deadline=None)
 few_examples = settings(max_examples=15, deadline=None)
@@ -192,12 +193,13 @@ def test_nan_reaches_what_the_entry_bears_on_and_nothing_else(op, data, seed):
     case = data.draw(cases(op))
     rng = np.random.default_rng(seed)
     values = arrays(case, rng)
-    entry = rng.integers(values["x"].size)
-    values["x"].flat[entry] = 5
+    x = next(iter(values.values()))
+    entry = rng.integers(x.size)
+    x.flat[entry] = 5
     y, _ = apply(case, *values.values())
-    values["x"].flat[entry] = 10
+    x.flat[entry] = 10
     borne_on = apply(case, *values.values())[0] != y
-    values["x"].flat[entry] = NAN
+    x.flat[entry] = NAN
     reached = np.isnan(apply(case, *values.values())[0])
     assert np.all(borne_on <= reached)
     defined = np.isnan(define(case, *values.values()))
@@ -492,6 +494,8 @@ LARGE = [
     Drawn("max_pool2d", {"x": (24, 8, 60, 61)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
     Drawn("relu", {"x": (64, 10_000)}, {}),
     Drawn("batch_norm", {"x": (24, 5, 60, 61)} | CHANNELS, {}),
+    Drawn("global_avg_pool2d", {"x": (64, 16, 25, 26)}, {}),
+    Drawn("sigmoid", {"x": (64, 10_000)}, {}),
 ]
 TRAINED = Drawn("batch_norm", {"x": (24, 5, 60, 61), "w": (5,), "b": (5,)}, {})
 
@@ -555,10 +559,11 @@ def test_bits_do_not_depend_on_the_number_of_threads(case, monkeypatch):
 def test_other_dtypes_are_refused(op, data, wrong):
     case = data.draw(cases(op))
     values = [np.ones(shape, wrong) for shape in case.shapes.values()]
-    assert refusal(apply, case, *values).startswith(f"{op}: x is {np.dtype(wrong)}, expected")
+    name = next(iter(case.shapes))
+    assert refusal(apply, case, *values).startswith(f"{op}: {name} is {np.dtype(wrong)}, expected")
 
 
-@pytest.mark.parametrize("op", WITH_PARAMETERS)
+@pytest.mark.parametrize("op", OF_SEVERAL)
 @few_examples
 @given(data=st.data())
 def test_mixed_dtypes_are_refused(op, data):
@@ -579,7 +584,8 @@ def test_mixed_dtypes_are_refused(op, data):
 def test_what_is_no_array_is_refused(op, as_given, data, seed):
     case = data.draw(cases(op))
     x, *parameters = arrays(case, np.random.default_rng(seed)).values()
-    assert refusal(apply, case, as_given(x), *parameters).startswith(f"{op}: x ")
+    name = next(iter(case.shapes))
+    assert refusal(apply, case, as_given(x), *parameters).startswith(f"{op}: {name} ")
     y, backward = apply(case, x, *parameters)
     assert refusal(backward, as_given(y)).startswith(f"backward of {op}: dy ")
 
@@ -589,6 +595,7 @@ AXES = {
         (op, "x"): "(N, C, H, W)"
         for op in ("conv2d", "avg_pool2d", "max_pool2d", "upsample", "pixel_shuffle")
     },
+    ("global_avg_pool2d", "x"): "(N, C, H, W)",
     ("conv2d", "w"): "(O, C/groups, kh, kw)",
     ("conv2d", "b"): "",
     ("linear", "x"): "(N, I)",
@@ -703,6 +710,20 @@ REFUSED = [
     Drawn("batch_norm", IMAGES | CHANNELS, {}),
     *(Drawn("batch_norm", {"x": shape}, {}) for shape in ((1, 4), (0, 4), (1, 4, 1, 1), (2, 0, 0))),
     Drawn("batch_norm", IMAGES | {"w": (4,), "b": (4,), "mean": (4,)}, {}),
+    *(Drawn("gelu", IMAGES, {"approximate": a}) for a in ("erf", "", None, 1, ["tanh"])),
+    *(Drawn("global_avg_pool2d", {"x": shape}, {}) for shape in ((2, 3, 0, 4), (2, 3, 4, 0))),
+    *(
+        Drawn("dropout", IMAGES, {"mask": mask})
+        for mask in (np.ones((2, 4, 5)), np.ones((2, 4, 5, 6), bool), 2.0, None)
+    ),
+    *(Drawn("add", {"a": (2, 4), "b": shape}, {}) for shape in ((4,), (1, 4), (2, 4, 1), (4, 2))),
+    *(
+        Drawn("concat", {"x1": (2, 4), "x2": shape}, {"axis": 1})
+        for shape in ((3, 4), (2,), (2, 4, 1))
+    ),
+    *(Drawn("concat", {"x1": (2, 4), "x2": (2, 4)}, {"axis": a}) for a in (2, -3, 1.0, None)),
+    Drawn("concat", {}, {}),
+    Drawn("concat", {"x1": ()}, {"axis": 0}),
 ]
 
 
@@ -787,6 +808,31 @@ def test_an_argument_of_the_wrong_kind_is_named(op, argument):
             Drawn("batch_norm", {"x": (1, 4, 1, 1)}, {}),
             "batch_norm: x of shape (1, 4, 1, 1) has 1 in a channel, expected 2 numbers or more "
             "(or mean and variance)",
+        ),
+        (
+            Drawn("gelu", IMAGES, {"approximate": "erf"}),
+            "gelu: approximate is 'erf', expected 'none' or 'tanh'",
+        ),
+        (
+            Drawn("dropout", {"x": (2, 3)}, {"mask": np.ones((2, 3), bool)}),
+            "dropout: mask is bool, expected floats, 0 or 1 / (1 − p)",
+        ),
+        (
+            Drawn("dropout", {"x": (2, 3)}, {"mask": np.ones(3)}),
+            "dropout: mask has shape (3,), expected x's (2, 3)",
+        ),
+        (
+            Drawn("add", {"a": (2, 3), "b": (3,)}, {}),
+            "add: a has shape (2, 3) and b (3,), expected the same",
+        ),
+        (
+            Drawn("concat", {"x1": (2, 3), "x2": (3, 3)}, {}),
+            "concat: x1 has shape (2, 3) and x2 (3, 3), expected the same but for axis 1",
+        ),
+        (Drawn("concat", {}, {}), "concat: no arrays are given, expected one or more"),
+        (
+            Drawn("global_avg_pool2d", {"x": (2, 3, 0, 4)}, {}),
+            "global_avg_pool2d: x has shape (2, 3, 0, 4), expected images of some cells",
         ),
     ],
     ids=lambda value: value.op if isinstance(value, Drawn) else "",

@@ -1,6 +1,7 @@
 """Operations: the formulas as scalar loops."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -9,17 +10,26 @@ from npkd.definitions.steps import (
 )
 
 __all__ = [
+    "add",
     "avg_pool2d",
     "batch_norm",
     "batch_statistics",
+    "concat",
     "conv2d",
+    "dropout",
     "flatten",
+    "gelu",
+    "global_avg_pool2d",
     "linear",
     "log_softmax",
     "max_pool2d",
     "pixel_shuffle",
     "relu",
+    "relu6",
+    "sigmoid",
+    "silu",
     "softmax",
+    "tanh",
     "upsample",
 ]
 
@@ -405,6 +415,174 @@ def pixel_shuffle(x: np.ndarray, factor: int) -> np.ndarray:
         channel = c * factor**2 + (i % factor) * factor + (j % factor)
         y[n, c, i, j] = x.item(n, channel, i // factor, j // factor)
     return y
+
+
+def global_avg_pool2d(x: np.ndarray) -> np.ndarray:
+    """The mean of each channel over the whole image.
+
+    Shapes
+        x (N, C, H, W)  →  y (N, C, 1, 1)
+
+    Definition
+        y[n,c,0,0] = (1/(H W)) Σ_{p,q} x[n,c,p,q]
+    """
+    images, channels, height, width = x.shape
+    y = np.empty((images, channels, 1, 1), x.dtype)
+    for n, c in np.ndindex(images, channels):
+        y[n, c, 0, 0] = sum(x[n, c].ravel().tolist()) / (height * width)
+    return y
+
+
+def relu6(x: np.ndarray) -> np.ndarray:
+    """Each entry held between 0 and 6, by its real part.
+
+    Shapes
+        x, any shape  →  y, the same
+
+    Definition
+        y = 0 where Re x ≤ 0, 6 where Re x ≥ 6, else x; so NaN stays NaN
+    """
+
+    def held(value: Number) -> Number:
+        return 0.0 if value.real <= 0 else 6.0 if value.real >= 6 else value
+
+    return _of_entries(held, x)
+
+
+def _of_entries(function: Callable[[Number], Number], x: np.ndarray) -> np.ndarray:
+    """The array of function(x[i])."""
+    y = np.empty_like(x)
+    for index in np.ndindex(x.shape):
+        y[index] = function(x.item(*index))
+    return y
+
+
+def _sigmoid(value: Number) -> Number:
+    """1 / (1 + exp(−x)), or exp x / (1 + exp x) where Re x < 0: exp cannot overflow."""
+    if value.real < 0:
+        return np.exp(value).item() / (1 + np.exp(value).item())
+    return 1 / (1 + np.exp(-value).item())
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """The logistic function of each entry.
+
+    Shapes
+        x, any shape  →  y, the same
+
+    Definition
+        y = 1 / (1 + exp(−x))
+    """
+    return _of_entries(_sigmoid, x)
+
+
+def tanh(x: np.ndarray) -> np.ndarray:
+    """The hyperbolic tangent of each entry.
+
+    Shapes
+        x, any shape  →  y, the same
+
+    Definition
+        y = (exp x − exp(−x)) / (exp x + exp(−x)) = 2 / (1 + exp(−2 x)) − 1
+    """
+    return _of_entries(lambda value: 2 * _sigmoid(2 * value) - 1, x)
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    """Each entry times its logistic function.
+
+    Shapes
+        x, any shape  →  y, the same
+
+    Definition
+        y = x / (1 + exp(−x))
+    """
+    return _of_entries(lambda value: value * _sigmoid(value), x)
+
+
+def _normal(value: Number) -> Number:
+    """The standard normal distribution, Φ(x) = ½ + φ(x) Σ_k x^(2k+1) / (1·3·5 ⋯ (2k+1)), k ≥ 0.
+
+    φ(x) = exp(−x²/2) / √(2π). From |Re x| = 37 on, where φ underflows, it is 0 or 1.
+
+    Source: Abramowitz, Stegun 1964, "Handbook of Mathematical Functions", 26.2.11.
+    """
+    if abs(value.real) >= 37 or value != value:
+        return value if value != value else float(value.real > 0)
+    term = total = value
+    for k in range(1, 60 + int(abs(value) ** 2)):
+        term *= value * value / (2 * k + 1)
+        total += term
+    return 0.5 + total * np.exp(-value * value / 2).item() / math.sqrt(2 * math.pi)
+
+
+def gelu(x: np.ndarray, approximate: str = "none") -> np.ndarray:
+    """Each entry times the standard normal distribution at it.
+
+    Shapes
+        x, any shape  →  y, the same
+
+    Definition
+        "none"  y = x Φ(x)
+        "tanh"  y = ½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))
+    """
+
+    def by_tanh(value: Number) -> Number:  # ½ (1 + tanh v) = 1 / (1 + exp(−2 v))
+        return value * _sigmoid(2 * math.sqrt(2 / math.pi) * (value + 0.044715 * value**3))
+
+    if approximate == "tanh":
+        return _of_entries(by_tanh, x)
+    return _of_entries(lambda value: value * _normal(value), x)
+
+
+def dropout(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Each entry times that of a mask, which is 0 or 1 / (1 − p).
+
+    Shapes
+        x, any shape, mask, the same  →  y, the same
+
+    Definition
+        y[i] = x[i] mask[i]
+    """
+    y = np.empty_like(x)
+    for index in np.ndindex(x.shape):
+        y[index] = x.item(*index) * mask.item(*index)
+    return y
+
+
+def add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The sum of two arrays.
+
+    Shapes
+        a, any shape, b, the same  →  y, the same
+
+    Definition
+        y[i] = a[i] + b[i]
+    """
+    y = np.empty_like(a)
+    for index in np.ndindex(a.shape):
+        y[index] = a.item(*index) + b.item(*index)
+    return y
+
+
+def concat(*xs: np.ndarray, axis: int = 1) -> np.ndarray:
+    """Arrays one behind the other along an axis.
+
+    Shapes
+        x₁ (N, C₁, …), x₂ (N, C₂, …), …  →  y (N, C₁ + C₂ + …, …), for axis 1
+
+    Definition, k counting along the axis
+        y[k] = x₁[k] where k < C₁, else x₂[k − C₁] where k − C₁ < C₂, and so on
+    """
+    lines = [np.moveaxis(x, axis, 0) for x in xs]  # views
+    y = np.empty((sum(map(len, lines)), *lines[0].shape[1:]), xs[0].dtype)
+    for first, *index in np.ndindex(y.shape):
+        k = first
+        for line in lines:
+            if 0 <= k < len(line):
+                y[first, *index] = line.item(k, *index)
+            k -= len(line)
+    return np.moveaxis(y, 0, axis)
 
 
 # Losses

@@ -19,21 +19,32 @@ Anything else is a ValueError that says what was given and what was expected.
 
 from npkd.ops.activation import log_softmax, relu, softmax
 from npkd.ops.conv import conv2d
+from npkd.ops.joining import add, concat
 from npkd.ops.linear import flatten, linear
 from npkd.ops.norm import batch_norm
-from npkd.ops.pool import avg_pool2d, max_pool2d
+from npkd.ops.pointwise import dropout, gelu, relu6, sigmoid, silu, tanh
+from npkd.ops.pool import avg_pool2d, global_avg_pool2d, max_pool2d
 from npkd.ops.resize import pixel_shuffle, upsample
 
 __all__ = [
+    "add",
     "avg_pool2d",
     "batch_norm",
+    "concat",
     "conv2d",
+    "dropout",
     "flatten",
+    "gelu",
+    "global_avg_pool2d",
     "linear",
     "log_softmax",
     "max_pool2d",
     "pixel_shuffle",
     "relu",
+    "relu6",
+    "sigmoid",
+    "silu",
     "softmax",
+    "tanh",
     "upsample",
 ]

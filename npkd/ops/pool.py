@@ -1,4 +1,4 @@
-"""Average and max pooling of images."""
+"""Average and max pooling of images, and the mean of whole images."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -177,6 +177,62 @@ def max_pool2d(
                         into[...] = np.where(chosen, share, 0)
                     else:
                         into += share * chosen if finite else np.where(chosen, share, 0)
+
+        threads.run(part_of_backward, parts)
+        return dx
+
+    return y, backward
+
+
+def global_avg_pool2d(x: np.ndarray) -> Op:
+    """The mean of each channel over the whole image.
+
+    Shapes
+        x (N, C, H, W)  →  y (N, C, 1, 1)
+
+    Definition
+        y[n,c,0,0] = Σ_h Σ_w x[n,c,h,w] / (H W)
+
+    Backward, given dy = ∂L/∂y (N, C, 1, 1)
+        ∂y[n,c]/∂x[n,c,h,w] = 1 / (H W) for every cell:
+        dx[n,c,h,w] = dy[n,c,0,0] / (H W)
+
+    Raises ValueError for images of no cells.
+    Source: Lin, Chen, Yan 2014, "Network In Network"; torch.nn.functional.adaptive_avg_pool2d to
+    the size 1.
+
+    Example
+        >>> y, backward = ops.global_avg_pool2d(np.array([[[[1.0, 2.0], [3.0, 6.0]]]]))
+        >>> print(y.ravel(), backward(np.array([[[[4.0]]]])).ravel())
+        [3.] [1. 1. 1. 1.]
+    """
+    require_arrays("global_avg_pool2d", x=x)
+    require_axes("global_avg_pool2d", "x", x, "N C H W")
+    x_shape, dtype, make = x.shape, x.dtype, memory.layout_of(x)
+    n, c, height, width = x_shape
+    cells = height * width
+    if not cells:
+        raise ValueError(f"global_avg_pool2d: x has shape {x_shape}, expected images of some cells")
+    shape = (n, c, 1, 1)
+    y, ones = memory.empty(shape, dtype), np.ones(cells, dtype)
+    parts = threads.parts(n, work=threads.MOVE * x.size)
+
+    def forward(part: slice) -> None:
+        images = memory.rows(x[part])
+        if make is memory.channels_last:
+            sums = ones @ images.reshape(-1, cells, c)
+        else:
+            sums = images.reshape(-1, c, cells) @ ones
+        np.divide(sums.reshape(y[part].shape), cells, out=y[part])
+
+    threads.run(forward, parts)
+
+    def backward(dy: np.ndarray) -> np.ndarray:
+        require_gradient("global_avg_pool2d", dy, shape, dtype)
+        dx = make(x_shape, dtype)
+
+        def part_of_backward(part: slice) -> None:
+            dx[part] = dy[part] / cells
 
         threads.run(part_of_backward, parts)
         return dx

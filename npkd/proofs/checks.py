@@ -47,7 +47,7 @@ class Proof:
 def described(case: Drawn) -> str:
     """A case in one line: its arrays' shapes and its options."""
     shapes = [f"{name} {shape}" for name, shape in case.shapes.items()]
-    options = [f"{name}={value!r}" for name, value in case.options.items()]
+    options = [f"{name}={' '.join(repr(value).split())}" for name, value in case.options.items()]
     return f"{case.op} of {', '.join([*shapes, *options])}"
 
 

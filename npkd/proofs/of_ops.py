@@ -45,30 +45,49 @@ def _of_op(
 
 
 def _adjoint(op: Callable[..., Any], case: Drawn, rng: np.random.Generator) -> Finding:
-    """Without a bias, conv2d and linear are linear in x, and as well in w."""
-    values = arrays(case, rng, np.complex128)
+    """Without a bias, conv2d and linear are linear in x, and as well in w.
+
+    What joins arrays is linear in each of them where the others are 0.
+    """
+    values, of_values = arrays(case, rng, np.complex128), _op(op, case)
+
+    def alone(k: int, x: np.ndarray) -> Any:
+        others = list(map(np.zeros_like, values.values()))
+        y, backward = of_values(*others[:k], x, *others[k + 1 :])
+        return y, lambda dy: backward(dy)[k]
+
+    if case.op in _JOINING:
+        each = [
+            _gradients(partial(alone, k), {name: x}, rng, method="linear")
+            for k, (name, x) in enumerate(values.items())
+        ]
+        return _worst(each)
     values.pop("b", None)
-    return _gradients(_op(op, case), values, rng, method="linear")
+    return _gradients(of_values, values, rng, method="linear")
 
 
 def _ties(op: Callable[..., Any], case: Drawn, rng: np.random.Generator) -> Finding:
-    """Of equal cells the first in row-major order is chosen, and relu'(0) = 0.
+    """Of equal cells the first in row-major order is chosen, and relu'(0) = 0, also that of relu6.
 
     That is the branch of the same numbers, each lowered by a little and by more than the one before
     it: zeros are then negative, and the first of equal cells is the largest. There nothing is tied,
-    and the other checks hold.
+    and the other checks hold. Of relu6 those above 3 are raised: its slope at 6 is 0.
     """
-    x = np.round(2 * rng.standard_normal(case.shapes["x"])) / 2
-    lowered = x - 2.0**-20 * np.arange(1, 1 + x.size).reshape(x.shape)
-    (y, backward), (_, expected) = op(x, **case.options), op(lowered, **case.options)
+    is_relu6 = case.op == "relu6"
+    x = (4 if is_relu6 else 1) * np.round(2 * rng.standard_normal(case.shapes["x"])) / 2
+    little = 2.0**-20 * np.arange(1, 1 + x.size).reshape(x.shape)
+    moved = np.where(is_relu6 & (x > 3), x + little, x - little)
+    (y, backward), (_, expected) = op(x, **case.options), op(moved, **case.options)
     dy = rng.standard_normal(y.shape)
     return close(backward(dy), expected(dy), "the gradient at ties")
 
 
 def _op_contract(op: Callable[..., Any], case: Drawn, rng: np.random.Generator) -> Finding:
-    # along the axis of the batch, a softmax of none would have nothing to choose from
-    axis = case.options.get("axis", -1)
-    batched = [0] if axis % len(case.shapes["x"]) else []
+    # along the axis of the batch, a softmax of none would have nothing to choose from, and arrays
+    # in a row are no batch; a mask is of one size
+    shapes = [*case.shapes.values()]
+    of_batch = case.options.get("axis", -1) % len(shapes[0]) and "mask" not in case.options
+    batched = range(len(shapes) if case.op in _JOINING else 1) if of_batch else []
     if case.op == "batch_norm" and "mean" not in case.shapes:
         batched = []  # nor has training, of none
     values = arrays(case, rng).values()
@@ -77,10 +96,13 @@ def _op_contract(op: Callable[..., Any], case: Drawn, rng: np.random.Generator) 
     return Finding()
 
 
-_KINKED = ("relu", "max_pool2d")
+_KINKED = ("relu", "relu6", "max_pool2d")
 
 
-_CURVED = ("softmax", "log_softmax", "batch_norm")
+_JOINING = ("add", "concat")
+
+
+_CURVED = ("softmax", "log_softmax", "sigmoid", "tanh", "silu", "gelu", "batch_norm")
 
 
 def checks_of_op(name: str) -> dict[str, Check]:

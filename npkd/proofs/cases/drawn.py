@@ -32,11 +32,14 @@ def arrays(
 ) -> dict[str, np.ndarray]:
     """Standard normal arrays of the case's shapes; for a complex dtype both parts are normal.
 
-    The ops that choose (`relu`, `max_pool2d`) get about half of their entries rounded to
-    multiples of ½, so that zeros and ties occur. The real parts of a variance are above ½.
+    The ops that choose (`relu`, `relu6`, `max_pool2d`) get about half of their entries rounded to
+    multiples of ½, so that zeros and ties occur; those of `relu6` are four times as large. The real
+    parts of a variance are above ½.
     """
-    ties = case.op in ("relu", "max_pool2d")
-    drawn = {name: normal(shape, rng, dtype, ties=ties) for name, shape in case.shapes.items()}
+    ties, size = case.op in ("relu", "relu6", "max_pool2d"), 4 if case.op == "relu6" else 1
+    drawn = {
+        name: normal(shape, rng, dtype, ties=ties, size=size) for name, shape in case.shapes.items()
+    }
     if "variance" in drawn:
         drawn["variance"].real = np.abs(drawn["variance"].real) + 0.5
     return drawn
@@ -48,14 +51,15 @@ def normal(
     dtype: DTypeLike = np.float64,
     *,
     ties: bool = False,
+    size: float = 1.0,
 ) -> np.ndarray:
-    """A standard normal array; with `ties` about half of it is rounded to multiples of ½."""
+    """A normal array of this size; with `ties` about half of it is rounded to multiples of half."""
     values = np.asarray(rng.standard_normal(shape))
     if np.issubdtype(dtype, np.complexfloating):
         values = values + 1j * rng.standard_normal(shape)
     if ties:
         values = np.where(rng.random(shape) < 0.5, np.round(2 * values) / 2, values)
-    return values.astype(dtype)
+    return np.asarray(size * values).astype(dtype)
 
 
 # Arguments

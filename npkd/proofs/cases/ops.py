@@ -1,6 +1,10 @@
 """Random arguments of the operations."""
 
+import math
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from npkd.proofs.cases.drawn import (
     Cases,
@@ -174,9 +178,47 @@ def batch_norm(integers: Integers) -> Drawn:
     number, *others = rows_or_images(integers)
     shapes: dict[str, tuple[int, ...]] = {"x": (number + 1, *others)}
     given = ("w", "b", "mean", "variance")[: one_of(integers, 0, 1, 2, 4, 4, 4)]
-    return Drawn(
-        "batch_norm", shapes | dict.fromkeys(given, (others[0],)), epsilon(integers, 1e-5)
-    )
+    return Drawn("batch_norm", shapes | dict.fromkeys(given, (others[0],)), epsilon(integers, 1e-5))
+
+
+def global_avg_pool2d(integers: Integers) -> Drawn:
+    """Images."""
+    return Drawn("global_avg_pool2d", {"x": images(integers)}, {})
+
+
+def _pointwise(op: str) -> Callable[[Integers], Drawn]:
+    return lambda integers: Drawn(op, {"x": rows_or_images(integers)}, {})
+
+
+def gelu(integers: Integers) -> Drawn:
+    """Rows or images, in both forms."""
+    options = {"approximate": ("none", "tanh")[integers(0, 1)]}
+    return Drawn("gelu", {"x": rows_or_images(integers)}, options)
+
+
+def dropout(integers: Integers) -> Drawn:
+    """Rows or images, entries dropped with a chance of ¼, ½ or ¾."""
+    shape, p = rows_or_images(integers), integers(1, 3) / 4
+    stays = [boolean(integers) for _ in range(math.prod(shape))]
+    return Drawn("dropout", {"x": shape}, {"mask": np.reshape(stays, shape) / (1 - p)})
+
+
+def add(integers: Integers) -> Drawn:
+    """Rows or images."""
+    shape = rows_or_images(integers)
+    return Drawn("add", {"a": shape, "b": shape}, {})
+
+
+def concat(integers: Integers) -> Drawn:
+    """One to three arrays, rows or images, along any axis, of different sizes there."""
+    shape = rows_or_images(integers)
+    axis = integers(-len(shape), len(shape) - 1)
+    k = axis % len(shape)
+    shapes = {
+        f"x{number}": (*shape[:k], integers(1, 3), *shape[k + 1 :])
+        for number in range(1, integers(1, 3) + 1)
+    }
+    return Drawn("concat", shapes, {"axis": axis})
 
 
 OPS: Cases = {
@@ -191,4 +233,13 @@ OPS: Cases = {
     "upsample": upsample,
     "pixel_shuffle": pixel_shuffle,
     "batch_norm": batch_norm,
+    "global_avg_pool2d": global_avg_pool2d,
+    "relu6": _pointwise("relu6"),
+    "sigmoid": _pointwise("sigmoid"),
+    "tanh": _pointwise("tanh"),
+    "silu": _pointwise("silu"),
+    "gelu": gelu,
+    "dropout": dropout,
+    "add": add,
+    "concat": concat,
 }
