@@ -44,7 +44,8 @@ def train(
     of all gradients together (`optim.clipped`). first_step: the number of the first batch, above 0
     where a training is resumed. rng: for each step what layers such as dropout draw from.
 
-    What layers remember (`network.state`) moves on with each update. Raises Diverged, before the update, when the loss or a gradient is not finite.
+    What layers remember (`network.state`) moves on with each update. Raises Diverged, before the
+    update, when the loss or a gradient is not finite.
 
     Example
         >>> network = nets.Network({"fc": nets.Linear(1, 1)}, (1,), rng=0)
@@ -81,6 +82,6 @@ def train(
         if clip_norm < math.inf:
             grads = optim.clipped(grads, clip_norm)
         optimiser.step(params, grads)
-        for name, value in state.items():
-            network.state[name][...] = value
+        for name, remembered in state.items():
+            network.state[name][...] = remembered
         yield Update(batch.epoch, step, float(value), len(batch.x), optimiser.lr)

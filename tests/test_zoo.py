@@ -53,7 +53,7 @@ class TestBesidePyTorch:
 
         rng = np.random.default_rng(0)
         network = zoo.make(name, rng, dtype=np.float64, image_size=size)
-        for key, value in network.state_dict().items():
+        for value in network.state_dict().values():
             if value.dtype.kind == "f" and value.ndim == 1:
                 value += 0.2 * rng.random(value.shape)
         return torch, network, in_torch(name, network), images(rng, size)

@@ -17,6 +17,7 @@ from npkd.distill.resuming import Checkpoints
 from npkd.distill.tasks import TASKS
 from npkd.engine import threads
 from npkd.files import BadInput, writing_to
+from npkd.zoo import MODELS
 
 try:
     from tqdm import tqdm
@@ -50,6 +51,21 @@ def add_distill(parser: argparse.ArgumentParser) -> None:
         choices=tuple(distill.PRESETS),
         default=tuned.preset,
         help="default: tuned; document: plain SGD, lr 0.01, 10 epochs, no augmentation",
+    )
+    for option, whose, net in (
+        ("--large", "the teacher", tuned.large),
+        ("--small", "the student, and of the net from labels beside it", tuned.small),
+    ):
+        say(
+            option,
+            choices=tuple(MODELS),
+            metavar="NAME",
+            help=f"the net of {whose}, to classify: see npkd models ({net})",
+        )
+    say(
+        "--small-input",
+        choices=("low", "high"),
+        help=f"to classify, what the small nets see: x_low or x_high ({tuned.small_input})",
     )
     say(
         "--teacher-input",

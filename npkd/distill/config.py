@@ -24,7 +24,8 @@ class Config:
     """What a run does. The defaults are the preset "default" for digits; see `preset`.
 
     task               "classify" or "super-resolve"; see `npkd.distill.tasks`
-    large, small       the names of the nets, of `npkd.zoo.MODELS`; the document's are "large", "small"
+    large, small       the nets, by their names in `npkd.zoo.MODELS`; the document's are "large" and
+                       "small"
     small_input        what the small nets are shown: "low", x_low, or "high", x_high
     teacher_input      what the large net is shown when it teaches: "low", x_low brought back to its
                        size, or "high", x_high. A net that super-resolves takes x_low as it is

@@ -99,8 +99,9 @@ class Conv2d(_WithWeight):
             raise ValueError(f"Conv2d: {in_channels} channels do not make {groups} groups")
         kernel = pair("Conv2d", "kernel_size", kernel_size, 1)
         super().__init__((out_channels, in_channels // groups, *kernel), bias, takes)
-        self.options = {"stride": stride, "padding": padding, "dilation": dilation}
-        self.options["groups"] = groups
+        self.options: dict[str, Any] = {
+            **{"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        }
 
     def __call__(self, x: np.ndarray, params: Params, relu: bool = False) -> Called:
         """See `Layer`; with `ops.relu` behind it, in one."""
@@ -251,9 +252,9 @@ class Concat(Function):
 
 
 class Dropout(Wired):
-    """`ops.dropout`: in a training pass entries are 0 with chance p, and the others 1/(1 − p) times.
+    """`ops.dropout`: in a training pass an entry is 0 with chance p, else 1/(1 − p) times as large.
 
-    In evaluation it changes nothing.
+    In evaluation nothing is changed.
 
     Source: Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from
     Overfitting", with the factor in training (section 10).

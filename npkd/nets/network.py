@@ -89,9 +89,10 @@ class Network:
             taken[name] = tuple(getattr(layer, "takes", ())) or (before,)
             unknown = [one for one in taken[name] if one != IMAGES and one not in taken]
             if name == IMAGES or name in taken[name] or unknown:
+                names = ", ".join(taken[name])
                 raise ValueError(
-                    f"{type(self).__name__}: {shown(name)} takes {', '.join(taken[name])}, expected "
-                    f'layers before it, or "{IMAGES}", the images'
+                    f"{type(self).__name__}: {shown(name)} takes {names}, expected layers before "
+                    f'it, or "{IMAGES}", the images'
                 )
             before = name
         return taken
@@ -136,15 +137,15 @@ class Network:
             outputs, backward = network.features(x, ("relu2", "fc2"))
             dx, grads = backward({"relu2": d_relu2, "fc2": d_fc2})
 
-        Definition (y_k = f_k(y_i, y_j, …; θ_k), i, j, … what layer k takes, or y_{k−1} alone; y_0 = x;
-        L any function of the outputs named)
+        Definition (y_k = f_k(y_i, y_j, …; θ_k), with i, j, … what layer k takes, in a straight line
+        k − 1 alone; y_0 = x; L any function of the outputs named)
             backward takes d_k = ∂L/∂y_k as far as L depends on y_k directly, for some of `names`
 
         Backward
             y_i reaches L directly and through every y_k that takes it, so from the last layer down
             ∂L/∂y_i = d_i + Σ_k (∂y_k/∂y_i)ᵀ ∂L/∂y_k,    ∂L/∂θ_k = (∂y_k/∂θ_k)ᵀ ∂L/∂y_k
 
-        Layers that none of those named need are not run; the gradients by their parameters are zero.
+        Layers that those named do not need are not run; the gradients by their parameters are zero.
 
         training: a training pass, in which layers such as batch norm do otherwise. It gives
 
@@ -197,7 +198,8 @@ class Network:
                     for taken, part in zip(
                         step.takes, dx if isinstance(dx, tuple) else (dx,), strict=True
                     ):
-                        gathered[taken] = part + gathered[taken] if taken in gathered else part
+                        more = gathered.get(taken)
+                        gathered[taken] = part if more is None else ops.add(part, more)[0]
             dx = gathered.get(IMAGES) if need_dx else None
             if dx is None and need_dx:
                 dx = np.zeros_like(x)

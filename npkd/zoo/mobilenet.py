@@ -28,8 +28,8 @@ class MobileNetV2(FieldNet):
         y = bn(conv1×1(ReLU(bn(depthwise(ReLU(bn(conv1×1(x)))))))), and + x where the shape is x's
 
     width: by what the channels of all blocks are multiplied. ReLU stands where the paper has ReLU6,
-    and the stride of the second group is 1, as in the field's code for 32×32. Names: a block's output
-    is called as the block, `blocks.1.0`.
+    and the stride of the second group is 1, as in the field's code for 32×32. Names: the output of
+    a block that adds x is called as the block, `blocks.1.1`.
 
     Source: Sandler et al. 2018, "MobileNetV2: Inverted Residuals and Linear Bottlenecks"; names as
     in RepDistiller's models/mobilenetv2.py.

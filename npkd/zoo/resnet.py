@@ -18,9 +18,9 @@ class ResNet(FieldNet):
     1×1 convolution of it with batch norm)
         y = ReLU(bn2(conv2(ReLU(bn1(conv1(x))))) + shortcut(x))
 
-    widths: the channels of the first convolution and of the stages; the second and third stage halve
-    height and width. Names: a block's output is called as the block, `layer1.0`, and what is added
-    up, before its ReLU, `layer1.0.add`.
+    widths: the channels of the first convolution and of the stages; the second and third stage
+    halve height and width. Names: a block's output is called as the block, `layer1.0`, and what is
+    added up, before its ReLU, `layer1.0.add`.
 
     Source: He, Zhang, Ren and Sun 2016, "Deep Residual Learning for Image Recognition",
     section 4.2, with 1×1 convolutions for shortcuts; names as in RepDistiller's models/resnet.py.

@@ -13,8 +13,8 @@ from npkd.zoo.field_net import FieldNet, Layers, pooled, relu
 class VGG(FieldNet):
     """Five blocks of 3×3 convolutions with batch norm, max pools between, one linear layer.
 
-    widths: the channels of each block's convolutions. A 2×2 max pool follows each of the first three
-    blocks, and for images of 64×64 the fourth.
+    widths: the channels of each block's convolutions. A 2×2 max pool follows each of the first
+    three blocks, and for images of 64×64 the fourth.
 
     Source: Simonyan and Zisserman 2015, "Very Deep Convolutional Networks for Large-Scale Image
     Recognition"; names as in RepDistiller's models/vgg.py.

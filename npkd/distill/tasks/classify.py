@@ -16,8 +16,8 @@ from npkd.nets import Network
 class Classify(Task):
     """Say of which class an image is. The truth is its label.
 
-    The document's code, and its two nets or others. The large net takes images in full resolution; those in
-    low resolution are brought back to its size.
+    The document's code, with its two nets or others. The large net takes images in full resolution;
+    those in low resolution are brought back to its size.
     """
 
     figures = ("accuracy",)

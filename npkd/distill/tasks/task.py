@@ -168,9 +168,10 @@ def with_layers(term: Term, small: Network, large: Network) -> Term:
         student, teacher = pairs[0] if pairs else ((), ())
     student, teacher = term.student or student, term.teacher or teacher
     if not student or not teacher:
+        nets = f"{type(small).__name__} and {type(large).__name__}"
         raise ValueError(
-            f"{term.loss} is on inner layers, and {type(small).__name__} and {type(large).__name__} "
-            "do not say which of theirs go together; name them: student=LAYER, teacher=LAYER"
+            f"{term.loss} is on inner layers, and {nets} do not say which of theirs go together; "
+            "name them: student=LAYER, teacher=LAYER"
         )
     return replace(term, student=student, teacher=teacher)
 
