@@ -174,9 +174,7 @@ def batch_norm(integers: Integers) -> Drawn:
     number, *others = rows_or_images(integers)
     shapes: dict[str, tuple[int, ...]] = {"x": (number + 1, *others)}
     given = ("w", "b", "mean", "variance")[: one_of(integers, 0, 1, 2, 4, 4, 4)]
-    return Drawn(
-        "batch_norm", shapes | dict.fromkeys(given, (others[0],)), epsilon(integers, 1e-5)
-    )
+    return Drawn("batch_norm", shapes | dict.fromkeys(given, (others[0],)), epsilon(integers, 1e-5))
 
 
 OPS: Cases = {
