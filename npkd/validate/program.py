@@ -13,7 +13,7 @@ What operations there are, with the names of their inputs, results and options:
     linear                x, w, b*               → y
     avg_pool2d, max_pool2d, relu, flatten, softmax, log_softmax, upsample, pixel_shuffle
                           x                      → y        options of npkd.ops
-    batch_norm            x, w*, b*, mean*, variance*  → y  with both in evaluation, else in training
+    batch_norm            x, w*, b*, mean*, variance*  → y  by the batch's own where none are given
     NAME_backward         as NAME, and dy        → dx, dw, db*   of each of these
     l2, kl, …             arguments of npkd.losses → value, and gradient for each that is trained
     standardize           logits                 → y        and its backward pass, with dy, → dx

@@ -29,7 +29,6 @@ from npkd.validate.questions.numbers import (
     with_ties,
 )
 
-
 STATISTICS = ("mean", "variance")  # by which frameworks give no gradients
 
 
