@@ -90,7 +90,7 @@ def _probe(
 
 
 ARRAYS = ("x", "w", "b", *STATISTICS)
-_OF_IMAGES = {"x": (N, 3, 4, 6), **dict.fromkeys(ARRAYS[1:], (3,))}
+_OF_IMAGES: dict[str, Any] = {"x": (N, 3, 4, 6), **dict.fromkeys(ARRAYS[1:], (3,))}
 
 OPS: dict[str, tuple[OfOp, ...]] = {
     "conv2d": (
