@@ -120,6 +120,24 @@ def computed_anew(operation, known):
     return dict(zip(operation.outputs, gradients, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.BatchNorm1d(4), (6, 4)),
+        (nn.BatchNorm1d(4, affine=False, momentum=None), (3, 4, 5)),
+        (nn.BatchNorm2d(4, track_running_stats=False), (3, 4, 5, 2)),
+        (nn.BatchNorm2d(4, eps=0.25), (3, 4, 5, 2)),
+    ],
+    ids=lambda value: str(value) if isinstance(value, tuple) else "",
+)
+def test_batch_norm_in_training_is_judged_with_its_gradients(layer, shape, rng):
+    x = torch.from_numpy(1 + rng.standard_normal(shape)).float()
+    report = in_torch.torch_module(layer, x, training=True).check()
+    assert {one.op for one in report.verdicts} == {"batch_norm", "batch_norm_backward"}
+    assert {one.verdict for one in report.verdicts} == {CONSISTENT}
+    assert not report.unjudged
+
+
 def test_sizes_in_a_sequence_of_one_or_none_are_read_as_they_are_meant(rng):
     torch.manual_seed(0)
     layers = nn.Sequential(

@@ -72,6 +72,11 @@ class Pieces:
     def pixel_shuffle(x, factor):
         return F.pixel_shuffle(x, factor)
 
+    @staticmethod
+    def batch_norm(x, mean, variance, w=None, b=None, *, training, momentum, epsilon=1e-5):
+        """In training mean and variance are changed."""
+        return F.batch_norm(x, mean, variance, w, b, training, momentum, epsilon)
+
     # Losses
 
     @staticmethod
@@ -262,6 +267,20 @@ def of_op(case: Case, pieces: type[Pieces]) -> Arrays:
     gradients = torch.autograd.grad(y, list(inputs.values()), tensor(case.inputs["dy"]).to(y.dtype))
     named = {f"d{name}": dx for name, dx in zip(inputs, gradients, strict=True)}
     return arrays({"y": y} | named)
+
+
+def of_batch_norm(case: Case, pieces: type[Pieces]) -> Arrays:
+    """Batch norm, its gradients, and in training the running statistics after it."""
+    forward, running = case.operations[0], ("mean", "variance")
+    given = {name: x for name, x in case.inputs.items() if name != "dy"}
+    of = {name: (tensor if name in running else leaf)(x) for name, x in given.items()}
+    training, last = "mean" not in forward.inputs, case.operations[-1].options
+    momentum = last.get("momentum", 0.1)
+    y = pieces.batch_norm(**of, training=training, momentum=momentum, **forward.options)
+    trained = [name for name in of if name not in running]
+    gradients = torch.autograd.grad(y, [of[name] for name in trained], tensor(case.inputs["dy"]))
+    found = {"y": y} | {f"d{name}": dx for name, dx in zip(trained, gradients, strict=True)}
+    return arrays(found | {f"running {name}": of[name] for name in running if training})
 
 
 def loss_of(pieces: type[Pieces], operation: Operation, given: Mapping[str, Tensor]) -> Tensor:
@@ -533,6 +552,7 @@ SKELETONS: dict[str, Callable[[Case, type[Pieces]], Arrays]] = {
         ),
         of_op,
     ),
+    **dict.fromkeys(("batch_norm", "batch_norm training"), of_batch_norm),
     **dict.fromkeys(
         (
             "l2",
@@ -1282,6 +1302,84 @@ def velocity_anew_each_step(theta, g, v, lr, momentum, weight_decay):
 def update_along_the_gradient(theta, g, v, lr, momentum, weight_decay):
     v = momentum * v + (g + weight_decay * theta)
     return theta + lr * v, v
+
+
+# Batch norm
+
+BATCH_NORM = {"piece": "batch_norm", "subjects": ["batch_norm training"]}
+IN_EVALUATION = {"piece": "batch_norm", "subjects": ["batch_norm"]}
+
+
+def normalised(x, mean, deviation, w, b):
+    """By means and deviations (C,)."""
+    shape = (1, -1, *(1,) * (x.ndim - 2))
+    y = (x - mean.reshape(shape)) / deviation.reshape(shape)
+    y = y if w is None else y * w.reshape(shape)
+    return y if b is None else y + b.reshape(shape)
+
+
+def statistics_of(x, correction=0):
+    axes = [axis for axis in range(x.ndim) if axis != 1]
+    return x.mean(axes), x.var(axes, correction=correction)
+
+
+@wrong(UNLISTED, "batch norm by the batch's statistics in evaluation", **IN_EVALUATION)
+def batch_norm_left_in_training_mode(x, mean, variance, w=None, b=None, *, epsilon=1e-5, **_):
+    return F.batch_norm(x, mean, variance, w, b, training=True, eps=epsilon)
+
+
+@wrong(UNLISTED, "batch norm by the unbiased variance", **BATCH_NORM)
+def batch_norm_by_the_variance_of_torch(
+    x, mean, variance, w=None, b=None, *, momentum, epsilon=1e-5, **_
+):
+    F.batch_norm(x, mean, variance, training=True, momentum=momentum)
+    of_batch, unbiased = statistics_of(x, correction=1)
+    return normalised(x, of_batch, (unbiased + epsilon).sqrt(), w, b)
+
+
+OUTSIDE = "batch norm with epsilon outside of the root"
+
+
+@wrong(UNLISTED, OUTSIDE, **IN_EVALUATION)
+def batch_norm_with_epsilon_added_to_the_deviation(
+    x, mean, variance, w=None, b=None, *, epsilon=1e-5, **_
+):
+    return normalised(x, mean, variance.sqrt() + epsilon, w, b)
+
+
+@wrong(UNLISTED, OUTSIDE, **BATCH_NORM)
+def batch_norm_with_epsilon_added_to_the_batchs_deviation(
+    x, mean, variance, w=None, b=None, *, momentum, epsilon=1e-5, **_
+):
+    F.batch_norm(x, mean, variance, training=True, momentum=momentum)
+    of_batch, biased = statistics_of(x)
+    return normalised(x, of_batch, biased.sqrt() + epsilon, w, b)
+
+
+@wrong(UNLISTED, "batch norm's gradient with the statistics taken for constants", **BATCH_NORM)
+def batch_norm_of_detached_statistics(
+    x, mean, variance, w=None, b=None, *, momentum, epsilon=1e-5, **_
+):
+    F.batch_norm(x, mean, variance, training=True, momentum=momentum)
+    of_batch, biased = statistics_of(x.detach())
+    return normalised(x, of_batch, (biased + epsilon).sqrt(), w, b)
+
+
+@wrong(UNLISTED, "running variance not unbiased", **BATCH_NORM)
+def batch_norm_that_keeps_the_biased_variance(
+    x, mean, variance, w=None, b=None, *, momentum, epsilon=1e-5, **_
+):
+    of_batch, biased = statistics_of(x.detach())
+    mean.lerp_(of_batch, momentum)
+    variance.lerp_(biased, momentum)
+    return F.batch_norm(x, None, None, w, b, training=True, eps=epsilon)
+
+
+@wrong(UNLISTED, "momentum of running statistics taken for the share of the old ones", **BATCH_NORM)
+def batch_norm_with_the_momentum_of_keras(
+    x, mean, variance, w=None, b=None, *, momentum, epsilon=1e-5, **_
+):
+    return F.batch_norm(x, mean, variance, w, b, True, 1 - momentum, epsilon)
 
 
 # 8, 9: the teacher

@@ -385,7 +385,7 @@ def batch_norm(
     Definition
         y[n,c,i,j] = b[c] + w[c] (x[n,c,i,j] − mean[c]) / √(variance[c] + ε)
     """
-    if mean is None:
+    if mean is None or variance is None:
         mean, variance = batch_statistics(x)
     y = np.empty_like(x)
     for index in np.ndindex(x.shape):

@@ -167,8 +167,8 @@ def _normalise(
     channels, make, dtype, shape = _Channels(x), memory.layout_of(x), x.dtype, x.shape
     y = make(shape, dtype)
     X, Y = channels.rows, channels.rows_of(y)
-    training = mean is None
-    if training:
+    training = mean is None or variance is None
+    if mean is None:
         mean = (channels.add_up(lambda tile: [channels.sums(X[tile])])[0] / m).astype(dtype)
     mu = channels.spread(mean)
 
@@ -176,7 +176,7 @@ def _normalise(
         deviations = np.subtract(X[tile], mu, out=Y[tile])  # which stay there
         return [channels.sums(deviations, deviations)]
 
-    if training:
+    if variance is None:
         variance = (channels.add_up(squares)[0] / m).astype(dtype)
     r = 1 / np.sqrt(variance.astype(channels.double) + float(epsilon))
     rw = r if w is None else r * w
@@ -200,13 +200,13 @@ def _normalise(
         require_gradient("batch_norm", dy, shape, dtype)
         dY, mu, scale = channels.rows_of(dy), channels.spread(mean), channels.spread(rw)
         dZ = dY if positive is None else memory.empty(dY.shape, dtype)  # what ReLU leaves of it
-        dx = make(shape, dtype) if need_dx else None
-        dX = None if dx is None else channels.rows_of(dx)
+        dx = make(shape, dtype)
+        dX = channels.rows_of(dx)
 
         def summands(tile: slice) -> list[np.ndarray]:
             if positive is not None:
                 np.multiply(dY[tile], positive[tile], out=dZ[tile])
-            deviations = np.subtract(X[tile], mu, out=None if dX is None else dX[tile])
+            deviations = np.subtract(X[tile], mu, out=dX[tile])  # which stay there
             return [channels.sums(dZ[tile]), channels.sums(dZ[tile], deviations)]
 
         db, products = channels.add_up(summands)
@@ -215,8 +215,8 @@ def _normalise(
         db_m, r_dw_m = channels.spread(db / m), channels.spread(r * dw / m)
 
         def part_of_backward(part: slice) -> None:
-            for tile in channels.tiles(part) if dX is not None else []:
-                gradient = dX[tile]  # it holds x − μ
+            for tile in channels.tiles(part):
+                gradient = dX[tile]
                 if training:  # dx = r w (dy − (db + x̂ dw)/m)
                     gradient *= r_dw_m
                     np.subtract(dZ[tile], gradient, out=gradient)
@@ -225,12 +225,13 @@ def _normalise(
                 else:
                     np.multiply(dZ[tile], scale, out=gradient)
 
-        threads.run(part_of_backward, channels.parts)
+        if need_dx:
+            threads.run(part_of_backward, channels.parts)
         gradients = [
             None if of is None else gradient.astype(dtype)
             for of, gradient in ((w, dw), (b, db), (mean, dmu), (variance, dvar))
         ]
-        return (dx, *(gradients[:2] if training else gradients))
+        return (dx if need_dx else None, *(gradients[:2] if training else gradients))
 
     return (y, backward, (mean.copy(), variance)) if training else (y, backward)
 

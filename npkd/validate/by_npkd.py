@@ -16,6 +16,8 @@ from npkd.validate.program import Case
 Arrays = dict[str, np.ndarray]
 Options = Mapping[str, Any]
 
+GRADIENTS = ("dx", "dw", "db", "dmean", "dvariance")
+
 
 def results(case: Case) -> Arrays:
     """All tensors of a case as npkd computes them, in the dtype of its arrays."""
@@ -34,12 +36,12 @@ def computed(op: str, inputs: Arrays, options: Options) -> Arrays:
     name = op.removesuffix("_backward")
     if name in TRANSFORMS:
         arguments = {key: x for key, x in inputs.items() if key != "dy"}
-        y, backward = TRANSFORMS[name](**arguments, **options)
+        y, backward = TRANSFORMS[name](**arguments, **options)[:2]
         if op == name:
             return {"y": y}
         gradients = backward(inputs["dy"])
         several = gradients if isinstance(gradients, tuple) else (gradients,)
-        named = zip(("dx", "dw", "db"), several, strict=False)
+        named = zip(GRADIENTS, several, strict=False)
         return {name: gradient for name, gradient in named if gradient is not None}
     if op in LOSSES:
         value, gradients = LOSSES[op](**inputs, **options)
@@ -123,6 +125,17 @@ def _normalise(images: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Arrays:
     return {"y": Normalisation(mean, std)(images, mean.dtype)}
 
 
+def _running_mean(x: np.ndarray, mean: np.ndarray, *, momentum: float = 0.1) -> Arrays:
+    batch, _ = ops.batch_norm(x)[2]
+    return {"y": (1 - momentum) * mean + momentum * batch}
+
+
+def _running_variance(x: np.ndarray, variance: np.ndarray, *, momentum: float = 0.1) -> Arrays:
+    _, batch = ops.batch_norm(x)[2]
+    m = x.size // x.shape[1]
+    return {"y": (1 - momentum) * variance + momentum * m / (m - 1) * batch}
+
+
 def _distinct(*, workers: int) -> Arrays:
     return {"draws": np.random.default_rng(0).random((workers, 16))}
 
@@ -141,6 +154,8 @@ OTHERS: dict[str, Callable] = {
     "augment": _augment,
     "normalise": _normalise,
     "distinct": _distinct,
+    "running_mean": _running_mean,
+    "running_variance": _running_variance,
 }
 # The function that an operation calls, by whose arguments its inputs and options are named.
 FUNCTIONS: dict[str, Callable] = {

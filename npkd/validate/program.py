@@ -13,6 +13,7 @@ What operations there are, with the names of their inputs, results and options:
     linear                x, w, b*               → y
     avg_pool2d, max_pool2d, relu, flatten, softmax, log_softmax, upsample, pixel_shuffle
                           x                      → y        options of npkd.ops
+    batch_norm            x, w*, b*, mean*, variance*  → y  by the batch's own where none are given
     NAME_backward         as NAME, and dy        → dx, dw, db*   of each of these
     l2, kl, …             arguments of npkd.losses → value, and gradient for each that is trained
     standardize           logits                 → y        and its backward pass, with dy, → dx
@@ -23,6 +24,8 @@ What operations there are, with the names of their inputs, results and options:
     dropout               x                      → y        of a net that is evaluated: x itself
     normalise             images, mean, std      → y        uint8 (N, C, H, W): (x/255 − mean) / std
     augment               images, shifts, flips  → y        moved by (down, right), then flipped
+    running_mean          x, mean                → y        (1 − momentum) mean + momentum · x's
+    running_variance      x, variance            → y        likewise, by the unbiased one
     distinct                                     → draws    what so many `workers` drew: rows differ
 
     (* may be missing)

@@ -819,7 +819,6 @@ MUTANTS = [
             "one entry of dx off by 1e-12": (
                 "threads.run(part_of_backward, channels.parts)",
                 "threads.run(part_of_backward, channels.parts)\n"
-                "        if dx is not None:\n"
                 "            dx[-1, -1] *= 1 + 1e-12",
                 "entries",
             ),

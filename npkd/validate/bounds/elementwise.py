@@ -1,9 +1,12 @@
-"""The rules of operations that only recorded programs have: entry by entry, sums, and moves.
+"""The rules of batch norm, and of operations that only recorded programs have: entry by entry,
+sums, and moves.
 
     add, subtract, multiply, divide, maximum    a, b     → y    inputs broadcast as NumPy does
     exp, log, negative, sqrt                    x        → y
     sum_over                                    x        → y    over `axes`, which are dropped
-    batch_norm    x, mean, variance, w*, b*  → y    (x − mean) / √(variance + epsilon) · w + b
+    batch_norm    x, w*, b*, mean*, variance*  → y  (x − mean) / √(variance + epsilon) · w + b
+    running_mean  x, mean    → y    (1 − momentum) mean + momentum · that of x
+    running_variance  x, variance  → y              likewise, of m numbers times m / (m − 1)
     move                                        x1, x2 … → y    entries taken by `index`
     NAME_backward                               dy too   → da, db, or dx, or dx1, dx2, …
 
@@ -51,30 +54,70 @@ def _sum_over(x: Traced, axes: Any = None, keepdims: bool = False) -> Traced:
     return x.sum(None if axes is None else tuple(axes), keepdims)
 
 
+def _by_channel(one: Traced, x: Traced) -> Traced:
+    return one.reshape(1, *one.shape, *(1,) * (x.value.ndim - 2))
+
+
+def _statistics(x: Traced) -> tuple[Traced, Traced, int]:
+    """Mean, biased variance (by Σ (x − mean)², or by E[x²] − mean²), and how many numbers."""
+    axes = (0, *range(2, x.value.ndim))
+    mean = x.mean(axes)
+    deviations = x - _by_channel(mean, x)
+    of_squares = (x.fixed * x.fixed).mean(axes) - mean.fixed * mean.fixed
+    variance = (deviations * deviations).mean(axes).allowing(of_squares.error)
+    return mean, variance, x.value.size // max(1, mean.value.size)
+
+
 def _batch_norm(
     x: Traced,
-    mean: Traced,
-    variance: Traced,
     w: Traced | None = None,
     b: Traced | None = None,
+    mean: Traced | None = None,
+    variance: Traced | None = None,
     *,
     epsilon: float = 1e-5,
+    unbiased: bool = False,
+    outside: bool = False,
+    constant: bool = False,
 ) -> Traced:
-    """By known means and variances; or folded, (x α − mean α) + b, or x α + (b − mean α)."""
+    """By given means and variances, or the batch's; or folded, (x α − mean α) + b, or x α + (b −
+    mean α).
 
-    def by_channel(one: Traced) -> Traced:
-        return one.reshape(1, *one.shape, *(1,) * (x.value.ndim - 2))
-
-    mean, deviation = by_channel(mean), (by_channel(variance) + epsilon).sqrt()
-    factor = by_channel(w) if w is not None else mean * 0.0 + 1.0
+    Others than `epsilon` are faults: the unbiased variance, ε outside of the root, and statistics
+    through which no gradient goes.
+    """
+    if mean is None or variance is None:
+        mean, variance, m = _statistics(x.fixed if constant else x)
+        variance = variance * (m / (m - 1)) if unbiased else variance
+    mean, variance = _by_channel(mean, x), _by_channel(variance, x)
+    deviation = variance.sqrt() + epsilon if outside else (variance + epsilon).sqrt()
+    factor = _by_channel(w, x) if w is not None else mean * 0.0 + 1.0
     y = (x - mean) / deviation * factor
     factor = factor / deviation
     scaled, shift = (x * factor).fixed, (mean * factor).fixed
     if b is None:
         return y.allowing((scaled - shift).error)
-    b = by_channel(b)
+    b = _by_channel(b, x)
     either = np.maximum((scaled - shift + b.fixed).error, (scaled + (b.fixed - shift)).error)
     return (y + b).allowing(either)
+
+
+def _running_mean(x: Traced, mean: Traced, *, momentum: float = 0.1) -> Traced:
+    return _moved_towards(mean, _statistics(x)[0], momentum)
+
+
+def _running_variance(
+    x: Traced, variance: Traced, *, momentum: float = 0.1, unbiased: bool = True
+) -> Traced:
+    """Not `unbiased`: as others have it."""
+    _, batch, m = _statistics(x)
+    return _moved_towards(variance, batch * (m / (m - 1)) if unbiased else batch, momentum)
+
+
+def _moved_towards(old: Traced, new: Traced, momentum: float) -> Traced:
+    """(1 − μ) old + μ new, or old + μ (new − old)."""
+    y = old * (1 - momentum) + new * momentum
+    return y.allowing((old + (new - old) * momentum).error)
 
 
 def _of_terms(rule: Rule, terms: str) -> Rule:
@@ -105,6 +148,8 @@ BY_TAPE: dict[str, Callable[..., Traced]] = {
     "sqrt": lambda x: x.sqrt(),
     "sum_over": _sum_over,
     "batch_norm": _batch_norm,
+    "running_mean": _running_mean,
+    "running_variance": _running_variance,
 }
 
 

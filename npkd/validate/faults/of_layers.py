@@ -180,6 +180,16 @@ def _without_bias(
     return right(a, {name: one for name, one in x.items() if name != "b"}, given)
 
 
+def _as_trained(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+    """By the batch's own statistics, whatever is given."""
+    others = {name: one for name, one in x.items() if name not in ("mean", "variance")}
+    return right(a, others, given)
+
+
+def _other_momentum(given: Options) -> dict[str, Any]:
+    return {"momentum": 1 - given.get("momentum", 0.1)}
+
+
 LAYER_FAULTS = [
     Fault("bias left out", {"conv2d": _without_bias, "linear": _without_bias}),
     Fault(
@@ -225,6 +235,27 @@ LAYER_FAULTS = [
         "gradient at max ties: shared equally",
         {"max_pool2d_backward": _ties("equal")},
         convention="as JAX's max, MLX and tinygrad have it",
+    ),
+    Fault(
+        "batch norm by the batch's statistics in evaluation", both_ways(_as_trained, "batch_norm")
+    ),
+    Fault("batch norm by the unbiased variance", both_ways(options(unbiased=True), "batch_norm")),
+    Fault(
+        "batch norm with epsilon outside of the root",
+        both_ways(options(outside=True), "batch_norm"),
+    ),
+    Fault(
+        "batch norm's gradient with the statistics taken for constants",
+        {"batch_norm_backward": options(constant=True)},
+    ),
+    Fault(
+        "running variance not unbiased",
+        {"running_variance": options(unbiased=False)},
+        convention="as Flax has it",
+    ),
+    Fault(
+        "momentum of running statistics taken for the share of the old ones",
+        dict.fromkeys(("running_mean", "running_variance"), options(_other_momentum)),
     ),
     Fault(
         "relu'(0) = 1",

@@ -4,6 +4,7 @@ An adapter needs arrays in and out, the words of formulas, the operations that a
 them, and a gradient. All else has a default: losses by their formulas, SGD by its own.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from operator import attrgetter
@@ -129,20 +130,37 @@ def made_of(words: Words) -> dict[str, Callable[..., Array]]:
         mean, std = (words.reshape(x, (1, -1, 1, 1)) for x in (mean, std))
         return (words.floating(images) / 255 - mean) / std
 
+    def statistics(x: Array) -> tuple[Array, Array, int]:
+        """Mean and biased variance of each channel, of so many numbers."""
+        axes = (0, *range(2, len(x.shape)))
+        m = math.prod(x.shape[axis] for axis in axes)
+        mean = words.sum(x, axes) / m
+        deviations = x - words.reshape(mean, (1, -1, *(1,) * (len(x.shape) - 2)))
+        return mean, words.sum(deviations * deviations, axes) / m, m
+
     def batch_norm(
         x: Array,
-        mean: Array,
-        variance: Array,
         w: Array | None = None,
         b: Array | None = None,
+        mean: Array | None = None,
+        variance: Array | None = None,
         epsilon: float = 1e-5,
     ) -> Array:
+        if mean is None:
+            mean, variance, _ = statistics(x)
         by_channel = (1, -1, *(1,) * (len(x.shape) - 2))
         y = (x - words.reshape(mean, by_channel)) / words.sqrt(
             words.reshape(variance, by_channel) + epsilon
         )
         y = y if w is None else y * words.reshape(w, by_channel)
         return y if b is None else y + words.reshape(b, by_channel)
+
+    def running_mean(x: Array, mean: Array, momentum: float = 0.1) -> Array:
+        return (1 - momentum) * mean + momentum * statistics(x)[0]
+
+    def running_variance(x: Array, variance: Array, momentum: float = 0.1) -> Array:
+        _, batch, m = statistics(x)
+        return (1 - momentum) * variance + momentum * (m / (m - 1)) * batch
 
     def augment(images: Array, shifts: Array, flips: Array) -> Array:
         """Cell (i, j) comes from (i − down, j − right), or from the column that mirrors j."""
@@ -177,6 +195,8 @@ def made_of(words: Words) -> dict[str, Callable[..., Array]]:
         "rows": lambda x, index, **about: x[index],
         "normalise": normalise,
         "batch_norm": batch_norm,
+        "running_mean": running_mean,
+        "running_variance": running_variance,
         "augment": augment,
         "move": move,
         "standardize": standardize,

@@ -163,6 +163,17 @@ class TorchWords(Words):
         return x / (self.length(x) + epsilon) if epsilon else functional.normalize(x, dim=-1)
 
 
+def _batch_norm(x, w=None, b=None, mean=None, variance=None, epsilon=1e-5):
+    return functional.batch_norm(x, mean, variance, w, b, training=mean is None, eps=epsilon)
+
+
+def _running(x, mean, variance, momentum):
+    """Running statistics after a batch, which PyTorch writes into those before it."""
+    kept = mean.clone(), variance.clone()
+    functional.batch_norm(x, *kept, training=True, momentum=momentum)
+    return kept
+
+
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "conv2d": lambda x, w, b=None, **options: functional.conv2d(x, w, b, **options),
     "linear": lambda x, w, b=None: functional.linear(x, w, b),
@@ -172,6 +183,11 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "flatten": lambda x: torch.flatten(x, 1),
     "upsample": lambda x, factor, mode="nearest": functional.interpolate(x, None, factor, mode),
     "pixel_shuffle": lambda x, factor: functional.pixel_shuffle(x, factor),
+    "batch_norm": _batch_norm,
+    "running_mean": lambda x, mean, momentum: _running(x, mean, torch.ones_like(mean), momentum)[0],
+    "running_variance": lambda x, variance, momentum: _running(
+        x, torch.zeros_like(variance), variance, momentum
+    )[1],
     "copy": torch.clone,
     "dropout": lambda x, p=0.5: functional.dropout(x, p, training=False),
 }

@@ -134,6 +134,10 @@ OTHERS = {
     "augment": "images (N, C, H, W), shifts (N, 2), flips (N,) → y: image n moved down by "
     "shifts[n,0] cells and right by shifts[n,1], zeros coming in, then, if flips[n], mirrored "
     "left to right",
+    "running_mean": "x (N, C, …), mean (C,) → y[c] = (1 − momentum) · mean[c] + momentum · that of "
+    "the numbers x[:,c], as a layer in training keeps it for evaluation",
+    "running_variance": "x (N, C, …), variance (C,) → y[c] = (1 − momentum) · variance[c] + "
+    "momentum · that of the m numbers x[:,c], the unbiased one, over m − 1",
     "distinct": "→ draws (workers, 16): the first random numbers that each worker draws; no two "
     "rows are the same",
 }

@@ -29,10 +29,12 @@ from npkd.validate.questions.numbers import (
     with_ties,
 )
 
+STATISTICS = ("mean", "variance")  # by which frameworks give no gradients
+
 
 def _op_operations(op: str, arrays: Shapes | Arrays, options: Options) -> tuple[Operation, ...]:
     """An op and its backward pass, tensors named like arguments and results."""
-    gradients = {f"d{name}": f"d{name}" for name in arrays}
+    gradients = {f"d{name}": f"d{name}" for name in arrays if name not in STATISTICS}
     inputs = {name: name for name in arrays}
     return (
         Operation(op, op, inputs, {"y": "y"}, options),
@@ -52,7 +54,7 @@ def op_case(
     exact: bool,
 ) -> Case:
     """An op on these arrays, forward and backward from a random dy."""
-    y, _ = getattr(ops, op)(*arrays.values(), **options)
+    y, *_ = getattr(ops, op)(**arrays, **options)
     operations = _op_operations(op, arrays, options)
     return case_of(
         name,
@@ -83,9 +85,12 @@ def _probe(
     op: str, what: str, *, exact: bool = True, numbers: Draw = normal, **arguments: Any
 ) -> OfOp:
     """A case of an op by its arguments, arrays by their shapes."""
-    shapes: Shapes = {name: arguments.pop(name) for name in ("x", "w", "b") if name in arguments}
+    shapes: Shapes = {name: arguments.pop(name) for name in ARRAYS if name in arguments}
     return OfOp(op, what, shapes, arguments, exact, numbers)
 
+
+ARRAYS = ("x", "w", "b", *STATISTICS)
+_OF_IMAGES: dict[str, Any] = {"x": (N, 3, 4, 6), **dict.fromkeys(ARRAYS[1:], (3,))}
 
 OPS: dict[str, tuple[OfOp, ...]] = {
     "conv2d": (
@@ -297,7 +302,34 @@ OPS: dict[str, tuple[OfOp, ...]] = {
         _probe("pixel_shuffle", "2", x=(N, 12, 4, 3), factor=2),
         _probe("pixel_shuffle", "3", x=(N, 18, 2, 5), factor=3),
     ),
+    "batch_norm": (
+        _probe("batch_norm", "images", exact=False, **_OF_IMAGES),
+        _probe("batch_norm", "rows", exact=False, x=(N, C), mean=(C,), variance=(C,)),
+        _probe("batch_norm", "large epsilon", exact=False, epsilon=0.25, **_OF_IMAGES),
+    ),
+    "batch_norm training": (
+        _probe("batch_norm", "images", exact=False, x=(N, 3, 4, 6), w=(3,), b=(3,)),
+        _probe("batch_norm", "rows", exact=False, x=(N, C)),
+        _probe("batch_norm", "large epsilon", exact=False, epsilon=0.25, x=(N, C), w=(C,), b=(C,)),
+    ),
 }
+
+
+def _with_running(case: Case, rng: np.random.Generator) -> Case:
+    """And what becomes of running statistics."""
+    before = {name: np.abs(normal(rng, case.inputs["x"].shape[1:2])) for name in STATISTICS}
+    running = [
+        Operation(
+            f"running {name}",
+            f"running_{name}",
+            {"x": "x", name: name},
+            {"y": f"running {name}"},
+            {"momentum": 0.1},
+        )
+        for name in STATISTICS
+    ]
+    operations = [*case.operations, *running]
+    return case_of(case.name, case.subject, case.about, {**case.inputs, **before}, operations)
 
 
 def about_op(subject: str, probes: Sequence[OfOp], rng: np.random.Generator) -> Cases:
@@ -312,8 +344,11 @@ def about_op(subject: str, probes: Sequence[OfOp], rng: np.random.Generator) -> 
             name: (small_integers if exact and name == "w" else draw)(rng, shape)
             for name, shape in probe.shapes.items()
         }
+        if "variance" in arrays:
+            arrays["variance"] = np.abs(arrays["variance"]) + np.float32(0.5)
         name = f"{subject} {probe.what}{what}"
-        return op_case(name, subject, probe.op, arrays, probe.options, rng, upstream, exact=exact)
+        one = op_case(name, subject, probe.op, arrays, probe.options, rng, upstream, exact=exact)
+        return _with_running(one, rng) if subject == "batch_norm training" else one
 
     for probe in probes:
         yield case(probe, "", probe.numbers, normal, False)

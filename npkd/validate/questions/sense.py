@@ -191,7 +191,7 @@ def _results(operation: Operation) -> set[str]:
     if op in LOSSES:
         return {"value", *FACTS[op].gradients(inputs)}
     if op.endswith("_backward"):
-        return {"dx", *(f"d{name}" for name in ("w", "b") if name in inputs)}
+        return {"dx", *(f"d{name}" for name in ("w", "b", "mean", "variance") if name in inputs)}
     if op == "sgd":
         return {"theta", "velocity"} if operation.options.get("momentum") else {"theta"}
     return {"draws"} if op == "distinct" else {"y"}

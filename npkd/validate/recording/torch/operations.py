@@ -57,9 +57,10 @@ def _batch_norm(
     momentum=0.1,
     eps=1e-5,
 ):
-    if training or running_mean is None:
-        return None
-    inputs = {"x": input, "mean": running_mean, "variance": running_var, "w": weight, "b": bias}
+    """What becomes of the running statistics in training is not read."""
+    inputs = {"x": input, "w": weight, "b": bias}
+    if not training and running_mean is not None:
+        inputs |= {"mean": running_mean, "variance": running_var}
     return Read("batch_norm", inputs, {"epsilon": eps})
 
 
