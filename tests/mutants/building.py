@@ -176,8 +176,8 @@ def build(subject: str, mutant: Mutant | None = None, small_slices: bool = False
         return module("npkd.nets")
     if subject == "SmallCNN":
         return module("npkd.nets").SmallCNN
-    if subject == "SGD":
-        return module("npkd.optim").SGD
+    if subject in ("SGD", "Adam", "AdamW"):
+        return getattr(module("npkd.optim"), subject)
     if subject == "training":
         train, sgd = module("npkd.training").train, module("npkd.optim").SGD
         return proofs.Training(train, sgd, module("npkd.objectives").Objective)
