@@ -606,21 +606,41 @@ MUTANTS = [
     ),
     *mutants(
         "run",
-        "npkd.distill.trainer.Trainer.optimiser",
+        "npkd.distill.config.optimiser_of",
         {
             "momentum and weight decay forgotten": (
-                "optim.SGD(getattr(config, RATES[name]), config.momentum, decay)",
-                "optim.SGD(getattr(config, RATES[name]))",
+                "optim.SGD(rate, config.momentum, decay, config.nesterov, decay_biases=biases)",
+                "optim.SGD(rate)",
                 "nets",
             ),
             "weight decay of the large net for the small ones": (
-                'decay = config.large_weight_decay if name == "large" else config.weight_decay',
+                'decay = config.large_weight_decay if net == "large" else config.weight_decay',
                 "decay = config.large_weight_decay",
                 "nets",
             ),
             "weight decay of the small nets for the large one": (
-                'decay = config.large_weight_decay if name == "large" else config.weight_decay',
+                'decay = config.large_weight_decay if net == "large" else config.weight_decay',
                 "decay = config.weight_decay",
+                "nets",
+            ),
+            "Nesterov's momentum ignored": (
+                "decay, config.nesterov,",
+                "decay, False,",
+                "nets",
+            ),
+            "biases decayed though they are not to be": (
+                "biases = getattr(config, RATES[net]), config.decay_biases",
+                "biases = getattr(config, RATES[net]), True",
+                "nets",
+            ),
+            "Adam and AdamW exchanged": (
+                'config.optimiser == "adam" else',
+                'config.optimiser == "adamw" else',
+                "nets",
+            ),
+            "another first beta": (
+                "(config.momentum, 0.999)",
+                "(0.5, 0.999)",
                 "nets",
             ),
         },
