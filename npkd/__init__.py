@@ -13,14 +13,26 @@ if TYPE_CHECKING:
     from npkd import losses, ops
     from npkd.engine.threads import get_num_threads, set_num_threads
     from npkd.nets.models import LargeCNN, SmallCNN
-    from npkd.optim import SGD
+    from npkd.optim import SGD, Adam, AdamW
 
 __version__ = "0.1.0"
 
-__all__ = ["SGD", "LargeCNN", "SmallCNN", "get_num_threads", "losses", "ops", "set_num_threads"]
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "LargeCNN",
+    "SmallCNN",
+    "get_num_threads",
+    "losses",
+    "ops",
+    "set_num_threads",
+]
 
 _HOMES = {
     "SGD": "npkd.optim",
+    "Adam": "npkd.optim",
+    "AdamW": "npkd.optim",
     "LargeCNN": "npkd.nets.models",
     "SmallCNN": "npkd.nets.models",
     "get_num_threads": "npkd.engine.threads",

@@ -31,7 +31,7 @@ def train(
     batches: Iterable[Batch],
     *,
     loss: Objective,
-    optimiser: optim.SGD,
+    optimiser: optim.Optimiser,
     schedule: optim.Schedule,
     clip_norm: float = math.inf,
     first_step: int = 0,

@@ -135,19 +135,30 @@ def test_losses_are_those_of_pytorch(torch, shape, seed):
 
 @random_examples
 @given(
-    momentum=st.floats(0, 0.99), weight_decay=st.floats(0, 0.1), lr=st.floats(1e-4, 1), seed=SEEDS
+    shares=st.tuples(st.floats(0.01, 0.99), st.floats(0, 0.99)),
+    weight_decay=st.floats(0, 0.1),
+    lr=st.floats(1e-4, 1),
+    kind=st.sampled_from(["SGD", "Nesterov", "Adam", "AdamW"]),
+    seed=SEEDS,
 )
-def test_sgd_is_that_of_pytorch(torch, momentum, weight_decay, lr, seed):
+def test_updates_are_those_of_pytorch(torch, shares, weight_decay, lr, kind, seed):
     rng = np.random.default_rng(seed)
     shapes = {"fc.weight": (3, 2), "fc.bias": (3,)}
     params = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
-    velocity = {name: np.zeros(shape) for name, shape in shapes.items()}
     theirs = {name: torch.tensor(array, requires_grad=True) for name, array in params.items()}
-    hyperparameters = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-    optimiser = torch.optim.SGD(theirs.values(), **hyperparameters)
-    for _ in range(4):
+    options = {"lr": lr, "weight_decay": weight_decay}
+    if kind in ("SGD", "Nesterov"):
+        update, kept, theirs_is = definitions.sgd, 1, torch.optim.SGD
+        options |= {"momentum": shares[0], "nesterov": kind == "Nesterov"}
+    else:
+        update, kept, theirs_is = getattr(definitions, kind.lower()), 2, getattr(torch.optim, kind)
+        options |= {"betas": shares}
+    optimiser = theirs_is(theirs.values(), **options)
+    memory = [{name: np.zeros(shape) for name, shape in shapes.items()}] * kept
+    for step in range(1, 5):
         grads = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
-        params, velocity = definitions.sgd(params, grads, velocity, **hyperparameters)
+        number = {"step": step} if kept == 2 else {}
+        params, *memory = update(params, grads, *memory, **number, **options)
         for name, gradient in grads.items():
             theirs[name].grad = torch.from_numpy(gradient)
         optimiser.step()
@@ -351,3 +362,24 @@ def test_sgd_takes_two_steps_with_momentum_and_weight_decay():
     assert (theta, velocity) == ({"w": 0.375}, {"w": 2.5})  # 2 + ½·1; 1 − ¼·2.5
     theta, velocity = definitions.sgd(theta, {"w": np.array([-1.0])}, velocity, **options)
     assert (theta, velocity) == ({"w": 0.265625}, {"w": 0.4375})  # ½·2.5 + (−1 + ½·0.375)
+
+
+def test_nesterov_goes_on_by_the_new_velocity():
+    theta, velocity = {"w": np.array([1.0])}, {"w": np.array([4.0])}
+    options = {"lr": 0.5, "momentum": 0.5, "nesterov": True}
+    theta, velocity = definitions.sgd(theta, {"w": np.array([2.0])}, velocity, **options)
+    assert (theta["w"], velocity["w"]) == (-1.0, 4.0)  # 1 − ½ (2 + ½ 4)
+
+
+def test_adam_takes_two_steps_and_adamw_decays_beside_them():
+    zero, options = {"w": np.zeros(1)}, {"lr": 0.5, "betas": (0.5, 0.75), "epsilon": 1.0}
+    one = {"w": np.array([4.0])}
+    theta, m, v = definitions.adam({"w": np.array([3.0])}, one, zero, zero, step=1, **options)
+    assert (theta["w"], m["w"], v["w"]) == (3 - 0.5 * 4 / 5, 2.0, 4.0)  # m̂ = 4, √v̂ = 4
+    theta, m, v = definitions.adam(theta, zero, m, v, step=2, **options)
+    m_hat, v_hat = 1 / 0.75, 3 / 0.4375
+    assert theta["w"] == pytest.approx(2.6 - 0.5 * m_hat / (v_hat**0.5 + 1), rel=1e-14)
+    decayed, *_ = definitions.adamw(
+        {"w": np.array([3.0])}, one, zero, zero, step=1, weight_decay=0.5, **options
+    )
+    assert decayed["w"] == pytest.approx(3 - 0.5 * 0.5 * 3 - 0.4, rel=1e-14)

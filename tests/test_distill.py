@@ -568,6 +568,10 @@ def test_the_default_preset_trains_longer_on_photographs_and_else_is_the_same():
         {"large_weight_decay": -1.0},
         {"warmup": 1.0},
         {"clip_norm": 0.0},
+        {"optimiser": "lion"},
+        {"decay_biases": 1},
+        {"nesterov": True, "momentum": 0.0},
+        {"nesterov": True, "optimiser": "adam"},
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(change):

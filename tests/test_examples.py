@@ -23,8 +23,7 @@ from npkd.engine import threads
 MODULES = (gradcheck, losses, nets, objectives, ops, optim, training, validate, weights)
 NAMES = {"np": np, "npkd": npkd} | {of.__name__.removeprefix("npkd."): of for of in MODULES}
 
-PUBLIC = {of: of.__all__ for of in (npkd, ops, losses, nets)} | {
-    optim: [name for name in vars(optim) if not name.startswith("_")],
+PUBLIC = {of: of.__all__ for of in (npkd, ops, losses, nets, optim)} | {
     objectives: ["Objective", "Term"],
     training: ["train"],
     weights: ["save_weights", "load_weights"],
@@ -39,8 +38,7 @@ def documented() -> Iterator[tuple[str, Any]]:
     for module, names in PUBLIC.items():
         for name in names:
             one = getattr(module, name)
-            elsewhere = module is optim and getattr(one, "__module__", "") != "npkd.optim"
-            if any(kind(one) for kind in kinds) and not elsewhere:
+            if any(kind(one) for kind in kinds):
                 yield f"{module.__name__}.{name}", one
 
 

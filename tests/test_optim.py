@@ -1,4 +1,4 @@
-"""SGD beside its proof (npkd.proofs), and learning rates against values worked by hand."""
+"""Optimisers beside their proofs (npkd.proofs), and rates against values worked by hand."""
 
 import math
 import pickle
@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npkd import SGD, optim
+import npkd
+from npkd import SGD, Adam, AdamW, optim
 from npkd.engine import threads
 
 SHAPES = {"conv.weight": (3, 2, 2, 1), "conv.bias": (3,), "fc.weight": (2, 5), "scale": ()}
@@ -177,6 +178,160 @@ def test_a_velocity_that_fades_away_is_no_error():
             sgd.step(params, grads)
             grads["dead"][:] = 0
     np.testing.assert_array_equal(sgd.velocity["dead"], 0)
+
+
+# Every optimiser
+
+OPTIMISERS = {
+    "SGD": lambda lr, **options: SGD(lr, **options),
+    "momentum": lambda lr, **options: SGD(lr, 0.9, **options),
+    "Nesterov": lambda lr, **options: SGD(lr, 0.9, nesterov=True, **options),
+    "Adam": lambda lr, **options: Adam(lr, (0.8, 0.95), 1e-3, **options),
+    "AdamW": lambda lr, **options: AdamW(lr, (0.8, 0.95), 1e-3, **options),
+}
+every_optimiser = pytest.mark.parametrize("make", OPTIMISERS.values(), ids=OPTIMISERS)
+
+
+def steps(optimiser, params, rng, count=3):
+    """So many steps by random gradients, some of them 0."""
+    for _ in range(count):
+        grads = random_arrays(rng, {name: p.shape for name, p in params.items()})
+        optimiser.step(params, {k: g.astype(params[k].dtype) for k, g in grads.items()})
+    return params
+
+
+@every_optimiser
+def test_one_that_takes_over_what_another_remembers_goes_on_with_the_same_bits(make):
+    rng = np.random.default_rng(0)
+    first, params = make(0.1, weight_decay=0.1), random_arrays(rng)
+    steps(first, params, rng)
+    second, copied = make(0.1, weight_decay=0.1), copies(params)
+    second.load(first.state(), first.updates)
+    assert (second.updates, list(second.state())) == (3, list(first.state()))
+    before = copies(first.state())
+    steps(second, copied, np.random.default_rng(1))
+    assert_equal(first.state(), before)  # it has copies
+    assert_equal(copied, steps(first, params, np.random.default_rng(1)))
+    assert_equal(second.state(), first.state())
+
+
+@every_optimiser
+@pytest.mark.parametrize("dtype", [np.float32, np.complex64])
+def test_bits_are_the_same_for_any_number_of_threads_and_dtypes_are_kept(make, dtype, monkeypatch):
+    monkeypatch.setattr(threads, "_num_threads", None)
+    results = []
+    for number in (1, 2, 5):
+        npkd.set_num_threads(number)
+        rng = np.random.default_rng(0)
+        params = random_arrays(rng, {"w": (700, 601), "b": (601,)}, dtype)
+        optimiser = make(np.float64(0.1), weight_decay=np.float64(0.1))
+        results.append(steps(optimiser, params, rng, 2) | optimiser.state())
+        assert {array.dtype for array in results[-1].values()} == {np.dtype(dtype)}
+    assert_equal(results[0], results[1])
+    assert_equal(results[0], results[2])
+
+
+@every_optimiser
+def test_nan_stays_in_its_entry_and_gradients_as_they_are(make):
+    rng = np.random.default_rng(0)
+    params, grads = random_arrays(rng), random_arrays(rng)
+    grads["fc.weight"][1, 2] = np.nan
+    before, optimiser = copies(grads), make(0.1, weight_decay=0.1)
+    for _ in range(2):
+        optimiser.step(params, grads)
+    assert_equal(grads, before)
+    for name, theta in params.items():
+        np.testing.assert_array_equal(np.isnan(theta), np.isnan(grads[name]))
+
+
+@every_optimiser
+def test_biases_are_not_decayed_where_they_are_not_to_be(make):
+    rng = np.random.default_rng(0)
+    start = random_arrays(rng)
+    results = {}
+    for decay, biases in ((0.1, False), (0.1, True), (0.0, True)):
+        optimiser = make(0.1, weight_decay=decay, decay_biases=biases)
+        results[decay, biases] = steps(optimiser, copies(start), np.random.default_rng(1))
+    for name, theta in results[0.1, False].items():
+        like = results[0.1 if theta.ndim > 1 else 0.0, True]
+        np.testing.assert_array_equal(theta, like[name])
+        assert (results[0.1, True][name] != results[0.0, True][name]).any()
+
+
+@every_optimiser
+def test_what_cannot_be_gone_on_from_is_refused(make):
+    rng = np.random.default_rng(0)
+    optimiser, params = make(0.1), random_arrays(rng)
+    steps(optimiser, params, rng)
+    state = optimiser.state()
+    wrong = [(state, -1), (state, 2.0), (state, True), (state, 10**400)]
+    wrong += [(state | {"w/fc.weight": np.zeros(3)}, 3)]
+    wrong += [({}, 3)] * bool(state)
+    wrong += [({k: x for k, x in state.items() if k != "m/scale"}, 3)] * ("m/scale" in state)
+    for arrays, updates in wrong:
+        with pytest.raises(ValueError, match=r"updates|after 3"):
+            make(0.1).load(arrays, updates)
+    make(0.1).load({}, 0)
+    if state:
+        for other in ({"fc.weight": np.ones((2, 5))}, params | {"new": np.ones(2)}):
+            with pytest.raises(ValueError, match="of another network, with its own"):
+                optimiser.step(other, copies(other))
+    assert optimiser.updates == 3
+
+
+# Adam
+
+
+@pytest.mark.parametrize("shape", [(1200, 1000), (1_200_000,), (3, 400_000)])
+@pytest.mark.parametrize("make", [Adam, AdamW])
+def test_a_parameter_updated_by_adam_in_pieces_has_the_bits_of_the_formula(make, shape):
+    rng = np.random.default_rng(0)
+    theta = rng.standard_normal(shape)
+    params, m, v = {"fc.weight": theta.copy()}, np.zeros(shape), np.zeros(shape)
+    adam = make(0.1, (0.9, 0.99), 1e-4, 0.01)
+    for t in (1, 2):
+        g = rng.standard_normal(shape)
+        adam.step(params, {"fc.weight": g})
+        if make is AdamW:
+            theta = theta * (1 - 0.1 * 0.01)
+        else:
+            g = g + 0.01 * theta
+        m = m * 0.9 + (1 - 0.9) * g
+        v = v * 0.99 + (1 - 0.99) * (g * g)
+        root = np.sqrt(v) / math.sqrt(1 - 0.99**t) + 1e-4
+        theta = theta - 0.1 / (1 - 0.9**t) * (m / root)
+    np.testing.assert_array_equal(params["fc.weight"], theta)
+
+
+@given(size=st.floats(-12, 12), seed=st.integers(0, 2**32 - 1))
+def test_adams_first_step_has_the_length_of_the_rate_whatever_the_gradient(size, seed):
+    g = np.random.default_rng(seed).choice([-1, 1], 5) * 10.0**size
+    params = {"w": np.zeros(5)}
+    Adam(0.5, epsilon=0.0).step(params, {"w": g})
+    np.testing.assert_allclose(params["w"], -0.5 * np.sign(g), rtol=1e-12)
+
+
+@pytest.mark.parametrize("make", [Adam, AdamW])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lr": -0.1}, r"lr is -0.1, expected a number in \[0, inf\)"),
+        ({"betas": (0.9, 1.0)}, r"beta2 is 1.0, expected a number in \[0, 1.0\)"),
+        ({"betas": (math.nan, 0.9)}, "beta1 is nan"),
+        ({"betas": 0.9}, r"betas is 0.9, expected two numbers in \[0, 1\)"),
+        ({"betas": (0.9,)}, r"betas is \(0.9,\), expected two"),
+        ({"epsilon": -1e-8}, "epsilon is -1e-08"),
+        ({"weight_decay": math.inf}, "weight_decay is inf"),
+    ],
+)
+def test_adams_numbers_out_of_range_are_refused(make, options, message):
+    with pytest.raises(ValueError, match=f"{make.__name__}: {message}"):
+        make(**options)
+
+
+def test_nesterov_without_momentum_is_refused():
+    with pytest.raises(ValueError, match="SGD: momentum is 0, expected more with nesterov"):
+        SGD(0.1, nesterov=True)
 
 
 # Schedules

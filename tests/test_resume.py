@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 
@@ -147,6 +148,27 @@ def test_a_state_that_does_not_fit_the_run_is_refused(checkpoints, small_nets, c
         distill.Run(tiny.dataset(), tiny.config(augment=True, versions=2), wrong)
 
 
+@pytest.mark.parametrize(
+    "optimiser",
+    [{"optimiser": "adam"}, {"optimiser": "adamw"}, {"nesterov": True}, {"momentum": 0.0}],
+    ids=str,
+)
+def test_whatever_the_optimiser_remembers_a_run_goes_on_with_it(small_nets, optimiser):
+    config = tiny.config(decay_biases=False, learning_rate=1e-3, **optimiser)
+    run, states = distill.Run(tiny.dataset(), config), []
+    for event in run.steps():
+        if isinstance(event, distill.Training) and event.update.step == 3:
+            states.append(deepcopy(run.state()))
+    for state in states:
+        *_, last = distill.Run(tiny.dataset(), config, state).steps()
+        assert bits(last.networks) == bits(event.networks)
+        assert without_times(last.report) == without_times(event.report)
+    (of_small, _) = states  # the large net has had three updates in all
+    kept = {name.split("/")[1] for name in of_small.arrays if name.startswith("optimiser/")}
+    expected = {"m", "v"} if "optimiser" in optimiser else {"velocity"}
+    assert kept == (set() if "momentum" in optimiser else expected)
+
+
 # Checkpoints on disk
 
 
@@ -279,6 +301,23 @@ def test_a_run_killed_in_any_step_ends_with_the_same_bits(
         assert process.returncode == 0 or "holds a run that is finished" in errors, errors
         assert result(folder) == uninterrupted
         shutil.rmtree(folder)
+
+
+def test_a_run_by_adam_killed_in_step_5_ends_with_the_same_bits(data, tmp_path):
+    adam = "--optimiser", "adam", "--no-decay-biases", "--learning-rate", "1e-3"
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = start(data, killed, *adam, "--checkpoint-every", "1")
+    assert any("epoch 1 of 2" in line for line in process.stdout)  # the large net has one
+    process.kill()
+    process.communicate()
+    assert checkpoint.found(killed)
+    for folder, *more in ((killed, "--resume"), (whole,)):
+        process = start(data, folder, *adam, *more)
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    assert result(killed) == result(whole)
+    config = json.loads((killed / "report.json").read_text())["config"]
+    assert (config["optimiser"], config["decay_biases"]) == ("adam", False)
 
 
 # Trouble in the folder of a killed run: each gives code for a process that finds it, and undoes it.

@@ -221,6 +221,42 @@ def test_ten_updates_are_those_of_pytorch(make):
         assert_close(sgd.velocity[name], optimiser.state[theta]["momentum_buffer"])
 
 
+@random_examples
+@given(
+    kind=st.sampled_from(["SGD", "Adam", "AdamW"]),
+    shares=st.tuples(st.floats(0.01, 0.99), st.floats(0, 0.9999)),
+    epsilon=st.floats(1e-10, 1),
+    weight_decay=st.floats(0, 0.5),
+    nesterov=st.booleans(),
+    seed=SEEDS,
+)
+def test_ten_steps_of_every_optimiser_are_those_of_pytorch(
+    kind, shares, epsilon, weight_decay, nesterov, seed
+):
+    rng = np.random.default_rng(seed)
+    shapes = {"weight": (3, 2, 2, 1), "bias": (3,), "scale": ()}
+    params = {name: np.asarray(rng.standard_normal(shape)) for name, shape in shapes.items()}
+    theirs = {name: torch.tensor(array, requires_grad=True) for name, array in params.items()}
+    if kind == "SGD":
+        own = theirs_too = {"momentum": shares[0], "nesterov": nesterov}
+    else:
+        own = {"betas": shares, "epsilon": epsilon}
+        theirs_too = {"betas": shares, "eps": epsilon}
+    ours = getattr(optim, kind)(0.0, weight_decay=weight_decay, **own)
+    optimiser = getattr(torch.optim, kind)(
+        theirs.values(), 0.0, weight_decay=weight_decay, **theirs_too
+    )
+    for _ in range(10):
+        ours.lr = optimiser.param_groups[0]["lr"] = rng.uniform(0, 1)
+        grads = {name: np.asarray(rng.standard_normal(shape)) for name, shape in shapes.items()}
+        ours.step(params, grads)
+        for name, g in grads.items():
+            theirs[name].grad = torch.from_numpy(g)
+        optimiser.step()
+        for name, tensor in theirs.items():
+            assert_close(params[name], tensor.detach())
+
+
 @pytest.mark.parametrize("make", NETS)
 def test_initial_weights_are_drawn_from_pytorchs_distribution(make):
     net = make(0)

@@ -1,4 +1,4 @@
-"""The specification: every op, every loss and SGD as the literal formula in scalar loops.
+"""The specification: every op, every loss and optimiser as the literal formula in scalar loops.
 
 Read a docstring's formula and the loop below it side by side: they should be the same text. The
 functions take the arguments of their namesakes in `npkd.ops`, `npkd.losses` and `npkd.optim`,

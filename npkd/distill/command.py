@@ -116,6 +116,22 @@ def add_distill(parser: argparse.ArgumentParser) -> None:
     ):
         say(option, type=float, metavar="X", help=f"highest learning rate of {what} ({rate})")
     say(
+        "--optimiser",
+        choices=("sgd", "adam", "adamw"),
+        help=f"what updates the nets ({tuned.optimiser}, which the rates above are for: adam and "
+        "adamw want lower ones, such as 0.001)",
+    )
+    say(
+        "--nesterov",
+        action=argparse.BooleanOptionalAction,
+        help="Nesterov's momentum, in the place of momentum alone (no)",
+    )
+    say(
+        "--decay-biases",
+        action=argparse.BooleanOptionalAction,
+        help="weight decay for biases too, and for all other arrays of fewer than two axes (yes)",
+    )
+    say(
         "--augment",
         action=argparse.BooleanOptionalAction,
         help="shift training images at random, and flip them where that makes sense; to "

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, fields
 
+from npkd import optim
 from npkd.arguments import as_float, shown
 from npkd.data import Dataset
 from npkd.distill.tasks import TASKS
@@ -48,8 +49,11 @@ class Config:
     …_learning_rate    the highest rate of the large net, the distilled small net (learning_rate)
                        and the small net that learns from labels
     weight_decay       of the small nets; large_weight_decay of the large one
-    momentum, clip_norm (None: gradients are not clipped), schedule ("constant" or "cosine"), warmup
-                       (share of the updates): of all three trainings
+    decay_biases       whether biases decay too, and all other arrays of fewer than two axes
+    optimiser          "sgd", "adam" or "adamw". The presets' rates are SGD's
+    nesterov           whether momentum is Nesterov's
+    momentum (of Adam β₁), clip_norm (None: gradients are not clipped), schedule ("constant" or
+                       "cosine"), warmup (share of the updates): of all three trainings
 
     Raises ValueError for a value out of its range.
     """
@@ -73,9 +77,12 @@ class Config:
     large_learning_rate: float = 0.03
     learning_rate: float = 0.015
     labels_learning_rate: float = 0.03
+    optimiser: str = "sgd"
+    nesterov: bool = False
     momentum: float = 0.9
     large_weight_decay: float = 5e-4
     weight_decay: float = 5e-4
+    decay_biases: bool = True
     clip_norm: float | None = 5.0
     schedule: str = "cosine"
     warmup: float = 0.1
@@ -90,6 +97,7 @@ class Config:
             ("small_input", ("low", "high")),
             ("teacher_input", ("low", "high")),
             ("teacher_views", ("high", "both")),
+            ("optimiser", ("sgd", "adam", "adamw")),
             ("schedule", ("constant", "cosine")),
         ):
             value = getattr(self, name)
@@ -105,8 +113,10 @@ class Config:
             or not all(isinstance(term, Term) for term in self.loss)
         ):
             raise ValueError(f"loss is {shown(self.loss)}, expected a tuple of objectives.Term")
-        if not isinstance(self.augment, bool):
-            raise ValueError(f"augment is {shown(self.augment)}, expected True or False")
+        for name in ("augment", "nesterov", "decay_biases"):
+            if not isinstance(getattr(self, name), bool):
+                value = shown(getattr(self, name))
+                raise ValueError(f"{name} is {value}, expected True or False")
         for name, least, most in (
             *[("labelled", 1, MOST)] * (self.labelled is not None),
             ("unlabelled", 0, MOST),
@@ -132,6 +142,10 @@ class Config:
                 raise ValueError(
                     f"{name} is {shown(getattr(self, name))}, expected 0 or more, below {most}"
                 )
+        if self.nesterov and (self.optimiser != "sgd" or not self.momentum):
+            raise ValueError(
+                f"nesterov is True, expected False of {self.optimiser}, momentum {self.momentum}"
+            )
         for field in fields(self):
             if field.name.endswith("learning_rate") and not 0 < self._number(field.name) < math.inf:
                 value = getattr(self, field.name)
@@ -151,6 +165,16 @@ class Config:
         if not math.isnan(number):
             object.__setattr__(self, name, number)  # frozen, but not yet out of its making
         return number
+
+
+def optimiser_of(config: Config, net: str) -> optim.Optimiser:
+    """What trains this net, at its highest rate."""
+    rate, biases = getattr(config, RATES[net]), config.decay_biases
+    decay = config.large_weight_decay if net == "large" else config.weight_decay
+    if config.optimiser == "sgd":
+        return optim.SGD(rate, config.momentum, decay, config.nesterov, decay_biases=biases)
+    adam = optim.Adam if config.optimiser == "adam" else optim.AdamW
+    return adam(rate, (config.momentum, 0.999), weight_decay=decay, decay_biases=biases)
 
 
 PHOTOGRAPHS = Config(

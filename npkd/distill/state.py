@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from npkd.arguments import as_float
+from npkd.distill.config import optimiser_of
 from npkd.distill.preparation import Preparation
 from npkd.nets import Network
 from npkd.objectives import Objective
-from npkd.optim import SGD
+from npkd.optim import Optimiser
 from npkd.training import Update
 
 
@@ -22,8 +23,9 @@ class State:
     updates: how many each net has had. Images, their order and the schedule follow from the
     settings' seed and these numbers. loss, samples: their sum in the epoch that is under way.
     history, seconds: of the report. arrays: "NET/PARAMETER" of each net that has had an update, and
-    "velocity/PARAMETER" of the net that is being trained; "loss/PARAMETER" of what the distilled
-    net's losses train, while it is being trained. The arrays themselves, not copies.
+    "optimiser/KIND/PARAMETER", such as "optimiser/velocity/fc1.bias", of the net that is being
+    trained; "loss/PARAMETER" of what the distilled net's losses train, while it is being trained.
+    The arrays themselves, not copies.
     """
 
     updates: dict[str, int]
@@ -56,10 +58,10 @@ class Progress:
         self.history = {name: list(epochs) for name, epochs in self.resumed.history.items()}
         self.seconds = dict(self.resumed.seconds)
         self.loss, self.samples = self.resumed.loss, self.resumed.samples
-        self.velocity: dict[str, np.ndarray] = {}
+        self.optimiser: Optimiser | None = None  # of the net that is being trained
         self.started = time.perf_counter() - self.seconds.pop("total", 0.0)
 
-    def restore(self, name: str, optimiser: SGD) -> int:
+    def restore(self, name: str, optimiser: Optimiser) -> int:
         """The net and its optimiser as `resumed` has them; how many updates the net has had."""
 
         def arrays(prefix: str) -> dict[str, np.ndarray]:
@@ -72,9 +74,10 @@ class Progress:
             if name == "small":
                 self.objective.params |= arrays("loss/")
         if done and name == list(self.resumed.updates)[-1]:
-            optimiser.velocity = {key: v.copy() for key, v in arrays("velocity/").items()}
+            if done < self.prepare.updates(name):
+                optimiser.load(arrays("optimiser/"), done)
             self.caught_up = True
-        self.velocity = optimiser.velocity
+        self.optimiser = optimiser
         self.history.setdefault(name, [])
         self.seconds.setdefault(name, 0.0)
         return done
@@ -92,7 +95,7 @@ class Progress:
         self.history[name].append({"epoch": epoch + 1, "loss": mean, **figures})
         self.loss, self.samples = 0.0, 0
         if self.updates[name] == self.prepare.updates(name):
-            self.velocity = {}
+            self.optimiser = None
         return mean
 
     def timed(self) -> dict[str, float]:
@@ -108,7 +111,8 @@ class Progress:
             for name in self.updates
             for key, theta in self.networks[name].state_dict().items()
         }
-        arrays |= {f"velocity/{key}": v for key, v in self.velocity.items()}
+        if self.optimiser is not None:
+            arrays |= {f"optimiser/{key}": kept for key, kept in self.optimiser.state().items()}
         if 0 < self.updates.get("small", 0) < self.prepare.updates("small"):
             arrays |= {f"loss/{key}": theta for key, theta in self.objective.params.items()}
         return State(self.updates, self.loss, self.samples, self.history, self.timed(), arrays)
@@ -136,9 +140,9 @@ def require_fitting(
         if updates < steps:
             of_loss = objective.params if name == "small" else {}
             expected |= {f"loss/{key}": theta for key, theta in of_loss.items()}
-            if prepare.config.momentum:
+            for what in optimiser_of(prepare.config, name).remembers():
                 moving = params | of_loss
-                expected |= {f"velocity/{key}": theta for key, theta in moving.items()}
+                expected |= {f"optimiser/{what}/{key}": theta for key, theta in moving.items()}
     samples = into_epoch * prepare.config.batch_size
     if type(state.samples) is not int or state.samples != samples:
         raise ValueError(f"its epoch has had {state.samples} samples, expected {samples}")

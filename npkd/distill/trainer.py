@@ -8,7 +8,7 @@ import numpy as np
 
 from npkd import objectives, optim
 from npkd.distill import evaluate
-from npkd.distill.config import RATES, Config
+from npkd.distill.config import RATES, Config, optimiser_of
 from npkd.distill.events import Epoch, Event, Note, Training
 from npkd.distill.outputs import Outputs, TeacherFeatures
 from npkd.distill.preparation import Preparation
@@ -38,7 +38,7 @@ class Trainer:
         """
         network, steps = self.networks[name], self.prepare.updates(name)
         dataset, view = self.prepare.dataset, self.task.view(name)
-        optimiser = self.optimiser(name)
+        optimiser = optimiser_of(self.config, name)
         done = progress.restore(name, optimiser)
         if done:
             yield Note(f"{name}: {done} of {steps} updates had been made")
@@ -69,7 +69,7 @@ class Trainer:
         self,
         name: str,
         teacher: Sequence[TeacherFeatures] = (),
-        optimiser: optim.SGD | None = None,
+        optimiser: optim.Optimiser | None = None,
         first: int = 0,
     ) -> Iterator[Update]:
         """The updates of one of the three nets, from this one on, made one by one. See `train`."""
@@ -84,19 +84,13 @@ class Trainer:
                 self.networks[name],
                 batches,
                 loss=loss,
-                optimiser=optimiser or self.optimiser(name),
+                optimiser=optimiser or optimiser_of(config, name),
                 schedule=schedule(config, rate, self.prepare.updates(name)),
                 clip_norm=math.inf if config.clip_norm is None else config.clip_norm,
                 first_step=first,
             )
         except Diverged as error:
             raise Diverged(f"{name}: {error}; {self.advice(name)}") from error
-
-    def optimiser(self, name: str) -> optim.SGD:
-        """What trains this net, at its highest rate."""
-        config = self.config
-        decay = config.large_weight_decay if name == "large" else config.weight_decay
-        return optim.SGD(getattr(config, RATES[name]), config.momentum, decay)
 
     def advice(self, name: str) -> str:
         """What to try where this net diverges."""

@@ -1,4 +1,4 @@
-"""The ladder of proofs, for everything in the package: ops, losses, networks, SGD, training.
+"""The ladder of proofs, for everything in the package: ops, losses, nets, optimisers, training.
 
     value        it computes its formula: npkd.definitions, or the formula through what is proved
     direction    backward is the transpose of the derivative along a random direction, to 1e-14

@@ -6,13 +6,13 @@ from functools import partial
 
 import numpy as np
 
-from npkd import losses, nets, ops, optim
+from npkd import definitions, losses, nets, ops, optim
 from npkd.proofs.cases import CASES, LOSSES, OPS
 from npkd.proofs.checks import Finding, Proof, described
 from npkd.proofs.of_losses import CHECKS_OF_A_LOSS
 from npkd.proofs.of_nets import CHECKS_OF_A_DOCUMENT_NET, CHECKS_OF_CNN
 from npkd.proofs.of_ops import checks_of_op
-from npkd.proofs.of_training import Training, sgd_steps, training_gradient, training_steps
+from npkd.proofs.of_training import Training, steps_by, training_gradient, training_steps
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,9 @@ PROOFS: dict[str, Proof] = {
     "cnn": Proof(nets, CHECKS_OF_CNN, one_in=2),
     "SmallCNN": Proof(nets.SmallCNN, CHECKS_OF_A_DOCUMENT_NET, one_in=2),
     "LargeCNN": Proof(nets.LargeCNN, CHECKS_OF_A_DOCUMENT_NET, one_in=20),
-    "SGD": Proof(optim.SGD, {"steps": sgd_steps}),
+    "SGD": Proof(optim.SGD, {"steps": steps_by(definitions.sgd, "velocity")}),
+    "Adam": Proof(optim.Adam, {"steps": steps_by(definitions.adam, "m", "v", counted=True)}),
+    "AdamW": Proof(optim.AdamW, {"steps": steps_by(definitions.adamw, "m", "v", counted=True)}),
     "training": Proof(
         Training(), {"direction": training_gradient, "steps": training_steps}, one_in=2
     ),

@@ -10,24 +10,42 @@ from npkd import definitions, gradcheck, nets, objectives, optim, training
 from npkd.nets import Network
 from npkd.objectives import Batch, Objective, Term
 from npkd.proofs.cases import Drawn, arrays
-from npkd.proofs.checks import Finding, _gradients, _worst, close
+from npkd.proofs.checks import Check, Finding, _gradients, _worst, close
 from npkd.proofs.of_nets import cnn, with_params
 
 
-def sgd_steps(sgd: type[optim.SGD], case: Drawn, rng: np.random.Generator) -> Finding:
-    params = arrays(case, rng)
-    expected = {name: theta.copy() for name, theta in params.items()}
-    velocity = {name: np.zeros_like(theta) for name, theta in params.items()}
-    lrs, momentum, decay = (case.options[name] for name in ("lrs", "momentum", "weight_decay"))
-    optimiser = sgd(1.0, momentum, decay)
-    for lr in lrs:
-        grads = arrays(case, rng)
-        optimiser.lr = lr
-        optimiser.step(params, grads)
-        expected, velocity = definitions.sgd(
-            expected, grads, velocity, lr=lr, momentum=momentum, weight_decay=decay
-        )
-    return _worst([close(params[name], expected[name], f"{name}") for name in params])
+def steps_by(definition: Callable[..., Any], *kept: str, counted: bool = False) -> Check:
+    """Steps of an optimiser, and what it remembers, are those of its definition.
+
+    kept: what is remembered, in the definition's order. counted: whether it takes the step's
+    number. After some of the steps another optimiser takes over.
+    """
+
+    def steps(kind: Callable[..., Any], case: Drawn, rng: np.random.Generator) -> Finding:
+        options = dict(case.options)
+        lrs, handed_over = options.pop("lrs"), options.pop("handed_over")
+        params = arrays(case, rng)
+        expected = {name: theta.copy() for name, theta in params.items()}
+        memory = [{name: np.zeros_like(theta) for name, theta in params.items()}] * len(kept)
+        optimiser = kind(lr=1.0, **options)
+        for step, lr in enumerate(lrs, 1):
+            grads = arrays(case, rng)
+            optimiser.lr = lr
+            optimiser.step(params, grads)
+            number = {"step": step} if counted else {}
+            expected, *memory = definition(expected, grads, *memory, lr=lr, **number, **options)
+            if step == handed_over:
+                before, optimiser = optimiser, kind(lr=1.0, **options)
+                optimiser.load(before.state(), before.updates)
+        found = params | optimiser.state()
+        if options.get("momentum", 1):
+            for what, of_params in zip(kept, memory, strict=True):
+                expected |= {f"{what}/{name}": array for name, array in of_params.items()}
+        if found.keys() != expected.keys():
+            raise AssertionError(f"it has {sorted(found)}, expected {sorted(expected)}")
+        return _worst([close(found[name], expected[name], name) for name in expected])
+
+    return steps
 
 
 @dataclass(frozen=True)

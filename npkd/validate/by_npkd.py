@@ -64,7 +64,7 @@ def _sgd(
 ) -> Arrays:
     sgd = SGD(lr, momentum, weight_decay)
     if momentum and velocity is not None:
-        sgd.velocity["theta"] = velocity.copy()
+        sgd.load({"velocity/theta": velocity}, updates=1)
     params = {"theta": theta.copy()}
     sgd.step(params, {"theta": g})
     return params | ({"velocity": sgd.velocity["theta"]} if sgd.velocity else {})

@@ -25,7 +25,7 @@ from npkd.data import low_resolution
 from npkd.distill import preparation, trainer
 from npkd.distill.tasks.task import brought_back
 from npkd.objectives import Objective, from_truth
-from npkd.optim import SGD
+from npkd.optim import SGD, Adam, AdamW
 from npkd.proofs import PROOFS
 from npkd.proofs.cases import CASES, LOSSES, OPS, Drawn, Integers
 
@@ -176,8 +176,8 @@ def build(subject: str, mutant: Mutant | None = None, small_slices: bool = False
         return module("npkd.nets")
     if subject == "SmallCNN":
         return module("npkd.nets").SmallCNN
-    if subject == "SGD":
-        return module("npkd.optim").SGD
+    if subject in ("SGD", "Adam", "AdamW"):
+        return getattr(module("npkd.optim"), subject)
     if subject == "training":
         train, sgd = module("npkd.training").train, module("npkd.optim").SGD
         return proofs.Training(train, sgd, module("npkd.objectives").Objective)
@@ -205,6 +205,9 @@ def run_case(integers: Integers) -> Drawn:
     }
     if integers(0, 3):
         options |= {"labelled": integers(2, 3), "unlabelled": integers(2, 4)}
+    optimiser = ("sgd", "adam", "adamw")[integers(0, 2)]
+    nesterov = optimiser == "sgd" and integers(0, 1) == 1
+    options |= {"optimiser": optimiser, "nesterov": nesterov, "decay_biases": integers(0, 1) == 1}
     return Drawn("run", {}, options)
 
 
@@ -294,13 +297,19 @@ def _nets(module: ModuleType, case: Drawn, rng: np.random.Generator) -> None:
         ),
     ):
         network, shown = run.networks[name], list(batches)
+        biases = {"decay_biases": config.decay_biases}
+        optimiser = {
+            "sgd": SGD(rate, config.momentum, decay, config.nesterov, **biases),
+            "adam": Adam(rate, (config.momentum, 0.999), 1e-8, decay, **biases),
+            "adamw": AdamW(rate, (config.momentum, 0.999), 1e-8, decay, **biases),
+        }[config.optimiser]
         again = network.astype(network.dtype)
         again.load(first)
         updates = training.train(
             again,
             shown,
             loss=loss,
-            optimiser=SGD(rate, config.momentum, decay),
+            optimiser=optimiser,
             schedule=trainer.schedule(config, rate, len(shown)),
             clip_norm=config.clip_norm,
         )

@@ -5,16 +5,16 @@ from mutants.building import mutants
 MUTANTS = [
     *mutants(
         "SGD",
-        "npkd.optim.SGD",
+        "npkd.optim.sgd.SGD._update",
         {
             "uphill": (
-                "theta[chunk] -= lr * step",
-                "theta[chunk] += lr * step",
+                "theta -= lr * step",
+                "theta += lr * step",
                 "steps",
             ),
             "rate squared": (
-                "theta[chunk] -= lr * step",
-                "theta[chunk] -= lr**2 * step",
+                "theta -= lr * step",
+                "theta -= lr**2 * step",
                 "steps",
             ),
             "rate of the first step kept": (
@@ -23,75 +23,282 @@ MUTANTS = [
                 "steps",
             ),
             "rate inside of the velocity": (
-                "v[chunk] += step\n"
-                "                    step = v[chunk]\n"
-                "                theta[chunk] -= lr * step",
-                "v[chunk] += lr * step\n"
-                "                    theta[chunk] -= v[chunk]\n"
-                "                    continue\n"
-                "                theta[chunk] -= lr * step",
+                "v += step\n"
+                "            step = step + momentum * v if self.nesterov else v\n"
+                "        theta -= lr * step",
+                "v += lr * step\n"
+                "            theta -= v\n"
+                "            return\n"
+                "        theta -= lr * step",
                 "steps",
             ),
             "damped by 1 − μ": (
-                "v[chunk] += step",
-                "v[chunk] += (1 - momentum) * step",
+                "v += step",
+                "v += (1 - momentum) * step",
                 "steps",
             ),
             "Nesterov's momentum": (
-                "step = v[chunk]",
-                "step = step + momentum * v[chunk]",
+                "if self.nesterov else v",
+                "if True else v",
+                "steps",
+            ),
+            "Nesterov's momentum left out": (
+                "if self.nesterov else v",
+                "if False else v",
+                "steps",
+            ),
+            "Nesterov's momentum by the velocity before the step": (
+                "v *= momentum\n            v += step\n            step = step + momentum * v if",
+                "before = momentum * v\n"
+                "            v *= momentum\n"
+                "            v += step\n"
+                "            step = step + before if",
+                "steps",
+            ),
+            "Nesterov's momentum without the decay": (
+                "step + momentum * v if",
+                "g + momentum * v if",
                 "steps",
             ),
             "gradient shrunk with the velocity": (
-                "v[chunk] *= momentum\n                    v[chunk] += step",
-                "v[chunk] += step\n                    v[chunk] *= momentum",
-                "steps",
-            ),
-            "velocity forgotten": (
-                "if self.momentum and name not in self.velocity:",
-                "if self.momentum:",
+                "v *= momentum\n            v += step",
+                "v += step\n            v *= momentum",
                 "steps",
             ),
             "velocity never shrinks": (
-                "v[chunk] *= momentum",
-                "v[chunk] *= 1",
+                "v *= momentum",
+                "v *= 1",
                 "steps",
             ),
             "no weight decay": (
-                "if decay:",
-                "if False:",
+                "if decay else g",
+                "if False else g",
                 "steps",
             ),
             "weight decay with its sign flipped": (
-                "step = step + decay * theta[chunk]",
-                "step = step - decay * theta[chunk]",
+                "g + decay * theta",
+                "g - decay * theta",
                 "steps",
             ),
             "weight decay decoupled": (
-                "step = step + decay * theta[chunk]",
-                "theta[chunk] -= lr * decay * theta[chunk]",
-                "steps",
-            ),
-            "weight decay not for biases": (
-                "if decay:",
-                "if decay and theta.ndim > 1:",
+                "step = g + decay * theta if decay else g",
+                "theta -= lr * decay * theta\n        step = g",
                 "steps",
             ),
             "weight decay added to the caller's gradient": (
-                "step = step + decay * theta[chunk]",
-                "step += decay * theta[chunk]",
+                "step = g + decay * theta if decay else g",
+                "g += decay * theta\n        step = g",
+                "steps",
+            ),
+        },
+    ),
+    *mutants(
+        "SGD",
+        "npkd.optim.optimiser.Optimiser.step",
+        {
+            "velocity forgotten": (
+                "if not self.memory.get(what):",
+                "if True:",
+                "steps",
+            ),
+            "weight decay not for biases": (
+                "if self.decay_biases or theta.ndim > 1 else",
+                "if theta.ndim > 1 else",
+                "steps",
+            ),
+            "biases decayed though they are not to be": (
+                "if self.decay_biases or theta.ndim > 1 else",
+                "if True else",
+                "steps",
+            ),
+            "weights not decayed as biases are not": (
+                "if self.decay_biases or theta.ndim > 1 else",
+                "if self.decay_biases else",
+                "steps",
+            ),
+            "weights of linear layers taken for biases": (
+                "theta.ndim > 1",
+                "theta.ndim > 2",
                 "steps",
             ),
             "a copy updated": (
-                "theta, g = np.atleast_1d(theta, g)",
-                "theta, g = np.atleast_1d(theta.copy(), g)",
+                "np.atleast_1d(theta, ",
+                "np.atleast_1d(theta.copy(), ",
+                "steps",
+            ),
+        },
+    ),
+    *mutants(
+        "SGD",
+        "npkd.optim.optimiser.Optimiser.load",
+        {
+            "velocity not taken over": (
+                "self.memory = {",
+                "self.memory = {} and {",
+                "steps",
+            ),
+        },
+    ),
+    *mutants(
+        "Adam",
+        "npkd.optim.adam.Adam._update",
+        {
+            "uphill": (
+                "theta -= lr",
+                "theta += lr",
+                "steps",
+            ),
+            "rate of the first step kept": (
+                "float(self.lr)",
+                'float(self.__dict__.setdefault("first", self.lr))',
+                "steps",
+            ),
+            "mean of gradients not corrected": (
+                "lr / (1 - beta1**t)",
+                "lr",
+                "steps",
+            ),
+            "mean of squares not corrected": (
+                "size /= math.sqrt(1 - beta2**t)",
+                "pass",
+                "steps",
+            ),
+            "mean of squares corrected past the root": (
+                "size /= math.sqrt(1 - beta2**t)",
+                "size /= 1 - beta2**t",
+                "steps",
+            ),
+            "corrected for a step too many": (
+                "self.updates",
+                "self.updates + 1",
+                "steps",
+            ),
+            "corrected for a step too few": (
+                "self.updates",
+                "max(1, self.updates - 1)",
+                "steps",
+            ),
+            "corrected for the first step always": (
+                "self.updates",
+                "1",
+                "steps",
+            ),
+            "epsilon inside of the root": (
+                "size = np.sqrt(v)\n"
+                "        size /= math.sqrt(1 - beta2**t)  # √v̂\n"
+                "        size += float(self.epsilon)",
+                "size = np.sqrt(v / (1 - beta2**t) + self.epsilon)",
+                "steps",
+            ),
+            "epsilon added before the correction": (
+                "size = np.sqrt(v)\n"
+                "        size /= math.sqrt(1 - beta2**t)  # √v̂\n"
+                "        size += float(self.epsilon)",
+                "size = (np.sqrt(v) + self.epsilon) / math.sqrt(1 - beta2**t)",
+                "steps",
+            ),
+            "epsilon left out": (
+                "float(self.epsilon)",
+                "0.0",
+                "steps",
+            ),
+            "no root": (
+                "np.sqrt(v)",
+                "v.copy()",
+                "steps",
+            ),
+            "weight decay decoupled": (
+                "if decay and self.decoupled:",
+                "if decay:",
+                "steps",
+            ),
+            "no weight decay": (
+                "elif decay:",
+                "elif False:",
+                "steps",
+            ),
+            "weight decay not in the mean of gradients": (
+                "m += (1 - beta1) * g",
+                "m += (1 - beta1) * (g - decay * theta)",
+                "steps",
+            ),
+            "mean of gradients and mean of squares exchanged": (
+                "(m, v), (",
+                "(v, m), (",
+                "steps",
+            ),
+            "betas exchanged": (
+                "(beta1, beta2), t",
+                "(beta2, beta1), t",
+                "steps",
+            ),
+            "squares of the mean": (
+                "(g * g)",
+                "(m * m)",
+                "steps",
+            ),
+            "gradients summed, not averaged": (
+                "m += (1 - beta1) * g",
+                "m += g",
+                "steps",
+            ),
+            "squares summed, not averaged": (
+                "(1 - beta2) * (g * g)",
+                "g * g",
+                "steps",
+            ),
+        },
+    ),
+    *mutants(
+        "Adam",
+        "npkd.optim.optimiser.Optimiser",
+        {
+            "steps counted from anew by who takes over": (
+                "self.updates = int(updates)",
+                "self.updates = 0",
+                "steps",
+            ),
+            "a step counted for each parameter": (
+                "self.updates += 1\n        for name, theta in params.items():",
+                "for name, theta in params.items():\n            self.updates += 1",
+                "steps",
+            ),
+            "one memory for both means": (
+                'arrays[f"{what}/{n}"]',
+                'arrays[f"{kept[0]}/{n}"]',
+                "steps",
+            ),
+        },
+    ),
+    *mutants(
+        "AdamW",
+        "npkd.optim.adam.Adam._update",
+        {
+            "weight decay coupled": (
+                "if decay and self.decoupled:",
+                "if False:",
+                "steps",
+            ),
+            "weight decay without the rate": (
+                "theta *= 1 - lr * decay",
+                "theta *= 1 - decay",
+                "steps",
+            ),
+            "weight decay divided by the root mean square": (
+                "m / size",
+                "m / size + decay * theta / size",
+                "steps",
+            ),
+            "weight decay coupled too": (
+                "elif decay:",
+                "if decay:",
                 "steps",
             ),
         },
     ),
     *mutants(
         "training",
-        "npkd.optim.clipped",
+        "npkd.optim.clipping.clipped",
         {
             "gradients clipped each by its own norm": (
                 "g * float(norm / total)",
@@ -112,7 +319,7 @@ MUTANTS = [
     ),
     *mutants(
         "training",
-        "npkd.optim._common_norm",
+        "npkd.optim.clipping._common_norm",
         {
             "clipped by the square of the norm": (
                 "math.hypot(*(float(np.linalg.norm(g)) for g in grads.values()))",
@@ -399,21 +606,41 @@ MUTANTS = [
     ),
     *mutants(
         "run",
-        "npkd.distill.trainer.Trainer.optimiser",
+        "npkd.distill.config.optimiser_of",
         {
             "momentum and weight decay forgotten": (
-                "optim.SGD(getattr(config, RATES[name]), config.momentum, decay)",
-                "optim.SGD(getattr(config, RATES[name]))",
+                "optim.SGD(rate, config.momentum, decay, config.nesterov, decay_biases=biases)",
+                "optim.SGD(rate)",
                 "nets",
             ),
             "weight decay of the large net for the small ones": (
-                'decay = config.large_weight_decay if name == "large" else config.weight_decay',
+                'decay = config.large_weight_decay if net == "large" else config.weight_decay',
                 "decay = config.large_weight_decay",
                 "nets",
             ),
             "weight decay of the small nets for the large one": (
-                'decay = config.large_weight_decay if name == "large" else config.weight_decay',
+                'decay = config.large_weight_decay if net == "large" else config.weight_decay',
                 "decay = config.weight_decay",
+                "nets",
+            ),
+            "Nesterov's momentum ignored": (
+                "decay, config.nesterov,",
+                "decay, False,",
+                "nets",
+            ),
+            "biases decayed though they are not to be": (
+                "biases = getattr(config, RATES[net]), config.decay_biases",
+                "biases = getattr(config, RATES[net]), True",
+                "nets",
+            ),
+            "Adam and AdamW exchanged": (
+                'config.optimiser == "adam" else',
+                'config.optimiser == "adamw" else',
+                "nets",
+            ),
+            "another first beta": (
+                "(config.momentum, 0.999)",
+                "(0.5, 0.999)",
                 "nets",
             ),
         },

@@ -1,8 +1,10 @@
 """Random networks, updates and trainings."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
-from npkd.proofs.cases.drawn import Cases, Drawn, Integers, boolean, other
+from npkd.proofs.cases.drawn import Cases, Drawn, Integers, boolean, one_of, other
 
 
 def cnn(integers: Integers) -> Drawn:
@@ -36,19 +38,40 @@ def small_cnn(integers: Integers) -> Drawn:
     return _document_net(integers, "SmallCNN", 16)
 
 
-def sgd(integers: Integers) -> Drawn:
-    """Some steps on parameters of several shapes, at rates that change, with any μ and λ."""
+def _of_steps(integers: Integers, op: str, **options: Any) -> Drawn:
+    """Some steps on parameters of several shapes, at rates that change, with any λ.
+
+    After some of them what is remembered is handed over to another optimiser.
+    """
     shapes: dict[str, tuple[int, ...]] = {
         "conv.weight": (integers(1, 3), integers(1, 3), 2, 1),
         "conv.bias": (integers(1, 3),),
+        "fc.weight": (integers(1, 2), integers(1, 3)),
         "scale": (),
     }
-    options = {
+    of_steps = {
         "lrs": [integers(0, 10) / 10 for _ in range(integers(1, 3))],
-        "momentum": integers(0, 9) / 10,
+        "handed_over": integers(0, 3),
         "weight_decay": integers(0, 2) / 10,
+        "decay_biases": boolean(integers),
     }
-    return Drawn("SGD", shapes, options)
+    return Drawn(op, shapes, of_steps | options)
+
+
+def sgd(integers: Integers) -> Drawn:
+    """Some steps of SGD, with any μ, in Nesterov's way or not."""
+    momentum = integers(0, 9) / 10
+    nesterov = momentum > 0 and boolean(integers)
+    return _of_steps(integers, "SGD", momentum=momentum, nesterov=nesterov)
+
+
+def _adam(op: str) -> Callable[[Integers], Drawn]:
+    def adam(integers: Integers) -> Drawn:
+        """Some steps of Adam or AdamW, with any β, and an ε that is small or counts."""
+        betas = integers(0, 9) / 10, integers(0, 9) / 10
+        return _of_steps(integers, op, betas=betas, epsilon=one_of(integers, 1e-8, 0.1))
+
+    return adam
 
 
 def training(integers: Integers) -> Drawn:
@@ -71,4 +94,9 @@ def training(integers: Integers) -> Drawn:
 NETWORKS: Cases = {"cnn": cnn, "SmallCNN": small_cnn, "LargeCNN": large_cnn}
 
 
-TRAININGS: Cases = {"SGD": sgd, "training": training}
+TRAININGS: Cases = {
+    "SGD": sgd,
+    "Adam": _adam("Adam"),
+    "AdamW": _adam("AdamW"),
+    "training": training,
+}
