@@ -64,6 +64,13 @@ PARTS = {
         "another loss, which no factor leads to. With names, also what each loss is: its formula, "
         "and the derivation of its gradient.",
     ),
+    "models": Part(
+        "npkd.zoo.command:add",
+        "the nets that npkd distill takes by name, with parameters and multiply-adds",
+        "List the nets that npkd distill --large NAME --small NAME takes: the document's two, and "
+        "those of the field's distillation code, by whose names their weights load. Parameters "
+        "and multiply-adds are of one image of three channels.",
+    ),
     "study": Part(
         "npkd.study.command:add",
         "when does distillation help? Many runs, means, and intervals of the differences",

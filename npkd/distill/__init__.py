@@ -24,7 +24,7 @@ from npkd.distill.config import (
 from npkd.distill.events import Epoch, Event, Finished, Note, Stage, Training
 from npkd.distill.preparation import Preparation
 from npkd.distill.state import State
-from npkd.distill.steps import STEPS, TRAININGS, Run, run
+from npkd.distill.steps import STEPS, TRAININGS, Run, distil, run
 from npkd.distill.tasks import TASKS
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "Stage",
     "State",
     "Training",
+    "distil",
     "preset",
     "run",
 ]

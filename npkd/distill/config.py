@@ -1,7 +1,7 @@
 """What a run does: its settings, and the presets."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from npkd import optim
 from npkd.arguments import as_float, shown
@@ -39,6 +39,8 @@ class Config:
                        large net and the small one from labels see no others; None: all of them
     unlabelled         how many of the others the distilled net sees too, with the large net's
                        outputs alone; the one from labels gets as many updates
+    alternating        whether the large and the small net are trained in turn, an epoch each, as
+                       in the document's code; else the large one to the end, as in its text
     large_epochs       passes over the training images in step 1
     epochs             passes of each small net
     versions           augmented versions of the training images that the small nets go through,
@@ -69,6 +71,7 @@ class Config:
     label_weight: float = 0.0
     labelled: int | None = None
     unlabelled: int = 0
+    alternating: bool = False
     large_epochs: int = 5
     epochs: int = 8
     versions: int = 2
@@ -90,7 +93,7 @@ class Config:
 
     def __post_init__(self) -> None:
         for name, offered in (
-            ("preset", ("default", "document")),
+            ("preset", ("default", "document", "document-alternating")),
             ("task", tuple(TASKS)),
             ("large", tuple(MODELS)),
             ("small", tuple(MODELS)),
@@ -113,7 +116,7 @@ class Config:
             or not all(isinstance(term, Term) for term in self.loss)
         ):
             raise ValueError(f"loss is {shown(self.loss)}, expected a tuple of objectives.Term")
-        for name in ("augment", "nesterov", "decay_biases"):
+        for name in ("augment", "alternating", "nesterov", "decay_biases"):
             if not isinstance(getattr(self, name), bool):
                 value = shown(getattr(self, name))
                 raise ValueError(f"{name} is {value}, expected True or False")
@@ -142,6 +145,11 @@ class Config:
                 raise ValueError(
                     f"{name} is {shown(getattr(self, name))}, expected 0 or more, below {most}"
                 )
+        if self.alternating and self.large_epochs != self.epochs:
+            raise ValueError(
+                f"epochs is {self.epochs}, expected the large net's {self.large_epochs}: they are "
+                "trained in turn"
+            )
         if self.nesterov and (self.optimiser != "sgd" or not self.momentum):
             raise ValueError(
                 f"nesterov is True, expected False of {self.optimiser}, momentum {self.momentum}"
@@ -224,6 +232,9 @@ PRESETS = {
         warmup=0.0,
     ),
 }
+PRESETS["document-alternating"] = replace(
+    PRESETS["document"], preset="document-alternating", alternating=True
+)
 
 
 def preset(name: str, dataset: Dataset, task: str = "classify") -> Config:

@@ -14,7 +14,7 @@ from npkd.distill.tasks.task import Task
 from npkd.objectives import Batch
 
 # What random numbers are drawn for: each use has a seed of its own, [seed, use, epoch or version].
-LARGE_IMAGES, LARGE_ORDER, SMALL_IMAGES, SMALL_ORDER, LABELLED = range(5)
+LARGE_IMAGES, LARGE_ORDER, SMALL_IMAGES, SMALL_ORDER, LABELLED, DROPPING = range(6)
 
 
 class Preparation:
@@ -73,6 +73,10 @@ class Preparation:
         passes = [rng.permutation(len(images)) for _ in range(0, count, len(images))]
         shuffled = images[np.concatenate(passes)[:count]]
         return (shuffled[part] for part in batches(count, self.config.batch_size))
+
+    def dropping(self, net: str, step: int) -> np.random.Generator:
+        """What one of the three nets drops at this step; the two small ones drop the same."""
+        return np.random.default_rng([self.config.seed, DROPPING, net == "large", step])
 
     def samples(self, net: str) -> int:
         """How many images one of the three nets is shown in an epoch."""

@@ -58,7 +58,7 @@ class Progress:
         self.history = {name: list(epochs) for name, epochs in self.resumed.history.items()}
         self.seconds = dict(self.resumed.seconds)
         self.loss, self.samples = self.resumed.loss, self.resumed.samples
-        self.optimiser: Optimiser | None = None  # of the net that is being trained
+        self.optimisers: dict[str, Optimiser] = {}  # of the nets whose training has come
         self.started = time.perf_counter() - self.seconds.pop("total", 0.0)
 
     def restore(self, name: str, optimiser: Optimiser) -> int:
@@ -73,11 +73,11 @@ class Progress:
             self.networks[name].load(arrays(f"{name}/"))
             if name == "small":
                 self.objective.params |= arrays("loss/")
-        if done and name == list(self.resumed.updates)[-1]:
             if done < self.prepare.updates(name):
-                optimiser.load(arrays("optimiser/"), done)
+                optimiser.load(arrays(f"optimiser/{name}/"), done)
+        if done and name == list(self.resumed.updates)[-1]:
             self.caught_up = True
-        self.optimiser = optimiser
+        self.optimisers[name] = optimiser
         self.history.setdefault(name, [])
         self.seconds.setdefault(name, 0.0)
         return done
@@ -94,8 +94,6 @@ class Progress:
         mean = self.loss / self.samples
         self.history[name].append({"epoch": epoch + 1, "loss": mean, **figures})
         self.loss, self.samples = 0.0, 0
-        if self.updates[name] == self.prepare.updates(name):
-            self.optimiser = None
         return mean
 
     def timed(self) -> dict[str, float]:
@@ -111,8 +109,10 @@ class Progress:
             for name in self.updates
             for key, theta in self.networks[name].state_dict().items()
         }
-        if self.optimiser is not None:
-            arrays |= {f"optimiser/{key}": kept for key, kept in self.optimiser.state().items()}
+        for name, optimiser in self.optimisers.items():
+            if 0 < self.updates.get(name, 0) < self.prepare.updates(name):
+                kept = optimiser.state().items()
+                arrays |= {f"optimiser/{name}/{key}": array for key, array in kept}
         if 0 < self.updates.get("small", 0) < self.prepare.updates("small"):
             arrays |= {f"loss/{key}": theta for key, theta in self.objective.params.items()}
         return State(self.updates, self.loss, self.samples, self.history, self.timed(), arrays)
@@ -129,10 +129,11 @@ def require_fitting(
     into_epoch = 0
     for name, updates in state.updates.items():
         per_epoch, steps = prepare.batches_of_an_epoch(name), prepare.updates(name)
-        least = 1 if name == names[-1] else steps
-        if type(updates) is not int or not least <= updates <= steps:
-            raise ValueError(f"{name} has had {updates} updates, expected {least} to {steps}")
-        done, into_epoch = divmod(updates, per_epoch)
+        least, most = _updates_of(name, state.updates, prepare)
+        if type(updates) is not int or not least <= updates <= most:
+            raise ValueError(f"{name} has had {updates} updates, expected {least} to {most}")
+        done, rest = divmod(updates, per_epoch)
+        into_epoch = rest or into_epoch
         require_history(name, state.history[name], done, prepare.task.figures)
         params = networks[name].params
         whole = networks[name].state_dict()
@@ -142,7 +143,9 @@ def require_fitting(
             expected |= {f"loss/{key}": theta for key, theta in of_loss.items()}
             for what in optimiser_of(prepare.config, name).remembers():
                 moving = params | of_loss
-                expected |= {f"optimiser/{what}/{key}": theta for key, theta in moving.items()}
+                expected |= {
+                    f"optimiser/{name}/{what}/{key}": theta for key, theta in moving.items()
+                }
     samples = into_epoch * prepare.config.batch_size
     if type(state.samples) is not int or state.samples != samples:
         raise ValueError(f"its epoch has had {state.samples} samples, expected {samples}")
@@ -154,6 +157,23 @@ def require_fitting(
     if not all(0 <= as_float(seconds) < math.inf for seconds in state.seconds.values()):
         raise ValueError(f"its seconds are {state.seconds}")
     require_alike(state.arrays, expected)
+
+
+def _updates_of(name: str, updates: Mapping[str, int], prepare: Preparation) -> tuple[int, int]:
+    """How many updates a net has had at least and at most, as those behind it have had so many."""
+    steps, behind = prepare.updates(name), list(updates)[list(updates).index(name) + 1 :]
+    if not behind:
+        of_large = updates["large"] if name == "small" and prepare.config.alternating else None
+        if of_large is None or type(of_large) is not int:
+            return 1, steps
+        return 1, of_large // prepare.batches_of_an_epoch("large") * prepare.batches_of_an_epoch(
+            name
+        )
+    if name == "large" and behind == ["small"] and prepare.config.alternating:
+        per_epoch = prepare.batches_of_an_epoch(name)
+        done, rest = divmod(int(updates["small"]), prepare.batches_of_an_epoch("small"))
+        return (done + (rest > 0)) * per_epoch, min(steps, (done + 1) * per_epoch)
+    return steps, steps
 
 
 def require_history(

@@ -3,17 +3,19 @@
 import math
 import platform
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy
 
 from npkd import __version__
-from npkd.data import Dataset
+from npkd.data import Dataset, load
 from npkd.distill import evaluate
 from npkd.distill.config import Config
+from npkd.distill.config import preset as presets
 from npkd.distill.events import Event, Finished, Note, Stage
 from npkd.distill.outputs import Kept, Outputs, TeacherFeatures
 from npkd.distill.preparation import Preparation
@@ -42,6 +44,41 @@ def run(dataset: Dataset, config: Config) -> Iterator[Event]:
     return Run(dataset, config).steps()
 
 
+def distil(
+    large: Network,
+    small: Network,
+    data: Dataset | str | Path,
+    *,
+    preset: str = "default",
+    show: Callable[[Event], object] = lambda event: None,
+    **settings: Any,
+) -> Finished:
+    """Any two networks, the large one trained and distilled into the small one, by the six steps.
+
+    large: for images of 3×32×32. small: of 3×16×16, or of 3×32×32. Both are trained as they stand,
+    and the large one is frozen then. data: a data set, or what `npkd.data.load` takes. preset,
+    settings: of the run, by their names in `Config`. show: called with each event.
+
+    Raises ValueError if anything does not fit, Diverged if a training does.
+
+    Example
+        >>> from npkd import distill
+        >>> large, small = zoo.resnet8(rng=0), npkd.SmallCNN(rng=1)
+        >>> few = {"labelled": 64, "epochs": 1, "large_epochs": 1}
+        >>> finished = distill.distil(large, small, "mnist5k", **few)
+        >>> sorted(finished.networks)
+        ['large', 'small', 'small_from_labels']
+    """
+    dataset = data if isinstance(data, Dataset) else load(data)
+    config = presets(preset, dataset)
+    seen = "high" if small.image_shape == large.image_shape else "low"
+    config = replace(config, **({"small_input": seen} | settings))
+    for event in Run(dataset, config, networks=(large, small)).steps():
+        show(event)
+    assert isinstance(event, Finished)
+    return event
+
+
 class Run:
     """A run: its images, its three nets, what trains them, and how far that is.
 
@@ -66,6 +103,9 @@ class Run:
             dataset.num_classes, large_rng, small_rng
         )
         self.task.require_fitting(self.large, self.small)
+        self.names: dict[str, str] = {}  # of nets that `config` does not name
+        if networks:
+            self.names = {"large": type(self.large).__name__, "small": type(self.small).__name__}
         self.objective = objective_of(self.prepare, self.large, self.small, loss_rng)
         self.small_from_labels = self.small.astype(self.small.dtype)  # a copy: the same start
         self.networks = {
@@ -87,12 +127,16 @@ class Run:
         images, labels = self.dataset.test_images, self.dataset.test_labels
 
         yield Stage(1, task.first_step)
+        if config.alternating:
+            yield Note("and, in turn with it, step 5: an epoch of each net")
+            yield from self._alternating()
         yield from train("large", progress)
         large.freeze()  # from here on
 
         yield Stage(2, STEPS[2])
         clock = time.perf_counter()
-        teacher = [self.teacher_outputs(version) for version in range(prepare.versions)]
+        versions = 1 if config.alternating else prepare.versions
+        teacher = [self.teacher_outputs(version) for version in range(versions)]
         outputs = {"large": Outputs(large, images, task.x_large)}
         if task.takes_high:
             outputs["large_low"] = Outputs(large, images, task.x_back)
@@ -103,7 +147,7 @@ class Run:
         if teacher[0].kept is None:
             kept = "outputs made again for each batch, as they are large"
         count = len(self.dataset.train_labels)
-        yield Note(f"{count:,} training images in {prepare.versions} version(s), {kept}")
+        yield Note(f"{count:,} training images in {versions} version(s), {kept}")
 
         yield Stage(3, STEPS[3])
         truth = evaluate.against_truth(task, low, labels)
@@ -115,7 +159,7 @@ class Run:
         yield Note(text)
 
         yield Stage(4, STEPS[4])
-        first = Outputs(self.small, images, task.x_small)
+        first = Outputs(self.small_from_labels, images, task.x_small)  # as the other was
         untrained = evaluate.means(evaluate.measured(task, first, labels, target))
         distance = untrained["mse"] * math.prod(target[:1].shape[1:]) / 2
         yield Note(
@@ -146,6 +190,16 @@ class Run:
         samples = task.samples(images, labels, outputs, tested)
         yield Finished(self._report(found), self.networks, samples)
 
+    def _alternating(self) -> Iterator[Event]:
+        """An epoch of the large net and one of the small net in turn, to the end of both."""
+        for epoch in range(self.config.epochs):
+            yield from self.trainer.train("large", self.progress, epochs=epoch + 1)
+            versions, teacher = self.prepare.versions, []
+            to_do = (epoch + 1) * self.prepare.batches_of_an_epoch("small")
+            if self.progress.updates.get("small", 0) < to_do:
+                teacher = [self.teacher_outputs(epoch % versions)] * versions
+            yield from self.trainer.train("small", self.progress, teacher, epoch + 1)
+
     def teacher_outputs(self, version: int, kept: Kept | None = None) -> TeacherFeatures:
         """What the large net's layers that teach make of a version of the training images.
 
@@ -166,7 +220,7 @@ class Run:
                 "test": len(dataset.test_labels),
             },
             "seed": config.seed,
-            "config": asdict(config),
+            "config": asdict(config) | self.names,
             "loss": str(self.objective),
             "versions": {
                 "python": platform.python_version(),

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -30,22 +31,32 @@ class Trainer:
         self.config, self.task = prepare.config, prepare.task
 
     def train(
-        self, name: str, progress: Progress, teacher: Sequence[TeacherFeatures] = ()
+        self,
+        name: str,
+        progress: Progress,
+        teacher: Sequence[TeacherFeatures] = (),
+        epochs: int | None = None,
     ) -> Iterator[Event]:
         """Train one of the three nets, or go on with it; keep its progress, and yield its events.
 
-        teacher: the large net's outputs by version, for the net that learns from it.
+        teacher: the large net's outputs by version, for the net that learns from it. epochs: that
+        it has had then, all of them by default.
         """
         network, steps = self.networks[name], self.prepare.updates(name)
         dataset, view = self.prepare.dataset, self.task.view(name)
-        optimiser = optimiser_of(self.config, name)
-        done = progress.restore(name, optimiser)
-        if done:
-            yield Note(f"{name}: {done} of {steps} updates had been made")
-        if done == steps:
+        if name not in progress.optimisers:
+            done = progress.restore(name, optimiser_of(self.config, name))
+            if done:
+                yield Note(f"{name}: {done} of {steps} updates had been made")
+        done = progress.updates.get(name, 0)
+        last = steps
+        if epochs is not None:
+            last = epochs * self.prepare.batches_of_an_epoch(name)
+        if done >= last:
             return
+        updates = self.updates_of(name, teacher, progress.optimisers[name], done)
         clock = time.perf_counter()
-        for update in self.updates_of(name, teacher, optimiser, done):
+        for update in islice(updates, last - done):
             progress.add(name, update, time.perf_counter() - clock)
             epoch = None
             if progress.samples == self.prepare.samples(name):
@@ -88,6 +99,7 @@ class Trainer:
                 schedule=schedule(config, rate, self.prepare.updates(name)),
                 clip_norm=math.inf if config.clip_norm is None else config.clip_norm,
                 first_step=first,
+                rng=lambda step: self.prepare.dropping(name, step),
             )
         except Diverged as error:
             raise Diverged(f"{name}: {error}; {self.advice(name)}") from error

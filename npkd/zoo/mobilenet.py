@@ -37,7 +37,7 @@ class MobileNetV2(FieldNet):
     Example
         >>> network = zoo.mobilenetv2(rng=0)
         >>> sum(theta.size for theta in network.params.values())
-        700490
+        697546
     """
 
     def __init__(

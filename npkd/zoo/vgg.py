@@ -22,7 +22,7 @@ class VGG(FieldNet):
     Example
         >>> network = zoo.vgg8(rng=0)
         >>> sum(theta.size for theta in network.params.values())
-        3920202
+        3918858
     """
 
     def __init__(
