@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npkd import LargeCNN, SmallCNN
+from npkd.engine import memory
 
 NETS = {"large": LargeCNN, "small": SmallCNN}
 MATRIX_PRODUCT = "matrix product"
@@ -37,6 +38,7 @@ class Op(NamedTuple):
 
     image: the shape of x without the batch. options: the keyword arguments. weight: the shape of w,
     where there is one; then there is a bias too. need_dx: whether backward gives the gradient by x.
+    channels_last: the order of x and dy in memory, as convolutions make it.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Op(NamedTuple):
     options: dict[str, Any]
     weight: tuple[int, ...] = ()
     need_dx: bool = True
+    channels_last: bool = False
 
     def arrays(self, batch: int) -> list[np.ndarray]:
         """x, and w and b if there are any."""
@@ -51,7 +54,12 @@ class Op(NamedTuple):
         shapes = [(batch, *self.image)]
         if self.weight:
             shapes += [self.weight, self.weight[:1]]
-        return [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
+        x, *others = (rng.standard_normal(shape, dtype=np.float32) for shape in shapes)
+        return [self.laid_out(x), *others]
+
+    def laid_out(self, images: np.ndarray) -> np.ndarray:
+        """In the order in memory that is asked for."""
+        return memory.turned(images) if self.channels_last else images
 
 
 def _layers_with_weights(net: str) -> dict[str, Op]:
@@ -72,6 +80,7 @@ OPS = {
     **_layers_with_weights("large"),
     **_layers_with_weights("small"),
     "relu": Op("relu", (64, 32, 32), {}),
+    "batch_norm": Op("batch_norm", (64, 32, 32), {}, (64,), channels_last=True),
     "avg_pool2d": Op("avg_pool2d", (64, 32, 32), {"kernel_size": 2}),
     "max_pool2d": Op("max_pool2d", (64, 32, 32), {"kernel_size": 2}),
     "softmax": Op("softmax", (10,), {}),

@@ -57,9 +57,13 @@ class Npkd:
 
     def _op(self, cell: Cell) -> Work:
         op = op_of(cell)
-        forward = partial(getattr(npkd.ops, op.name), *op.arrays(cell.batch), **op.options)
+        function = partial(getattr(npkd.ops, op.name), *op.arrays(cell.batch), **op.options)
+
+        def forward() -> Any:
+            return function()[:2]  # batch norm in training has statistics too
+
         y, backward = forward()
-        dy = gradient_of(y.shape)
+        dy = op.laid_out(gradient_of(y.shape))
         without_dx = {} if op.need_dx else {"need_dx": False}
 
         def both() -> None:
@@ -132,7 +136,7 @@ class PyTorch:
         wanted = [array for array in inputs if array.requires_grad]
         forward = partial(self._function(op.name), *inputs, **op.options)
         y = forward()
-        dy = torch.from_numpy(gradient_of(tuple(y.shape)))
+        dy = torch.from_numpy(op.laid_out(gradient_of(tuple(y.shape))))
         return {
             "forward": forward,
             "backward": partial(torch.autograd.grad, y, wanted, dy, retain_graph=True),
@@ -149,6 +153,7 @@ class PyTorch:
                 x, scale_factor=factor, mode=mode
             ),
             "pixel_shuffle": lambda x, factor: functional.pixel_shuffle(x, factor),
+            "batch_norm": lambda x, w, b: functional.batch_norm(x, None, None, w, b, training=True),
         }
         return other_arguments.get(name) or getattr(functional, name)
 

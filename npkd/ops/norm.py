@@ -55,7 +55,8 @@ def batch_norm(
         dx[i] = r w (dy[i] − (db + x̂[i] dw)/m)
 
     `backward(dy, need_dx=False)` gives None for dx; what belongs to an argument that is None is
-    None. Complex numbers: σ² is the sum of squares as they are, nothing is conjugated.
+    None. NaN stays in its channel. Of complex numbers σ² is the sum of squares as they are, nothing
+    is conjugated.
 
     The statistics take two passes, one for each sum, so that no digits are lost where the mean is
     large. Sums are of SUMMED rows, in double precision from there on.
@@ -111,7 +112,7 @@ class _Channels:
 
     def tiles(self, part: slice) -> list[slice]:
         """Some rows at a time, which stay in the cache with what is made of them."""
-        return threads.cached(part, 2 * self.rows[:1].nbytes)
+        return threads.cached(part, self.rows[:1].nbytes)
 
     def spread(self, v: np.ndarray) -> np.ndarray:
         """Numbers (C,) of channels as a row, in the precision of x."""
