@@ -23,7 +23,7 @@ from npkd.validate.questions.subjects import cases
 
 NAMES = [
     *("conv2d", "linear", "max_pool2d", "relu", "softmax", "upsample bilinear", "l2", "kl", "mix"),
-    *("rkd_angle", "sgd", "augmentation", "teacher cache", "ragged batch", "preparation"),
+    *("rkd_angle", "sgd", "adamw", "augmentation", "teacher cache", "ragged batch", "preparation"),
     *("evaluation mode", "workers"),
 ]
 

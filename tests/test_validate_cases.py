@@ -208,6 +208,25 @@ def test_a_sum_of_2_to_the_24_units_is_exact_and_one_more_is_not():
         require_exact(of_linear([x], [w]))
 
 
+def test_of_nesterovs_momentum_the_unit_is_smaller():
+    """θ − g − μ v of multiples of ½ u, θ − g − μ (g + μ v) of ¼ u; the terms add up to 2 and 2½."""
+    names = {name: name for name in ("theta", "g", "velocity")}
+    outputs = {"theta": "new theta", "velocity": "new velocity"}
+    for nesterov, unit in ((False, 2.0**-21), (True, 2.0**-20), (True, 2.0**-21)):
+        options = {"lr": 1.0, "momentum": 0.5, "weight_decay": 0.0, "nesterov": nesterov}
+        operation = Operation("sgd", "sgd", names, outputs, options)
+        inputs = {
+            name: np.array([value], np.float32)
+            for name, value in zip(names, (1, 1, unit), strict=True)
+        }
+        case = Case("sgd", "sgd", "", inputs, (operation,), True)
+        if not nesterov or unit > 2.0**-21:
+            require_exact(case)
+        else:
+            with pytest.raises(AssertionError, match="sgd: theta adds up to 20971521 units"):
+                require_exact(case)
+
+
 def test_factors_have_at_most_11_bits():
     require_exact(of_linear([[2047.0, 3.0]], [[1.0, 1.0]]))
     with pytest.raises(AssertionError, match="linear: x has 12 significant bits"):
@@ -222,6 +241,7 @@ def test_factors_have_at_most_11_bits():
         ("l2", "l2 5x7"),  # divides by 5
         ("softmax", "softmax rows"),
         ("sgd", "sgd linear"),
+        ("nesterov", "nesterov linear"),
         ("accumulation", "accumulation 6 to 4"),
         ("huber", "huber 5x7"),
         ("limit", "limit 5x7"),
@@ -234,7 +254,11 @@ def test_what_rounds_is_not_exact_though_its_numbers_be_whole(subject, name):
     whole = {
         tensor: np.round(3 * x) if x.dtype == np.float32 else x for tensor, x in case.inputs.items()
     }
-    if subject in ("sgd", "accumulation"):  # whose constants are what rounds, or whose numbers
+    if subject in (
+        "sgd",
+        "nesterov",
+        "accumulation",
+    ):  # whose constants are what rounds, or whose numbers
         whole = dict(case.inputs)
     with pytest.raises(AssertionError):
         require_exact(replace(case, inputs=whole))

@@ -102,6 +102,14 @@ def test_inputs_and_outputs_are_those_of_the_operation(op, examples):
             "sgd gives theta, and not 'velocity'",
         ),
         (
+            single("adam", {"theta": zeros(2), "g": zeros(2)}, {"theta": "y"}, lr=0.1, step=0),
+            "cannot be computed: Adam: updates is -1, expected a whole number from 0",
+        ),
+        (
+            single("adam", {"theta": zeros(2), "g": zeros(2)}, {"velocity": "y"}, lr=0.1, step=1),
+            "adam gives m, theta, v, and not 'velocity'",
+        ),
+        (
             single("max_pool2d", {"x": zeros(2, 1, 4, 4)}, {"y": "y"}, kernel_size=2, strid=1),
             "max_pool2d has no option 'strid'; did you mean 'stride'?",
         ),

@@ -159,9 +159,14 @@ class Pieces:
     # Training
 
     @staticmethod
-    def optimiser(student, teacher, lr, momentum, weight_decay):
-        parameters = student.parameters()
-        return torch.optim.SGD(parameters, lr, momentum=momentum, weight_decay=weight_decay)
+    def optimiser(student, teacher, lr, momentum, weight_decay, nesterov=False):
+        constants = {"momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov}
+        return torch.optim.SGD(student.parameters(), lr, **constants)
+
+    @staticmethod
+    def adam(student, lr, beta1, beta2, epsilon, weight_decay, decoupled=False):
+        kind = torch.optim.AdamW if decoupled else torch.optim.Adam
+        return kind(student.parameters(), lr, (beta1, beta2), epsilon, weight_decay)
 
     @staticmethod
     def step(optimiser, schedule):
@@ -326,13 +331,17 @@ def rates_of(updates: Sequence[Mapping[str, Any]]) -> Callable[[int], float]:
     return lambda step: updates[min(step, len(updates) - 1)]["lr"] / updates[0]["lr"]
 
 
-def of_sgd(case: Case, pieces: type[Pieces]) -> Arrays:
+def of_updates(case: Case, pieces: type[Pieces]) -> Arrays:
     """Updates by given gradients, the rate by a schedule."""
     student = nn.Module()
     for name in ("weight", "bias"):
         student.register_parameter(name, nn.Parameter(tensor(case.inputs[name])))
     updates = [o.options for o in case.operations if o.outputs["theta"].endswith("/weight")]
-    optimiser = pieces.optimiser(student, None, **updates[0])
+    constants = {name: value for name, value in updates[0].items() if name != "step"}
+    if case.operations[0].op == "adam":
+        optimiser = pieces.adam(student, **constants)
+    else:
+        optimiser = pieces.optimiser(student, None, **constants)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rates_of(updates))
     found = {}
     for step in range(1, len(updates) + 1):
@@ -573,7 +582,7 @@ SKELETONS: dict[str, Callable[[Case, type[Pieces]], Arrays]] = {
         of_loss,
     ),
     "ragged batch": of_ragged_batch,
-    "sgd": of_sgd,
+    **dict.fromkeys(("sgd", "nesterov", "adam", "adamw"), of_updates),
     "accumulation": of_accumulation,
     "preparation": of_preparation,
     "augmentation": of_augmentation,
@@ -1271,7 +1280,7 @@ def parts_added_up(parts):
         part.backward()
 
 
-@wrong(26, "schedule a step early", piece="step", subjects=UPDATES)
+@wrong(26, "schedule a step early", piece="step", subjects=[*UPDATES, "adam"])
 def schedule_before_optimiser(optimiser, schedule):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
@@ -1279,7 +1288,7 @@ def schedule_before_optimiser(optimiser, schedule):
     optimiser.step()
 
 
-@wrong(UNLISTED, "schedule a step late", piece="step", subjects=["sgd"])
+@wrong(UNLISTED, "schedule a step late", piece="step", subjects=["sgd", "adamw"])
 def schedule_from_the_second_step_on(optimiser, schedule):
     optimiser.step()
     if getattr(optimiser, "has_stepped", False):
@@ -1290,6 +1299,152 @@ def schedule_from_the_second_step_on(optimiser, schedule):
 @wrong(UNLISTED, "schedule left out", piece="step", subjects=["sgd"])
 def schedule_forgotten(optimiser, schedule):
     optimiser.step()
+
+
+@wrong(UNLISTED, "Nesterov's momentum missing", piece="optimiser", subjects=["nesterov"])
+def momentum_alone(student, teacher, lr, momentum, weight_decay, nesterov):
+    return torch.optim.SGD(student.parameters(), lr, momentum, weight_decay=weight_decay)
+
+
+@wrong(
+    UNLISTED,
+    "momentum with the learning rate inside",
+    piece="optimiser",
+    subjects=["nesterov"],
+)
+def nesterov_as_keras_has_it(student, teacher, nesterov, **constants):
+    def update(theta, g, v, lr, momentum, weight_decay):
+        g = lr * (g + weight_decay * theta)
+        v = momentum * v + g
+        return theta - (g + momentum * v), v
+
+    return OwnOptimiser(student, update, **constants)
+
+
+class OwnAdam(torch.optim.SGD):
+    """Adam of one's own: a function (g, m, v, t, β₁, β₂, ε) → (step, m, v); decay as it should."""
+
+    def __init__(self, student, update, lr, decoupled=False, **constants):
+        super().__init__(student.parameters(), lr)
+        self.update, self.decoupled, self.decay = update, decoupled, constants.pop("weight_decay")
+        self.constants = constants
+
+    @torch.no_grad()
+    def step(self):
+        (group,) = self.param_groups
+        for theta in group["params"]:
+            zero = torch.zeros_like(theta)
+            m, v, t = self.state[theta].get("kept", (zero, zero, 0))
+            g = theta.grad if self.decoupled else theta.grad + self.decay * theta
+            step, m, v = self.update(g, m, v, t + 1, **self.constants)
+            if self.decoupled:
+                theta.mul_(1 - group["lr"] * self.decay)
+            theta.sub_(group["lr"] * step)
+            self.state[theta]["kept"] = m, v, t + 1
+
+
+def wrong_adam(fault: str) -> Callable[..., Any]:
+    """Enters such a function as an optimiser's."""
+
+    def enter(update: Callable[..., Any]) -> Callable[..., Any]:
+        def adam(student, **constants):
+            return OwnAdam(student, update, **constants)
+
+        adam.__name__ = update.__name__
+        wrong(UNLISTED, fault, piece="adam", subjects=["adam", "adamw"])(adam)
+        return update
+
+    return enter
+
+
+def means(g, m, v, beta1, beta2):
+    return beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
+
+
+@wrong_adam("Adam's bias correction missing")
+def means_from_zero_on(g, m, v, t, beta1, beta2, epsilon):
+    m, v = means(g, m, v, beta1, beta2)
+    return m / (v.sqrt() + epsilon), m, v
+
+
+@wrong_adam("Adam's bias correction for a step too many")
+def step_counted_twice_at_first(g, m, v, t, beta1, beta2, epsilon):
+    m, v = means(g, m, v, beta1, beta2)
+    t += 1
+    return m / (1 - beta1**t) / ((v / (1 - beta2**t)).sqrt() + epsilon), m, v
+
+
+@wrong_adam("Adam's steps not counted: each corrected as the first")
+def step_never_counted(g, m, v, t, beta1, beta2, epsilon):
+    m, v = means(g, m, v, beta1, beta2)
+    return m / (1 - beta1) / ((v / (1 - beta2)).sqrt() + epsilon), m, v
+
+
+@wrong_adam("Adam's ε inside of the root")
+def root_of_v_and_epsilon(g, m, v, t, beta1, beta2, epsilon):
+    m, v = means(g, m, v, beta1, beta2)
+    return m / (1 - beta1**t) / (v / (1 - beta2**t) + epsilon).sqrt(), m, v
+
+
+@wrong_adam("Adam's ε added before the bias correction")
+def rate_corrected_as_in_keras(g, m, v, t, beta1, beta2, epsilon):
+    m, v = means(g, m, v, beta1, beta2)
+    return math.sqrt(1 - beta2**t) / (1 - beta1**t) * m / (v.sqrt() + epsilon), m, v
+
+
+@wrong(UNLISTED, "Adam's β₁ and β₂ exchanged", piece="adam", subjects=["adam", "adamw"])
+def betas_in_the_other_order(student, beta1, beta2, **constants):
+    return Pieces.adam(student, beta1=beta2, beta2=beta1, **constants)
+
+
+@wrong(UNLISTED, "Adam made anew at each step", piece="step", subjects=["adam", "adamw"])
+def optimiser_made_in_the_loop(optimiser, schedule):
+    optimiser.state.clear()
+    optimiser.step()
+    schedule.step()
+
+
+@wrong(UNLISTED, "weight decay decoupled, as AdamW has it", piece="adam", subjects=["adam"])
+def adamw_for_adam(student, **constants):
+    return Pieces.adam(student, **constants, decoupled=True)
+
+
+@wrong(UNLISTED, "weight decay in the gradients, as Adam has it", piece="adam", subjects=["adamw"])
+def adam_for_adamw(student, decoupled, **constants):
+    return Pieces.adam(student, **constants)
+
+
+class WithoutRate(torch.optim.Adam):
+    """Adam, and beside it θ (1 − λ)."""
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for theta in group["params"]:
+                theta.mul_(1 - group["decay"])
+        super().step()
+
+
+@wrong(UNLISTED, "AdamW's weight decay without the rate", piece="adam", subjects=["adamw"])
+def decay_beside_adam(student, lr, beta1, beta2, epsilon, weight_decay, decoupled):
+    groups = [{"params": list(student.parameters()), "decay": weight_decay}]
+    return WithoutRate(groups, lr, (beta1, beta2), epsilon)
+
+
+@wrong(UNLISTED, "weight decay missing", piece="adam", subjects=["adam", "adamw"])
+def adam_without_decay(student, weight_decay, **constants):
+    return Pieces.adam(student, weight_decay=0.0, **constants)
+
+
+@wrong(UNLISTED, "biases not decayed", piece="adam", subjects=["adam", "adamw"])
+def adam_in_two_groups(student, weight_decay, **constants):
+    optimiser = Pieces.adam(student, weight_decay=weight_decay, **constants)
+    (group,) = optimiser.param_groups
+    weights = [theta for theta in group["params"] if theta.ndim > 1]
+    biases = [theta for theta in group["params"] if theta.ndim == 1]
+    group["params"] = weights
+    optimiser.add_param_group({"params": biases, "weight_decay": 0.0})
+    return optimiser
 
 
 @wrong_update(UNLISTED, "velocity lost from step to step, or no momentum")

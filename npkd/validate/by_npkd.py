@@ -8,7 +8,7 @@ import numpy as np
 from npkd import losses, ops
 from npkd.data.preparation import Normalisation
 from npkd.losses.facts import FACTS
-from npkd.optim import SGD
+from npkd.optim import SGD, Adam, AdamW
 from npkd.validate.bounds.losses import loss_of
 from npkd.validate.bounds.rules import augmented
 from npkd.validate.program import Case
@@ -61,13 +61,37 @@ def _sgd(
     lr: float,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
+    nesterov: bool = False,
 ) -> Arrays:
-    sgd = SGD(lr, momentum, weight_decay)
+    sgd = SGD(lr, momentum, weight_decay, nesterov)
     if momentum and velocity is not None:
         sgd.load({"velocity/theta": velocity}, updates=1)
     params = {"theta": theta.copy()}
     sgd.step(params, {"theta": g})
     return params | ({"velocity": sgd.velocity["theta"]} if sgd.velocity else {})
+
+
+def _adam(
+    theta: np.ndarray,
+    g: np.ndarray,
+    m: np.ndarray | None = None,
+    v: np.ndarray | None = None,
+    *,
+    step: int,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+) -> Arrays:
+    adam = (AdamW if decoupled else Adam)(lr, (beta1, beta2), epsilon, weight_decay)
+    before = {"m": np.zeros_like(theta) if m is None else m}
+    before["v"] = np.zeros_like(theta) if v is None else v
+    adam.load({f"{name}/theta": array for name, array in before.items()}, step - 1)
+    params = {"theta": theta.copy()}
+    adam.step(params, {"theta": g})
+    return params | {name: adam.memory[name]["theta"] for name in before}
 
 
 def _sum(*, divisor: float = 1, **terms: np.ndarray) -> Arrays:
@@ -147,6 +171,7 @@ LOSSES: dict[str, Callable] = {
 }
 OTHERS: dict[str, Callable] = {
     "sgd": _sgd,
+    "adam": _adam,
     "sum": _sum,
     "copy": _copy,
     "dropout": _dropout,

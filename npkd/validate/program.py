@@ -17,7 +17,8 @@ What operations there are, with the names of their inputs, results and options:
     NAME_backward         as NAME, and dy        → dx, dw, db*   of each of these
     l2, kl, …             arguments of npkd.losses → value, and gradient for each that is trained
     standardize           logits                 → y        and its backward pass, with dy, → dx
-    sgd                   theta, g, velocity*    → theta, velocity   lr, momentum, weight_decay
+    sgd                   theta, g, velocity*    → theta, velocity   lr, momentum, weight_decay, …
+    adam                  theta, g, m*, v*       → theta, m, v   step, lr, beta1, beta2, epsilon, …
     sum                   any number of inputs   → y        their sum, divided by `divisor`
     copy                  x                      → y        a tensor that must not have changed
     rows                  x, index               → y        rows of x by their numbers
@@ -32,7 +33,6 @@ What operations there are, with the names of their inputs, results and options:
 
 Programs that were recorded of a user's own step have
 
-    adam                  theta, g, m*, v*       → theta, m, v   lr, beta1, beta2, epsilon, step, …
     clip                  x, and all gradients   → y        x · min(1, `norm` / their common norm)
     unscale               x                      → y        x / `divisor`
     statistics            x                      → y        a teacher's, which must not have changed
@@ -91,6 +91,7 @@ class Replay:
     gradient: str = ""
 
 
+UPDATES = ("sgd", "adam")
 REPLAYED = ("replayed", "replayed_backward")
 OWN = ("own", "own_backward")
 

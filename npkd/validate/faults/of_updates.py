@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from npkd.validate.bounds.rounding import Arithmetic, Rounded, exact
 from npkd.validate.bounds.rules import Inputs, Options, added, scaled
 from npkd.validate.bounds.rules import Rule as RightRule
 from npkd.validate.faults.fault import Context, Fault, Results, Rule, options
-from npkd.validate.program import Operation
+from npkd.validate.program import UPDATES, Operation
 
 
 def _rate_inside(
@@ -19,10 +20,12 @@ def _rate_inside(
     step = x["g"]
     if given.get("weight_decay"):
         step = added(a, step, scaled(a, given["weight_decay"], x["theta"]))
-    step = scaled(a, given["lr"], step)
+    step = gradient = scaled(a, given["lr"], step)
     if given.get("momentum") and "velocity" in x:
         step = added(a, scaled(a, given["momentum"], x["velocity"]), step)
     velocity = {"velocity": step} if given.get("momentum") else {}
+    if given.get("nesterov"):
+        step = added(a, gradient, scaled(a, given["momentum"], step))
     return {"theta": added(a, x["theta"], scaled(a, -1.0, step))} | velocity
 
 
@@ -128,6 +131,71 @@ def _step_before(tensor: str) -> str:
     return f"step{int(number) - 1}/{rest}" if slash and number.isdigit() else ""
 
 
+def _of_updates(rule: Rule) -> dict[str, Rule]:
+    """The rule for updates by every optimiser."""
+    return dict.fromkeys(UPDATES, rule)
+
+
+def _decay_times(factor: float) -> dict[str, Rule]:
+    return _of_updates(
+        options(lambda given: {"weight_decay": factor * given.get("weight_decay", 0.0)})
+    )
+
+
+def _epsilon_inside(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    """θ ← θ − lr m̂ / √(v̂ + ε): with so much more in v before the step, and no ε outside."""
+    results = right(a, x, given)
+    if not given["beta2"]:
+        return results
+    more = given["epsilon"] * (1 - given["beta2"] ** given["step"]) / given["beta2"]
+    v = x.get("v", Rounded(np.zeros_like(x["g"].value)))
+    inside = {**x, "v": replace(v, value=v.value + more)}
+    return {**results, "theta": right(a, inside, {**given, "epsilon": 0.0})["theta"]}
+
+
+def _epsilon_early(given: Options) -> dict[str, Any]:
+    """(√v + ε) / √(1 − β₂ᵗ) in the place of √v̂ + ε."""
+    return {"epsilon": given["epsilon"] / np.sqrt(1 - given["beta2"] ** given["step"])}
+
+
+def _anew(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+    """The first step, whatever was before."""
+    return right(a, {name: x[name] for name in ("theta", "g")}, {**given, "step": 1})
+
+
+def _without_rate(given: Options) -> dict[str, Any]:
+    """θ (1 − λ) in the place of θ (1 − lr λ)."""
+    decay = given.get("weight_decay", 0.0)
+    is_otherwise = given.get("decoupled") and given["lr"]
+    return {"weight_decay": decay / given["lr"] if is_otherwise else decay}
+
+
+ADAM_FAULTS = [
+    Fault("Adam's bias correction missing", {"adam": options(step=np.inf)}),
+    Fault(
+        "Adam's bias correction for a step too many",
+        {"adam": options(lambda given: {"step": given["step"] + 1})},
+    ),
+    Fault("Adam's steps not counted: each corrected as the first", {"adam": options(step=1)}),
+    Fault("Adam's ε inside of the root", {"adam": _epsilon_inside}),
+    Fault(
+        "Adam's ε added before the bias correction",
+        {"adam": options(_epsilon_early)},
+        convention="as TensorFlow and Keras have it",
+    ),
+    Fault(
+        "Adam's β₁ and β₂ exchanged",
+        {"adam": options(lambda given: {"beta1": given["beta2"], "beta2": given["beta1"]})},
+    ),
+    Fault("Adam made anew at each step", {"adam": _anew}),
+    Fault("weight decay decoupled, as AdamW has it", {"adam": options(decoupled=True)}),
+    Fault("weight decay in the gradients, as Adam has it", {"adam": options(decoupled=False)}),
+    Fault("AdamW's weight decay without the rate", {"adam": options(_without_rate)}),
+]
+
+
 # What an optimiser is set to: expected values by parameter, and which of these are biases and the
 # like, of one axis. Where a decay has one of these mistakes it has no other.
 DECAYS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -169,28 +237,24 @@ UPDATE_FAULTS = [
     Fault("momentum with a factor (1 − μ)", {"sgd": _dampened(at_first=True)}),
     Fault("momentum with a factor (1 − μ), but at the first step", {"sgd": _dampened(False)}),
     Fault("Nesterov's momentum", {"sgd": _nesterov}),
-    Fault(
-        "weight decay with a factor 2",
-        {"sgd": options(lambda given: {"weight_decay": 2 * given.get("weight_decay", 0.0)})},
-    ),
-    Fault(
-        "weight decay with a factor ½",
-        {"sgd": options(lambda given: {"weight_decay": given.get("weight_decay", 0.0) / 2})},
-    ),
+    Fault("Nesterov's momentum missing", {"sgd": options(nesterov=False)}),
+    Fault("weight decay with a factor 2", _decay_times(2.0)),
+    Fault("weight decay with a factor ½", _decay_times(0.5)),
     Fault(
         "weight decay missing",
-        {"sgd": options(weight_decay=0.0), "set_weight_decay": _decay("weight decay missing")},
+        _decay_times(0.0) | {"set_weight_decay": _decay("weight decay missing")},
     ),
     Fault("weight decay past the velocity, times the rate", {"sgd": _decoupled(by_rate=True)}),
     Fault("weight decay past the velocity, without the rate", {"sgd": _decoupled(by_rate=False)}),
     Fault(
         "biases not decayed",
-        {"sgd": _biases_not_decayed, "set_weight_decay": _decay("biases not decayed")},
+        _of_updates(_biases_not_decayed) | {"set_weight_decay": _decay("biases not decayed")},
     ),
     Fault("velocity lost from step to step, or no momentum", {"sgd": _velocity_lost}),
-    Fault("schedule a step early", {"sgd": _next_rate}),
-    Fault("schedule a step late", {"sgd": _previous_rate}),
-    Fault("schedule left out", {"sgd": _first_rate}),
+    *ADAM_FAULTS,
+    Fault("schedule a step early", _of_updates(_next_rate)),
+    Fault("schedule a step late", _of_updates(_previous_rate)),
+    Fault("schedule left out", _of_updates(_first_rate)),
     Fault(
         "gradients not zeroed",
         {"conv2d_backward": _gathering, "linear_backward": _gathering},

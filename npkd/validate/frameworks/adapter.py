@@ -1,7 +1,7 @@
 """What the judge asks of a framework: one small class, of which an adapter fills in the words.
 
 An adapter needs arrays in and out, the words of formulas, the operations that are not made of
-them, and a gradient. All else has a default: losses by their formulas, SGD by its own.
+them, and a gradient. All else has a default: losses by their formulas, SGD and Adam by theirs.
 """
 
 import math
@@ -91,10 +91,10 @@ class Adapter:
         return function(**inputs, **options) if several else function(*inputs.values(), **options)
 
     def updated(
-        self, updates: Sequence[tuple[Values, Mapping[str, Any]]]
+        self, op: str, updates: Sequence[tuple[Values, Mapping[str, Any]]]
     ) -> list[dict[str, Array]]:
-        """New theta, and velocity, of each of these inputs and options of SGD, made at once."""
-        return [self.sgd(**inputs, **options) for inputs, options in updates]
+        """What "sgd" or "adam" makes of each of these inputs and options, all at once."""
+        return [getattr(self, op)(**inputs, **options) for inputs, options in updates]
 
     def sgd(
         self,
@@ -105,12 +105,39 @@ class Adapter:
         lr: float,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
+        nesterov: bool = False,
     ) -> dict[str, Array]:
-        """v ← μ v + (g + λ θ), θ ← θ − lr v."""
-        step = g + weight_decay * theta
-        if velocity is not None:
-            step = momentum * velocity + step
-        return {"theta": theta - lr * step, "velocity": step}
+        """v ← μ v + (g + λ θ), θ ← θ − lr v; `nesterov`: θ ← θ − lr (g + λ θ + μ v)."""
+        g = g + weight_decay * theta
+        step = v = g if velocity is None else momentum * velocity + g
+        if nesterov:
+            step = g + momentum * v
+        return {"theta": theta - lr * step, "velocity": v}
+
+    def adam(
+        self,
+        theta: Array,
+        g: Array,
+        m: Array | None = None,
+        v: Array | None = None,
+        *,
+        step: int,
+        lr: float,
+        beta1: float,
+        beta2: float,
+        epsilon: float,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+    ) -> dict[str, Array]:
+        """θ ← θ − lr m̂ / (√v̂ + ε); see `npkd.Adam`, and `npkd.AdamW` for `decoupled`."""
+        if decoupled:
+            theta = theta * (1 - lr * weight_decay)
+        else:
+            g = g + weight_decay * theta
+        m = (0 if m is None else beta1 * m) + (1 - beta1) * g
+        v = (0 if v is None else beta2 * v) + (1 - beta2) * (g * g)
+        size = self.words.sqrt(v / (1 - beta2**step)) + epsilon
+        return {"theta": theta - lr * (m / (1 - beta1**step)) / size, "m": m, "v": v}
 
 
 def made_of(words: Words) -> dict[str, Callable[..., Array]]:

@@ -11,7 +11,7 @@ import numpy as np
 from npkd.losses.facts import FACTS
 from npkd.validate.bounds.formulas.known import NAMES
 from npkd.validate.frameworks.adapter import Adapter, Array, Tap, Values
-from npkd.validate.program import Case, Operation
+from npkd.validate.program import UPDATES, Case, Operation
 
 
 def answers(adapter: Adapter, case: Case) -> dict[str, np.ndarray]:
@@ -23,7 +23,7 @@ def answers(adapter: Adapter, case: Case) -> dict[str, np.ndarray]:
         values = {name: adapter.given(array) for name, array in case.inputs.items()}
         found: dict[str, np.ndarray] = {}
         for operations in _passes(case.operations):
-            run = _updated if operations[0].op == "sgd" else _differentiated
+            run = _updated if operations[0].op in UPDATES else _differentiated
             made = run(adapter, operations, values)
             values.update(made)
             found |= {
@@ -39,10 +39,10 @@ def _passes(operations: Sequence[Operation]) -> list[list[Operation]]:
     passes: list[list[Operation]] = []
     updated: set[str] = set()
     for operation in operations:
-        is_update = operation.op == "sgd"
+        is_update = operation.op in UPDATES
         if (
             not passes
-            or (passes[-1][-1].op == "sgd") != is_update
+            or _update_by(passes[-1][-1]) != _update_by(operation)
             or (is_update and operation.inputs["theta"] in updated)
         ):
             passes.append([])
@@ -52,13 +52,18 @@ def _passes(operations: Sequence[Operation]) -> list[list[Operation]]:
     return passes
 
 
+def _update_by(operation: Operation) -> str:
+    return operation.op if operation.op in UPDATES else ""
+
+
 def _inputs(operation: Operation, known: Values) -> dict[str, Array]:
     return {name: known[tensor] for name, tensor in operation.inputs.items()}
 
 
 def _updated(adapter: Adapter, operations: Sequence[Operation], values: Values) -> dict[str, Array]:
-    """The updated parameters, and velocities."""
-    made = adapter.updated([(_inputs(one, values), one.options) for one in operations])
+    """The updated parameters, and what is remembered of them."""
+    updates = [(_inputs(one, values), one.options) for one in operations]
+    made = adapter.updated(operations[0].op, updates)
     return {
         tensor: outputs[name]
         for operation, outputs in zip(operations, made, strict=True)

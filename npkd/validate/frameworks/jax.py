@@ -108,12 +108,12 @@ class Jax(Adapter):
         return run(values, probes)
 
     def updated(
-        self, updates: Sequence[tuple[Values, Mapping[str, Any]]]
+        self, op: str, updates: Sequence[tuple[Values, Mapping[str, Any]]]
     ) -> list[dict[str, Value]]:
         """All of them in one compiled function."""
         every = jax.jit(
             lambda given: [
-                self.sgd(**inputs, **options)
+                getattr(self, op)(**inputs, **options)
                 for inputs, (_, options) in zip(given, updates, strict=True)
             ]
         )

@@ -1,4 +1,4 @@
-"""PyTorch, asked: its functions and losses, autograd, torch.optim.SGD."""
+"""PyTorch, asked: its functions and losses, autograd, torch.optim."""
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +16,7 @@ from npkd.validate.frameworks.adapter import Adapter, Forward, Values, made_of, 
 from npkd.validate.frameworks.answering import answers
 from npkd.validate.program import Case
 from npkd.validate.recording.torch.tensors import array
+from npkd.validate.recording.torch.update import STATES
 
 
 def results(case: Case, **settings: Any) -> dict[str, np.ndarray]:
@@ -47,7 +48,9 @@ class Torch(Adapter):
         self.words = TorchWords(self.device, self.dtype)
         self.operations = made_of(self.words) | OPERATIONS | {"distinct": self._draws}
         self.losses = LOSSES
-        self._steps: dict[int, tuple[torch.optim.SGD, Tensor, Tensor]] = {}  # by updated parameter
+        self._steps: dict[
+            int, tuple[torch.optim.Optimizer, Tensor, Tensor]
+        ] = {}  # by updated parameter
 
     def ulp(self) -> float | None:
         return ulp_of("torch", self.device.type, str(self.dtype).removeprefix("torch."))
@@ -96,26 +99,31 @@ class Torch(Adapter):
         return {name: x.detach() for name, x in (made | of_taps).items()}
 
     def updated(
-        self, updates: Sequence[tuple[Values, Mapping[str, Any]]]
+        self, op: str, updates: Sequence[tuple[Values, Mapping[str, Any]]]
     ) -> list[dict[str, Tensor]]:
-        """One step of torch.optim.SGD, which goes on from the step before."""
+        """One step of torch.optim's SGD, Adam or AdamW, which goes on from the step before."""
         before, self._steps = self._steps, {}
         if id(updates[0][0]["theta"]) in before:
             steps = [before[id(inputs["theta"])] for inputs, _ in updates]
             optimizer, parameters = steps[0][0], [parameter for _, parameter, _ in steps]
         else:
             parameters = [inputs["theta"].detach().clone() for inputs, _ in updates]
-            optimizer = torch.optim.SGD([{"params": [one]} for one in parameters], lr=1.0)
+            is_decoupled = updates[0][1].get("decoupled")
+            name = "SGD" if op == "sgd" else "AdamW" if is_decoupled else "Adam"
+            optimizer = getattr(torch.optim, name)([{"params": [one]} for one in parameters], lr=1)
         groups = optimizer.param_groups
         for (inputs, options), one, group in zip(updates, parameters, groups, strict=True):
-            group.update(options)
+            group.update(_of_group(options))
             one.grad = inputs["g"].clone()
-            if "velocity" in inputs and not optimizer.state[one]:
-                optimizer.state[one]["momentum_buffer"] = inputs["velocity"].clone()
+            held = {STATES[name]: x.clone() for name, x in inputs.items() if name in STATES}
+            if held and not optimizer.state[one]:
+                count = {"step": torch.tensor(options["step"] - 1.0)} if op == "adam" else {}
+                optimizer.state[one].update(held | count)
         optimizer.step()
         made = []
         for one in parameters:
-            found = {"theta": one, "velocity": optimizer.state[one].get("momentum_buffer")}
+            found = {name: optimizer.state[one].get(state) for name, state in STATES.items()}
+            found["theta"] = one
             made.append({name: x.clone() for name, x in found.items() if x is not None})
             self._steps[id(made[-1]["theta"])] = optimizer, one, made[-1]["theta"]
         return made
@@ -125,6 +133,14 @@ class Torch(Adapter):
         base = int(torch.empty((), dtype=torch.int64).random_().item())
         seeded = [torch.Generator().manual_seed(base + worker) for worker in range(workers)]
         return torch.stack([torch.rand(16, generator=one) for one in seeded]).to(self.device)
+
+
+def _of_group(options: Mapping[str, Any]) -> dict[str, Any]:
+    """An update's options as PyTorch calls them."""
+    if "beta1" not in options:
+        return dict(options)
+    of_adam = {"betas": (options["beta1"], options["beta2"]), "eps": options["epsilon"]}
+    return of_adam | {name: options[name] for name in ("lr", "weight_decay")}
 
 
 class TorchWords(Words):

@@ -95,10 +95,13 @@ def _terms(op: str, inputs: Arrays, options: Options) -> Terms:
         lr, momentum, decay = (options[key] for key in ("lr", "momentum", "weight_decay"))
         step = min(u["g"], unit_of(decay) * u["theta"])
         step = min(step, unit_of(momentum) * u.get("velocity", math.inf))
-        units = {"theta": min(u["theta"], unit_of(lr) * step)}
-        step_sizes = sizes["g"] + decay * sizes["theta"] + momentum * sizes.get("velocity", 0.0)
-        sums = {"theta": sizes["theta"] + lr * step_sizes, "velocity": step_sizes}
-        return {"theta": (sums["theta"], units["theta"]), "velocity": (sums["velocity"], step)}
+        gradient = sizes["g"] + decay * sizes["theta"]
+        velocity = gradient + momentum * sizes.get("velocity", 0.0)
+        along, of_along = velocity, step
+        if options.get("nesterov"):
+            along, of_along = gradient + momentum * velocity, step * min(1.0, unit_of(momentum))
+        theta = sizes["theta"] + lr * along, min(u["theta"], unit_of(lr) * of_along)
+        return {"theta": theta, "velocity": (velocity, step)}
     else:
         raise AssertionError(f"{op} rounds")
     sums = computed(op, sizes, options)

@@ -113,7 +113,8 @@ CONVENTIONS = (
     "none by teacher and labels.",
     "reduction batchmean, the default of most losses, divides by the batch size alone, elementmean "
     "by the number of entries that are compared; sum does not divide.",
-    "sgd: v ← μ v + (g + λ θ), θ ← θ − lr v, v = 0 at first; biases decay as weights do.",
+    "sgd: v ← μ v + (g + λ θ), θ ← θ − lr v, v = 0 at first; biases decay as weights do. adam: ε "
+    "is added to the root of the corrected v; m = v = 0 at first.",
     "Numbers are float32 unless a tensor says otherwise; results may be of a higher precision.",
 )
 RESULTS = (
@@ -123,7 +124,12 @@ RESULTS = (
 BACKWARD = "the gradients of L by the array arguments of {}, given those and dy = ∂L/∂y"
 OTHERS = {
     "sgd": "theta, g, velocity (none before the first step) → velocity = momentum · velocity + "
-    "(g + weight_decay · theta), theta − lr · velocity (the new one)",
+    "(g + weight_decay · theta), theta − lr · velocity (the new one); with nesterov, theta − lr · "
+    "(g + weight_decay · theta + momentum · velocity)",
+    "adam": "theta, g, m and v (none before the first step) → m = beta1 · m + (1 − beta1) · g, "
+    "v = beta2 · v + (1 − beta2) · g², theta − lr · m / (1 − beta1^step) / "
+    "(√(v / (1 − beta2^step)) + epsilon); with g + weight_decay · theta in the place of g or, if "
+    "decoupled, theta · (1 − lr · weight_decay) in the place of theta",
     "sum": "the inputs → y = their sum / divisor (1 unless given)",
     "copy": "x → y = x, after all else: what must not have changed",
     "rows": "x (M, …), index (B,) → y[b] = x[index[b]]; batches: how many of these an epoch has",

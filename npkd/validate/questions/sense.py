@@ -194,6 +194,8 @@ def _results(operation: Operation) -> set[str]:
         return {"dx", *(f"d{name}" for name in ("w", "b", "mean", "variance") if name in inputs)}
     if op == "sgd":
         return {"theta", "velocity"} if operation.options.get("momentum") else {"theta"}
+    if op == "adam":
+        return {"theta", "m", "v"}
     return {"draws"} if op == "distinct" else {"y"}
 
 

@@ -51,7 +51,12 @@ from npkd.validate.questions.numbers import (
     Cases,
 )
 from npkd.validate.questions.ops import OPS, about_op
-from npkd.validate.questions.updates import about_accumulation, about_sgd
+from npkd.validate.questions.updates import (
+    about_accumulation,
+    about_adam,
+    about_nesterov,
+    about_sgd,
+)
 
 
 def cases(rng: np.random.Generator, names: Sequence[str] | None = None) -> Cases:
@@ -108,6 +113,9 @@ def _subjects(rng: np.random.Generator) -> dict[str, Callable[[], Cases]]:
         "standardize": about_standardize,
         "ragged batch": about_ragged_batch,
         "sgd": about_sgd,
+        "nesterov": about_nesterov,
+        "adam": functools.partial(about_adam, "adam"),
+        "adamw": functools.partial(about_adam, "adamw"),
         "accumulation": about_accumulation,
         "preparation": about_preparation,
         "augmentation": about_augmentation,
