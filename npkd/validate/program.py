@@ -11,16 +11,20 @@ What operations there are, with the names of their inputs, results and options:
 
     conv2d                x, w, b*               → y        options of npkd.ops.conv2d
     linear                x, w, b*               → y
-    avg_pool2d, max_pool2d, relu, flatten, softmax, log_softmax, upsample, pixel_shuffle
+    avg_pool2d, max_pool2d, global_avg_pool2d, relu, relu6, sigmoid, tanh, silu, gelu, flatten,
+    softmax, log_softmax, upsample, pixel_shuffle
                           x                      → y        options of npkd.ops
-    NAME_backward         as NAME, and dy        → dx, dw, db*   of each of these
+    dropout               x, mask*               → y        x · mask; without, of a net that is
+                                                            evaluated, x itself
+    add                   a, b                   → y
+    concat                x1, x2, …              → y        along `axis`
+    NAME_backward         as NAME, and dy        → dx, dw, db*, …   of each of these
     l2, kl, …             arguments of npkd.losses → value, and gradient for each that is trained
     standardize           logits                 → y        and its backward pass, with dy, → dx
     sgd                   theta, g, velocity*    → theta, velocity   lr, momentum, weight_decay
     sum                   any number of inputs   → y        their sum, divided by `divisor`
     copy                  x                      → y        a tensor that must not have changed
     rows                  x, index               → y        rows of x by their numbers
-    dropout               x                      → y        of a net that is evaluated: x itself
     normalise             images, mean, std      → y        uint8 (N, C, H, W): (x/255 − mean) / std
     augment               images, shifts, flips  → y        moved by (down, right), then flipped
     distinct                                     → draws    what so many `workers` drew: rows differ

@@ -18,9 +18,11 @@ from npkd.validate.questions.numbers import (
     N,
     Options,
     Shapes,
+    about_six,
     case_of,
     dyadic,
     masked,
+    masking,
     near_ties,
     normal,
     saturated,
@@ -29,10 +31,12 @@ from npkd.validate.questions.numbers import (
     with_ties,
 )
 
+ARRAYS = ("x", "w", "a", "b", "mask", "x1", "x2", "x3")  # in the order in which ops take them
+
 
 def _op_operations(op: str, arrays: Shapes | Arrays, options: Options) -> tuple[Operation, ...]:
     """An op and its backward pass, tensors named like arguments and results."""
-    gradients = {f"d{name}": f"d{name}" for name in arrays}
+    gradients = {f"d{name}": f"d{name}" for name in arrays if name != "mask"}
     inputs = {name: name for name in arrays}
     return (
         Operation(op, op, inputs, {"y": "y"}, options),
@@ -83,8 +87,18 @@ def _probe(
     op: str, what: str, *, exact: bool = True, numbers: Draw = normal, **arguments: Any
 ) -> OfOp:
     """A case of an op by its arguments, arrays by their shapes."""
-    shapes: Shapes = {name: arguments.pop(name) for name in ("x", "w", "b") if name in arguments}
+    shapes: Shapes = {name: arguments.pop(name) for name in ARRAYS if name in arguments}
     return OfOp(op, what, shapes, arguments, exact, numbers)
+
+
+def _of_every_entry(op: str, **options: Any) -> tuple[OfOp, ...]:
+    """Rows and images, and numbers where exp overflows or vanishes."""
+    form = "".join(f" {value}" for value in options.values())
+    return (
+        _probe(op, f"rows{form}", exact=False, x=(N, C), **options),
+        _probe(op, f"images{form}", exact=False, x=(N, 3, 4, 6), **options),
+        _probe(op, f"saturated{form}", exact=False, numbers=saturated, x=(N, C), **options),
+    )
 
 
 OPS: dict[str, tuple[OfOp, ...]] = {
@@ -297,6 +311,31 @@ OPS: dict[str, tuple[OfOp, ...]] = {
         _probe("pixel_shuffle", "2", x=(N, 12, 4, 3), factor=2),
         _probe("pixel_shuffle", "3", x=(N, 18, 2, 5), factor=3),
     ),
+    "global_avg_pool2d": (
+        _probe("global_avg_pool2d", "4x8", x=(N, 3, 4, 8)),
+        _probe("global_avg_pool2d", "3x5", x=(N, 2, 3, 5), exact=False),
+    ),
+    "relu6": (
+        _probe("relu6", "rows", x=(N, 2 * C), numbers=about_six),
+        _probe("relu6", "images", x=(N, 3, 4, 6), numbers=about_six),
+    ),
+    "sigmoid": _of_every_entry("sigmoid"),
+    "tanh": _of_every_entry("tanh"),
+    "silu": _of_every_entry("silu"),
+    "gelu": _of_every_entry("gelu") + _of_every_entry("gelu", approximate="tanh"),
+    "dropout": (
+        _probe("dropout", "rows", x=(N, C), mask=(N, C)),
+        _probe("dropout", "images", x=(N, 3, 4, 6), mask=(N, 3, 4, 6)),
+    ),
+    "add": (
+        _probe("add", "rows", a=(N, C), b=(N, C)),
+        _probe("add", "images", a=(N, 3, 4, 6), b=(N, 3, 4, 6)),
+    ),
+    "concat": (
+        _probe("concat", "channels", x1=(N, 3, 4, 6), x2=(N, 2, 4, 6), x3=(N, 4, 4, 6)),
+        _probe("concat", "of one size", x1=(N, 3, 4, 6), x2=(N, 3, 4, 6)),
+        _probe("concat", "rows", x1=(N, 4), x2=(N, 7), axis=-1),
+    ),
 }
 
 
@@ -308,10 +347,8 @@ def about_op(subject: str, probes: Sequence[OfOp], rng: np.random.Generator) -> 
     """
 
     def case(probe: OfOp, what: str, draw: Draw, upstream: Draw, exact: bool) -> Case:
-        arrays = {
-            name: (small_integers if exact and name == "w" else draw)(rng, shape)
-            for name, shape in probe.shapes.items()
-        }
+        draws = {"mask": masking} | ({"w": small_integers} if exact else {})
+        arrays = {name: draws.get(name, draw)(rng, shape) for name, shape in probe.shapes.items()}
         name = f"{subject} {probe.what}{what}"
         return op_case(name, subject, probe.op, arrays, probe.options, rng, upstream, exact=exact)
 
