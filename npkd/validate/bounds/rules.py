@@ -349,7 +349,8 @@ def concat_backward(arithmetic: Arithmetic, inputs: Inputs, options: Options) ->
     ends = np.cumsum([*several.values()])[:-1]
     error = np.broadcast_to(dy.total, dy.value.shape)
     values, errors = (np.split(of_dy, ends, axis) for of_dy in (dy.value, error))
-    return {name: Rounded(*one) for name, *one in zip(several, values, errors, strict=True)}
+    pieces = zip(several, values, errors, strict=True)
+    return {name: Rounded(value, error) for name, value, error in pieces}
 
 
 def _moved(

@@ -104,8 +104,8 @@ CONVENTIONS = (
     "Images are (N, C, H, W), weights of convolutions (out, in, kh, kw), of linear layers (out, "
     "in); convolution is cross-correlation, nothing is flipped.",
     "dy is the gradient of a number L by y; dx, dw and db are those by x, w and b.",
-    "relu'(0) = 0, and relu6' is 0 at 0 and at 6. Of equal cells in a window max-pooling chooses the "
-    "first in row-major order. Max-pooling's padding is −∞.",
+    "relu'(0) = 0, and relu6' is 0 at 0 and at 6. Of equal cells in a window max-pooling chooses "
+    "the first in row-major order. Max-pooling's padding is −∞.",
     "flatten keeps the order (C, H, W). Bilinear interpolation has half-pixel centres "
     "(align_corners=False).",
     "A loss gives value and gradient, by the student (by the first argument, where none has that "
