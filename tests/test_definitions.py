@@ -40,7 +40,7 @@ def by_pytorch(torch, case: Drawn):
     if case.op == "global_avg_pool2d":
         return lambda x: functional.adaptive_avg_pool2d(x, 1)
     if case.op == "dropout":
-        return lambda x: x * torch.from_numpy(options["mask"])
+        return lambda x: x * torch.from_numpy(options["mask"]).to(x.dtype)
     if case.op == "add":
         return torch.add
     if case.op == "concat":

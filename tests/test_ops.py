@@ -186,6 +186,21 @@ def test_softmax_and_its_logarithm_are_those_of_scipy(case, scale, seed):
     assert_close(x - log_softmax, 0 * x + scipy.special.logsumexp(x, axis, keepdims=True))
 
 
+def test_relu6_has_the_slope_0_at_both_kinks():
+    y, backward = ops.relu6(np.array([-1.0, 0.0, 3.0, 6.0, 7.0, NAN]))
+    np.testing.assert_array_equal(y, [0, 0, 3, 6, 6, NAN])
+    np.testing.assert_array_equal(backward(np.full(6, 5.0)), [0, 0, 5, 0, 0, 5])
+
+
+def test_a_mask_is_rounded_to_the_precision_of_what_it_is_for():
+    x, mask = np.full(3, 3.0, np.float32), np.array([0.0, 4 / 3, 4 / 3])
+    y, backward = ops.dropout(x, mask)
+    assert y.dtype == backward(x).dtype == np.float32
+    np.testing.assert_array_equal(y, x * mask.astype(np.float32))
+    y, _ = ops.dropout(x.astype(np.complex64), mask.astype(np.complex64))
+    np.testing.assert_array_equal(y, x * mask.astype(np.float32))
+
+
 @every_op
 @examples
 @given(data=st.data(), seed=SEEDS)
@@ -406,11 +421,11 @@ def test_batch_norm_keeps_digits_where_the_mean_is_large(mean, last):
 @examples
 @given(data=st.data(), seed=SEEDS)
 def test_the_order_of_axes_in_memory_changes_no_value_and_is_kept(data, seed):
-    case = data.draw(
-        st.sampled_from(["avg_pool2d", "max_pool2d", "relu", "flatten"]).flatmap(cases)
-    )
+    of_entries = ("relu", "relu6", "sigmoid", "tanh", "silu", "gelu")
+    kinds = st.sampled_from(["avg_pool2d", "max_pool2d", "flatten", *of_entries])
+    case = data.draw(kinds.flatmap(cases))
     rng = np.random.default_rng(seed)
-    x = rng.standard_normal((3, 9, 7, 8)) if case.op == "relu" else arrays(case, rng)["x"]
+    x = rng.standard_normal((3, 9, 7, 8)) if case.op in of_entries else arrays(case, rng)["x"]
     last = memory.turned(x) if x.ndim == 4 else x
     (y, backward), (y_last, backward_last) = apply(case, x), apply(case, last)
     dy = upstream(y, rng)
@@ -418,6 +433,45 @@ def test_the_order_of_axes_in_memory_changes_no_value_and_is_kept(data, seed):
     np.testing.assert_array_equal(backward_last(dy), backward(dy))
     if case.op != "flatten":
         assert memory.layout_of(y_last) is memory.layout_of(last) or 1 in y.shape
+
+
+layouts = st.sampled_from([np.ascontiguousarray, memory.turned, lambda x: x.transpose(1, 0, 3, 2)])
+
+
+@examples
+@given(data=st.data(), shape=st.tuples(*[st.integers(1, 9)] * 4), seed=SEEDS)
+def test_arrays_in_any_order_of_memory_are_joined_to_the_bit(data, shape, seed):
+    """The channels are last in the result if they are in one of them, as long as there are some."""
+    rng = np.random.default_rng(seed)
+    xs = [data.draw(layouts)(rng.standard_normal(shape)) for _ in range(3)]
+    xs = [x.transpose(np.argsort([1, 0, 3, 2])) if x.shape != shape else x for x in xs]
+    axis = data.draw(st.integers(-4, 3))
+    for y, expected in (
+        (ops.add(*xs[:2])[0], xs[0] + xs[1]),
+        (ops.concat(*xs, axis=axis)[0], np.concatenate(xs, axis)),
+    ):
+        np.testing.assert_array_equal(y, expected)
+    y, backward = ops.concat(*xs, axis=axis)
+    dy = data.draw(layouts)(rng.standard_normal(y.shape))
+    dy = dy if dy.shape == y.shape else dy.transpose(1, 0, 3, 2)
+    for x, dx, piece in zip(xs, backward(dy), np.split(dy, 3, axis), strict=True):
+        np.testing.assert_array_equal(dx, piece)
+        assert memory.layout_of(dx) is memory.layout_of(x)
+    kinds = [memory.layout_of(x) for x in xs]
+    if memory.channels_last in kinds[:2]:
+        assert memory.layout_of(ops.add(*xs[:2])[0]) is memory.channels_last
+
+
+@examples
+@given(shape=st.tuples(*[st.integers(1, 9)] * 4), seed=SEEDS)
+def test_the_mean_of_whole_images_is_the_same_with_channels_last(shape, seed):
+    rng = np.random.default_rng(seed)
+    x, dy = rng.standard_normal(shape), rng.standard_normal((*shape[:2], 1, 1))
+    for images in (x, memory.turned(x), x[:, :, ::-1]):
+        y, backward = ops.global_avg_pool2d(images)
+        assert_close(y, x.mean(axis=(2, 3), keepdims=True))
+        assert_close(backward(dy), dy / (shape[2] * shape[3]) * np.ones(shape))
+        assert memory.layout_of(backward(dy)) is memory.layout_of(images)
 
 
 # Scratch memory and threads
@@ -475,7 +529,9 @@ def test_batch_norm_keeps_what_has_the_size_of_its_channels():
     assert kept < 20_000
 
 
-@pytest.mark.parametrize("op", [ops.relu, lambda x: ops.max_pool2d(x, 2), ops.softmax])
+@pytest.mark.parametrize(
+    "op", [ops.relu, ops.sigmoid, ops.gelu, lambda x: ops.max_pool2d(x, 2), ops.softmax]
+)
 def test_a_backward_pass_keeps_no_more_than_the_size_of_the_outputs(op):
     x = np.random.default_rng(0).standard_normal((8, 8, 64, 64)).astype(np.float32)
     _, kept, (y, _) = extra_memory(op, x)
@@ -498,6 +554,13 @@ LARGE = [
     Drawn("sigmoid", {"x": (64, 10_000)}, {}),
 ]
 TRAINED = Drawn("batch_norm", {"x": (24, 5, 60, 61), "w": (5,), "b": (5,)}, {})
+
+
+JOINS = [
+    Drawn("add", {"a": (64, 10_000), "b": (64, 10_000)}, {}),
+    Drawn("concat", {"x1": (64, 10_000), "x2": (64, 9_000)}, {"axis": 1}),
+    Drawn("dropout", {"x": (64, 10_000)}, {"mask": np.full((64, 10_000), 4 / 3)}),
+]
 
 
 large_cases = pytest.mark.parametrize("case", LARGE, ids=lambda case: case.op)
@@ -528,7 +591,7 @@ def test_a_large_batch_gives_what_its_images_give_one_by_one(case):
 
 
 @pytest.mark.usefixtures("restore_threads", "many_parts")
-@pytest.mark.parametrize("case", [*LARGE, TRAINED], ids=lambda case: case.op)
+@pytest.mark.parametrize("case", [*LARGE, TRAINED, *JOINS], ids=lambda case: case.op)
 def test_bits_do_not_depend_on_the_number_of_threads(case, monkeypatch):
     numbers_of_parts = []
 

@@ -38,12 +38,20 @@ def torch():
     return pytest.importorskip("torch")
 
 
-def judged(case, values, dy) -> list[Rounded]:
+def by_rules(case, inputs, dy) -> list[Rounded]:
     """The value and gradients of an op in float64, with their bounds."""
-    inputs = {name: exact(x) for name, x in zip(case.shapes, values, strict=True)}
-    results = RULES[case.op](FLOAT, inputs, case.options)
-    results |= RULES[f"{case.op}_backward"](FLOAT, inputs | {"dy": exact(dy)}, case.options)
+    options = dict(case.options)
+    if "mask" in options:  # which the judge takes for an input
+        inputs["mask"] = exact(options.pop("mask").astype(np.float32))
+    results = RULES[case.op](FLOAT, inputs, options)
+    results |= RULES[f"{case.op}_backward"](FLOAT, inputs | {"dy": dy}, options)
     return list(results.values())
+
+
+def judged(case, values, dy) -> list[Rounded]:
+    """The same of numbers that are given."""
+    inputs = {name: exact(x) for name, x in zip(case.shapes, values, strict=True)}
+    return by_rules(case, inputs, exact(dy))
 
 
 def share_of_bound(found, expected: Rounded) -> float:
@@ -124,11 +132,9 @@ def test_inputs_within_their_errors_give_results_within_theirs(op, data, seed):
     y, backward = apply(case, *moved)
     dy, of_dy = upstream(y, rng), np.abs(upstream(y, rng)) * 1e-2
     inputs = {name: Rounded(x, e) for name, x, e in zip(case.shapes, values, errors, strict=True)}
-    results = RULES[case.op](FLOAT, inputs, case.options)
-    inputs["dy"] = Rounded(dy, of_dy)
-    results |= RULES[f"{case.op}_backward"](FLOAT, inputs, case.options)
+    results = by_rules(case, inputs, Rounded(dy, of_dy))
     moved_dy = dy + of_dy * rng.uniform(-1, 1, dy.shape)
-    for found, expected in zip([y, *gradients(backward, moved_dy)], results.values(), strict=True):
+    for found, expected in zip([y, *gradients(backward, moved_dy)], results, strict=True):
         assert np.all(np.abs(found - expected.value) <= np.asarray(expected.total) * (1 + 1e-12))
 
 

@@ -83,6 +83,30 @@ def test_batch_norm_is_that_of_pytorch_and_so_are_its_running_statistics(
         assert_close((1 - momentum) * variance + momentum * unbiased, running_variance)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("op", ["relu6", "sigmoid", "tanh", "silu", "gelu", "gelu by tanh"])
+def test_infinite_and_large_numbers_give_what_they_give_in_pytorch(op, dtype):
+    name, *form = op.split(" by ")
+    options = {"approximate": form[0]} if form else {}
+    x = np.array([np.inf, -np.inf, np.nan, 0, -0.0, 90, -90, 1e4, -1e4, 1e30, -1e30], dtype)
+    tensor = with_gradient(x)
+    expected = getattr(functional, name)(tensor, **options)
+    expected.sum().backward()
+    with np.errstate(invalid="ignore"):
+        y, backward = getattr(ops, name)(x, **options)
+        dx = backward(np.ones_like(x))
+    if name == "gelu" and not form and dtype == np.float32:  # PyTorch has NaN for ∞ there
+        y[0] = expected[0].item()
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(y, expected.detach(), rtol=1e-6, atol=1e-30)
+    gradient = tensor.grad.numpy()
+    if form:  # PyTorch's x² overflows, and gives NaN for the slopes 0 and 1
+        gradient = np.where(np.abs(x) == dtype(1e30), x > 0, gradient)
+    if name == "relu6":  # PyTorch has 0 or 1 for the slope at NaN, according to the dtype
+        gradient[2] = 1
+    np.testing.assert_allclose(dx, gradient, rtol=1e-6, atol=1e-30)
+
+
 # PyTorch's own samples (torch.testing's), and the like for the other operations with sizes
 SIZES = [
     ("avg_pool2d", (2, 3, 9, 9), ((3, 3),), {"stride": (1, 1), "padding": (1,), "ceil_mode": True}),

@@ -77,6 +77,42 @@ class Pieces:
         """In training mean and variance are changed."""
         return F.batch_norm(x, mean, variance, w, b, training, momentum, epsilon)
 
+    @staticmethod
+    def global_avg_pool2d(x):
+        return x.mean(dim=(2, 3), keepdim=True)
+
+    @staticmethod
+    def relu6(x):
+        return F.relu6(x)
+
+    @staticmethod
+    def sigmoid(x):
+        return x.sigmoid()
+
+    @staticmethod
+    def tanh(x):
+        return x.tanh()
+
+    @staticmethod
+    def silu(x):
+        return x * x.sigmoid()
+
+    @staticmethod
+    def gelu(x, approximate="none"):
+        return F.gelu(x, approximate=approximate)
+
+    @staticmethod
+    def dropout(x, mask):
+        return x * mask
+
+    @staticmethod
+    def add(a, b):
+        return a + b
+
+    @staticmethod
+    def concat(*xs, axis=1):
+        return torch.cat(xs, dim=axis)
+
     # Losses
 
     @staticmethod
@@ -269,6 +305,7 @@ def of_op(case: Case, pieces: type[Pieces]) -> Arrays:
     forward, _ = case.operations
     inputs = {name: leaf(case.inputs[name]) for name in forward.inputs}
     y = getattr(pieces, forward.op)(*inputs.values(), **forward.options)
+    inputs.pop("mask", None)  # is given, and trained by nobody
     gradients = torch.autograd.grad(y, list(inputs.values()), tensor(case.inputs["dy"]).to(y.dtype))
     named = {f"d{name}": dx for name, dx in zip(inputs, gradients, strict=True)}
     return arrays({"y": y} | named)
@@ -558,6 +595,15 @@ SKELETONS: dict[str, Callable[[Case, type[Pieces]], Arrays]] = {
             "upsample nearest",
             "upsample bilinear",
             "pixel_shuffle",
+            "global_avg_pool2d",
+            "relu6",
+            "sigmoid",
+            "tanh",
+            "silu",
+            "gelu",
+            "dropout",
+            "add",
+            "concat",
         ),
         of_op,
     ),
@@ -1156,6 +1202,64 @@ def relu_by_maximum(x):
 @wrong(20, "relu'(0) = ½", piece="relu", subjects=["relu"])
 def relu_by_absolute_value(x):
     return (x + x.abs() * 1.0) / 2
+
+
+# What the list lacks of layers
+
+
+@wrong(UNLISTED, "relu6 held at 1", piece="relu6", subjects=["relu6"])
+def relu6_by_hardtanh_of_its_default(x):
+    return F.hardtanh(F.relu(x))
+
+
+@wrong(UNLISTED, "relu6 without its upper end: relu", piece="relu6", subjects=["relu6"])
+def relu6_as_relu(x):
+    return F.relu(x)
+
+
+@wrong(UNLISTED, "relu6' = 1 at its kinks", piece="relu6", subjects=["relu6"])
+def relu6_by_clamp(x):
+    return x.clamp(0, 6)
+
+
+@wrong(UNLISTED, "relu6' = ½ at its kinks", piece="relu6", subjects=["relu6"])
+def relu6_by_minimum_and_maximum(x):
+    return torch.minimum(torch.maximum(x, torch.zeros_like(x)), torch.full_like(x, 6))
+
+
+@wrong(
+    UNLISTED,
+    "gelu in its other form: tanh for erf, or erf for tanh",
+    piece="gelu",
+    subjects=["gelu"],
+)
+def gelu_of_the_other_form(x, approximate="none"):
+    return F.gelu(x, approximate="tanh" if approximate == "none" else "none")
+
+
+@wrong(UNLISTED, "gelu as x σ(1.702 x)", piece="gelu", subjects=["gelu"])
+def quick_gelu(x, approximate="none"):
+    return x * torch.sigmoid(1.702 * x)
+
+
+@wrong(UNLISTED, "dropout not scaled by 1 / (1 − p)", piece="dropout", subjects=["dropout"])
+def dropout_by_masked_fill(x, mask):
+    return x.masked_fill(mask == 0, 0)
+
+
+@wrong(UNLISTED, "arrays joined in the opposite order", piece="concat", subjects=["concat"])
+def concat_from_the_last(*xs, axis=1):
+    return torch.cat(xs[::-1], dim=axis)
+
+
+@wrong(
+    UNLISTED,
+    "a global pool of sums, not means",
+    piece="global_avg_pool2d",
+    subjects=["global_avg_pool2d"],
+)
+def global_pool_by_sum(x):
+    return x.sum(dim=(2, 3), keepdim=True)
 
 
 # 21 to 26: the update

@@ -71,7 +71,7 @@ def concat(*xs: np.ndarray, axis: int = 1) -> Op:
         >>> print(y, *backward(np.array([[5.0, 6.0, 7.0]])))
         [[1. 3. 3.]] [[5.]] [[6. 7.]]
     """
-    require_arrays("concat", **{f"x{k}": x for k, x in enumerate(xs, 1)})
+    require_arrays("concat", "", **{f"x{k}": x for k, x in enumerate(xs, 1)})
     shapes = [x.shape for x in xs]
     if not xs:
         raise ValueError("concat: no arrays are given, expected one or more")

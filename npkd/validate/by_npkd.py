@@ -1,6 +1,6 @@
 """npkd's own side: its results for a case, as of any framework."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from npkd import losses, ops
 from npkd.data.preparation import Normalisation
 from npkd.losses.facts import FACTS
+from npkd.ops.contract import Op
 from npkd.optim import SGD, Adam, AdamW
 from npkd.validate.bounds.losses import loss_of
 from npkd.validate.bounds.rules import augmented
@@ -41,13 +42,33 @@ def computed(op: str, inputs: Arrays, options: Options) -> Arrays:
             return {"y": y}
         gradients = backward(inputs["dy"])
         several = gradients if isinstance(gradients, tuple) else (gradients,)
-        named = zip(GRADIENTS, several, strict=False)
-        return {name: gradient for name, gradient in named if gradient is not None}
+        named = zip(_letters(name, arguments), several, strict=False)
+        return {f"d{letter}": gradient for letter, gradient in named if gradient is not None}
     if op in LOSSES:
         value, gradients = LOSSES[op](**inputs, **options)
         several = gradients if isinstance(gradients, tuple) else (gradients,)
         return {"value": value} | dict(zip(FACTS[op].gradients(inputs), several, strict=True))
     return OTHERS[op](**inputs, **options)
+
+
+def _letters(op: str, arguments: Iterable[str]) -> Iterable[str]:
+    """What an op's arguments that have gradients are called, in their order."""
+    if op == "concat":
+        return arguments
+    return "ab" if op == "add" else ("x", "w", "b", "mean", "variance")
+
+
+# Ops that are called otherwise here
+
+
+def _dropout(x: np.ndarray, mask: np.ndarray | None = None, *, p: float = 0.5) -> Op:
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout: p is {p}, expected a chance from 0 to below 1")
+    return ops.dropout(x, np.ones_like(x) if mask is None else mask)
+
+
+def _concat(*, axis: int = 1, **xs: np.ndarray) -> Op:
+    return ops.concat(*xs.values(), axis=axis)
 
 
 # What is neither an op nor a loss: each gives its results by name
@@ -110,12 +131,6 @@ def _copy(x: np.ndarray) -> Arrays:
     return {"y": x}
 
 
-def _dropout(x: np.ndarray, *, p: float = 0.5) -> Arrays:
-    if not 0 <= p < 1:
-        raise ValueError(f"dropout: p is {p}, expected a chance from 0 to below 1")
-    return {"y": x}
-
-
 def _rows(x: np.ndarray, index: np.ndarray, *, batches: int = 1) -> Arrays:
     is_index = index.ndim == 1 and index.dtype.kind in "iu"
     if not is_index or x.ndim < 1 or not np.all((index >= 0) & (index < len(x))) or batches < 1:
@@ -165,7 +180,7 @@ def _distinct(*, workers: int) -> Arrays:
 
 
 TRANSFORMS: dict[str, Callable] = {name: getattr(ops, name) for name in ops.__all__}
-TRANSFORMS["standardize"] = losses.standardize
+TRANSFORMS |= {"standardize": losses.standardize, "dropout": _dropout, "concat": _concat}
 LOSSES: dict[str, Callable] = {
     name: loss_of(name) for name in losses.__all__ if name not in ("conventions", "standardize")
 }
@@ -174,7 +189,6 @@ OTHERS: dict[str, Callable] = {
     "adam": _adam,
     "sum": _sum,
     "copy": _copy,
-    "dropout": _dropout,
     "rows": _rows,
     "augment": _augment,
     "normalise": _normalise,

@@ -11,10 +11,15 @@ What operations there are, with the names of their inputs, results and options:
 
     conv2d                x, w, b*               → y        options of npkd.ops.conv2d
     linear                x, w, b*               → y
-    avg_pool2d, max_pool2d, relu, flatten, softmax, log_softmax, upsample, pixel_shuffle
+    avg_pool2d, max_pool2d, global_avg_pool2d, relu, relu6, sigmoid, tanh, silu, gelu, flatten,
+    softmax, log_softmax, upsample, pixel_shuffle
                           x                      → y        options of npkd.ops
     batch_norm            x, w*, b*, mean*, variance*  → y  by the batch's own where none are given
-    NAME_backward         as NAME, and dy        → dx, dw, db*   of each of these
+    dropout               x, mask*               → y        x · mask; without, of a net that is
+                                                            evaluated, x itself
+    add                   a, b                   → y
+    concat                x1, x2, …              → y        along `axis`
+    NAME_backward         as NAME, and dy        → dx, dw, db*, …   of each of these
     l2, kl, …             arguments of npkd.losses → value, and gradient for each that is trained
     standardize           logits                 → y        and its backward pass, with dy, → dx
     sgd                   theta, g, velocity*    → theta, velocity   lr, momentum, weight_decay, …
@@ -22,7 +27,6 @@ What operations there are, with the names of their inputs, results and options:
     sum                   any number of inputs   → y        their sum, divided by `divisor`
     copy                  x                      → y        a tensor that must not have changed
     rows                  x, index               → y        rows of x by their numbers
-    dropout               x                      → y        of a net that is evaluated: x itself
     normalise             images, mean, std      → y        uint8 (N, C, H, W): (x/255 − mean) / std
     augment               images, shifts, flips  → y        moved by (down, right), then flipped
     running_mean          x, mean                → y        (1 − momentum) mean + momentum · x's

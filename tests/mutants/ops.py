@@ -860,4 +860,305 @@ MUTANTS = [
             ),
         },
     ),
+    *mutants(
+        "global_avg_pool2d",
+        "npkd.ops.pool.global_avg_pool2d",
+        {
+            "mean over rows alone": (
+                "np.divide(sums.reshape(y[part].shape), cells,",
+                "np.divide(sums.reshape(y[part].shape), height,",
+                "value",
+            ),
+            "dx not divided": (
+                "dx[part] = dy[part] / cells",
+                "dx[part] = dy[part]",
+                "direction",
+            ),
+            "dx to the first cell alone": (
+                "dx[part] = dy[part] / cells",
+                "dx[part] = 0\n            dx[part, :, :1, :1] = dy[part]",
+                "direction",
+            ),
+            "dx conjugated": (
+                "dx[part] = dy[part] / cells",
+                "dx[part] = dy[part].conj() / cells",
+                "adjoint",
+            ),
+        },
+    ),
+    *mutants(
+        "relu6",
+        "npkd.ops.pointwise.relu6",
+        {
+            "dy passes at 0": (
+                "(x.real <= 0) | (x.real >= 6)",
+                "(x.real < 0) | (x.real >= 6)",
+                "ties",
+            ),
+            "dy passes at 6": (
+                "(x.real <= 0) | (x.real >= 6)",
+                "(x.real <= 0) | (x.real > 6)",
+                "ties",
+            ),
+            "dy passes above 6": (
+                "(x.real <= 0) | (x.real >= 6)",
+                "(x.real <= 0)",
+                "direction",
+            ),
+            "held at 1": (
+                "np.clip(x, 0, 6, out=out)",
+                "np.clip(x, 0, 1, out=out)",
+                "value",
+            ),
+            "complex numbers by their size": (
+                "np.where(x.real >= 6, 6, x)",
+                "np.where(abs(x) >= 6, 6, x)",
+                "value",
+            ),
+        },
+    ),
+    *mutants(
+        "sigmoid",
+        "npkd.ops.pointwise._sigmoid",
+        {
+            "e^x for e^−x": (
+                "e = np.negative(x)",
+                "e = x.copy()",
+                "value",
+            ),
+            "x is overwritten": (
+                "e = np.negative(x)",
+                "e = np.negative(x, out=x)",
+                "contract",
+            ),
+        },
+    ),
+    *mutants(
+        "sigmoid",
+        "npkd.ops.pointwise._sigmoid_slope",
+        {
+            "slope σ(−|x|)": (
+                "square = np.square(1 + e)",
+                "square = 1 + e",
+                "direction",
+            ),
+            "one entry of dx off by 1e-12": (
+                "square = np.square(1 + e)",
+                "square = np.square(1 + e)\n    square.flat[-1:] *= 1 + 1e-12",
+                "entries",
+            ),
+        },
+    ),
+    *mutants(
+        "sigmoid",
+        "npkd.ops.pointwise._pointwise",
+        {
+            "slope at dy": (
+                "np.multiply(dy, slope(x), out=out)",
+                "np.multiply(dy, slope(dy), out=out)",
+                "direction",
+            ),
+            "dy forgotten": (
+                "np.multiply(dy, slope(x), out=out)",
+                "np.copyto(out, slope(x))",
+                "direction",
+            ),
+            "arguments of the latest call in backward": (
+                "require_arrays(op, x=x)",
+                "x_then, x = x, _pointwise.__dict__.setdefault((op, x.shape, x.dtype), x.copy())\n"
+                "    x[...] = x_then",
+                "contract",
+            ),
+        },
+    ),
+    *mutants(
+        "sigmoid",
+        "npkd.ops.pointwise.by_slices",
+        {
+            "slices written to the place of the first": (
+                "out=y[n])",
+                "out=y[: n.stop - n.start])",
+                "value",
+            ),
+            "results in the memory of the call before": (
+                "y = make(shape, dtype)",
+                "y = by_slices.__dict__.setdefault((shape, dtype), make(shape, dtype))",
+                "contract",
+            ),
+        },
+    ),
+    *mutants(
+        "tanh",
+        "npkd.ops.pointwise.tanh",
+        {
+            "slope of σ(2x)": (
+                "4 * _sigmoid_slope(2 * x)",
+                "2 * _sigmoid_slope(2 * x)",
+                "direction",
+            ),
+            "slope 1 − x²": (
+                "4 * _sigmoid_slope(2 * x)",
+                "1 - x * x",
+                "direction",
+            ),
+        },
+    ),
+    *mutants(
+        "silu",
+        "npkd.ops.pointwise.silu",
+        {
+            "x not multiplied": (
+                "np.multiply(x, _sigmoid(x), out=out)",
+                "_sigmoid(x, out=out)",
+                "value",
+            ),
+            "slope of the factor x alone": (
+                "return share * (1 + x * (1 - share))",
+                "return share",
+                "direction",
+            ),
+            "slope with y for x": (
+                "return share * (1 + x * (1 - share))",
+                "return share * (1 + x * share * (1 - share))",
+                "direction",
+            ),
+        },
+    ),
+    *mutants(
+        "gelu",
+        "npkd.ops.pointwise.gelu",
+        {
+            "tanh in every form": (
+                "share, slope = _GELU[approximate]",
+                'share, slope = _GELU["tanh"]',
+                "value",
+            ),
+            "slope of the other form": (
+                "share, slope = _GELU[approximate]",
+                'share, slope = _GELU[approximate][0], _GELU["none"][1]',
+                "direction",
+            ),
+        },
+    ),
+    *mutants(
+        "gelu",
+        "npkd.ops.pointwise._normal_slope",
+        {
+            "slope of the factor x alone": (
+                "return special.ndtr(x) + x * density",
+                "return special.ndtr(x)",
+                "direction",
+            ),
+            "density without ½": (
+                "np.exp(-0.5 * np.square(x))",
+                "np.exp(-np.square(x))",
+                "direction",
+            ),
+        },
+    ),
+    *mutants(
+        "gelu",
+        "npkd.ops.pointwise._share_by_tanh",
+        {
+            "another factor of x³": (
+                "(1 + 0.044715",
+                "(1 + 0.044714",
+                "value",
+            ),
+        },
+    ),
+    *mutants(
+        "gelu",
+        "npkd.ops.pointwise._slope_by_tanh",
+        {
+            "v' without 3": (
+                "3 * 0.044715",
+                "0.044715",
+                "direction",
+            ),
+        },
+    ),
+    *mutants(
+        "dropout",
+        "npkd.ops.pointwise.dropout",
+        {
+            "not scaled": (
+                "by_slices(np.multiply, x, mask), backward",
+                "by_slices(np.multiply, x, mask != 0), backward",
+                "value",
+            ),
+            "dx not scaled": (
+                "by_slices(np.multiply, dy, mask)",
+                "by_slices(np.multiply, dy, mask != 0)",
+                "direction",
+            ),
+            "dx dropped nowhere": (
+                "by_slices(np.multiply, dy, mask)",
+                "by_slices(np.multiply, dy, np.full_like(mask, mask.max()))",
+                "direction",
+            ),
+        },
+    ),
+    *mutants(
+        "add",
+        "npkd.ops.joining.add",
+        {
+            "difference": (
+                "y = by_slices(np.add, a, b)",
+                "y = by_slices(np.subtract, a, b)",
+                "value",
+            ),
+            "dy halved": (
+                "return by_slices(np.positive, dy), by_slices(np.positive, dy)",
+                "return dy / 2, dy / 2",
+                "direction",
+            ),
+            "db conjugated": (
+                "return by_slices(np.positive, dy), by_slices(np.positive, dy)",
+                "return by_slices(np.positive, dy), dy.conj()",
+                "adjoint",
+            ),
+            "dy itself": (
+                "return by_slices(np.positive, dy), by_slices(np.positive, dy)",
+                "return by_slices(np.positive, dy), dy",
+                "contract",
+            ),
+            "one array for both": (
+                "return by_slices(np.positive, dy), by_slices(np.positive, dy)",
+                "return (by_slices(np.positive, dy),) * 2",
+                "contract",
+            ),
+        },
+    ),
+    *mutants(
+        "concat",
+        "npkd.ops.joining.concat",
+        {
+            "the end of an array first": (
+                "_copy(x, y[piece],",
+                "_copy(np.flip(x, axis), y[piece],",
+                "value",
+            ),
+            "the end of a piece of dy first": (
+                "_copy(dy[piece], dx,",
+                "_copy(np.flip(dy[piece], axis), dx,",
+                "direction",
+            ),
+            "pieces conjugated": (
+                "_copy(dy[piece], dx,",
+                "_copy(dy[piece].conj(), dx,",
+                "adjoint",
+            ),
+            "views of dy": (
+                "return tuple(gradients)",
+                "return tuple(dy[piece] for piece in pieces)",
+                "contract",
+            ),
+            "all pieces the first": (
+                "slice(end - shape[axis], end)",
+                "slice(0, shape[axis])",
+                "value",
+            ),
+        },
+    ),
 ]

@@ -1,8 +1,10 @@
-"""The rules of batch norm, and of operations that only recorded programs have: entry by entry,
-sums, and moves.
+"""The rules of batch norm, and of operations entry by entry, of sums, and of moves.
+
+Most of them only recorded programs have.
 
     add, subtract, multiply, divide, maximum    a, b     → y    inputs broadcast as NumPy does
     exp, log, negative, sqrt                    x        → y
+    sigmoid, tanh, silu, gelu                   x        → y    gelu by its form, `approximate`
     sum_over                                    x        → y    over `axes`, which are dropped
     batch_norm    x, w*, b*, mean*, variance*  → y  (x − mean) / √(variance + epsilon) · w + b
     running_mean  x, mean    → y    (1 − momentum) mean + momentum · that of x
@@ -19,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from npkd.validate.bounds import traced
 from npkd.validate.bounds.rounding import Arithmetic, Rounded, sums_of_products
 from npkd.validate.bounds.traced import Traced, gradients, leaf
 
@@ -146,11 +149,37 @@ BY_TAPE: dict[str, Callable[..., Traced]] = {
     "log": lambda x: x.log(),
     "negative": lambda x: -x,
     "sqrt": lambda x: x.sqrt(),
+    "sigmoid": traced.sigmoid,
+    "tanh": traced.tanh,
+    "silu": traced.silu,
+    "gelu": traced.gelu,
     "sum_over": _sum_over,
     "batch_norm": _batch_norm,
     "running_mean": _running_mean,
     "running_variance": _running_variance,
 }
+
+
+# ½ (1 + tanh(x/2)) for σ(x), and 2 σ(2x) − 1 for tanh x, are off by a share of 1, or of x times
+# that; their slopes, which are made of them, by no more.
+OTHER_FORMS: dict[str, Callable[[np.ndarray], np.ndarray | float]] = {
+    "sigmoid": lambda x: 1.0,
+    "tanh": lambda x: 2.0,
+    "silu": lambda x: 1.0 + x,
+}
+
+
+def _by_another_form(rule: Rule, share: Callable[[np.ndarray], Any]) -> Rule:
+    """`rule`, and how much farther off the other form may be."""
+
+    def with_jump(arithmetic: Arithmetic, inputs: Inputs, options: Any) -> dict[str, Rounded]:
+        results = rule(arithmetic, inputs, options)
+        off = arithmetic.gamma(arithmetic.of_exp + 4) * share(inputs["x"].most)
+        for one in results.values():
+            one.jump = off * (inputs["dy"].most if "dy" in inputs else 1.0)
+        return results
+
+    return with_jump
 
 
 def maximum(arithmetic: Arithmetic, inputs: Inputs, options: Any) -> dict[str, Rounded]:
@@ -226,6 +255,9 @@ ELEMENTWISE: dict[str, Rule] = {
 }
 ELEMENTWISE |= {name: _forward(function) for name, function in BY_TAPE.items()}
 ELEMENTWISE |= {f"{name}_backward": _backward(function) for name, function in BY_TAPE.items()}
+for _name, _share in OTHER_FORMS.items():
+    for _rule in (_name, f"{_name}_backward"):
+        ELEMENTWISE[_rule] = _by_another_form(ELEMENTWISE[_rule], _share)
 ELEMENTWISE["sum_over"] = _of_terms(ELEMENTWISE["sum_over"], "x")
 for _name in ("add_backward", "subtract_backward"):  # where one was broadcast, gradients are sums
     ELEMENTWISE[_name] = _of_terms(ELEMENTWISE[_name], "dy")

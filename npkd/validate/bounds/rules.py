@@ -9,7 +9,9 @@ many roundings a term goes through at most, whoever computes it and in whatever 
     avg_pool2d  y: the taps of a window, and a division, or a product with 1/D, itself rounded;
                 dx: the windows on a cell, and the same
     max_pool2d  y is chosen, which rounds nothing; dx: the windows on a cell
-    relu, flatten, pixel_shuffle, copy, rows, augment, dropout: nothing is rounded
+    relu, relu6, flatten, pixel_shuffle, concat, copy, rows, augment: nothing is rounded
+    dropout     x times a mask, rounded once; without one, of a net that is evaluated, x itself
+    global_avg_pool2d  as avg_pool2d by one window
     upsample    "nearest" copies; dx adds up a block. "bilinear": y has 4 terms w v x with weights
                 for row and column that are rounded themselves; a cell of x is in up to (2f)² of y
     sgd         λ θ: λ and the product are rounded; g + λ θ; μ v likewise; their sum; lr v; θ − lr v
@@ -199,6 +201,15 @@ def avg_pool2d_backward(
     return {"dx": dx}
 
 
+def _of_whole_images(rule: Rule) -> Rule:
+    """The rule of a pool, its window the image."""
+
+    def of_image(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+        return rule(arithmetic, inputs, {"kernel_size": inputs["x"].value.shape[2:]})
+
+    return of_image
+
+
 def max_pool2d(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
     """See `npkd.ops.max_pool2d`. The largest of numbers moves by no more than they do."""
     x = inputs["x"]
@@ -291,6 +302,55 @@ def relu_backward(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> d
     dx = ops.relu(x.value)[1](dy.value)
     undecided = (np.abs(x.value) <= x.total) & np.asarray(np.asarray(x.total) > 0)
     return {"dx": Rounded(dx, dy.total, jump=np.where(undecided, dy.most, 0.0))}
+
+
+def relu6(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+    """min(max(x, 0), 6), which moves by no more than x does."""
+    x = inputs["x"]
+    return {"y": Rounded(ops.relu6(x.value)[0], x.total)}
+
+
+def relu6_backward(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+    """See `npkd.ops.relu6`; its slope is 0 at 0 and at 6."""
+    x, dy = inputs["x"], inputs["dy"]
+    dx = ops.relu6(x.value)[1](dy.value)
+    from_kink = np.minimum(np.abs(x.value), np.abs(x.value - 6))
+    undecided = (from_kink <= x.total) & np.asarray(np.asarray(x.total) > 0)
+    return {"dx": Rounded(dx, dy.total, jump=np.where(undecided, dy.most, 0.0))}
+
+
+def dropout(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+    """See `npkd.ops.dropout`; without a mask it is that of a net that is evaluated, x itself."""
+    x = inputs["x"]
+    if "mask" not in inputs:
+        return {"y": Rounded(x.value, x.total)}
+    return ELEMENTWISE["multiply"](arithmetic, {"a": x, "b": inputs["mask"]}, {})
+
+
+def dropout_backward(
+    arithmetic: Arithmetic, inputs: Inputs, options: Options
+) -> dict[str, Rounded]:
+    """The same to dy."""
+    return {"dx": dropout(arithmetic, {**inputs, "x": inputs["dy"]}, options)["y"]}
+
+
+def concat(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+    """See `npkd.ops.concat`."""
+    values = [x.value for x in inputs.values()]
+    errors = [np.broadcast_to(x.total, x.value.shape) for x in inputs.values()]
+    y, error = (np.concatenate(parts, options.get("axis", 1)) for parts in (values, errors))
+    return {"y": Rounded(y, error)}
+
+
+def concat_backward(arithmetic: Arithmetic, inputs: Inputs, options: Options) -> dict[str, Rounded]:
+    """The pieces of dy."""
+    axis, dy = options.get("axis", 1), inputs["dy"]
+    several = {f"d{name}": x.value.shape[axis] for name, x in inputs.items() if name != "dy"}
+    ends = np.cumsum([*several.values()])[:-1]
+    error = np.broadcast_to(dy.total, dy.value.shape)
+    values, errors = (np.split(of_dy, ends, axis) for of_dy in (dy.value, error))
+    pieces = zip(several, values, errors, strict=True)
+    return {name: Rounded(value, error) for name, value, error in pieces}
 
 
 def _moved(
@@ -537,8 +597,14 @@ RULES: dict[str, Rule] = {
     "softmax_backward": _softmax_backward(traced.softmax, traced.softmax_backward),
     "log_softmax": _softmax(traced.log_softmax),
     "log_softmax_backward": _softmax_backward(traced.log_softmax, traced.log_softmax_backward),
-    "dropout": _unchanged,
-    "dropout_backward": _moved(lambda dy, _: dy, "dy", "dx"),
+    "dropout": dropout,
+    "dropout_backward": dropout_backward,
+    "relu6": relu6,
+    "relu6_backward": relu6_backward,
+    "concat": concat,
+    "concat_backward": concat_backward,
+    "global_avg_pool2d": _of_whole_images(avg_pool2d),
+    "global_avg_pool2d_backward": _of_whole_images(avg_pool2d_backward),
     "copy": _unchanged,
     "rows": rows,
     "augment": augment,
@@ -558,8 +624,12 @@ RULES["standardize_backward"] = RULES["standardize"]  # which takes a dy, and gi
 
 def uses_exp(op: str) -> bool:
     """Whether its bound rests on how exact exp, log and their like are."""
-    op = op.removesuffix("_backward")
-    return op in ("exp", "log", "softmax", "log_softmax", *losses.__all__)
+    pointwise = ("exp", "log", "sigmoid", "tanh", "silu", "gelu")
+    return op.removesuffix("_backward") in (
+        *pointwise,
+        *("softmax", "log_softmax"),
+        *losses.__all__,
+    )
 
 
 def is_sum_of_products(op: str) -> bool:

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, ndtr
 
 from npkd.validate.bounds.rounding import Arithmetic, Error, Rounded, sums_of_products
 
@@ -545,3 +546,78 @@ def log_sum_exp(x: Traced) -> Traced:
 def _largest(k: np.ndarray) -> float:
     """For the count of roundings, which is a whole number."""
     return float(np.nan_to_num(np.minimum(np.max(k, initial=0), 1e9)))
+
+
+# Activations
+
+
+def sigmoid(x: Traced) -> Traced:
+    """σ = 1 / (1 + e^−x), close relative to itself. Backwards dy · σ (1 − σ).
+
+    Inputs off by E move it by a factor between e^−E and e^E, and by ¼ E at most.
+    """
+    value, k = expit(x.value), x.arithmetic.of_exp + DIVIDE + 1
+    error = np.minimum(value * np.expm1(x.error), x.error / 4)
+    y = x._made(value, error, x.arithmetic.gamma(k), x.roundings + k)
+    own = y.fixed
+    return x._through(y, lambda dy: dy * (own * (1.0 - own)))
+
+
+def tanh(x: Traced) -> Traced:
+    """Off by E times the steepest slope there is within E. Backwards dy · (1 − y²).
+
+    That slope is also 4 e / (1 + e)², e = e^−2|x|, close relative to itself.
+    """
+    near, k = np.maximum(x.size - x.error, 0), x.arithmetic.of_exp
+    error = x.error / np.square(np.cosh(near))
+    y = x._made(np.tanh(x.value), error, x.arithmetic.gamma(k), x.roundings + k)
+    slope = 1.0 - y.fixed * y.fixed
+    slope = slope.allowing(x.arithmetic.gamma(k + DIVIDE + 3) * slope.value)
+    return x._through(y, lambda dy: dy * slope)
+
+
+def silu(x: Traced) -> Traced:
+    """x σ(x). Backwards dy · (σ + x σ (1 − σ)), or dy · σ (1 + x (1 − σ))."""
+    return _gated(x, sigmoid(x.fixed), lambda share: x.fixed * (share * (1.0 - share)))
+
+
+def gelu(x: Traced, approximate: str = "none") -> Traced:
+    """x Φ(x), or with Φ by tanh, x σ(2v), 2v = √(8/π) (x + 0.044715 x³).
+
+    Φ = ½ (1 + erf(x/√2)) or ½ erfc(−x/√2), with φ for its slope; σ(2v) = ½ (1 + tanh v). The sums
+    with 1 are off by a share of the larger one, and so not close relative to themselves.
+    """
+    of_exp, fixed = x.arithmetic.of_exp, x.fixed
+    if approximate == "tanh":
+        square = fixed * fixed
+        v2 = (fixed + square * fixed * 0.044715) * math.sqrt(8 / math.pi)
+        slope = (square * (3 * 0.044715) + 1.0) * math.sqrt(8 / math.pi)
+        value, k = expit(v2.value), of_exp + DIVIDE + 1
+        moved = np.minimum(value * np.expm1(v2.error), v2.error / 4)
+        share = _beside_half(v2, value, moved, k)
+        return _gated(x, share, lambda share: fixed * (share * (1.0 - share) * slope))
+    density = (fixed * fixed * -0.5).exp() * (1 / math.sqrt(2 * math.pi))
+    near = np.maximum(x.size - x.error, 0)
+    steepest = np.exp(-np.square(near) / 2) / math.sqrt(2 * math.pi)
+    moved = (x.error + x.arithmetic.gamma(3) * x.most) * steepest  # x/√2 is rounded
+    return _gated(x, _beside_half(x, ndtr(x.value), moved, of_exp + 3), lambda _: fixed * density)
+
+
+def _beside_half(x: Traced, value: np.ndarray, moved: np.ndarray, k: int) -> Traced:
+    """½ (1 + f), made from x: f is off by γ_k of itself, or the whole is."""
+    off = x.arithmetic.gamma(k) * np.maximum(np.abs(value - 0.5), value)
+    return x._made(value, moved + off, 0.0, x.roundings + k).fixed
+
+
+def _gated(x: Traced, share: Traced, rest: Callable[[Traced], Traced]) -> Traced:
+    """x times a share of it. Backwards dy times the share, and the rest of the slope.
+
+    Where factors are taken out of the sum, or ½ last, there are up to three more roundings.
+    """
+    y, other = x.fixed * share, rest(share)
+    slope, gamma = share + other, x.arithmetic.gamma(3)
+    slope = slope._made(
+        slope.value, slope.error + gamma * (share.most + other.most), 0.0, slope.roundings + 3
+    )
+    y = y._made(y.value, y.error, gamma, y.roundings + 3)
+    return x._through(y, lambda dy: dy * slope)

@@ -1,15 +1,16 @@
 """Known faults of layers: padding, layouts, kinks."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from npkd.validate.bounds.rounding import Arithmetic
+from npkd.validate.bounds.rounding import Arithmetic, Rounded, exact
 from npkd.validate.bounds.rules import Inputs, Options
 from npkd.validate.bounds.rules import Rule as RightRule
+from npkd.validate.bounds.traced import gradients, leaf, sigmoid
 from npkd.validate.faults.fault import (
     Context,
     Fault,
@@ -174,6 +175,75 @@ def _at_ties(x: np.ndarray, dy: np.ndarray, given: Options, share: str) -> np.nd
     return dx
 
 
+def _slope_at(kinks: Sequence[float], slope: float) -> Rule:
+    """Another slope where x is one of these."""
+
+    def rule(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+        results = right(a, x, given)
+        dx = np.where(np.isin(x["x"].value, kinks), slope * x["dy"].value, results["dx"].value)
+        return {"dx": replace(results["dx"], value=dx)}
+
+    return rule
+
+
+def _held_at(most: float) -> Rule:
+    """min(max(x, 0), most), and its backward pass."""
+
+    def rule(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+        value = x["x"].value
+        if "dy" not in x:
+            return {"y": Rounded(np.clip(value, 0, most), x["x"].total)}
+        passes = (value > 0) & (value < most)
+        return {"dx": Rounded(passes * x["dy"].value, x["dy"].total)}
+
+    return rule
+
+
+def _other_form(given: Options) -> dict[str, Any]:
+    return {"approximate": "none" if given.get("approximate") == "tanh" else "tanh"}
+
+
+def _by_sigmoid(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+    """x σ(1.702 x)."""
+    with np.errstate(all="ignore"):
+        z = leaf(a, x["x"], trained=True)
+        y = z * sigmoid(z * 1.702)
+        if "dy" not in x:
+            return {"y": y.rounded}
+        return {"dx": gradients(y * leaf(a, x["dy"]), [z])[0].rounded}
+
+
+def _mask_as(scale: Callable[[np.ndarray], np.ndarray]) -> Rule:
+    """Dropout by another mask."""
+
+    def rule(right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context) -> Results:
+        if "mask" not in x:
+            return right(a, x, given)
+        return right(a, {**x, "mask": exact(scale(x["mask"].value))}, given)
+
+    return rule
+
+
+def _the_other_way_round(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    """The last array first."""
+    names = [name for name in x if name != "dy"]
+    turned = {name: x[name] for name in reversed(names)}
+    return right(a, turned | ({"dy": x["dy"]} if "dy" in x else {}), given)
+
+
+def _not_divided(
+    right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
+) -> Results:
+    """The sum over images in the place of the mean."""
+    cells = math.prod(x["x"].value.shape[2:])
+    return {
+        name: Rounded(cells * one.value, cells * np.asarray(one.error))
+        for name, one in right(a, x, given).items()
+    }
+
+
 def _without_bias(
     right: RightRule, a: Arithmetic, x: Inputs, given: Options, at: Context
 ) -> Results:
@@ -267,4 +337,27 @@ LAYER_FAULTS = [
         {"relu_backward": _relu_at_zero(0.5)},
         convention="as jnp.maximum(x, 0) has it",
     ),
+    Fault("relu6 held at 1", both_ways(_held_at(1.0), "relu6")),
+    Fault("relu6 without its upper end: relu", both_ways(_held_at(math.inf), "relu6")),
+    Fault(
+        "relu6' = 1 at its kinks",
+        {"relu6_backward": _slope_at((0.0, 6.0), 1.0)},
+        convention="as torch.clamp has it",
+    ),
+    Fault(
+        "relu6' = ½ at its kinks",
+        {"relu6_backward": _slope_at((0.0, 6.0), 0.5)},
+        convention="as jnp.minimum and jnp.maximum have it",
+    ),
+    Fault(
+        "gelu in its other form: tanh for erf, or erf for tanh",
+        both_ways(options(_other_form), "gelu"),
+    ),
+    Fault("gelu as x σ(1.702 x)", both_ways(_by_sigmoid, "gelu")),
+    Fault(
+        "dropout not scaled by 1 / (1 − p)",
+        both_ways(_mask_as(lambda mask: (mask != 0).astype(np.float64)), "dropout"),
+    ),
+    Fault("arrays joined in the opposite order", both_ways(_the_other_way_round, "concat")),
+    Fault("a global pool of sums, not means", both_ways(_not_divided, "global_avg_pool2d")),
 ]

@@ -29,8 +29,9 @@ class Adapter:
     words       the words of formulas, on its arrays
     operations  by name, with npkd's arguments: function(**inputs, **options), but that a single
                 input comes by position. `made_of(words)` gives most; left are conv2d, avg_pool2d,
-                max_pool2d, relu, upsample, dropout(x, p), which must drop nothing, and
-                distinct(workers), 16 random numbers of each worker, a row for each
+                max_pool2d, relu, relu6, sigmoid, tanh, silu, gelu, upsample, dropout(x, mask=None,
+                p), which without a mask must drop nothing, and distinct(workers), 16 random numbers
+                of each worker, a row for each
     losses      its own: function(**inputs, **options); the others go by their formulas
     """
 
@@ -87,7 +88,7 @@ class Adapter:
             return self.loss(op, inputs, options)
         if op not in self.operations:
             raise ValueError(f"{self.name}: operation {op!r} is not known")
-        function, several = self.operations[op], len(inputs) > 1
+        function, several = self.operations[op], len(inputs) > 1 or op == "concat"
         return function(**inputs, **options) if several else function(*inputs.values(), **options)
 
     def updated(
@@ -153,6 +154,9 @@ def made_of(words: Words) -> dict[str, Callable[..., Array]]:
         moved = words.permute(blocks, (0, 1, 4, 2, 5, 3))
         return words.reshape(moved, (n, channels // factor**2, height * factor, width * factor))
 
+    def global_avg_pool2d(x: Array) -> Array:
+        return words.sum(x, (2, 3), keepdims=True) / (x.shape[2] * x.shape[3])
+
     def normalise(images: Array, mean: Array, std: Array) -> Array:
         mean, std = (words.reshape(x, (1, -1, 1, 1)) for x in (mean, std))
         return (words.floating(images) / 255 - mean) / std
@@ -217,6 +221,8 @@ def made_of(words: Words) -> dict[str, Callable[..., Array]]:
         "softmax": words.softmax,
         "log_softmax": words.log_softmax,
         "pixel_shuffle": pixel_shuffle,
+        "global_avg_pool2d": global_avg_pool2d,
+        "concat": lambda axis=1, **xs: words.concatenate(list(xs.values()), axis),
         "sum": lambda divisor=1, **terms: words.added(list(terms.values())) / divisor,
         "copy": lambda x: x,
         "rows": lambda x, index, **about: x[index],

@@ -225,7 +225,12 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "avg_pool2d": avg_pool2d,
     "max_pool2d": max_pool2d,
     "relu": jax.nn.relu,
-    "dropout": lambda x, p=0.5: x,
+    "relu6": jax.nn.relu6,
+    "sigmoid": jax.nn.sigmoid,
+    "tanh": jnp.tanh,
+    "silu": jax.nn.silu,
+    "gelu": lambda x, approximate="none": jax.nn.gelu(x, approximate == "tanh"),
+    "dropout": lambda x, mask=None, p=0.5: x if mask is None else x * mask,
     "upsample": upsample,
     "distinct": distinct,
 }

@@ -205,7 +205,15 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
         x, torch.zeros_like(variance), variance, momentum
     )[1],
     "copy": torch.clone,
-    "dropout": lambda x, p=0.5: functional.dropout(x, p, training=False),
+    "dropout": lambda x, mask=None, p=0.5: (
+        functional.dropout(x, p, training=False) if mask is None else x * mask
+    ),
+    "global_avg_pool2d": lambda x: functional.adaptive_avg_pool2d(x, 1),
+    "relu6": functional.relu6,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "silu": functional.silu,
+    "gelu": lambda x, approximate="none": functional.gelu(x, approximate=approximate),
 }
 
 

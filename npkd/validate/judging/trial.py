@@ -40,11 +40,13 @@ UNEXPLAINED = 1 / 256  # of the squares of errors: what one factor may leave ove
 SAME_FACTOR = 1e-5  # relative: what is multiplied by one number is multiplied by it everywhere
 PRODUCTS = (
     *("multiply", "multiply_backward", "divide", "divide_backward"),
-    *("exp_backward", "log_backward", "sqrt_backward"),
+    *("exp_backward", "log_backward", "sqrt_backward", "silu", "gelu", "dropout"),
+    *(f"{op}_backward" for op in ("sigmoid", "tanh", "silu", "gelu", "dropout")),
 )
 MOVES = (
     *("move", "move_backward", "negative", "negative_backward", "sum_over_backward"),
     *("add_backward", "subtract_backward", "copy", "flatten", "flatten_backward"),
+    *("concat", "concat_backward"),
 )
 SUMS = ("add", "subtract", "sum", "sum_over")
 
@@ -54,6 +56,9 @@ ELSEWHERE = {
     "numbers) within the bound of what it was decided on",
     "softmax": "within what exp(x − log Σ exp x) or 2^(x log₂ e) may give",
     "log_softmax": "within what x − log Σ exp x may give",
+    **dict.fromkeys(("sigmoid", "sigmoid_backward"), "within what ½ (1 + tanh(x/2)) may give"),
+    **dict.fromkeys(("silu", "silu_backward"), "within what ½ x (1 + tanh(x/2)) may give"),
+    **dict.fromkeys(("tanh", "tanh_backward"), "within what 2 σ(2x) − 1 may give"),
     "upsample": "within what a + λ (b − a) may give",
     "l2": "within what s² − 2 s t + t², or a norm's square, may give",
     "standardize": "within what a variance as E[x²] − m² may give",

@@ -19,6 +19,9 @@ EXACT = (
     "flatten",
     "upsample",
     "pixel_shuffle",
+    "relu6",
+    "add",
+    "concat",
     "l2",
     "l1",
     "huber",
@@ -39,7 +42,7 @@ def random_case(op: str, rng: np.random.Generator, *, exact: bool = False) -> Ca
         raise ValueError(f"validate: no random case of {op!r}; expected one of {expected}")
     drawn = drawn_from[op](lambda low, high: int(rng.integers(low, high + 1)))
     options = dict(drawn.options)
-    labels = options.pop("labels", None)
+    labels, mask = options.pop("labels", None), options.pop("mask", None)
     if exact:
         options |= _with_exact_means(op, options, rng)
         arrays = {name: small_integers(rng, shape) for name, shape in drawn.shapes.items()}
@@ -47,6 +50,8 @@ def random_case(op: str, rng: np.random.Generator, *, exact: bool = False) -> Ca
         arrays = npkd.proofs.cases.arrays(drawn, rng, np.float32)
     if labels is not None:
         arrays["labels"] = labels.astype(np.int64)
+    if mask is not None:
+        arrays["mask"] = mask.astype(np.float32)
     if op in npkd.proofs.cases.OPS:
         draw = small_integers if exact else normal
         return op_case(op, op, op, arrays, options, rng, draw, exact=exact)

@@ -58,8 +58,9 @@ def _whole(x: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
     return np.ldexp(mantissa[some], 53).astype(np.int64), exponent[some] - 53
 
 
-_MOVES = {"relu", "flatten", "pixel_shuffle", "max_pool2d", "copy", "rows", "dropout", "augment"}
+_MOVES = {"relu", "flatten", "pixel_shuffle", "max_pool2d", "copy", "rows", "augment"}
 _MOVES |= {"relu_backward", "flatten_backward", "pixel_shuffle_backward"}
+_MOVES |= {"relu6", "relu6_backward", "concat", "concat_backward", "add_backward"}
 
 Terms = dict[str, tuple[np.ndarray, float]]
 
@@ -86,6 +87,14 @@ def _terms(op: str, inputs: Arrays, options: Options) -> Terms:
         units = (
             {"dx": unit_of(weights) * u["dy"]} if "dy" in u else {"y": unit_of(weights) * u["x"]}
         )
+    elif op.removesuffix("_backward") == "global_avg_pool2d":
+        share = unit_of(1 / math.prod(inputs["x"].shape[2:]))
+        units = {"dx": share * u["dy"]} if "dy" in u else {"y": share * u["x"]}
+    elif op.removesuffix("_backward") == "dropout":
+        mask = u.get("mask", 1.0)
+        units = {"dx": mask * u["dy"]} if "dy" in u else {"y": mask * u["x"]}
+    elif op == "add":
+        units = {"y": min(u.values())}
     elif op == "max_pool2d_backward":
         sizes["x"] = inputs["x"]
         units = {"dx": u["dy"]}

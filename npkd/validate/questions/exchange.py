@@ -104,8 +104,8 @@ CONVENTIONS = (
     "Images are (N, C, H, W), weights of convolutions (out, in, kh, kw), of linear layers (out, "
     "in); convolution is cross-correlation, nothing is flipped.",
     "dy is the gradient of a number L by y; dx, dw and db are those by x, w and b.",
-    "relu'(0) = 0. Of equal cells in a window max-pooling chooses the first in row-major order. "
-    "Max-pooling's padding is −∞.",
+    "relu'(0) = 0, and relu6' is 0 at 0 and at 6. Of equal cells in a window max-pooling chooses "
+    "the first in row-major order. Max-pooling's padding is −∞.",
     "flatten keeps the order (C, H, W). Bilinear interpolation has half-pixel centres "
     "(align_corners=False).",
     "A loss gives value and gradient, by the student (by the first argument, where none has that "
@@ -133,8 +133,8 @@ OTHERS = {
     "sum": "the inputs → y = their sum / divisor (1 unless given)",
     "copy": "x → y = x, after all else: what must not have changed",
     "rows": "x (M, …), index (B,) → y[b] = x[index[b]]; batches: how many of these an epoch has",
-    "dropout": "x → y = x: the layer drops entries with chance p in training, none in evaluation, "
-    "which this is",
+    "dropout": "x, mask → y = x · mask, entry by entry; without a mask y = x: the layer drops "
+    "entries with chance p in training, none in evaluation, which this is",
     "normalise": "images (N, C, H, W) of 0 … 255, mean (C,), std (C,) → "
     "y[n,c] = (images[n,c] / 255 − mean[c]) / std[c]",
     "augment": "images (N, C, H, W), shifts (N, 2), flips (N,) → y: image n moved down by "

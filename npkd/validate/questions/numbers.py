@@ -31,6 +31,16 @@ def with_ties(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     return npkd.proofs.cases.normal(shape, rng, np.float32, ties=True)
 
 
+def about_six(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """Numbers of about 4, half of them multiples of 2: there are zeros and sixes, and larger."""
+    return npkd.proofs.cases.normal(shape, rng, np.float32, ties=True, size=4)
+
+
+def masking(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """A mask of dropout for p = ¾: a quarter of the entries 4, the others 0."""
+    return np.where(rng.random(shape) < 0.25, 4.0, 0.0).astype(np.float32)
+
+
 def saturated(rng: np.random.Generator, shape: Shape, unit: float = 1.0) -> np.ndarray:
     """Logits (N, C, …) that overflow, or vanish beside others, where no care is taken, times unit.
 

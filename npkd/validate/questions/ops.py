@@ -18,9 +18,11 @@ from npkd.validate.questions.numbers import (
     N,
     Options,
     Shapes,
+    about_six,
     case_of,
     dyadic,
     masked,
+    masking,
     near_ties,
     normal,
     saturated,
@@ -30,11 +32,12 @@ from npkd.validate.questions.numbers import (
 )
 
 STATISTICS = ("mean", "variance")  # by which frameworks give no gradients
+ARRAYS = ("x", "w", "a", "b", *STATISTICS, "mask", "x1", "x2", "x3")  # as ops take them
 
 
 def _op_operations(op: str, arrays: Shapes | Arrays, options: Options) -> tuple[Operation, ...]:
     """An op and its backward pass, tensors named like arguments and results."""
-    gradients = {f"d{name}": f"d{name}" for name in arrays if name not in STATISTICS}
+    gradients = {f"d{name}": f"d{name}" for name in arrays if name not in (*STATISTICS, "mask")}
     inputs = {name: name for name in arrays}
     return (
         Operation(op, op, inputs, {"y": "y"}, options),
@@ -89,8 +92,18 @@ def _probe(
     return OfOp(op, what, shapes, arguments, exact, numbers)
 
 
-ARRAYS = ("x", "w", "b", *STATISTICS)
-_OF_IMAGES: dict[str, Any] = {"x": (N, 3, 4, 6), **dict.fromkeys(ARRAYS[1:], (3,))}
+_OF_IMAGES: dict[str, Any] = {"x": (N, 3, 4, 6), **dict.fromkeys(("w", "b", *STATISTICS), (3,))}
+
+
+def _of_every_entry(op: str, **options: Any) -> tuple[OfOp, ...]:
+    """Rows and images, and numbers where exp overflows or vanishes."""
+    form = "".join(f" {value}" for value in options.values())
+    return (
+        _probe(op, f"rows{form}", exact=False, x=(N, C), **options),
+        _probe(op, f"images{form}", exact=False, x=(N, 3, 4, 6), **options),
+        _probe(op, f"saturated{form}", exact=False, numbers=saturated, x=(N, C), **options),
+    )
+
 
 OPS: dict[str, tuple[OfOp, ...]] = {
     "conv2d": (
@@ -312,6 +325,31 @@ OPS: dict[str, tuple[OfOp, ...]] = {
         _probe("batch_norm", "rows", exact=False, x=(N, C)),
         _probe("batch_norm", "large epsilon", exact=False, epsilon=0.25, x=(N, C), w=(C,), b=(C,)),
     ),
+    "global_avg_pool2d": (
+        _probe("global_avg_pool2d", "4x8", x=(N, 3, 4, 8)),
+        _probe("global_avg_pool2d", "3x5", x=(N, 2, 3, 5), exact=False),
+    ),
+    "relu6": (
+        _probe("relu6", "rows", x=(N, 2 * C), numbers=about_six),
+        _probe("relu6", "images", x=(N, 3, 4, 6), numbers=about_six),
+    ),
+    "sigmoid": _of_every_entry("sigmoid"),
+    "tanh": _of_every_entry("tanh"),
+    "silu": _of_every_entry("silu"),
+    "gelu": _of_every_entry("gelu") + _of_every_entry("gelu", approximate="tanh"),
+    "dropout": (
+        _probe("dropout", "rows", x=(N, C), mask=(N, C)),
+        _probe("dropout", "images", x=(N, 3, 4, 6), mask=(N, 3, 4, 6)),
+    ),
+    "add": (
+        _probe("add", "rows", a=(N, C), b=(N, C)),
+        _probe("add", "images", a=(N, 3, 4, 6), b=(N, 3, 4, 6)),
+    ),
+    "concat": (
+        _probe("concat", "channels", x1=(N, 3, 4, 6), x2=(N, 2, 4, 6), x3=(N, 4, 4, 6)),
+        _probe("concat", "of one size", x1=(N, 3, 4, 6), x2=(N, 3, 4, 6)),
+        _probe("concat", "rows", x1=(N, 4), x2=(N, 7), axis=-1),
+    ),
 }
 
 
@@ -340,10 +378,8 @@ def about_op(subject: str, probes: Sequence[OfOp], rng: np.random.Generator) -> 
     """
 
     def case(probe: OfOp, what: str, draw: Draw, upstream: Draw, exact: bool) -> Case:
-        arrays = {
-            name: (small_integers if exact and name == "w" else draw)(rng, shape)
-            for name, shape in probe.shapes.items()
-        }
+        draws = {"mask": masking} | ({"w": small_integers} if exact else {})
+        arrays = {name: draws.get(name, draw)(rng, shape) for name, shape in probe.shapes.items()}
         if "variance" in arrays:
             arrays["variance"] = np.abs(arrays["variance"]) + np.float32(0.5)
         name = f"{subject} {probe.what}{what}"

@@ -191,7 +191,8 @@ def _results(operation: Operation) -> set[str]:
     if op in LOSSES:
         return {"value", *FACTS[op].gradients(inputs)}
     if op.endswith("_backward"):
-        return {"dx", *(f"d{name}" for name in ("w", "b", "mean", "variance") if name in inputs)}
+        names = inputs.keys() - {"dy", "mask", "logits"}
+        return {f"d{name}" for name in names} or {"dx"}
     if op == "sgd":
         return {"theta", "velocity"} if operation.options.get("momentum") else {"theta"}
     if op == "adam":
