@@ -129,7 +129,11 @@ def require_fitting(
     into_epoch = 0
     for name, updates in state.updates.items():
         per_epoch, steps = prepare.batches_of_an_epoch(name), prepare.updates(name)
-        least, most = _updates_of(name, state.updates, prepare)
+        least, most = (1 if name == names[-1] else steps), steps
+        if name == "large" and prepare.config.alternating:
+            small = state.updates.get("small", 0) / prepare.batches_of_an_epoch("small")
+            least = max(1, math.ceil(small) * per_epoch)
+            most = min(steps, (math.floor(small) + 1) * per_epoch)
         if type(updates) is not int or not least <= updates <= most:
             raise ValueError(f"{name} has had {updates} updates, expected {least} to {most}")
         done, rest = divmod(updates, per_epoch)
@@ -157,23 +161,6 @@ def require_fitting(
     if not all(0 <= as_float(seconds) < math.inf for seconds in state.seconds.values()):
         raise ValueError(f"its seconds are {state.seconds}")
     require_alike(state.arrays, expected)
-
-
-def _updates_of(name: str, updates: Mapping[str, int], prepare: Preparation) -> tuple[int, int]:
-    """How many updates a net has had at least and at most, as those behind it have had so many."""
-    steps, behind = prepare.updates(name), list(updates)[list(updates).index(name) + 1 :]
-    if not behind:
-        of_large = updates["large"] if name == "small" and prepare.config.alternating else None
-        if of_large is None or type(of_large) is not int:
-            return 1, steps
-        return 1, of_large // prepare.batches_of_an_epoch("large") * prepare.batches_of_an_epoch(
-            name
-        )
-    if name == "large" and behind == ["small"] and prepare.config.alternating:
-        per_epoch = prepare.batches_of_an_epoch(name)
-        done, rest = divmod(int(updates["small"]), prepare.batches_of_an_epoch("small"))
-        return (done + (rest > 0)) * per_epoch, min(steps, (done + 1) * per_epoch)
-    return steps, steps
 
 
 def require_history(

@@ -1,0 +1,192 @@
+"""Any two networks: by name, from Python, at either resolution, one after the other or in turn."""
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import tiny
+
+from npkd import cli, distill, nets, ops, zoo
+from npkd.distill.tasks.task import with_layers
+from npkd.objectives import KINDS, Term
+
+RESNETS = {"large": "resnet8", "small": "resnet8"}
+
+
+def own_net(image_shape=(3, 16, 16), classes=4):
+    layers = {
+        "conv1": nets.Conv2d(3, 4, 3, padding=1, bias=False),
+        "bn1": nets.BatchNorm(4),
+        "relu1": nets.Function(ops.relu),
+        "conv2": nets.Conv2d(4, 4, 3, padding=1),
+        "add": nets.Add("conv2", "relu1"),
+        "dropout": nets.Dropout(0.25),
+        "pool": nets.Function(ops.global_avg_pool2d),
+        "flatten": nets.Function(ops.flatten),
+        "fc": nets.Linear(4, classes),
+    }
+    return nets.Network(layers, image_shape, rng=0)
+
+
+def bits(networks):
+    return {
+        f"{name}/{key}": value.tobytes()
+        for name, network in networks.items()
+        for key, value in network.state_dict().items()
+    }
+
+
+# In Python
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_two_nets_of_ones_own_are_distilled(size):
+    large, small = own_net((3, 32, 32)), own_net((3, size, size))
+    events = []
+    before = bits({"large": large, "small": small})
+    finished = distill.distil(
+        large, small, tiny.dataset(), show=events.append, large_epochs=1, epochs=1, batch_size=8
+    )
+    assert finished is events[-1]
+    assert finished.networks["large"] is large
+    assert finished.networks["small"] is small
+    assert finished.report["config"]["small_input"] == ("high" if size == 32 else "low")
+    after = bits({"large": large, "small": small})
+    assert all(after[key] != before[key] for key in before)
+    assert large.is_frozen
+
+
+def test_nets_for_other_images_are_refused():
+    with pytest.raises(ValueError, match="small is a Network for images of 3×20×20, but it is sho"):
+        distill.distil(own_net((3, 32, 32)), own_net((3, 20, 20)), tiny.dataset())
+    with pytest.raises(ValueError, match="large is a Network for images of 3×16×16, but it is sho"):
+        distill.distil(own_net(), own_net((3, 32, 32)), tiny.dataset())
+
+
+def test_losses_on_inner_layers_want_those_of_a_net_of_ones_own_named():
+    small, large = own_net(), zoo.resnet8(rng=0)
+    with pytest.raises(
+        ValueError, match=r"attention is on inner layers, and Network and ResNet do"
+    ):
+        with_layers(Term("attention"), small, large)
+    term = Term("attention", student=("relu1",), teacher=("layer2.0",))
+    assert with_layers(term, small, large) is term
+    small.stages, small.vector = ("relu1", "add"), "flatten"
+    assert with_layers(Term("attention"), small, large).student == ("add",)
+    assert with_layers(Term("attention"), small, large).teacher == ("layer2.0",)
+
+
+# By name
+
+
+def test_the_layers_of_the_documents_pair():
+    small, large = zoo.make("small", 0), zoo.make("large", 0)
+    for loss, of_small, of_large in (
+        ("hint", ("relu2",), ("pool",)),
+        ("fsp", ("relu1", "relu2"), ("relu1", "relu2")),
+        ("rkd_distance", ("relu3",), ("relu3",)),
+        ("kl", (), ()),
+    ):
+        term = with_layers(Term(loss), small, large)
+        assert (term.student, term.teacher) == (of_small, of_large)
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_every_loss_fits_a_pair_of_residual_nets_of_other_widths(size):
+    small = zoo.resnet8(rng=0, image_size=size, num_classes=4)
+    large = zoo.wrn_16_1(rng=1, num_classes=4)
+    for loss in KINDS:
+        settings = tiny.config(loss=(Term(loss),), label_weight=0.5, small_input="high")
+        if size == 16:
+            settings = tiny.config(loss=(Term(loss),), label_weight=0.5)
+        run = distill.Run(tiny.dataset(), settings, networks=(large, small))
+        batch = next(run.prepare.small_batches([run.teacher_outputs(0)]))
+        outputs, _ = small.features(batch.x, run.objective.layers)
+        value, gradients, _ = run.objective(outputs, batch)
+        assert np.isfinite(value)
+        assert any(g.any() for g in gradients.values()), loss
+
+
+def test_the_nets_of_a_run_are_those_named():
+    run = distill.Run(tiny.dataset(), tiny.config(large="wrn_16_1", small="resnet8"))
+    assert isinstance(run.large, zoo.WideResNet)
+    assert run.small.image_shape == (3, 16, 16)
+    run = distill.Run(tiny.dataset(), tiny.config(**RESNETS, small_input="high"))
+    assert run.small.image_shape == (3, 32, 32)
+    assert next(run.prepare.small_batches()).x.shape == (8, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"large": "resnet9"}, "large is 'resnet9', expected one of"),
+        ({"small_input": "both"}, "small_input is 'both', expected one of"),
+        (
+            {"task": "super-resolve", "teacher_views": "high", "small": "resnet8"},
+            "to super-resolve",
+        ),
+        (
+            {"alternating": True},
+            "epochs is 2, expected the large net's 1: they are trained in turn",
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        tiny.config(**settings)
+
+
+def test_the_command_lists_the_nets(capsys):
+    assert cli.main(["models", "--size", "16", "--classes", "7"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:]] == list(zoo.MODELS)
+    parameters = sum(theta.size for theta in zoo.resnet8(0, num_classes=7).params.values())
+    assert f"{parameters:,}" in next(line for line in lines if line.startswith("resnet8 "))
+
+
+# In turn
+
+IN_TURN = {"alternating": True, "large_epochs": 2, "epochs": 2, "small": "small"}
+
+
+def test_in_turn_each_net_gets_an_epoch_and_the_teacher_is_the_large_net_as_it_is_then():
+    events, finished = tiny.finished(**IN_TURN)
+    epochs = [(e.net, e.epoch) for e in events if isinstance(e, distill.Epoch)]
+    assert epochs[:4] == [("large", 0), ("small", 0), ("large", 1), ("small", 1)]
+    assert [net for net, _ in epochs[4:]] == ["small_from_labels"] * 2
+    stages = [e.number for e in events if isinstance(e, distill.Stage)]
+    assert stages == [1, 2, 3, 4, 5, 6]
+    _, after = tiny.finished(large_epochs=2, epochs=2)
+    labels, others = (bits({"labels": f.networks["small_from_labels"]}) for f in (finished, after))
+    assert labels == others  # it has no teacher
+    assert bits({"large": finished.networks["large"]}) == bits({"large": after.networks["large"]})
+    assert bits({"small": finished.networks["small"]}) != bits({"small": after.networks["small"]})
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_a_run_in_turn_is_gone_on_with_from_anywhere_to_the_same_bits(optimiser):
+    changes = IN_TURN | {"optimiser": optimiser, "learning_rate": 1e-3}
+    dataset, config = tiny.dataset(), tiny.config(**changes)
+    states, run = [], distill.Run(dataset, config)
+    for event in run.steps():
+        if isinstance(event, distill.Training):
+            states.append(deepcopy(run.state()))
+        if isinstance(event, distill.Finished):
+            expected = bits(event.networks)
+    assert len(states) == 3 * 2 * 3
+    for state in states[1::5]:
+        *_, last = distill.Run(dataset, config, state).steps()
+        assert bits(last.networks) == expected
+
+
+def test_a_state_that_no_run_in_turn_has_is_refused():
+    dataset, config = tiny.dataset(), tiny.config(**IN_TURN)
+    run = distill.Run(dataset, config)
+    steps = run.steps()
+    while run.state().updates.get("small", 0) < 2:
+        next(steps)
+    state = deepcopy(run.state())
+    assert distill.Run(dataset, config, state)
+    state.updates["large"] = 2  # an epoch of the large net has three
+    with pytest.raises(ValueError, match="large has had 2 updates, expected 3 to 3"):
+        distill.Run(dataset, config, state)
