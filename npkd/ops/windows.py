@@ -216,18 +216,26 @@ class Patches:
     def of(self, x: np.ndarray) -> np.ndarray:
         """X of images (s, C, H, W). It is valid until the next call."""
         n, channels, height, width = x.shape
-        if channels > FEW and memory.layout_of(x) is not memory.channels_last:
+        if channels > FEW and x.strides[1] != x.itemsize:
             x = memory.turned(x)
         grouped = x.reshape(n, self.groups, channels // self.groups, height, width)
         pixels = grouped.transpose(1, 0, 3, 4, 2)
         for places, (cells_r, cells_c) in self._copies:
-            places[...] = pixels[:, :, cells_r, cells_c]
+            _copy(pixels[:, :, cells_r, cells_c], places)
         return self._patches
 
     @property
     def nbytes(self) -> int:
         """Of memory."""
         return self._cells.nbytes
+
+
+def _copy(x: np.ndarray, out: np.ndarray) -> None:
+    """out[...] = x: numbers that lie side by side along the last axis as one element, quicker."""
+    if x.strides[-1] == x.itemsize:
+        element = np.dtype((np.void, x.shape[-1] * x.itemsize))
+        x, out = x.view(element), out.view(element)
+    out[...] = x
 
 
 @dataclass(frozen=True, eq=False)
