@@ -545,6 +545,7 @@ LARGE = [
         {"x": (48, 8, 40, 41), "w": (12, 4, 3, 2), "b": (12,)},
         {"stride": 2, "groups": 2},
     ),
+    Drawn("conv2d", {"x": (24, 9, 40, 41), "w": (9, 1, 3, 2), "b": (9,)}, {"groups": 9}),
     Drawn("linear", {"x": (64, 300), "w": (200, 300), "b": (200,)}, {}),
     Drawn("avg_pool2d", {"x": (24, 8, 60, 61)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
     Drawn("max_pool2d", {"x": (24, 8, 60, 61)}, {"kernel_size": 3, "stride": 2, "padding": 1}),

@@ -13,7 +13,7 @@ from strategies import SEEDS
 
 from npkd.engine import memory
 from npkd.ops import windows as windows_module
-from npkd.ops.windows import FEW, KEPT, TILE_BYTES, Axis, Windows, as_matrices, axis_of
+from npkd.ops.windows import FEW, KEPT, TILE_BYTES, Axis, Depthwise, Windows, as_matrices, axis_of
 
 examples = settings(max_examples=100, deadline=None)
 
@@ -142,6 +142,42 @@ def test_patches_hold_the_cells_under_every_tap(windows, channels, images, last,
             expected[g, q, n, p, j, i, k] = x[n, g * channels + k, row, column]
     patches = windows.under(memory.turned(x) if last else x, windows.all_rows)
     np.testing.assert_array_equal(patches, expected.reshape(patches.shape))
+
+
+@examples
+@given(
+    windows=st.builds(Depthwise, fitting, fitting, st.sampled_from([2, FEW + 1])),
+    channels=st.integers(1, 2),
+    images=st.integers(1, 3),
+    last=st.booleans(),
+    seed=SEEDS,
+)
+def test_planes_hold_the_cells_under_every_tap(windows, channels, images, last, seed):
+    rows, columns, groups = windows.rows, windows.columns, windows.groups
+    shape = (images, groups * channels, rows.size, columns.size)
+    rng = np.random.default_rng(seed)
+    windows.under(np.full(shape, np.nan), windows.all_rows)  # must leave no trace
+    x = whole_numbers(rng, shape)
+    expected = np.zeros(
+        (channels, columns.kernel, images, rows.output, rows.kernel, columns.output, groups)
+    )
+    for k, j, n, p, i, q, g in np.ndindex(expected.shape):
+        row, column = taps(rows, p)[i], taps(columns, q)[j]
+        if 0 <= row < rows.size and 0 <= column < columns.size:
+            expected[k, j, n, p, i, q, g] = x[n, g * channels + k, row, column]
+    planes = windows.under(memory.turned(x) if last else x, windows.all_rows)
+    np.testing.assert_array_equal(planes, expected.reshape(planes.shape))
+
+
+@examples
+@given(windows=st.builds(Depthwise, fitting, fitting, st.integers(1, 3)), seed=SEEDS)
+def test_the_weight_of_depthwise_kernels_is_their_adjoint(windows, seed):
+    rng = np.random.default_rng(seed)
+    shape = (2 * windows.groups, 1, windows.rows.kernel, windows.columns.kernel)
+    w = whole_numbers(rng, shape)
+    kernels = windows.kernels(w)
+    dW = whole_numbers(rng, kernels.shape)
+    assert np.sum(kernels * dW) == np.sum(w * windows.weight(dW, shape))
 
 
 @examples

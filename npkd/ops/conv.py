@@ -7,10 +7,9 @@ import numpy as np
 
 from npkd.arguments import positive_integer, require_arrays, require_axes, shown
 from npkd.engine import memory, threads
-from npkd.engine.products import multiply
 from npkd.ops.activation import positive_part
 from npkd.ops.contract import Op, Pair, pair, require_gradient
-from npkd.ops.windows import Windows, as_rows, axis_of
+from npkd.ops.windows import Depthwise, Windows, as_rows, axis_of
 
 COPIED = 20  # multiply-adds in the time that one number of a patch is copied
 
@@ -39,7 +38,7 @@ def conv2d(
     Definition (groups = 1, stride s, dilation d, padding p; x is zero outside of the image)
         y[n,o,u,v] = Σ_c Σ_i Σ_j w[o,c,i,j] x[n, c, u·s + i·d − p, v·s + j·d − p] + b[o]
         Y = X W + b, where row uv of X[uv,jic] is the patch under window (u, v) and W[jic,o] = w
-        (`windows.Patches`)
+        (`windows.Patches`). Groups of one input are summed tap by tap (`windows.Planes`).
 
     Backward, given dy = ∂L/∂y (N, O, Ho, Wo)
         w[o,c,i,j] meets x[…] once in every window of every image:
@@ -97,6 +96,7 @@ def _convolve(
         padding if isinstance(padding, str) else pair("conv2d", "padding", padding, 0),
         pair("conv2d", "dilation", dilation, 1),
         groups,
+        depthwise=w.shape[1] == 1 < groups,
     )
     (n, inputs), outputs, kh = x.shape[:2], len(w), w.shape[2]
     shape = (n, outputs, windows.rows.output, windows.columns.output)
@@ -108,7 +108,7 @@ def _convolve(
 
     def forward(part: tuple[slice, slice]) -> None:
         for tile, X, Y in windows.matrices(x, y, part):
-            multiply(X, W, out=Y)  # Y = X W + b
+            windows.multiply(X, W, out=Y)  # Y = X W + b
             values = as_rows(y[tile])
             if bias is not None:
                 values += bias
@@ -140,7 +140,7 @@ def _convolve(
                     dz = memory.turned(dz)
                 # joined wherever there are more outputs, so that products are within kw patches
                 for _, X, dY in windows.matrices(x[images], dz, small=0):
-                    dW += _products(X, dY)  # dW = Xᵀ dY
+                    dW += windows.products(X, dY)  # dW = Xᵀ dY
                 db += as_rows(dz).sum(axis=0).reshape(-1, outputs).sum(axis=0)
                 if dx is not None:
                     _full_correlation(dz, adjoint, dx[images])
@@ -154,13 +154,6 @@ def _convolve(
     return y, backward
 
 
-def _products(X: np.ndarray, dY: np.ndarray) -> np.ndarray:
-    """Σ_q X[g,q]ᵀ dY[g,q]: (G, 1, K, O/G)."""
-    products = memory.empty((*X.shape[:2], X.shape[3], dY.shape[3]), X.dtype)
-    multiply(X.swapaxes(2, 3), dY, out=products)
-    return products.sum(axis=1, keepdims=True)
-
-
 def _full_correlation(
     dy: np.ndarray, adjoint: list[tuple[Any, Windows, np.ndarray]], dx: np.ndarray
 ) -> None:
@@ -169,7 +162,7 @@ def _full_correlation(
         dx[...] = 0  # there are cells under no tap
     for cells, windows, W in adjoint:
         for _, dY, dX in windows.matrices(dy, dx[cells]):
-            multiply(dY, W, out=dX)  # dX = dY W, W turned round
+            windows.multiply(dY, W, out=dX)  # dX = dY W, W turned round
 
 
 @lru_cache(maxsize=1000)
@@ -180,6 +173,7 @@ def _windows(
     padding: tuple[int, int] | str,
     dilations: tuple[int, int],
     groups: int,
+    depthwise: bool,
 ) -> Windows:
     """The windows that these arguments ask for."""
     if not isinstance(padding, str):
@@ -202,7 +196,7 @@ def _windows(
             f"conv2d: a kernel of {kernel} with dilation {dilations} does not fit into images of "
             f"{image} padded by {tuple(before)} and {tuple(after)}"
         )
-    return Windows(rows, columns, groups)
+    return (Depthwise if depthwise else Windows)(rows, columns, groups)
 
 
 def _require_shapes(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, groups: int) -> None:

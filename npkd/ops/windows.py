@@ -4,7 +4,8 @@ Along one axis a window of k taps slides over n cells that are padded by `before
 Tap i of window o lies at the padded position o·stride + i·dilation, that is at the cell
 o·stride − before + i·dilation; `Axis` holds this arithmetic. Pooling walks over the taps of two
 axes (`Axis.taps`); a convolution wants all that lies under a window as a row of a matrix
-(`Windows`, `Patches`).
+(`Windows`, `Patches`), or, where groups have one channel, what lies under a tap of all windows as a
+plane (`Depthwise`, `Planes`).
 """
 
 import math
@@ -13,12 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from npkd.engine import memory
-from npkd.engine.products import SMALL
+from npkd.engine.products import SMALL, multiply
 
 TILE_BYTES = 3_000_000  # of patches and what comes of them, at a time: about what caches hold
 FEW = 8  # channels, up to which images are read as they lie
@@ -130,8 +131,8 @@ class Axis:
 
     @cached_property
     def shared(self) -> tuple[int, list[tuple[slice, slice]]]:
-        """Places that windows without dilation lie on, o at o·stride: number, and (they, cells)."""
-        places = (self.output - 1) * self.stride + self.kernel
+        """Places that windows lie on, o from o·stride on: their number, and (they, cells)."""
+        places = (self.output - 1) * self.stride + (self.kernel - 1) * self.dilation + 1
         first = max(0, -self.before)
         last = max(first, min(self.size, places - self.before))
         return places, [(slice(first + self.before, last + self.before), slice(first, last))]
@@ -188,6 +189,8 @@ class Patches:
         writes to.
     """
 
+    order = 1, 0, 3, 4, 2  # of the images' axes, with groups before channels, in memory
+
     def __init__(
         self, rows: Axis, columns: Axis, images: int, channels: int, groups: int, dtype: np.dtype
     ):
@@ -216,18 +219,60 @@ class Patches:
     def of(self, x: np.ndarray) -> np.ndarray:
         """X of images (s, C, H, W). It is valid until the next call."""
         n, channels, height, width = x.shape
-        if channels > FEW and memory.layout_of(x) is not memory.channels_last:
+        if channels > FEW and x.strides[1] != x.itemsize:
             x = memory.turned(x)
         grouped = x.reshape(n, self.groups, channels // self.groups, height, width)
-        pixels = grouped.transpose(1, 0, 3, 4, 2)
+        pixels = grouped.transpose(self.order)
         for places, (cells_r, cells_c) in self._copies:
-            places[...] = pixels[:, :, cells_r, cells_c]
+            _copy(pixels[:, :, cells_r, cells_c], places)
         return self._patches
 
     @property
     def nbytes(self) -> int:
         """Of memory."""
         return self._cells.nbytes
+
+
+def _copy(x: np.ndarray, out: np.ndarray) -> None:
+    """out[...] = x: numbers that lie side by side along the last axis as one element, quicker."""
+    if x.strides[-1] == x.itemsize:
+        element = np.dtype((np.void, x.shape[-1] * x.itemsize))
+        x, out = x.view(element), out.view(element)
+    out[...] = x
+
+
+class Planes(Patches):
+    """What lies under the windows of some images, as planes: each is what lies under one tap.
+
+    Definition (the letters are those of `Patches`; qg is one axis, in this order)
+        X[k, j, s, p, i, qg] = x[s, g·C/G + k, p·stride_r − before_r + i·dilation_r,
+                                               q·stride_c − before_c + j·dilation_c]
+
+    Layout
+        Along qg a row of windows is one run of memory, in a row of the padded image: the plane of
+        the next tap begins `dilation` places further on, and planes overlap. (Where columns have a
+        stride, the cells under a tap are no neighbours, and each of the kw taps has its own rows.)
+    """
+
+    order = 2, 0, 3, 4, 1
+
+    def __init__(
+        self, rows: Axis, columns: Axis, images: int, channels: int, groups: int, dtype: np.dtype
+    ):
+        self.groups, of_group = groups, channels // groups
+        height, [(of_rows, cells_r)] = rows.shared
+        overlap = columns.stride == 1
+        width, places = columns.shared if overlap else (columns.output, columns.taps)
+        self._cells = np.zeros((of_group, len(places), images, height, width, groups), dtype)
+        self._copies = [
+            (self._cells[:, j, :, of_rows, where], (cells_r, cells_c))
+            for j, (where, cells_c) in enumerate(places)
+        ]
+        channel, tap, image, row, place, item = self._cells.strides
+        tap = place * columns.dilation if overlap else tap
+        shape = of_group, columns.kernel, images, rows.output, rows.kernel, columns.output * groups
+        strides = channel, tap, image, row * rows.stride, row * rows.dilation, item
+        self._patches = np.ndarray(shape, dtype, self._cells, 0, strides)
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,6 +282,7 @@ class Windows:
     rows: Axis
     columns: Axis
     groups: int
+    kind: ClassVar = Patches
 
     @property
     def all_rows(self) -> slice:
@@ -247,7 +293,7 @@ class Windows:
         """`Patches.of` images x (s, C, H, W), for some rows of windows."""
         cells, axis = self.rows.cut(rows)
         n, channels = x.shape[:2]
-        patches = _patches(axis, self.columns, n, channels, self.groups, x.dtype)
+        patches = _patches(self.kind, axis, self.columns, n, channels, self.groups, x.dtype)
         return patches.of(x[:, :, cells])
 
     def kernels(self, w: np.ndarray) -> np.ndarray:
@@ -273,9 +319,19 @@ class Windows:
             ((slice(None), slice(None), cells_r, cells_c), windows, windows.kernels(of_taps))
             for cells_r, taps_r, rows in self.rows.adjoint
             for cells_c, taps_c, columns in self.columns.adjoint
-            for windows in [Windows(rows, columns, self.groups)]
+            for windows in [type(self)(rows, columns, self.groups)]
             for of_taps in [turned[:, :, taps_r, taps_c]]
         ]
+
+    def multiply(self, X: np.ndarray, W: np.ndarray, out: np.ndarray) -> None:
+        """Y = X W, of what `matrices` and `kernels` give."""
+        multiply(X, W, out)
+
+    def products(self, X: np.ndarray, dY: np.ndarray) -> np.ndarray:
+        """dW = Xᵀ dY, as `kernels` are: Σ_q X[g,q]ᵀ dY[g,q]."""
+        products = memory.empty((*X.shape[:2], X.shape[3], dY.shape[3]), X.dtype)
+        multiply(X.swapaxes(2, 3), dY, out=products)
+        return products.sum(axis=1, keepdims=True)
 
     def matrices(
         self,
@@ -292,7 +348,11 @@ class Windows:
         for some, of_rows in self.tiles(images, rows, x.shape[1], y):
             tile = some, slice(None), of_rows
             X = self.under(x[some], of_rows)
-            yield tile, *joined(X, as_matrices(y[tile], self.groups), small)
+            yield tile, *self._beside(X, y[tile], small)
+
+    def _beside(self, X: np.ndarray, y: np.ndarray, small: int) -> tuple[np.ndarray, np.ndarray]:
+        """X, and a tile of y as a view with axes like those of X."""
+        return joined(X, as_matrices(y, self.groups), small)
 
     def images(self, part: slice, inputs: int, y: np.ndarray) -> list[slice]:
         """Images cut into so many at a time as have their patches and y within TILE_BYTES."""
@@ -323,13 +383,53 @@ class Windows:
         return max(1, TILE_BYTES // ((patches + y.shape[1] * y.shape[3]) * y.itemsize))
 
 
+class Depthwise(Windows):
+    """Windows of groups with one input (for dx, one output), where matrices would be narrow.
+
+    A product is a sum over taps, of runs that hold a row of windows of all groups. (einsum, unlike
+    a product of matrices, is silent about overflow, whatever np.seterr says.)
+    """
+
+    kind: ClassVar = Planes
+
+    def kernels(self, w: np.ndarray) -> np.ndarray:
+        """w as what planes are multiplied by, (O/G, C/G, kw, kh, columns·G), alike in columns."""
+        kernels = w.reshape(self.groups, -1, *w.shape[1:]).transpose(1, 2, 4, 3, 0)
+        return np.tile(kernels, self.columns.output)
+
+    def weight(self, kernels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """The adjoint of `kernels`: a new array w of this shape."""
+        taps = kernels.reshape(*kernels.shape[:4], self.columns.output, self.groups).sum(axis=4)
+        return taps.transpose(4, 0, 1, 3, 2).reshape(shape)
+
+    def multiply(self, X: np.ndarray, W: np.ndarray, out: np.ndarray) -> None:
+        """Y[o,s,p,qg] = Σ_k Σ_j Σ_i X[k,j,s,p,i,qg] W[o,k,j,i,qg]."""
+        shape, in_place = (*out.shape[:3], X.shape[5]), out.flags.c_contiguous
+        Y = out.reshape(shape) if in_place else memory.empty(shape, X.dtype)
+        np.einsum("kjspiq,okjiq->ospq", X, W, out=Y)
+        if not in_place:
+            out[...] = Y.reshape(out.shape)
+
+    def products(self, X: np.ndarray, dY: np.ndarray) -> np.ndarray:
+        """dW[o,k,j,i,qg] = Σ_s Σ_p X[k,j,s,p,i,qg] dY[o,s,p,qg]."""
+        dY = np.ascontiguousarray(dY).reshape(*dY.shape[:3], X.shape[5])
+        dW = memory.empty((len(dY), *X.shape[:2], *X.shape[4:]), X.dtype)
+        return np.einsum("kjspiq,ospq->okjiq", X, dY, out=dW)  # in an order of its own it is slow
+
+    def _beside(self, X: np.ndarray, y: np.ndarray, small: int) -> tuple[np.ndarray, np.ndarray]:
+        n, _, height, width = y.shape
+        by_group = y.transpose(0, 2, 3, 1).reshape(n, height, width, self.groups, -1)
+        return X, by_group.transpose(4, 0, 1, 2, 3)
+
+
 _of_thread = threading.local()
 
 
-def _patches(*key: Any) -> Patches:
-    """`Patches(*key)`, or those that this thread has from an earlier call."""
+def _patches(kind: type[Patches], *options: Any) -> Patches:
+    """`kind(*options)`, or those that this thread has from an earlier call."""
     kept: dict[tuple, Patches] = _of_thread.__dict__.setdefault("kept", {})
-    patches = kept.pop(key, None) or Patches(*key)
+    key = kind, *options
+    patches = kept.pop(key, None) or kind(*options)
     if patches.nbytes <= TILE_BYTES:
         kept[key] = patches
         if len(kept) > KEPT:

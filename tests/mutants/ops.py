@@ -29,8 +29,8 @@ MUTANTS = [
                 "direction",
             ),
             "dw with images conjugated": (
-                "dW += _products(X, dY)",
-                "dW += _products(X.conj(), dY)",
+                "dW += windows.products(X, dY)",
+                "dW += windows.products(X.conj(), dY)",
                 "adjoint",
             ),
             "dw of another group": (
@@ -39,8 +39,8 @@ MUTANTS = [
                 "direction",
             ),
             "dw of the last tile only": (
-                "dW += _products(X, dY)",
-                "dW[...] = _products(X, dY)",
+                "dW += windows.products(X, dY)",
+                "dW[...] = windows.products(X, dY)",
                 "direction",
             ),
             "dw of the last part only": (
@@ -247,6 +247,97 @@ MUTANTS = [
                 "slice(windows.start * step + j,",
                 "slice(windows.start * step + step - 1 - j,",
                 "value",
+            ),
+        },
+    ),
+    *mutants(
+        "conv2d",
+        "npkd.ops.windows.Planes.__init__",
+        {
+            "depthwise: padding of ones": (
+                "self._cells = np.zeros(",
+                "self._cells = np.ones(",
+                "value",
+            ),
+            "depthwise: taps of a row beside each other where they are dilated": (
+                "place * columns.dilation if",
+                "place if",
+                "value",
+            ),
+            "depthwise: taps of a column beside each other where they are dilated": (
+                "row * rows.dilation",
+                "row",
+                "value",
+            ),
+            "depthwise: rows of windows beside each other without their stride": (
+                "row * rows.stride",
+                "row",
+                "value",
+            ),
+        },
+    ),
+    *mutants(
+        "conv2d",
+        "npkd.ops.windows.Depthwise.kernels",
+        {
+            "depthwise: kernel flipped": (
+                "kernels = w.reshape(",
+                "kernels = w[:, :, ::-1, ::-1].reshape(",
+                "value",
+            ),
+            "depthwise: kernel of another channel": (
+                "np.tile(kernels, self.columns.output)",
+                "np.repeat(kernels, self.columns.output, axis=4)",
+                "value",
+            ),
+        },
+    ),
+    *mutants(
+        "conv2d",
+        "npkd.ops.windows.Depthwise.weight",
+        {
+            "depthwise: dw of the first column of windows": (
+                ".sum(axis=4)",
+                "[:, :, :, :, 0]",
+                "direction",
+            ),
+            "depthwise: dw with rows and columns exchanged": (
+                "transpose(4, 0, 1, 3, 2)",
+                "transpose(4, 0, 1, 2, 3)",
+                "direction",
+            ),
+        },
+    ),
+    *mutants(
+        "conv2d",
+        "npkd.ops.windows.Depthwise.multiply",
+        {
+            "depthwise: last tap left out": (
+                'np.einsum("kjspiq,okjiq->ospq", X, W, out=Y)',
+                'np.einsum("kjspiq,okjiq->ospq", X, W, out=Y)\n'
+                '        Y -= np.einsum("kspq,okq->ospq", X[:, -1, :, :, -1], W[:, :, -1, -1])',
+                "value",
+            ),
+            "depthwise: kernel conjugated": (
+                "X, W, out=Y",
+                "X, W.conj(), out=Y",
+                "adjoint",
+            ),
+        },
+    ),
+    *mutants(
+        "conv2d",
+        "npkd.ops.windows.Depthwise.products",
+        {
+            "depthwise: dw with images conjugated": (
+                "X, dY, out=dW",
+                "X.conj(), dY, out=dW",
+                "adjoint",
+            ),
+            "depthwise: dw of the last image of a tile": (
+                "X, dY, out=dW",
+                "X[:, :, -1:], dY[:, -1:], out=dW",
+                "direction",
             ),
         },
     ),
