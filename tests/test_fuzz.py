@@ -25,7 +25,7 @@ from npkd.distill import checkpoint, resuming
 from npkd.distill.tasks import classify
 from npkd.engine import threads
 from npkd.nets import Function, Linear, Network, SmallCNN
-from npkd.optim import SGD
+from npkd.optim import SGD, Adam
 
 Files = dict[str, bytes]
 
@@ -528,6 +528,8 @@ def calls(rng: np.random.Generator) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "networks", lambda: SMALL(a)
     yield "networks", lambda: SMALL.load({**SMALL.params, "fc2.bias": a})
     yield "SGD", lambda: SGD(m, n).step({"w": a}, {"w": b})
+    yield "Adam", lambda: Adam(m, (n, n), m).step({"w": a}, {"w": b})
+    yield "Adam", lambda: Adam().load({"m/w": a, "v/w": b}, m)
     yield "data", lambda: Augmentation(1)(a, np.random.default_rng(0))
     yield "data", lambda: Normalisation.of(a)
     yield "data", lambda: split(a, m)

@@ -87,6 +87,7 @@ class Optimiser:
         kind, kept = type(self).__name__, self.remembers()
         if not is_integer(updates) or not 0 <= as_float(updates) < math.inf:
             raise ValueError(f"{kind}: updates is {shown(updates)}, expected a whole number from 0")
+        _require_floats(kind, arrays)
         names = list(dict.fromkeys(key.partition("/")[2] for key in arrays))
         expected = {f"{what}/{name}" for what in kept for name in names}
         if arrays.keys() != expected or (kept and updates and not names):
@@ -110,17 +111,22 @@ def _kinds(arrays: Mapping[str, np.ndarray]) -> set[tuple[str, tuple[int, ...], 
     return {(name, array.shape, array.dtype.name) for name, array in arrays.items()}
 
 
+def _require_floats(kind: str, arrays: Mapping[str, np.ndarray]) -> None:
+    for what, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.dtype not in FLOATS:
+            raise ValueError(f"{kind}: {what} is no NumPy array of a float dtype")
+
+
 def _require_alike(
     kind: str, params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]
 ) -> None:
     if params.keys() != grads.keys():
         differ = ", ".join(sorted(params.keys() ^ grads.keys()))
         raise ValueError(f"{kind}: params and grads have different names: {differ}")
+    _require_floats(kind, params)
+    _require_floats(kind, {f"the gradient of {name}": g for name, g in grads.items()})
     for name, theta in params.items():
         g = grads[name]
-        for what, array in ((name, theta), (f"the gradient of {name}", g)):
-            if not isinstance(array, np.ndarray) or array.dtype not in FLOATS:
-                raise ValueError(f"{kind}: {what} is no NumPy array of a float dtype")
         if g.shape != theta.shape or g.dtype != theta.dtype:
             raise ValueError(
                 f"{kind}: {name} is {theta.dtype} {theta.shape}, its gradient {g.dtype} {g.shape}"
