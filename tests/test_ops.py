@@ -925,6 +925,15 @@ def test_images_of_no_channels_give_none(op, shape):
     assert backward(y).shape == (2, 0, 4, 6)
 
 
+@pytest.mark.parametrize("known", [(), (np.ones(0), np.ones(0))])
+def test_batch_norm_of_no_channels_gives_none(known):
+    y, backward, *_ = ops.batch_norm(np.ones((2, 0, 4, 6)), np.ones(0), np.ones(0), *known)
+    assert y.shape == (2, 0, 4, 6)
+    dx, *others = backward(y)
+    assert dx.shape == (2, 0, 4, 6)
+    assert [gradient.shape for gradient in others] == [(0,)] * (2 + len(known))
+
+
 def test_a_negative_divisor_turns_the_sign():
     x = np.arange(16.0).reshape(1, 1, 4, 4)
     y, backward = ops.avg_pool2d(x, 2, divisor_override=-2)
