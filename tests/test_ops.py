@@ -369,6 +369,18 @@ def test_batch_norm_keeps_the_order_of_axes_in_memory(size, training):
         assert_close(a, e)
 
 
+@pytest.mark.parametrize("channels", [3, 16, 64])
+def test_nan_stays_in_its_channel_in_training(channels):
+    """Whose sums are products with ones, over rows of all channels."""
+    x = np.random.default_rng(0).standard_normal((37, channels, 9, 8)).astype(np.float32)
+    x[5, 1, 2, 3] = NAN
+    y, backward, statistics = ops.batch_norm(memory.turned(x))
+    for found in (y, backward(np.ones_like(y))[0]):
+        np.testing.assert_array_equal(np.isnan(found).all(axis=(0, 2, 3)), np.arange(channels) == 1)
+        np.testing.assert_array_equal(np.isnan(found).any(axis=(0, 2, 3)), np.arange(channels) == 1)
+    assert np.isnan(statistics).sum() == 2
+
+
 @examples
 @given(case=cases("batch_norm").filter(lambda case: "mean" in case.shapes), seed=SEEDS)
 def test_batch_norm_in_evaluation_gives_an_image_alone_the_same_bits(case, seed):
@@ -1021,6 +1033,15 @@ def test_images_of_no_channels_give_none(op, shape):
     y, backward = op(np.ones((2, 0, 4, 6)))
     assert y.shape == shape
     assert backward(y).shape == (2, 0, 4, 6)
+
+
+@pytest.mark.parametrize("known", [(), (np.ones(0), np.ones(0))])
+def test_batch_norm_of_no_channels_gives_none(known):
+    y, backward, *_ = ops.batch_norm(np.ones((2, 0, 4, 6)), np.ones(0), np.ones(0), *known)
+    assert y.shape == (2, 0, 4, 6)
+    dx, *others = backward(y)
+    assert dx.shape == (2, 0, 4, 6)
+    assert [gradient.shape for gradient in others] == [(0,)] * (2 + len(known))
 
 
 def test_a_negative_divisor_turns_the_sign():

@@ -97,11 +97,11 @@ class _Channels:
     def __init__(self, x: np.ndarray):
         self.last = memory.layout_of(x) is memory.channels_last
         self.in_turn = self.last or x.ndim == 2
-        cells = math.prod(x.shape[3:] if self.last else x.shape[2:])
-        number, size = x.size // max(1, cells * x.shape[1]), cells * x.shape[1]
-        joined = _divisor(number, LONG // max(1, size)) if self.in_turn else 1
-        self.count, self.summed = x.shape[1], size
-        self.shape = number // joined, joined * size
+        self.count, self.cells = x.shape[1], math.prod(x.shape[3:] if self.last else x.shape[2:])
+        self.size = self.count * self.cells  # what is summed: a row of an image, or all of it
+        number = x.size // max(1, self.size)
+        self.joined = _divisor(number, LONG // max(1, self.size)) if self.in_turn else 1
+        self.shape = number // self.joined, self.joined * self.size
         self.double = np.result_type(x.dtype, np.float64)
         self.rows = self.rows_of(x)
         self.parts = threads.parts(max(1, len(self.rows)), work=threads.MOVE * x.size)
@@ -116,12 +116,12 @@ class _Channels:
 
     def spread(self, v: np.ndarray) -> np.ndarray:
         """Numbers (C,) of channels as a row, in the precision of x."""
-        row = np.empty(self.shape[1], self.rows.dtype)
+        cells = self.joined * self.cells
         if self.in_turn:
-            row.reshape(-1, self.count)[...] = v
+            row = np.broadcast_to(v, (cells, self.count))
         else:
-            row.reshape(self.count, -1)[...] = v[:, None]
-        return row
+            row = np.broadcast_to(v[:, None], (self.count, cells))
+        return row.astype(self.rows.dtype, order="C").ravel()
 
     def add_up(self, of: Callable[[slice], list[np.ndarray]]) -> np.ndarray:
         """Sums (…, C) in double precision, from the `sums` that `of` gives for each tile."""
@@ -132,13 +132,14 @@ class _Channels:
 
         sums = np.sum(threads.run(of_part, self.parts), axis=0)
         if self.in_turn:
-            return sums.reshape(len(sums), -1, self.count).sum(axis=1)
-        return sums.reshape(len(sums), self.count, -1).sum(axis=2)
+            return sums.reshape(len(sums), self.cells, self.count).sum(axis=1)
+        return sums.reshape(len(sums), self.count, self.cells).sum(axis=2)
 
     def sums(self, a: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
         """Of rows a, or of their products with b, sums of some each."""
-        some = _divisor(a.size // max(1, self.summed), SUMMED)
-        a = a.reshape(-1, some, self.summed)
+        number = len(a) * self.joined
+        some = _divisor(number, SUMMED)
+        a = a.reshape(number // some, some, self.size)
         if b is None:
             return (np.ones((1, some), a.dtype) @ a)[:, 0]  # quicker than np.sum
         return np.einsum("gik,gik->gk", a, b.reshape(a.shape))

@@ -940,13 +940,13 @@ MUTANTS = [
                 "value",
             ),
             "numbers of another channel": (
-                "row.reshape(self.count, -1)[...] = v[:, None]",
-                "row.reshape(-1, self.count)[...] = v",
+                "row = np.broadcast_to(v[:, None], (self.count, cells))",
+                "row = np.broadcast_to(v, (cells, self.count))",
                 "value",
             ),
             "sums of another channel": (
-                "sums.reshape(len(sums), self.count, -1).sum(axis=2)",
-                "sums.reshape(len(sums), -1, self.count).sum(axis=1)",
+                "sums.reshape(len(sums), self.count, self.cells).sum(axis=2)",
+                "sums.reshape(len(sums), self.cells, self.count).sum(axis=1)",
                 "value",
             ),
         },
