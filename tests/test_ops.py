@@ -381,6 +381,14 @@ def test_nan_stays_in_its_channel_in_training(channels):
     assert np.isnan(statistics).sum() == 2
 
 
+def test_batch_norm_of_no_image_divides_by_no_count():
+    x, (w, b, mean, variance) = np.ones((0, 2, 3, 3)), np.ones((4, 2))
+    with np.errstate(all="raise"):
+        y, backward = ops.batch_norm(x, w, b, mean, variance)
+        gradients = backward(y)
+    assert not any(np.any(gradient) for gradient in gradients)
+
+
 @examples
 @given(case=cases("batch_norm").filter(lambda case: "mean" in case.shapes), seed=SEEDS)
 def test_batch_norm_in_evaluation_gives_an_image_alone_the_same_bits(case, seed):

@@ -198,6 +198,8 @@ class Network:
                     for taken, part in zip(
                         step.takes, dx if isinstance(dx, tuple) else (dx,), strict=True
                     ):
+                        if part is None:  # by the images, and not needed
+                            continue
                         more = gathered.get(taken)
                         gathered[taken] = part if more is None else ops.add(part, more)[0]
             dx = gathered.get(IMAGES) if need_dx else None

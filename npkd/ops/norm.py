@@ -214,7 +214,8 @@ def _normalise(
         db, products = channels.add_up(summands)
         dw = products * r
         dmu, dvar = -rw * db, -0.5 * rw * r * dw
-        db_m, r_dw_m = channels.spread(db / m), channels.spread(r * dw / m)
+        of_all = m or 1  # of no image there is no mean, and none is needed
+        db_m, r_dw_m = channels.spread(db / of_all), channels.spread(r * dw / of_all)
 
         def part_of_backward(part: slice) -> None:
             for tile in channels.tiles(part):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from npkd import gradcheck
+from npkd.gradcheck.answers import ratio
 from npkd.proofs.cases import Drawn
 
 VALUE = 1e-12  # max|a − b| ≤ VALUE · max|b|
@@ -82,6 +83,5 @@ def _gradients(
     for k, name in enumerate(args):
         where = where.replace(f"argument {k}", name)
     compared = [each for each in result.entries or [result] if each.scale and not each.parts]
-    return Finding(
-        result.relative, where, max((each.power_if_analytic for each in compared), default=0.0)
-    )
+    relative = ratio(result.error, result.parts or result.scale)
+    return Finding(relative, where, max((each.power_if_analytic for each in compared), default=0.0))

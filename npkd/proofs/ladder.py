@@ -6,11 +6,12 @@ from functools import partial
 
 import numpy as np
 
+import npkd
 from npkd import definitions, losses, nets, ops, optim
 from npkd.proofs.cases import CASES, LOSSES, OPS
 from npkd.proofs.checks import Finding, Proof, described
 from npkd.proofs.of_losses import CHECKS_OF_A_LOSS
-from npkd.proofs.of_nets import CHECKS_OF_A_DOCUMENT_NET, CHECKS_OF_CNN
+from npkd.proofs.of_nets import CHECKS_OF_A_DOCUMENT_NET, CHECKS_OF_CNN, CHECKS_OF_GRAPH
 from npkd.proofs.of_ops import checks_of_op
 from npkd.proofs.of_training import Training, steps_by, training_gradient, training_steps
 
@@ -61,7 +62,8 @@ GRADIENTS = ("direction", "entries", "difference", "adjoint", "ties")
 PROOFS: dict[str, Proof] = {
     **{name: Proof(getattr(ops, name), checks_of_op(name)) for name in OPS},
     **{name: Proof(getattr(losses, name), CHECKS_OF_A_LOSS) for name in LOSSES},
-    "cnn": Proof(nets, CHECKS_OF_CNN, one_in=2),
+    "cnn": Proof(npkd, CHECKS_OF_CNN, one_in=2),
+    "graph": Proof(npkd, CHECKS_OF_GRAPH, one_in=2),
     "SmallCNN": Proof(nets.SmallCNN, CHECKS_OF_A_DOCUMENT_NET, one_in=2),
     "LargeCNN": Proof(nets.LargeCNN, CHECKS_OF_A_DOCUMENT_NET, one_in=20),
     "SGD": Proof(optim.SGD, {"steps": steps_by(definitions.sgd, "velocity")}),

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from npkd import definitions, gradcheck, nets, objectives, optim, training
+import npkd
+from npkd import definitions, gradcheck, objectives, optim, training
 from npkd.nets import Network
 from npkd.objectives import Batch, Objective, Term
 from npkd.proofs.cases import Drawn, arrays
@@ -61,7 +62,7 @@ def _batches(case: Drawn, rng: np.random.Generator) -> list[Batch]:
     count, *image = case.shapes["x"]
     outputs = case.options["outputs"]
     _, *of_map = (
-        cnn(nets, case, rng).features(np.zeros(case.shapes["x"]), ["pool"])[0]["pool"].shape
+        cnn(npkd, case, rng).features(np.zeros(case.shapes["x"]), ["pool"])[0]["pool"].shape
     )
     of_map[0] += 1  # the teacher has a channel more
     return [
@@ -96,7 +97,7 @@ def _objective(training: Training, case: Drawn, rng: np.random.Generator) -> Obj
 
 def training_gradient(training: Training, case: Drawn, rng: np.random.Generator) -> Finding:
     """From images and parameters through network and loss to one number."""
-    network, batch = cnn(nets, case, rng), _batches(case, rng)[0]
+    network, batch = cnn(npkd, case, rng), _batches(case, rng)[0]
     loss = _objective(training, case, rng)
     args = {"x": batch.x, "params": network.params | loss.params}
 
@@ -119,7 +120,7 @@ def training_steps(training: Training, case: Drawn, rng: np.random.Generator) ->
 
     No backward pass, no loss, no optimiser of npkd takes part in what is expected.
     """
-    network, batches, options = cnn(nets, case, rng), _batches(case, rng), case.options
+    network, batches, options = cnn(npkd, case, rng), _batches(case, rng), case.options
     loss = _objective(training, case, rng)
     params = {name: theta.copy() for name, theta in (network.params | loss.params).items()}
     velocity = {name: np.zeros_like(theta) for name, theta in params.items()}

@@ -172,8 +172,8 @@ def build(subject: str, mutant: Mutant | None = None, small_slices: bool = False
         return getattr(module("npkd.ops"), subject)
     if subject in LOSSES:
         return getattr(module("npkd.losses"), subject)
-    if subject == "cnn":
-        return module("npkd.nets")
+    if subject in ("cnn", "graph"):
+        return SimpleNamespace(nets=module("npkd.nets"), ops=module("npkd.ops"))
     if subject == "SmallCNN":
         return module("npkd.nets").SmallCNN
     if subject in ("SGD", "Adam", "AdamW"):

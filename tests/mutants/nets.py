@@ -8,8 +8,13 @@ MUTANTS = [
         "npkd.nets.layers.Conv2d.__call__",
         {
             "convolution without its bias": (
-                'ops.conv2d(x, params["weight"], params["bias"], padding=self.padding)',
-                'ops.conv2d(x, params["weight"], 0 * params["bias"], padding=self.padding)',
+                'params.get("bias")',
+                'params["bias"] * 0',
+                "value",
+            ),
+            "padding ignored": (
+                "**self.options)",
+                '**self.options | {"padding": 0})',
                 "value",
             ),
         },
@@ -19,8 +24,8 @@ MUTANTS = [
         "npkd.nets.layers.Linear.__call__",
         {
             "linear layer with the bias doubled": (
-                'ops.linear(x, params["weight"], params["bias"])',
-                'ops.linear(x, params["weight"], 2 * params["bias"])',
+                'params.get("bias")',
+                '2 * params["bias"]',
                 "value",
             ),
         },
@@ -30,8 +35,8 @@ MUTANTS = [
         "npkd.nets.layers._with_names",
         {
             "gradients by weight and bias exchanged": (
-                'return dx, {"weight": dw, "bias": db}',
-                'return dx, {"weight": db, "bias": dw}',
+                'else {"weight": dw, "bias": db}',
+                'else {"weight": db, "bias": dw}',
                 "direction",
             ),
         },
@@ -46,42 +51,42 @@ MUTANTS = [
                 "direction",
             ),
             "gradient of a named layer overwrites": (
-                "dy = gradients[output] if dy is None else dy + gradients[output]",
-                "dy = gradients[output]",
+                "part if more is None else ops.add(part, more)[0]",
+                "part if more is None else more",
                 "direction",
             ),
             "gradient of a named layer dropped": (
-                "dy = gradients[output] if dy is None else dy + gradients[output]",
-                "dy = gradients[output] if dy is None else dy",
+                "gathered = dict(gradients)",
+                "gathered = dict(list(gradients.items())[-1:])",
                 "direction",
             ),
             "gradient of a named layer added twice": (
-                "dy = gradients[output] if dy is None else dy + gradients[output]",
-                "dy = gradients[output] if dy is None else dy + 2 * gradients[output]",
+                "ops.add(part, more)[0]",
+                "ops.add(part, 2 * more)[0]",
                 "direction",
             ),
             "gradient of a named layer added in place": (
-                "dy = gradients[output] if dy is None else dy + gradients[output]",
-                "dy = gradients[output] if dy is None else np.add(dy, gradients[output], out=dy)",
+                "ops.add(part, more)[0]",
+                "np.add(part, more, out=more)",
                 "contract",
             ),
             "features in reverse order": (
-                "return {name: outputs[name] for name in names}, backward",
-                "return dict(zip(names, [outputs[name] for name in names[::-1]])), backward",
+                "outputs = {name: known[name] for name in names}",
+                "outputs = dict(zip(names, [known[name] for name in names[::-1]]))",
                 "value",
             ),
             "without dx only the last layer learns": (
-                "need_dx or name != first",
+                "need_dx or step.takes != (IMAGES,)",
                 "need_dx",
                 "contract",
             ),
             "dx computed where not needed": (
-                "need_dx or name != first",
-                "True",
+                "gathered.get(IMAGES) if need_dx else None",
+                "gathered.get(IMAGES, np.zeros_like(x))",
                 "contract",
             ),
             "dx of the network zero": (
-                "if dy is None and need_dx:",
+                "if dx is None and need_dx:",
                 "if need_dx:",
                 "direction",
             ),
@@ -89,6 +94,197 @@ MUTANTS = [
                 "name: grads[name] if name in grads else np.zeros_like(theta)",
                 "name: grads[name] if name in grads else theta.copy()",
                 "direction",
+            ),
+        },
+    ),
+    *mutants(
+        "graph",
+        "npkd.nets.network.Network.features",
+        {
+            "a shortcut's gradient overwrites": (
+                "part if more is None else ops.add(part, more)[0]",
+                "part",
+                "direction",
+            ),
+            "a branch that is taken twice counted once": (
+                "gathered[taken] = part if more is None else ops.add(part, more)[0]",
+                "gathered[taken] = part if step.takes.count(taken) > 1 or more is None else "
+                "ops.add(part, more)[0]",
+                "direction",
+            ),
+            "gradients of what is taken exchanged": (
+                "dx if isinstance(dx, tuple)",
+                "dx[::-1] if isinstance(dx, tuple)",
+                "direction",
+            ),
+            "without dx no layer beside the images learns": (
+                "if part is None:",
+                "if part is None or not need_dx:",
+                "contract",
+            ),
+            "images taken twice without dx": (
+                "if part is None:",
+                "if False:",
+                "contract",
+            ),
+            "a training pass in evaluation": (
+                "if training and hasattr(",
+                "if hasattr(",
+                "value",
+            ),
+            "evaluation in a training pass": (
+                "if training and hasattr(",
+                "if False and hasattr(",
+                "value",
+            ),
+            "the network's own state moved": (
+                "dict(self.state)",
+                "self.state",
+                "contract",
+            ),
+            "a state without layers that were not run": (
+                "dict(self.state)",
+                "{}",
+                "value",
+            ),
+            "state as parameters": (
+                "for name, theta in self.params.items()\n            }",
+                "for name, theta in arrays.items()\n            }",
+                "direction",
+            ),
+        },
+    ),
+    *mutants(
+        "graph",
+        "npkd.nets.network.Network._steps",
+        {
+            "no ReLU where it is run with the layer before": (
+                "relu=True",
+                "relu=False",
+                "value",
+            ),
+        },
+    ),
+    *mutants(
+        "graph",
+        "npkd.nets.layers.Conv2d.__call__",
+        {
+            "the convolution's ReLU left out": (
+                "conv2d_relu if relu else ops.conv2d",
+                "ops.conv2d",
+                "value",
+            ),
+            "a ReLU behind every convolution": (
+                "conv2d_relu if relu else ops.conv2d",
+                "conv2d_relu",
+                "value",
+            ),
+        },
+    ),
+    *mutants(
+        "graph",
+        "npkd.nets.layers.BatchNorm.__call__",
+        {
+            "mean and variance exchanged": (
+                'params["running_mean"], params["running_var"]',
+                'params["running_var"], params["running_mean"] ** 2',
+                "value",
+            ),
+            "the default ε": (
+                ", epsilon=self.epsilon",
+                "",
+                "value",
+            ),
+            "the batch norm's ReLU left out": (
+                "batch_norm_relu if relu else ops.batch_norm",
+                "ops.batch_norm",
+                "value",
+            ),
+        },
+    ),
+    *mutants(
+        "graph",
+        "npkd.nets.layers.BatchNorm.train",
+        {
+            "the ReLU left out in training": (
+                "batch_norm_relu if relu else ops.batch_norm",
+                "ops.batch_norm",
+                "value",
+            ),
+            "running statistics in training": (
+                'y, backward, (mean, variance) = op(\n            x, params["weight"], '
+                'params["bias"], epsilon=self.epsilon\n        )',
+                '_, _, (mean, variance) = op(x, params["weight"], params["bias"])\n'
+                '        y, backward = op(x, params["weight"], params["bias"], '
+                'params["running_mean"], params["running_var"], epsilon=self.epsilon)',
+                "value",
+            ),
+            "running variance biased": (
+                "variance * (m / (m - 1))",
+                "variance",
+                "value",
+            ),
+            "running variance of the images' number alone": (
+                "x.size // x.shape[1]",
+                "len(x)",
+                "value",
+            ),
+            "momentum exchanged": (
+                "(1 - moved) * params[name] + moved * fresh[name]",
+                "moved * params[name] + (1 - moved) * fresh[name]",
+                "value",
+            ),
+            "passes not counted": (
+                'params["num_batches_tracked"] + 1',
+                'params["num_batches_tracked"]',
+                "value",
+            ),
+            "what is remembered changed in place": (
+                'params["num_batches_tracked"] + 1',
+                'np.add(params["num_batches_tracked"], 1, out=params["num_batches_tracked"])',
+                "contract",
+            ),
+        },
+    ),
+    *mutants(
+        "graph",
+        "npkd.nets.layers.Dropout.__call__",
+        {
+            "less in evaluation": (
+                "return x, lambda",
+                "return x * (1 - self.p), lambda",
+                "value",
+            ),
+            "no gradient in evaluation": (
+                "(dy, {})",
+                "(0 * dy, {})",
+                "direction",
+            ),
+        },
+    ),
+    *mutants(
+        "graph",
+        "npkd.nets.layers.Dropout.train",
+        {
+            "kept with chance p": (
+                ">= self.p",
+                "< self.p",
+                "value",
+            ),
+            "no larger in training": (
+                " / (1 - self.p)",
+                "",
+                "value",
+            ),
+            "gradient past the mask": (
+                "backward(dy) if need_dx",
+                "dy if need_dx",
+                "direction",
+            ),
+            "a mask of its own in the backward pass": (
+                "backward(dy) if need_dx",
+                "ops.dropout(dy, rng.permuted(mask))[0] if need_dx",
+                "contract",
             ),
         },
     ),
@@ -120,17 +316,6 @@ MUTANTS = [
             "rows and columns exchanged before fc1": (
                 "Function(ops.flatten)",
                 "Function(lambda x: ops.flatten(x.swapaxes(2, 3)))",
-                "value",
-            ),
-        },
-    ),
-    *mutants(
-        "SmallCNN",
-        "npkd.nets.layers.Conv2d.with_relu",
-        {
-            "padding ignored": (
-                "padding=self.padding",
-                "padding=0",
                 "value",
             ),
         },

@@ -14,8 +14,8 @@ case is then what failing examples shrink to. Values come from a Generator:
 Every case is valid as built; none is drawn and thrown away. To tell apart what a wrong op mixes
 up, batches hold more than one image, height and width are drawn independently, an op's input
 and output channels differ (but for depthwise convolution), and strides may skip cells. To serve
-scalar loops, a case costs less than 5,000 multiply-adds. (Only the document's two nets are of one
-size, and no work for scalar loops.)
+scalar loops, a case costs less than 5,000 multiply-adds. (A graph may cost some
+times that. Only the document's two nets are of one size, and no work for scalar loops.)
 """
 
 from npkd.proofs.cases.drawn import Drawn, Integers, arrays, images, normal, rows

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from npkd.proofs.cases.drawn import Cases, Drawn, Integers, boolean, one_of, other
+from npkd.proofs.cases.drawn import Cases, Drawn, Integers, boolean, images, one_of, other
 
 
 def cnn(integers: Integers) -> Drawn:
@@ -21,6 +21,48 @@ def cnn(integers: Integers) -> Drawn:
         "outputs": integers(2, 3),
     }
     return Drawn("cnn", {"x": (integers(2, 3), channels, *sides)}, options)
+
+
+def graph(integers: Integers) -> Drawn:
+    """Layers that take what any before them give, or "x"; then the mean of a map, and linear.
+
+    layers: by name the kind, a class of npkd.nets or an op; what it takes; its options. Those that
+    the last one does not need are there too. training: whether it is run in a training pass.
+    """
+    count, *shape = images(integers)
+    layers: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {}
+    shapes = {"x": tuple(shape)}  # (C, H, W) of what each gives
+    for number in range(integers(3, 7)):
+        taken = tuple(shapes)[-1] if integers(0, 2) else one_of(integers, *shapes)
+        c, *sides = shapes[taken]
+        kinds = "Conv2d", "BatchNorm", "relu", "Add", "Dropout", *(["Concat"] if c < 3 else [])
+        kind = one_of(integers, *kinds)
+        takes: tuple[str, ...] = (taken,)
+        options: dict[str, Any] = {}
+        if kind == "Conv2d":
+            size, stride, groups = one_of(integers, 1, 3), integers(1, 2), one_of(integers, 1, c)
+            options = {"in_channels": c, "out_channels": c if groups > 1 else integers(1, 3)}
+            options |= {"kernel_size": size, "stride": stride, "padding": size // 2}
+            options |= {"groups": groups, "bias": boolean(integers)}
+            c, sides = options["out_channels"], [(side - 1) // stride + 1 for side in sides]
+        elif kind == "BatchNorm":
+            options = {"channels": c, "momentum": integers(1, 9) / 10, "epsilon": 0.1}
+        elif kind == "Dropout":
+            options = {"p": integers(0, 3) / 4}
+        elif kind in ("Add", "Concat"):  # with what is as large, perhaps itself
+            counts = [c] if kind == "Add" else [1, 2]
+            fit = [key for key, (of, *hw) in shapes.items() if hw == sides and of in counts]
+            takes += (one_of(integers, *fit),)
+            takes = takes[:: one_of(integers, 1, -1)]
+            c = c if kind == "Add" else sum(shapes[key][0] for key in takes)
+        name = f"{kind.lower()}{number}"
+        layers[name], shapes[name] = (kind, takes, options), (c, *sides)
+    last = tuple(shapes)[-1]
+    layers["pool"] = "global_avg_pool2d", (last,), {}
+    layers["flatten"] = "flatten", ("pool",), {}
+    layers["fc"] = "Linear", ("flatten",), {"in_features": shapes[last][0], "out_features": 2}
+    training = boolean(integers)
+    return Drawn("graph", {"x": (count, *shape)}, {"layers": layers, "training": training})
 
 
 def _document_net(integers: Integers, op: str, side: int) -> Drawn:
@@ -91,7 +133,7 @@ def training(integers: Integers) -> Drawn:
     return Drawn("training", net.shapes, net.options | options)
 
 
-NETWORKS: Cases = {"cnn": cnn, "SmallCNN": small_cnn, "LargeCNN": large_cnn}
+NETWORKS: Cases = {"cnn": cnn, "graph": graph, "SmallCNN": small_cnn, "LargeCNN": large_cnn}
 
 
 TRAININGS: Cases = {
