@@ -183,6 +183,8 @@ def _settings(
                     raise ValueError(f"loss is {shown(changes['loss'])}, expected a text")
                 changes["loss"] = loss_text.terms(changes["loss"])
             config = replace(base, **changes)
+            if config.alternating:
+                raise ValueError("alternating is True, expected False: a study trains net by net")
             what = repr([getattr(config, name) for name in FITTING])
             if what not in tried:
                 distill.Run(dataset, config)  # that the losses fit the nets, and the images suffice

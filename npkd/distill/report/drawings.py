@@ -12,7 +12,7 @@ import numpy as np
 
 from npkd.data import low_resolution
 from npkd.distill.outputs import predictions
-from npkd.distill.report.table import headline, names_of, ratios_of
+from npkd.distill.report.table import beside_small, headline, names_of, ratios_of, resolution
 from npkd.printing import pictures
 from npkd.printing.text import short
 
@@ -67,7 +67,7 @@ def quality(area: Any, report: Report) -> None:
         axes.set(title="test PSNR, dB")
     else:
         axes = _by_epoch(area, report, "accuracy", 100)
-        axes.set(title="test accuracy, % (small nets: low resolution)")
+        axes.set(title=f"test accuracy, % (small nets: {resolution(report)} resolution)")
     axes.legend()
 
 
@@ -125,9 +125,14 @@ def classified(area: Any, report: Report, samples: Samples, places: list[int]) -
         image = samples["x_high"][place : place + 1]
         high = image[0].transpose(1, 2, 0)  # (32, 32, 3)
         low = low_resolution(image / 255.0)[0].transpose(1, 2, 0)  # (16, 16, 3)
-        below = f"{guess('large', 'large_low')}\n{guess('small', 'small')}"
+        above, below = guess("large", "large"), guess("large", "large_low")
+        small = guess("small", "small")
+        if resolution(report) == "high":
+            above = f"{above}\n{small}"
+        else:
+            below = f"{below}\n{small}"
         for row, shown, title in (
-            (0, high, f"{short(names[truth])}\n{guess('large', 'large')}"),
+            (0, high, f"{short(names[truth])}\n{above}"),
             (1, low, below),
         ):
             axes[row, column].imshow(shown, interpolation="nearest")
@@ -152,9 +157,9 @@ def resolved(area: Any, samples: Samples, places: range) -> None:
 
 
 def confusion(area: Any, report: Report, samples: Samples, net: str) -> None:
-    """How often a net takes each class for each, on test images in low resolution."""
+    """How often a net takes each class for each, on test images as the small nets see them."""
     names = report["class_names"]
-    logits = samples[f"logits/{'large_low' if net == 'large' else net}"]
+    logits = samples[f"logits/{beside_small(report) if net == 'large' else net}"]
     counts = confusion_matrix(samples["labels"], logits)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes = area.subplots()

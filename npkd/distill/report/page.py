@@ -12,7 +12,15 @@ import numpy as np
 from npkd.distill import evaluate
 from npkd.distill.outputs import predictions
 from npkd.distill.report import drawings, finished
-from npkd.distill.report.table import headline, names_of, ratios_of, rows, upsampling
+from npkd.distill.report.table import (
+    beside_small,
+    headline,
+    names_of,
+    ratios_of,
+    resolution,
+    rows,
+    upsampling,
+)
 from npkd.distill.tasks import TASKS
 from npkd.files import write_atomically
 from npkd.objectives import Objective
@@ -127,9 +135,14 @@ def _introduction(report: Mapping[str, Any]) -> Html:
         "how near an image comes to it, in decibels (dB): 3 dB more are half the squared error. "
         "SSIM compares structure, and is 1 for equal images. Of both, more is better."
         if _resolves(report)
-        else "The nets say of which class an image is; accuracy is how often they are right. The "
-        "small one is shown images of 16×16 pixels, which were made of images of 32×32 by "
-        "averaging 2×2 pixels to one. Cross-entropy is the loss to the labels: 0 if a net is sure "
+        else "The nets say of which class an image is; accuracy is how often they are right. "
+        + (
+            ""
+            if resolution(report) == "high"
+            else "The small one is shown images of 16×16 pixels, which were made of images of "
+            "32×32 by averaging 2×2 pixels to one. "
+        )
+        + "Cross-entropy is the loss to the labels: 0 if a net is sure "
         "and right, and the larger the surer it is of something wrong."
     )
     return tag(
@@ -154,14 +167,19 @@ def _steps(report: Mapping[str, Any]) -> Html:
     last = report["history"]["small"][-1]
     versions = report["image_versions"]
     in_versions = f", in {versions} versions, unaltered and augmented" if versions > 1 else ""
-    shown = "in low resolution, as the small net would see them"
+    shown = "in low resolution"
+    if resolution(report) == "low":
+        shown += ", as the small net would see them"
     if config["teacher_input"] == "high":
         shown = "in full resolution"
     passes, small_passes = _passes(config["large_epochs"]), _passes(config["epochs"])
     texts = [
         f"The large net was trained on {data['train']:,} images, {passes}, in "
         f"{report['models']['large']['train_seconds']:.0f} s.",
-        f"It was then frozen, and shown the training images {shown}{in_versions}.",
+        f"It was then frozen, and shown the training images {shown}{in_versions}."
+        if not config.get("alternating")
+        else f"In turn with it, epoch by epoch, the small net was trained; to teach, the large net "
+        f"was shown the training images {shown}{in_versions}.",
         f"Against {_truth(report)}, on {data['test']:,} test images that it had never seen, it "
         f"reached {evaluate.in_words(truth)}{on_high}.",
         "The small net, not trained yet, was at a distance of "
@@ -226,7 +244,9 @@ def _of_classes(report: Mapping[str, Any], samples: drawings.Samples) -> list[Ht
     """What is mistaken for what, and where the nets disagree."""
     firsts, places = len(samples["firsts"]), list(range(len(samples["chosen"])))
     shown, differ = places[:firsts], places[firsts:]
-    large, small = (predictions(samples[f"logits/{name}"]) for name in ("large_low", "small"))
+    large, small = (
+        predictions(samples[f"logits/{name}"]) for name in (beside_small(report), "small")
+    )
     otherwise = np.mean(large != small)
     whose = "each class" if firsts == len(np.unique(samples["labels"])) else f"{firsts} classes"
     pieces = [
@@ -243,14 +263,14 @@ def _of_classes(report: Mapping[str, Any], samples: drawings.Samples) -> list[Ht
         tag("h2", "Where large and small disagree"),
         tag(
             "p",
-            f"On {otherwise:.1%} of the test images, in low resolution, the distilled net says "
-            "another class than the large one.",
+            f"On {otherwise:.1%} of the test images, in {resolution(report)} resolution, the "
+            "distilled net says another class than the large one.",
         ),
     ]
     if differ:
         pieces.append(
             figure(
-                "Some of them: above in high resolution, below as the small net sees them.",
+                "Some of them, above in high resolution, below in low.",
                 lambda area: drawings.classified(area, report, samples, differ),
                 size=GALLERY,
                 wide=True,
@@ -265,8 +285,9 @@ def _confusion(report: Mapping[str, Any], samples: drawings.Samples) -> Html:
     if classes > MOST_CLASSES:
         return tag("p", f"There are {classes:,} classes, too many to be seen in one picture.")
     return figure(
-        "Rows are the true classes, columns what a net says, on test images in low resolution. "
-        "On the diagonal it is right; the darker, the larger the share of the row.",
+        "Rows are the true classes, columns what a net says, on test images in "
+        f"{resolution(report)} resolution. On the diagonal it is right; the darker, the larger the "
+        "share of the row.",
         *(
             lambda area, net=net: drawings.confusion(area, report, samples, net)
             for net in names_of(report["task"])

@@ -1,5 +1,6 @@
 """The figures of a run in words, from report.json: how nets are called, the headline, the table."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from npkd.distill import evaluate
@@ -19,6 +20,16 @@ def names_of(task: str) -> dict[str, str]:
     return NAMES
 
 
+def resolution(report: Mapping[str, Any]) -> str:
+    """That of the images which the small nets are shown: "low" or "high"."""
+    return str(report["config"].get("small_input", "low"))
+
+
+def beside_small(report: Mapping[str, Any]) -> str:
+    """The outputs of the large net for images in that resolution, by their name in samples.npz."""
+    return "large" if resolution(report) == "high" else "large_low"
+
+
 def headline(report: dict[str, Any]) -> str:
     """The run in two lines."""
     large, small = report["models"]["large"], report["models"]["small"]
@@ -29,6 +40,11 @@ def headline(report: dict[str, Any]) -> str:
             f"{start}a PSNR of {small['psnr']:.2f} dB on test images of twice the resolution,\n"
             f"taught by one of {large['parameters']:,} that reaches {large['psnr']:.2f}; bicubic "
             f"upsampling reaches {report['upsampling']['bicubic']['psnr']:.2f}"
+        )
+    if resolution(report) == "high":
+        return (
+            f"{start}{small['accuracy']:.1%} on test images,\n"
+            f"taught by one of {large['parameters']:,} that reaches {large['accuracy']:.1%}"
         )
     return (
         f"{start}{small['accuracy']:.1%} on low-resolution test images,\n"
@@ -93,14 +109,22 @@ def _quality(report: dict[str, Any]) -> list[tuple[str, Any]]:
             (f"test SSIM ({on})", lambda m: f"{m['ssim']:.4f}"),
             ("PSNR on training images", lambda m: f"{m['train_psnr']:.2f} dB"),
         ]
+    small_sees = resolution(report)
+
+    def accuracy(sees: str) -> Callable[[dict[str, Any]], str]:
+        """Of the large net, which is tested on both, and of small ones on what they are shown."""
+
+        def cell(model: dict[str, Any]) -> str:
+            if "accuracy_low" in model and sees == "low":
+                return f"{model['accuracy_low']:.2%}"
+            shown = "accuracy_low" in model or sees == small_sees
+            return f"{model['accuracy']:.2%}" if shown else "–"
+
+        return cell
+
     return [
-        ("test accuracy, high resolution", _high),
-        ("test accuracy, low resolution", lambda m: f"{m.get('accuracy_low', m['accuracy']):.2%}"),
+        ("test accuracy, high resolution", accuracy("high")),
+        ("test accuracy, low resolution", accuracy("low")),
         ("accuracy on training images", lambda m: f"{m['train_accuracy']:.2%}"),
         ("agreement with the large net", lambda m: f"{m['agreement']:.2%}"),
     ]
-
-
-def _high(model: dict[str, Any]) -> str:
-    """Accuracy on x_high, which only the large net takes."""
-    return f"{model['accuracy']:.2%}" if "accuracy_low" in model else "–"

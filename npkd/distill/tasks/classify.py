@@ -77,14 +77,15 @@ class Classify(Task):
     ) -> dict[str, np.ndarray]:
         """An image of each class, or of some of many; some whose class both nets see otherwise.
 
-        Both nets are shown low resolution. labels, logits/NET: of all test images (N,), (N, C).
+        Both nets are shown the small one's resolution. labels, logits/NET: of all test images (N,),
+        (N, C).
         """
         logits = {name: y[:] for name, y in outputs.items()}
         classes = np.unique(labels)
         shown = classes[spread(len(classes), MOST_SAMPLES)]
         firsts = np.array([np.flatnonzero(labels == label)[0] for label in shown])
-        seen = {name: predictions(logits[name]) for name in ("large_low", "small")}
-        differ = np.flatnonzero(seen["large_low"] != seen["small"])
+        large = logits["large" if self.config.small_input == "high" else "large_low"]
+        differ = np.flatnonzero(predictions(large) != predictions(logits["small"]))
         differ = differ[~np.isin(differ, firsts)]
         chosen = np.concatenate([firsts, differ[spread(len(differ), MOST_SAMPLES)]])
         return {
