@@ -152,7 +152,8 @@ def checked_seeds(given: Any) -> tuple[int, ...]:
 
 def _require_known(where: str, table: dict[str, Any]) -> None:
     """Raise BadInput unless a table has only names of settings, with values."""
-    offered = [one.name for one in fields(Config) if one.name not in ("preset", "task", "seed")]
+    others = ("preset", "task", "seed", "alternating")  # a study trains net by net
+    offered = [one.name for one in fields(Config) if one.name not in others]
     for name, value in table.items():
         if name not in (*offered, "name"):
             raise BadInput(f"{where}: {shown(name)} is none of {', '.join(offered)}")
@@ -183,8 +184,6 @@ def _settings(
                     raise ValueError(f"loss is {shown(changes['loss'])}, expected a text")
                 changes["loss"] = loss_text.terms(changes["loss"])
             config = replace(base, **changes)
-            if config.alternating:
-                raise ValueError("alternating is True, expected False: a study trains net by net")
             what = repr([getattr(config, name) for name in FITTING])
             if what not in tried:
                 distill.Run(dataset, config)  # that the losses fit the nets, and the images suffice
