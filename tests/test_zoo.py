@@ -49,7 +49,7 @@ class TestBesidePyTorch:
 
     def pair(self, name, size=32):
         torch = pytest.importorskip("torch")
-        from field_in_torch import in_torch
+        from benchmarks.speed.field_in_torch import in_torch
 
         rng = np.random.default_rng(0)
         network = zoo.make(name, rng, dtype=np.float64, image_size=size)
@@ -103,7 +103,7 @@ class Both:
 
     def __init__(self, name, **options):
         self.torch = pytest.importorskip("torch")
-        from field_in_torch import in_torch
+        from benchmarks.speed.field_in_torch import in_torch
 
         self.rng = np.random.default_rng(0)
         self.network = zoo.make(name, self.rng, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""What is measured: the document's two nets, and single operations with their shapes.
+"""What is measured: the document's two nets, some of the field's, single operations by shape.
 
 A cell is one piece of work that frameworks are timed at. Arrays are float32 and drawn from a fixed
 seed, so that every framework gets the same ones.
@@ -13,6 +13,7 @@ from npkd import LargeCNN, SmallCNN
 from npkd.engine import memory
 
 NETS = {"large": LargeCNN, "small": SmallCNN}
+OF_THE_FIELD = ("resnet20", "mobilenetv2")  # of npkd.zoo
 MATRIX_PRODUCT = "matrix product"
 SIDE_OF_MATRICES = 2048
 LAYERS = ("conv1", "conv2", "fc1")  # those that are measured alone
@@ -23,7 +24,7 @@ CHANNELS = (4, 8, 16, 32, 64, 128, 256)  # in and out, likewise
 class Cell(NamedTuple):
     """One line of a table.
 
-    subject: a key of NETS or of OPS, or MATRIX_PRODUCT. work: of a net "training step" or
+    subject: a key of NETS or of OPS, one of OF_THE_FIELD, or MATRIX_PRODUCT. work: of a net "training step" or
     "forward", of an operation "forward", "backward" or "forward and backward". batch: how many
     images, or rows.
     """
@@ -106,7 +107,7 @@ def op_of(cell: Cell) -> Op:
 def batch_of(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
     """Images (B, 3, H, H) for a net, and the targets (B, 10) of its outputs."""
     rng = np.random.default_rng(0)
-    side = NETS[cell.subject].size
+    side = 32 if cell.subject in OF_THE_FIELD else NETS[cell.subject].size
     images = rng.standard_normal((cell.batch, 3, side, side), dtype=np.float32)
     return images, rng.standard_normal((cell.batch, 10), dtype=np.float32)
 

@@ -18,7 +18,16 @@ from typing import Any
 import numpy as np
 
 import npkd
-from benchmarks.speed.cells import NETS, SIDE_OF_MATRICES, Cell, batch_of, gradient_of, op_of
+from benchmarks.speed.cells import (
+    NETS,
+    OF_THE_FIELD,
+    SIDE_OF_MATRICES,
+    Cell,
+    batch_of,
+    gradient_of,
+    op_of,
+)
+from npkd import zoo
 from npkd.engine.threads import one_blas_thread
 
 LEARNING_RATE = 0.01
@@ -37,18 +46,20 @@ class Npkd:
 
     def work_of(self, cell: Cell) -> Work:
         """A net's or an operation's."""
-        return self._net(cell) if cell.subject in NETS else self._op(cell)
+        is_net = cell.subject in (*NETS, *OF_THE_FIELD)
+        return self._net(cell) if is_net else self._op(cell)
 
     def _net(self, cell: Cell) -> Work:
-        network = NETS[cell.subject](0)
+        network = zoo.make(cell.subject, 0)
         images, targets = batch_of(cell)
-        sgd = npkd.SGD(LEARNING_RATE)
+        sgd, last = npkd.SGD(LEARNING_RATE), network.last
 
         def training_step() -> None:
-            outputs, backward = network(images)
-            _, dy = npkd.losses.l2(outputs, targets)
-            _, grads = backward(dy, need_dx=False)
+            outputs, backward, state = network.features(images, [last], training=True)
+            _, dy = npkd.losses.l2(outputs[last], targets)
+            _, grads = backward({last: dy}, need_dx=False)
             sgd.step(network.params, grads)
+            network.state = state
 
         def forward() -> None:
             network(images)
@@ -98,12 +109,36 @@ class PyTorch:
 
     def work_of(self, cell: Cell) -> Work:
         """A net's or an operation's."""
-        return self._net(cell) if cell.subject in NETS else self._op(cell)
+        is_net = cell.subject in (*NETS, *OF_THE_FIELD)
+        return self._net(cell) if is_net else self._op(cell)
 
     def _net(self, cell: Cell) -> Work:
-        torch, shape = self.torch, NETS[cell.subject]
+        torch, network = self.torch, self._module(cell.subject)
+        images, targets = map(torch.from_numpy, batch_of(cell))
+        sgd = torch.optim.SGD(network.parameters(), LEARNING_RATE)
+
+        def training_step() -> None:
+            network.train()
+            loss = 0.5 * (network(images) - targets).square().sum() / cell.batch
+            sgd.zero_grad()
+            loss.backward()
+            sgd.step()
+
+        @torch.inference_mode()
+        def forward() -> None:
+            network.eval()
+            network(images)
+
+        return {"training step": training_step, "forward": forward}[cell.work]
+
+    def _module(self, net: str) -> Any:
+        if net in OF_THE_FIELD:
+            from benchmarks.speed.field_in_torch import MODELS
+
+            return MODELS[net]()
+        torch, shape = self.torch, NETS[net]
         first, second = shape.channels
-        network = torch.nn.Sequential(
+        return torch.nn.Sequential(
             torch.nn.Conv2d(3, first, 3, padding=1),
             torch.nn.ReLU(),
             torch.nn.Conv2d(first, second, 3, padding=1),
@@ -114,20 +149,6 @@ class PyTorch:
             torch.nn.ReLU(),
             torch.nn.Linear(shape.hidden, 10),
         )
-        images, targets = map(torch.from_numpy, batch_of(cell))
-        sgd = torch.optim.SGD(network.parameters(), LEARNING_RATE)
-
-        def training_step() -> None:
-            loss = 0.5 * (network(images) - targets).square().sum() / cell.batch
-            sgd.zero_grad()
-            loss.backward()
-            sgd.step()
-
-        @torch.inference_mode()
-        def forward() -> None:
-            network(images)
-
-        return {"training step": training_step, "forward": forward}[cell.work]
 
     def _op(self, cell: Cell) -> Work:
         torch, op = self.torch, op_of(cell)

@@ -19,6 +19,7 @@ from benchmarks import tables
 from benchmarks.speed.cells import (
     MATRIX_PRODUCT,
     NETS,
+    OF_THE_FIELD,
     OPS,
     SCALED_CONVOLUTIONS,
     SIDE_OF_MATRICES,
@@ -53,6 +54,12 @@ SCALED = [
 def nets(threads: int, rounds: int) -> list[dict]:
     """Training steps and forward passes of the document's two nets."""
     return in_turn(dict.fromkeys([*STEPS, *FORWARDS], NET_FRAMEWORKS), threads, rounds)
+
+
+def field(threads: int, rounds: int) -> list[dict]:
+    """Training steps and forward passes of nets that people distil."""
+    cells = [Cell(net, work, 64) for net in OF_THE_FIELD for work in ("training step", "forward")]
+    return in_turn(dict.fromkeys(cells, BOTH), threads, rounds)
 
 
 def floors(threads: int, rounds: int) -> list[dict]:
@@ -187,6 +194,7 @@ class Part(NamedTuple):
 
 PARTS = {
     "nets": Part("the document's two nets", nets, tables.ratios, NET_FRAMEWORKS, (10, 30), True),
+    "field": Part("nets that people distil", field, tables.ratios, BOTH, (15, 12), True),
     "floors": Part(
         "what no code could save", floors, tables.ratios, FLOOR_FRAMEWORKS, (8, 16), True
     ),
