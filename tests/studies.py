@@ -4,12 +4,14 @@ import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 import tiny
 
+from npkd import zoo
 from npkd.distill.tasks.super_resolve import LargeSuperResolver, SmallSuperResolver
 from npkd.nets import models
 from npkd.study import cells, plan, processes, results, running
@@ -44,6 +46,7 @@ def shrink() -> None:
     for net in NETS:
         net.channels = (3, 4)
     models.LargeCNN.hidden = models.SmallCNN.hidden = 8
+    zoo.MODELS["resnet8"] = partial(zoo.ResNet, 8, (2, 2, 3, 4))
 
 
 @contextmanager
@@ -58,6 +61,7 @@ def small_nets() -> Iterator[None]:
         for net, before in zip(NETS, channels, strict=True):
             net.channels = before
         models.LargeCNN.hidden, models.SmallCNN.hidden = hidden
+        zoo.MODELS["resnet8"] = zoo.resnet8
 
 
 def never_distil() -> None:

@@ -14,7 +14,7 @@ from npkd.distill.report import contents, finished, page
 from npkd.files import BadInput, OtherVersion, Unreadable
 from npkd.printing import pictures
 
-SETTINGS = {"classify": {}, "super-resolve": tiny.RESOLVE}
+SETTINGS = {"classify": {}, "resnets": tiny.RESNETS, "super-resolve": tiny.RESOLVE}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -44,7 +44,9 @@ def write(folder, run, changes=(), **arrays):
             inner = inner[key]
         inner[place[-1]] = value
     (folder / "report.json").write_text(json.dumps(held))
-    files = {"samples": run.samples} | {name: net.params for name, net in run.networks.items()}
+    files = {"samples": run.samples} | {
+        name: net.state_dict() for name, net in run.networks.items()
+    }
     for name, params in files.items():
         weights.save_weights(folder / f"{name}.npz", params | arrays.get(name, {}))
 
@@ -55,7 +57,10 @@ def test_what_a_run_writes_is_read_back_to_the_last_value(run, tmp_path):
     held, samples, weights = finished.read(tmp_path)
     assert held == json.loads((tmp_path / "report.json").read_text())
     files = {"samples": samples} | weights
-    for name, params in {"samples": run.samples, "large": run.networks["large"].params}.items():
+    for name, params in {
+        "samples": run.samples,
+        "large": run.networks["large"].state_dict(),
+    }.items():
         assert files[name].keys() == params.keys()
         for key, array in params.items():
             np.testing.assert_array_equal(files[name][key], array, strict=True)

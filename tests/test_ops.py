@@ -371,7 +371,6 @@ def test_batch_norm_keeps_the_order_of_axes_in_memory(size, training):
 
 @pytest.mark.parametrize("channels", [3, 16, 64])
 def test_nan_stays_in_its_channel_in_training(channels):
-    """Whose sums are products with ones, over rows of all channels."""
     x = np.random.default_rng(0).standard_normal((37, channels, 9, 8)).astype(np.float32)
     x[5, 1, 2, 3] = NAN
     y, backward, statistics = ops.batch_norm(memory.turned(x))

@@ -17,7 +17,8 @@ pytest.importorskip("matplotlib")
 
 SETTINGS = {
     "classify": {},
-    "teacher sees high resolution, other losses": {
+    "teacher sees high resolution, other losses, resnets": {
+        **tiny.RESNETS,
         "teacher_input": "high",
         "loss": (Term("kl"), Term("hint")),
         "label_weight": 0.2,
@@ -48,7 +49,7 @@ def write(folder, finished):
     contents.write_json(folder / "report.json", odd)
     weights.save_weights(folder / "samples.npz", finished.samples)
     for name, network in finished.networks.items():
-        weights.save_weights(folder / f"{name}.npz", network.params)
+        weights.save_weights(folder / f"{name}.npz", network.state_dict())
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def bits(networks):
     return {
         f"{name}/{key}": theta.tobytes()
         for name, network in networks.items()
-        for key, theta in network.params.items()
+        for key, theta in network.state_dict().items()
     }
 
 
@@ -169,6 +169,28 @@ def test_whatever_the_optimiser_remembers_a_run_goes_on_with_it(small_nets, opti
     assert kept == (set() if "momentum" in optimiser else expected)
 
 
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_what_batch_norm_remembers_goes_on_too(small_nets, tmp_path, optimiser):
+    config = tiny.config(**tiny.RESNETS, augment=True, versions=2, optimiser=optimiser)
+    run, folders = distill.Run(tiny.dataset(), config), []
+    for event in run.steps():
+        if isinstance(event, distill.Training) and event.update.step == 1:
+            folders.append(tmp_path / event.net)
+            folders[-1].mkdir()
+            state = vars(run.state())
+            checkpoint.save(folders[-1], 1, state, state.pop("arrays"))
+    for folder in folders:
+        state, arrays = checkpoint.load(checkpoint.found(folder)[0])
+        assert arrays[f"{folder.name}/bn1.num_batches_tracked"] == 2
+        resumed = distill.State(**state, arrays=arrays)
+        *_, last = distill.Run(tiny.dataset(), config, resumed).steps()
+        assert bits(last.networks) == bits(event.networks)
+        assert without_times(last.report) == without_times(event.report)
+    remembered = last.networks["small"].state
+    assert remembered["bn1.num_batches_tracked"] == 6
+    assert np.any(remembered["bn1.running_mean"])
+
+
 # Checkpoints on disk
 
 
@@ -273,6 +295,10 @@ QUICKLY = (  # without pictures, and as conftest.py has latencies
     "from npkd import cli; from npkd.distill import evaluate; "
     "evaluate.WARM_UP_RUNS = evaluate.LATENCY_RUNS = 1; "
 )
+NARROW = (  # as studies.py has it
+    "from functools import partial; from npkd import zoo; "
+    "zoo.MODELS['resnet8'] = partial(zoo.ResNet, 8, (2, 2, 3, 4)); "
+)
 THE_COMMAND = "sys.exit(cli.main(sys.argv[1:]))"
 KILLED_IN_STEP_3 = (
     "from npkd import commands; commands.print = lambda *shown, **how: print(*shown, **how) or ("
@@ -303,21 +329,25 @@ def test_a_run_killed_in_any_step_ends_with_the_same_bits(
         shutil.rmtree(folder)
 
 
-def test_a_run_by_adam_killed_in_step_5_ends_with_the_same_bits(data, tmp_path):
-    adam = "--optimiser", "adam", "--no-decay-biases", "--learning-rate", "1e-3"
+@pytest.mark.parametrize(
+    "nets", [(), ("--large", "resnet8", "--small", "resnet8")], ids=["document's", "resnets"]
+)
+def test_a_run_by_adam_killed_in_step_5_ends_with_the_same_bits(data, tmp_path, nets):
+    adam = *nets, "--optimiser", "adam", "--no-decay-biases", "--learning-rate", "1e-3"
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = start(data, killed, *adam, "--checkpoint-every", "1")
+    process = start(data, killed, *adam, "--checkpoint-every", "1", before=NARROW)
     assert any("epoch 1 of 2" in line for line in process.stdout)  # the large net has one
     process.kill()
     process.communicate()
     assert checkpoint.found(killed)
     for folder, *more in ((killed, "--resume"), (whole,)):
-        process = start(data, folder, *adam, *more)
+        process = start(data, folder, *adam, *more, before=NARROW)
         _, errors = process.communicate()
         assert process.returncode == 0, errors
     assert result(killed) == result(whole)
     config = json.loads((killed / "report.json").read_text())["config"]
     assert (config["optimiser"], config["decay_biases"]) == ("adam", False)
+    assert ("bn1.running_var" in np.load(killed / "small.npz")) == bool(nets)
 
 
 # Trouble in the folder of a killed run: each gives code for a process that finds it, and undoes it.

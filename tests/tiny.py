@@ -52,6 +52,8 @@ RESOLVE: dict[str, Any] = {
     "clip_norm": 50.0,
     **dict.fromkeys(RATES.values(), 3e-4),
 }
+# Of a run whose nets have batch norm, and so remember more than parameters
+RESNETS: dict[str, Any] = {"large": "resnet8", "small": "resnet8"}
 _FINISHED: dict[str, tuple[list[Event], Finished]] = {}
 
 

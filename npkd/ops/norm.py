@@ -135,14 +135,12 @@ class _Channels:
             return sums.reshape(len(sums), self.cells, self.count).sum(axis=1)
         return sums.reshape(len(sums), self.count, self.cells).sum(axis=2)
 
-    def sums(self, a: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
-        """Of rows a, or of their products with b, sums of some each."""
-        number = len(a) * self.joined
+    def sums(self, *factors: np.ndarray) -> np.ndarray:
+        """Of rows, or of the products of two arrays' rows, sums of some each."""
+        number = len(factors[0]) * self.joined
         some = _divisor(number, SUMMED)
-        a = a.reshape(number // some, some, self.size)
-        if b is None:
-            return (np.ones((1, some), a.dtype) @ a)[:, 0]  # quicker than np.sum
-        return np.einsum("gik,gik->gk", a, b.reshape(a.shape))
+        groups = [rows.reshape(number // some, some, self.size) for rows in factors]
+        return np.einsum("gik,gik->gk" if len(groups) == 2 else "gik->gk", *groups)
 
 
 def _divisor(number: int, most: int) -> int:
