@@ -91,7 +91,7 @@ class WideResNet(nn.Module):
 
 
 class VGG8(nn.Module):
-    def __init__(self, classes):
+    def __init__(self, classes=10):
         super().__init__()
         widths = (3, 64, 128, 256, 512, 512)
         for k in range(5):
@@ -129,7 +129,7 @@ class Inverted(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    def __init__(self, classes):
+    def __init__(self, classes=10):
         super().__init__()
         self.conv1 = sequence(conv(3, 16, stride=2), nn.BatchNorm2d(16), nn.ReLU())
         groups, inputs = [], 16
@@ -160,12 +160,12 @@ class MobileNetV2(nn.Module):
 
 NARROW, WIDE = (16, 16, 32, 64), (32, 64, 128, 256)
 MODELS = {
-    "resnet8": lambda classes=10: ResNet(8, NARROW, classes),
-    "resnet14": lambda classes=10: ResNet(14, NARROW, classes),
-    "resnet20": lambda classes=10: ResNet(20, NARROW, classes),
-    "resnet8x4": lambda classes=10: ResNet(8, WIDE, classes),
-    "wrn_16_1": lambda classes=10: WideResNet(16, 1, classes),
-    "wrn_16_2": lambda classes=10: WideResNet(16, 2, classes),
+    "resnet8": lambda classes: ResNet(8, NARROW, classes),
+    "resnet14": lambda classes: ResNet(14, NARROW, classes),
+    "resnet20": lambda classes: ResNet(20, NARROW, classes),
+    "resnet8x4": lambda classes: ResNet(8, WIDE, classes),
+    "wrn_16_1": lambda classes: WideResNet(16, 1, classes),
+    "wrn_16_2": lambda classes: WideResNet(16, 2, classes),
     "vgg8": VGG8,
     "mobilenetv2": MobileNetV2,
 }

@@ -135,7 +135,7 @@ class PyTorch:
         if net in OF_THE_FIELD:
             from benchmarks.speed.field_in_torch import MODELS
 
-            return MODELS[net]()
+            return MODELS[net](10)
         torch, shape = self.torch, NETS[net]
         first, second = shape.channels
         return torch.nn.Sequential(
