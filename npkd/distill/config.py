@@ -152,7 +152,7 @@ class Config:
             )
         if self.nesterov and (self.optimiser != "sgd" or not self.momentum):
             raise ValueError(
-                f"nesterov is True, expected False of {self.optimiser}, momentum {self.momentum}"
+                f"nesterov is True, expected False for {self.optimiser} at momentum {self.momentum}"
             )
         for field in fields(self):
             if field.name.endswith("learning_rate") and not 0 < self._number(field.name) < math.inf:
