@@ -24,8 +24,8 @@ CHANNELS = (4, 8, 16, 32, 64, 128, 256)  # in and out, likewise
 class Cell(NamedTuple):
     """One line of a table.
 
-    subject: a key of NETS or of OPS, one of OF_THE_FIELD, or MATRIX_PRODUCT. work: of a net "training step" or
-    "forward", of an operation "forward", "backward" or "forward and backward". batch: how many
+    subject: a key of NETS or of OPS, one of OF_THE_FIELD, or MATRIX_PRODUCT. work: of a net
+    "training step" or "forward", of an operation "forward", "backward" or "forward and backward". batch: how many
     images, or rows.
     """
 
