@@ -25,8 +25,8 @@ class Cell(NamedTuple):
     """One line of a table.
 
     subject: a key of NETS or of OPS, one of OF_THE_FIELD, or MATRIX_PRODUCT. work: of a net
-    "training step" or "forward", of an operation "forward", "backward" or "forward and backward". batch: how many
-    images, or rows.
+    "training step" or "forward", of an operation "forward", "backward" or "forward and backward".
+    batch: how many images, or rows.
     """
 
     subject: str
