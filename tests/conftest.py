@@ -26,6 +26,16 @@ def _latency_in_few_runs():
     evaluate.WARM_UP_RUNS = evaluate.LATENCY_RUNS = 1
 
 
+@pytest.fixture(scope="module")
+def one_torch_thread():
+    """On small arrays or a busy machine, threads wait for each other longer than they compute."""
+    torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 class _Broken:
     """Finds matplotlib, and fails to import it, as it does where MPLBACKEND is nonsense."""
 

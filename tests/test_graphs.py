@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from strategies import SEEDS
 
 import npkd
-from npkd import SGD, losses, ops, optim, training, weights
+from npkd import SGD, losses, ops, optim, training, weights, zoo
 from npkd.nets import Add, BatchNorm, Concat, Conv2d, Dropout, Function, Linear, Network
 from npkd.objectives import Batch, Objective, from_truth
 from npkd.proofs import of_nets
@@ -253,6 +253,31 @@ def test_a_frozen_network_has_no_training_pass_and_cannot_be_written_to():
         train(net)
     assert bits(net.state_dict()) == before
     assert not net.astype(np.float32).is_frozen
+
+
+def test_a_training_pass_has_the_same_bits_for_any_number_of_threads():
+    net = zoo.resnet8(rng=0)
+    x = np.random.default_rng(0).standard_normal((24, 3, 32, 32)).astype(np.float32)
+    before, found = npkd.get_num_threads(), []
+    try:
+        for number in (1, 2, 3):
+            npkd.set_num_threads(number)
+            outputs, backward, state = net.features(x, [*net.stages, "fc"], training=True)
+            dx, grads = backward(outputs)
+            found.append(bits(outputs | state | grads | {"x": dx}))
+    finally:
+        npkd.set_num_threads(before)
+    assert found[0] == found[1] == found[2]
+
+
+def test_in_evaluation_nan_stays_in_its_image():
+    x = images()
+    x[1, 0, 2, 3] = np.nan
+    outputs, backward = network().features(x, list(layers()))
+    for name, y in outputs.items():
+        assert np.isnan(y).any(axis=tuple(range(1, y.ndim))).tolist() == [False, True, False], name
+    dx, _ = backward(outputs)
+    assert np.isnan(dx).any(axis=(1, 2, 3)).tolist() == [False, True, False]
 
 
 # The training loop

@@ -18,16 +18,7 @@ functional = torch.nn.functional
 
 from npkd.validate.frameworks.torch import Torch  # noqa: E402  # which needs torch
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """On arrays this small, threads wait for each other longer than they compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 random_examples = settings(max_examples=15, deadline=None)
 SIZES = st.integers(1, 4)
 BATCHES = st.integers(3, 5)

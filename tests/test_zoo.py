@@ -43,6 +43,7 @@ def natural_scale(gradient):
     return max(1.0, float(np.abs(gradient).max()))
 
 
+@pytest.mark.usefixtures("one_torch_thread")
 @pytest.mark.parametrize("name", OF_THE_FIELD)
 class TestBesidePyTorch:
     """To 1e-12 of a tensor's largest entry, or of 1: a bias before a batch norm has no gradient."""
@@ -138,6 +139,7 @@ class Both:
             yield key, *(np.abs(one - expected).max() / scale for one in found)
 
 
+@pytest.mark.usefixtures("one_torch_thread")
 @pytest.mark.parametrize("name", NETS_THAT_TRAIN)
 def test_ten_steps_at_a_small_rate(name):
     """As near to PyTorch as PyTorch itself comes when it starts from another rounding.
@@ -153,6 +155,7 @@ def test_ten_steps_at_a_small_rate(name):
         assert name == "mobilenetv2" or error <= 1e-12, f"{key}: {error:.2g}"
 
 
+@pytest.mark.usefixtures("one_torch_thread")
 @pytest.mark.parametrize("name", NETS_THAT_TRAIN)
 def test_steps_at_a_large_rate_each_from_pytorch_s_parameters(name):
     both = Both(name, lr=0.1, momentum=0.9, weight_decay=5e-4)

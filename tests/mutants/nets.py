@@ -158,6 +158,22 @@ MUTANTS = [
         "graph",
         "npkd.nets.network.Network._steps",
         {
+            "a ReLU in place, though the output before it is named": (
+                "and before not in names\n            ):\n                "
+                "steps[before] = Step(before, name, self.takes[before], relu=True)",
+                "):\n                "
+                "steps[before] = Step(before, before, self.takes[before], relu=True)\n"
+                "                steps[name] = Step(name, name, self.takes[name])",
+                "value",
+            ),
+            "a ReLU in place, though another layer takes the output before it": (
+                "and uses[before] == 1\n                and before not in names\n            ):\n"
+                "                steps[before] = Step(before, name, self.takes[before], relu=True)",
+                "and before not in names\n            ):\n                "
+                "steps[before] = Step(before, before, self.takes[before], relu=True)\n"
+                "                steps[name] = Step(name, name, self.takes[name])",
+                "value",
+            ),
             "no ReLU where it is run with the layer before": (
                 "relu=True",
                 "relu=False",
