@@ -36,16 +36,17 @@ def add(a: np.ndarray, b: np.ndarray) -> Op:
         raise ValueError(f"add: a has shape {a.shape} and b {b.shape}, expected the same")
     layouts = memory.layout_of(a), memory.layout_of(b)
     if layouts[0] is layouts[1]:
-        y = by_slices(np.add, a, b)
+        (y,) = by_slices(np.add, a, b)
     elif layouts[0] is memory.channels_last:
-        y = by_slices(_plus_turned, a, b)
+        (y,) = by_slices(_plus_turned, a, b)
     else:
-        y = by_slices(_plus_turned, b, a)
+        (y,) = by_slices(_plus_turned, b, a)
     shape, dtype = y.shape, y.dtype
 
     def backward(dy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         require_gradient("add", dy, shape, dtype)
-        return by_slices(np.positive, dy), by_slices(np.positive, dy)
+        (da,), (db,) = by_slices(np.positive, dy), by_slices(np.positive, dy)
+        return da, db
 
     return y, backward
 
@@ -113,9 +114,9 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return (len(shape), *shape[:axis], *shape[axis + 1 :])
 
 
-def _plus_turned(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
-    """a + b, where the channels are last in a and out alone."""
-    np.add(a, memory.turned(b, out=out), out=out)
+def _plus_turned(a: np.ndarray, b: np.ndarray, y: np.ndarray) -> None:
+    """y = a + b, where the channels are last in a and y alone."""
+    np.add(a, memory.turned(b, out=y), out=y)
 
 
 def _copy(x: np.ndarray, into: np.ndarray, turn: bool) -> None:
