@@ -359,7 +359,7 @@ def test_gradcheck_of_a_wrong_backward_pass_says_where_and_ends_with_1(capsys, m
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["relu", "gelu"], ["'gelu'", "expected some of conv2d"]),
+        (["relu", "mish"], ["'mish'", "expected some of conv2d"]),
         (["--examples", "0"], ["--examples is 0", "from 1"]),
         (["--examples", "few"], ["--examples", "few"]),
         (["--seed", "-1"], ["--seed is -1"]),
