@@ -1016,8 +1016,8 @@ MUTANTS = [
         "npkd.ops.joining.add",
         {
             "difference": (
-                "by_slices(np.add, a, b)",
-                "by_slices(np.subtract, a, b)",
+                "np.add if of_a is of_b",
+                "np.subtract if of_a is of_b",
                 "value",
             ),
             "dy halved": (
