@@ -22,8 +22,18 @@ def slope_of_v(x):
 
 # The value, and the slope as terms whose sum it is; and how many units each may be off, at x.
 IN_NUMBERS_OF_ANY_LENGTH = {
-    "sigmoid": (ops.sigmoid, sigmoid_of, lambda x: [sigmoid_of(x) * sigmoid_of(-x)], lambda x: 5),
-    "tanh": (ops.tanh, lambda x: mpmath.tanh(x), lambda x: [mpmath.sech(x) ** 2], lambda x: 5),
+    "sigmoid": (
+        ops.sigmoid,
+        sigmoid_of,
+        lambda x: [sigmoid_of(x), -(sigmoid_of(x) ** 2)],
+        lambda x: 5,
+    ),
+    "tanh": (
+        ops.tanh,
+        lambda x: mpmath.tanh(x),
+        lambda x: [1, -(mpmath.tanh(x) ** 2)],
+        lambda x: 5,
+    ),
     "silu": (
         ops.silu,
         lambda x: x * sigmoid_of(x),

@@ -11,6 +11,7 @@ from strategies import SEEDS
 from benchmarks.verdicts.correct import some_convolutions
 from benchmarks.verdicts.forms import (
     EMULATED,
+    FORMULAS,
     TRANSFORMS,
     convolution,
     integral_image,
@@ -206,3 +207,22 @@ def test_l2_by_another_formula_is_no_bug(seed, by):
     assert one_operation("l2", inputs, found).ok
     for name in found:
         assert not one_operation("l2", inputs, found | {name: found[name] * F32(1.01)}).ok
+
+
+@few_examples
+@given(seed=SEEDS, form=st.sampled_from([form for form in FORMULAS if "x" in form]))
+def test_activations_by_another_formula_are_no_bug(seed, form):
+    report = judge([FORMULAS[form](np.random.default_rng(seed))])
+    assert report.ok, str(report)
+
+
+def test_sigmoid_by_tanh_is_told_from_what_keeps_its_digits():
+    x = np.linspace(-20, -10, 50, dtype=F32)
+    operation = Operation("sigmoid", "sigmoid", {"x": "x"}, {"y": "y"})
+    case = Case("far out", "sigmoid", "", {"x": x}, (operation,))
+    by_tanh, by_exp = F32(0.5) + F32(0.5) * np.tanh(x / 2), F32(1) / (F32(1) + np.exp(-x))
+    verdicts = [
+        judge([(case, {"y": y})]).verdicts[0] for y in (by_tanh, by_exp, by_exp + F32(1e-5))
+    ]
+    assert [one.verdict for one in verdicts] == [UNPROVEN, CONSISTENT, BUG]
+    assert "tanh" in verdicts[0].note

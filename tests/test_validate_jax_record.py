@@ -86,6 +86,8 @@ FORMULAS = {
     **of_npkd("avg_pool2d"),
     **of_npkd("max_pool2d"),
     **of_npkd("relu"),
+    **of_npkd("sigmoid"),
+    **of_npkd("tanh"),
     **elementwise("add", np.add, lambda a, b: 1.0, lambda a, b: 1.0),
     **elementwise("subtract", np.subtract, lambda a, b: 1.0, lambda a, b: -1.0),
     **elementwise("multiply", np.multiply, lambda a, b: b, lambda a, b: a),
@@ -361,13 +363,22 @@ def test_powers_and_roots_are_products_and_quotients():
 
 def test_what_is_not_known_is_named_and_taken_as_it_is():
     def function(key, x):
-        return jnp.tanh(x) * jax.random.uniform(key, x.shape)
+        return jnp.sin(x) * jax.random.uniform(key, x.shape)
 
     x = normal(np.random.default_rng(8), 3, 4)
     case, found = in_jax.record(function, jax.random.key(0), x, rng=0)
     require_right(case, found)
     unknown = {o.options["function"] for o in case.operations if o.op == "unknown"}
-    assert {"tanh", "tanh backward", "random_bits"} <= unknown
+    assert {"sin", "sin backward", "random_bits"} <= unknown
+
+
+def test_sigmoids_and_what_is_made_of_them_are_read():
+    def function(x):
+        return jax.nn.silu(x) + jnp.tanh(x) + jax.nn.sigmoid(x)
+
+    case, found = in_jax.record(function, normal(np.random.default_rng(8), 3, 4), rng=0)
+    assert {"sigmoid", "tanh", "sigmoid_backward", "tanh_backward"} <= require_right(case, found)
+    assert "unknown" not in ops_of(case)
 
 
 def test_a_function_without_fault_is_found_to_be_right():

@@ -72,9 +72,11 @@ def test_inputs_and_outputs_are_those_of_the_operation(op, examples):
     right, operation = listed(by_npkd.results(case)), case.operations[place]
     tensor = next(iter(case.inputs), "a")
     refused = []
-    if op != "sum":  # which takes any
+    takes_any = op in ("sum", "concat", "concat_backward")
+    if not takes_any:
         refused.append({"inputs": {**operation.inputs, "z": tensor}})
-    required = [n for n in operation.inputs if op != "sum" and n not in ("b", "velocity")]
+    may_be_missing = ("b", "velocity", "mask")
+    required = [n for n in operation.inputs if not takes_any and n not in may_be_missing]
     required = [n for n in required if op not in ("hint", "fsp", "vid") or "t" in n]
     if op.startswith("batch_norm"):  # with and without w, b, and statistics
         required = [n for n in required if n in ("x", "dy")]
@@ -90,6 +92,19 @@ def test_inputs_and_outputs_are_those_of_the_operation(op, examples):
 @pytest.mark.parametrize(
     ("case", "message"),
     [
+        (single("concat_backward", {"x1": zeros(2, 1)}, {"dx1": "y"}), "lacks its input dy"),
+        (
+            single("concat", {"x1": zeros(2, 1), "x2": zeros(3, 1)}, {"y": "y"}),
+            "expected the same but for axis 1",
+        ),
+        (
+            single("concat_backward", {"x1": zeros(2), "dy": zeros(2)}, {"dx2": "y"}, axis=0),
+            "concat_backward gives dx1, and not 'dx2'",
+        ),
+        (
+            single("dropout", {"x": zeros(2), "mask": zeros(3)}, {"y": "y"}),
+            "dropout: mask has shape",
+        ),
         (single("conv3d", {}, {"y": "y"}), "unknown operation 'conv3d'; did you mean 'conv2d'?"),
         (single("maximum", {}, {"y": "y"}), "unknown operation 'maximum'"),
         (single("relu", {"z": zeros(2)}, {"y": "y"}), "relu takes no input 'z'"),

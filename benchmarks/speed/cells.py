@@ -39,7 +39,8 @@ class Op(NamedTuple):
 
     image: the shape of x without the batch. options: the keyword arguments. weight: the shape of w,
     where there is one; then there is a bias too. need_dx: whether backward gives the gradient by x.
-    channels_last: the order of x and dy in memory, as convolutions make it.
+    channels_last: the order of x and dy in memory, as convolutions make it. several: how many
+    arrays of x's shape there are. trained: by how many there are gradients.
     """
 
     name: str
@@ -47,16 +48,20 @@ class Op(NamedTuple):
     options: dict[str, Any]
     weight: tuple[int, ...] = ()
     need_dx: bool = True
+    several: int = 1
+    trained: int = 3
     channels_last: bool = False
 
     def arrays(self, batch: int) -> list[np.ndarray]:
-        """x, and w and b if there are any."""
+        """x, others like it, and w and b if there are any."""
         rng = np.random.default_rng(0)
-        shapes = [(batch, *self.image)]
+        shapes = [(batch, *self.image)] * self.several
         if self.weight:
             shapes += [self.weight, self.weight[:1]]
-        x, *others = (rng.standard_normal(shape, dtype=np.float32) for shape in shapes)
-        return [self.laid_out(x), *others]
+        return [
+            self.laid_out(array) if array.ndim == len(shapes[0]) else array
+            for array in (rng.standard_normal(shape, dtype=np.float32) for shape in shapes)
+        ]
 
     def laid_out(self, images: np.ndarray) -> np.ndarray:
         """In the order in memory that is asked for."""
@@ -76,7 +81,14 @@ def _layers_with_weights(net: str) -> dict[str, Op]:
     return {f"{layer}, {net}": op for layer, op in zip(LAYERS, ops, strict=True)}
 
 
-# The operations of the large net at its sizes, and what brings x_low back to that size.
+def _between(name: str, several: int = 1, trained: int = 3, **options: Any) -> Op:
+    """An operation between two convolutions."""
+    image = (96, 16, 16)
+    return Op(name, image, options, several=several, trained=trained, channels_last=True)
+
+
+# The operations of the large net at its sizes, and what brings x_low back to that size; and those
+# that stand between the convolutions of other nets.
 OPS = {
     **_layers_with_weights("large"),
     **_layers_with_weights("small"),
@@ -89,6 +101,16 @@ OPS = {
     "upsample, nearest": Op("upsample", (3, 16, 16), {"factor": 2, "mode": "nearest"}),
     "upsample, bilinear": Op("upsample", (3, 16, 16), {"factor": 2, "mode": "bilinear"}),
     "pixel_shuffle": Op("pixel_shuffle", (12, 16, 16), {"factor": 2}),
+    "relu6": _between("relu6"),
+    "sigmoid": _between("sigmoid"),
+    "tanh": _between("tanh"),
+    "silu": _between("silu"),
+    "gelu": _between("gelu"),
+    "gelu, tanh": _between("gelu", approximate="tanh"),
+    "dropout": _between("dropout", several=2, trained=1),
+    "add": _between("add", several=2),
+    "concat": _between("concat", several=2),
+    "global_avg_pool2d": _between("global_avg_pool2d"),
 }
 SCALED_CONVOLUTIONS = {
     f"conv2d, side {side}": Op("conv2d", (16, side, side), {"padding": 1}, (32, 16, 3, 3))

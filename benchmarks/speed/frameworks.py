@@ -152,9 +152,10 @@ class PyTorch:
 
     def _op(self, cell: Cell) -> Work:
         torch, op = self.torch, op_of(cell)
-        inputs = [torch.from_numpy(array).requires_grad_() for array in op.arrays(cell.batch)]
-        inputs[0].requires_grad_(op.need_dx)
-        wanted = [array for array in inputs if array.requires_grad]
+        inputs = [torch.from_numpy(array) for array in op.arrays(cell.batch)]
+        wanted = inputs[0 if op.need_dx else 1 : op.trained]
+        for array in wanted:
+            array.requires_grad_()
         forward = partial(self._function(op.name), *inputs, **op.options)
         y = forward()
         dy = torch.from_numpy(op.laid_out(gradient_of(tuple(y.shape))))
@@ -175,6 +176,10 @@ class PyTorch:
             ),
             "pixel_shuffle": lambda x, factor: functional.pixel_shuffle(x, factor),
             "batch_norm": lambda x, w, b: functional.batch_norm(x, None, None, w, b, training=True),
+            "dropout": self.torch.mul,
+            "add": self.torch.add,
+            "concat": lambda *xs: self.torch.cat(xs, 1),
+            "global_avg_pool2d": lambda x: functional.adaptive_avg_pool2d(x, 1),
         }
         return other_arguments.get(name) or getattr(functional, name)
 

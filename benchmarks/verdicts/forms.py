@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy.special import erf, erfc
 
 from npkd import ops
 from npkd.validate import Case, Operation, by_npkd
@@ -356,6 +357,39 @@ def _of_flushed(op: str, rng: np.random.Generator) -> Answered:
     return answered(op, {"x": x}, {"y": flushed(np.maximum(x, 0) if op == "relu" else x)})
 
 
+def sigmoid_by_tanh(x: np.ndarray) -> np.ndarray:
+    return F32(0.5) + F32(0.5) * np.tanh(F32(0.5) * x)
+
+
+def silu_by_tanh(x: np.ndarray) -> np.ndarray:
+    return x * sigmoid_by_tanh(x)
+
+
+def tanh_by_exp(x: np.ndarray) -> np.ndarray:
+    return F32(2) / (F32(1) + np.exp(F32(-2) * x)) - F32(1)
+
+
+def gelu_by_erf(x: np.ndarray) -> np.ndarray:
+    return F32(0.5) * x * (F32(1) + erf(x / np.sqrt(F32(2))))
+
+
+def gelu_by_erfc(x: np.ndarray) -> np.ndarray:
+    return x * (F32(0.5) * erfc(-x * np.sqrt(F32(0.5))))
+
+
+def gelu_by_tanh(x: np.ndarray) -> np.ndarray:
+    v = np.sqrt(F32(2 / np.pi)) * (x + F32(0.044715) * x * x * x)
+    return F32(0.5) * x * (F32(1) + np.tanh(v))
+
+
+def _of_entries(
+    op: str, function: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator, **options: Any
+) -> Answered:
+    x = normal(rng, (3, 50)) * _size(rng)
+    with np.errstate(over="ignore"):
+        return answered(op, {"x": x}, {"y": function(x)}, **options)
+
+
 def _fused(rng: np.random.Generator) -> Answered:
     """a b + c, rounded once."""
     a, b, c = normal(rng, (3, 50)) * _size(rng)
@@ -377,6 +411,14 @@ FORMULAS: dict[str, Callable[[np.random.Generator], Answered]] = {
     "s² − 2 s t + t²": partial(_of_l2, l2_by_squares),
     "exp(x − log Σ exp x)": partial(_of_softmax, softmax_by_logarithm),
     "2^(x log₂ e)": partial(_of_softmax, softmax_by_powers),
+}
+FORMULAS |= {
+    "½ (1 + tanh(x/2))": partial(_of_entries, "sigmoid", sigmoid_by_tanh),
+    "½ x (1 + tanh(x/2))": partial(_of_entries, "silu", silu_by_tanh),
+    "2 σ(2x) − 1": partial(_of_entries, "tanh", tanh_by_exp),
+    "½ x (1 + erf(x/√2))": partial(_of_entries, "gelu", gelu_by_erf),
+    "½ x erfc(−x/√2)": partial(_of_entries, "gelu", gelu_by_erfc),
+    "½ x (1 + tanh v)": partial(_of_entries, "gelu", gelu_by_tanh, approximate="tanh"),
 }
 FORMULAS |= {
     f"batch norm, {order}": partial(_of_batch_norm, order)

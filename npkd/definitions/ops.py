@@ -501,19 +501,27 @@ def silu(x: np.ndarray) -> np.ndarray:
 
 
 def _normal(value: Number) -> Number:
-    """The standard normal distribution, Φ(x) = ½ + φ(x) Σ_k x^(2k+1) / (1·3·5 ⋯ (2k+1)), k ≥ 0.
+    """The standard normal distribution Φ, the integral of φ(x) = exp(−x²/2) / √(2π) from −∞ on.
 
-    φ(x) = exp(−x²/2) / √(2π). From |Re x| = 37 on, where φ underflows, it is 0 or 1.
+    |Re x| < 1     ½ + Σ_k x (−x²/2)^k / (k! (2k + 1)) / √(2π), k ≥ 0
+    Re x ≤ −1      φ(x) / (t + 1/(t + 2/(t + 3/(t + ⋯)))), t = −x
+    Re x ≥ 1       1 − Φ(−x)
 
-    Source: Abramowitz, Stegun 1964, "Handbook of Mathematical Functions", 26.2.11.
+    Source: Abramowitz, Stegun 1964, "Handbook of Mathematical Functions", 26.2.10 and 26.2.14.
     """
-    if abs(value.real) >= 37 or value != value:
-        return value if value != value else float(value.real > 0)
-    term = total = value
-    for k in range(1, 60 + int(abs(value) ** 2)):
-        term *= value * value / (2 * k + 1)
-        total += term
-    return 0.5 + total * np.exp(-value * value / 2).item() / math.sqrt(2 * math.pi)
+    if value.real >= 1:
+        return 1 - _normal(-value)
+    if value.real > -1:
+        term = total = value
+        for k in range(1, 60 + int(abs(value) ** 2)):
+            term *= -value * value / (2 * k)
+            total += term / (2 * k + 1)
+        return 0.5 + total / math.sqrt(2 * math.pi)
+    density = np.exp(-value * value / 2).item() / math.sqrt(2 * math.pi)
+    fraction = -value
+    for k in range(300, 0, -1):
+        fraction = -value + k / fraction
+    return density / fraction
 
 
 def gelu(x: np.ndarray, approximate: str = "none") -> np.ndarray:

@@ -34,18 +34,16 @@ def add(a: np.ndarray, b: np.ndarray) -> Op:
     require_arrays("add", a=a, b=b)
     if a.shape != b.shape:
         raise ValueError(f"add: a has shape {a.shape} and b {b.shape}, expected the same")
-    layouts = memory.layout_of(a), memory.layout_of(b)
-    if layouts[0] is layouts[1]:
-        y = by_slices(np.add, a, b)
-    elif layouts[0] is memory.channels_last:
-        y = by_slices(_plus_turned, a, b)
-    else:
-        y = by_slices(_plus_turned, b, a)
+    of_a, of_b = memory.layout_of(a), memory.layout_of(b)
+    if of_a is not of_b and of_b is memory.channels_last:
+        a, b = b, a
+    (y,) = by_slices(np.add if of_a is of_b else _plus_turned, a, b)
     shape, dtype = y.shape, y.dtype
 
     def backward(dy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         require_gradient("add", dy, shape, dtype)
-        return by_slices(np.positive, dy), by_slices(np.positive, dy)
+        (da,), (db,) = by_slices(np.positive, dy), by_slices(np.positive, dy)
+        return da, db
 
     return y, backward
 
@@ -94,15 +92,16 @@ def concat(*xs: np.ndarray, axis: int = 1) -> Op:
     ]
     dtype = xs[0].dtype
     y = make(whole, dtype)
-    for x, piece in zip(xs, pieces, strict=True):
-        _copy(x, y[piece], turn=memory.layout_of(x) is not make is memory.channels_last)
+    for x, of_x, piece in zip(xs, layouts, pieces, strict=True):
+        _copy(x, y[piece], turn=make is memory.channels_last and of_x is not make)
 
     def backward(dy: np.ndarray) -> tuple[np.ndarray, ...]:
         require_gradient("concat", dy, whole, dtype)
-        gradients = [of_x(shape, dtype) for of_x, shape in zip(layouts, shapes, strict=True)]
-        of_dy = memory.layout_of(dy)
-        for of_x, dx, piece in zip(layouts, gradients, pieces, strict=True):
-            _copy(dy[piece], dx, turn=of_dy is not of_x is memory.channels_last)
+        gradients, of_dy = [], memory.layout_of(dy)
+        for shape, of_x, piece in zip(shapes, layouts, pieces, strict=True):
+            dx = of_x(shape, dtype)
+            _copy(dy[piece], dx, turn=of_x is memory.channels_last and of_dy is not of_x)
+            gradients.append(dx)
         return tuple(gradients)
 
     return y, backward
@@ -113,9 +112,9 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return (len(shape), *shape[:axis], *shape[axis + 1 :])
 
 
-def _plus_turned(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
-    """a + b, where the channels are last in a and out alone."""
-    np.add(a, memory.turned(b, out=out), out=out)
+def _plus_turned(a: np.ndarray, b: np.ndarray, y: np.ndarray) -> None:
+    """y = a + b, where the channels are last in a and y alone."""
+    np.add(a, memory.turned(b, out=y), out=y)
 
 
 def _copy(x: np.ndarray, into: np.ndarray, turn: bool) -> None:

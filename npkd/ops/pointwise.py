@@ -1,16 +1,16 @@
 """Functions of each entry for itself: ReLU6, sigmoid, tanh, SiLU, GELU, and dropout by a mask."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy import special
 
 from npkd.arguments import require_arrays, shown
 from npkd.engine import memory, threads
 from npkd.ops.contract import Op, require_gradient
 
-SLICES = 4  # so many arrays of a slice's size stay in a core's cache together
 BEYOND = 30.0  # where the sigmoid in GELU's tanh form is 0 or 1, to the last bit
 
 
@@ -38,16 +38,14 @@ def relu6(x: np.ndarray) -> Op:
         [0. 2. 6.] [0. 5. 0.]
     """
 
-    def value(x: np.ndarray, out: np.ndarray) -> None:
+    def forward(x: np.ndarray, y: np.ndarray, passes: np.ndarray) -> None:
         if np.iscomplexobj(x):
-            out[...] = np.where(x.real <= 0, 0, np.where(x.real >= 6, 6, x))
+            y[...] = np.where(x.real <= 0, 0, np.where(x.real >= 6, 6, x))
         else:
-            np.clip(x, 0, 6, out=out)
+            np.clip(x, 0, 6, out=y)
+        np.logical_and(y != 0, y != 6, out=passes)  # NaN is neither
 
-    def slope(x: np.ndarray) -> np.ndarray:
-        return ~((x.real <= 0) | (x.real >= 6))  # NaN is neither
-
-    return _pointwise("relu6", x, value, slope)
+    return _pointwise("relu6", x, forward, lambda passes: passes, kind=np.bool_)
 
 
 def sigmoid(x: np.ndarray) -> Op:
@@ -60,17 +58,21 @@ def sigmoid(x: np.ndarray) -> Op:
         y = 1 / (1 + e⁻ˣ)
 
     Backward, given dy = ∂L/∂y
-        σ'(x) = e⁻ˣ / (1 + e⁻ˣ)² = σ(x) (1 − σ(x)), which does not depend on the sign of x:
-        dx = dy · e / (1 + e)²,  e = e^−|x|
+        σ'(x) = e⁻ˣ / (1 + e⁻ˣ)² = σ(x) · e⁻ˣ / (1 + e⁻ˣ), and the last factor is 1 − σ(x):
+        dx = dy · y (1 − y)
 
-    In this form the slope keeps its digits where σ is close to 1. Where e⁻ˣ overflows, y is 0.
+    Where e⁻ˣ overflows, y is 0.
 
     Example
         >>> y, backward = ops.sigmoid(np.log([1.0, 3.0]))
         >>> print(y.round(6), backward(np.array([1.0, 1.0])).round(6))
         [0.5  0.75] [0.25   0.1875]
     """
-    return _pointwise("sigmoid", x, _sigmoid, _sigmoid_slope)
+
+    def forward(x: np.ndarray, y: np.ndarray, share: np.ndarray) -> None:
+        y[...] = _sigmoid(x, out=share)
+
+    return _pointwise("sigmoid", x, forward, lambda share: share * (1 - share))
 
 
 def tanh(x: np.ndarray) -> Op:
@@ -83,17 +85,20 @@ def tanh(x: np.ndarray) -> Op:
         y = (eˣ − e⁻ˣ) / (eˣ + e⁻ˣ)
 
     Backward, given dy = ∂L/∂y
-        y = 2 σ(2x) − 1 by the sigmoid σ, so that its slope, 1 − y², is 4 σ'(2x):
-        dx = dy · 4 e / (1 + e)²,  e = e^−2|x|
-
-    In this form the slope keeps its digits where y² is close to 1.
+        With s and c the numerator and the denominator, s' = c and c' = s, so that by the quotient
+        rule the slope is (c² − s²) / c²:
+        dx = dy · (1 − y²)
 
     Example
         >>> y, backward = ops.tanh(np.log([1.0, 3.0]))
         >>> print(y.round(6), backward(np.array([1.0, 1.0])).round(6))
         [0.  0.8] [1.   0.36]
     """
-    return _pointwise("tanh", x, np.tanh, lambda x: 4 * _sigmoid_slope(2 * x))
+
+    def forward(x: np.ndarray, y: np.ndarray, kept: np.ndarray) -> None:
+        y[...] = np.tanh(x, out=kept)
+
+    return _pointwise("tanh", x, forward, lambda kept: 1 - np.square(kept))
 
 
 def silu(x: np.ndarray) -> Op:
@@ -116,15 +121,7 @@ def silu(x: np.ndarray) -> Op:
         >>> print(y.round(6), backward(np.array([1.0, 1.0])).round(6))
         [0.       0.823959] [0.5     0.95599]
     """
-
-    def value(x: np.ndarray, out: np.ndarray) -> None:
-        np.multiply(x, _sigmoid(x), out=out)
-
-    def slope(x: np.ndarray) -> np.ndarray:
-        share = _sigmoid(x)
-        return share * (1 + x * (1 - share))
-
-    return _pointwise("silu", x, value, slope)
+    return _gated("silu", x, _sigmoid, lambda share, x: share * (1 + x * (1 - share)))
 
 
 def gelu(x: np.ndarray, approximate: str = "none") -> Op:
@@ -159,12 +156,7 @@ def gelu(x: np.ndarray, approximate: str = "none") -> Op:
         raise ValueError(
             f"gelu: approximate is {shown(approximate)}, expected {' or '.join(map(repr, _GELU))}"
         )
-    share, slope = _GELU[approximate]
-
-    def value(x: np.ndarray, out: np.ndarray) -> None:
-        np.multiply(x, share(x), out=out)
-
-    return _pointwise("gelu", x, value, slope)
+    return _gated("gelu", x, *_GELU[approximate])
 
 
 def dropout(x: np.ndarray, mask: np.ndarray) -> Op:
@@ -204,86 +196,112 @@ def dropout(x: np.ndarray, mask: np.ndarray) -> Op:
     shape, dtype = x.shape, x.dtype
     mask = mask.astype(dtype if mask.dtype.kind == "c" else x.real.dtype, copy=False)
 
+    (y,) = by_slices(np.multiply, x, mask)
+
     def backward(dy: np.ndarray) -> np.ndarray:
         require_gradient("dropout", dy, shape, dtype)
-        return by_slices(np.multiply, dy, mask)
+        return by_slices(np.multiply, dy, mask)[0]
 
-    return by_slices(np.multiply, x, mask), backward
+    return y, backward
 
 
-def by_slices(function: Callable[..., object], *arrays: np.ndarray) -> np.ndarray:
-    """What function(*arrays, out=y) writes, slice by slice, y in memory as the first array is."""
-    shape, dtype, make = arrays[0].shape, arrays[0].dtype, memory.layout_of(arrays[0])
+def by_slices(
+    function: Callable[..., object], *arrays: np.ndarray, kinds: Sequence[DTypeLike] = ()
+) -> list[np.ndarray]:
+    """What function(*arrays, *results) writes, slice by slice, into arrays like the first one.
+
+    kinds: the dtypes of the results; by default there is one, of the first array's dtype.
+    """
+    shape, make = arrays[0].shape, memory.layout_of(arrays[0])
     if not shape:
-        return by_slices(function, *(array.reshape(1) for array in arrays)).reshape(())
-    y = make(shape, dtype)
-    parts = threads.parts(len(y), work=threads.MOVE * y.size)
+        of_one = (array.reshape(1) for array in arrays)
+        return [result.reshape(()) for result in by_slices(function, *of_one, kinds=kinds)]
+    results = [make(shape, kind) for kind in kinds or [arrays[0].dtype]]
+    every: Sequence[np.ndarray] = (*arrays, *results)
+    if all(memory.layout_of(array) is make for array in arrays):
+        every = [*map(memory.rows, every)]  # quicker than several axes
+    parts = threads.parts(shape[0], work=threads.MOVE * arrays[0].size)
 
     def work(part: slice) -> None:
-        for n in threads.cached(part, SLICES * y[:1].nbytes):
-            function(*(array[n] for array in arrays), out=y[n])
+        for n in threads.cached(part, results[0][:1].nbytes):
+            function(*(array[n] for array in every))
 
     threads.run(work, parts)
-    return y
+    return results
 
 
 def _pointwise(
     op: str,
     x: np.ndarray,
-    value: Callable[..., object],
-    slope: Callable[[np.ndarray], np.ndarray],
+    forward: Callable[..., object],
+    slope: Callable[..., np.ndarray],
+    *,
+    kind: DTypeLike | None = None,
+    of_x: bool = False,
 ) -> Op:
-    """The op of y = value(x), which is written to `out`, and dx = dy · slope(x)."""
+    """The op of dx = dy · slope(kept), where forward(x, y, kept) writes y and what is kept.
+
+    kind: the dtype of what is kept, by default that of x. of_x: the slope is slope(kept, x).
+    """
     require_arrays(op, x=x)
+    shape, dtype = x.shape, x.dtype
+    y, *needed = by_slices(forward, x, kinds=[dtype, kind or dtype])
+    if of_x:
+        needed.append(x)
+
+    def part_of_backward(*arrays: np.ndarray) -> None:
+        *given, dy, dx = arrays
+        np.multiply(dy, slope(*given), out=dx)
 
     def backward(dy: np.ndarray) -> np.ndarray:
-        require_gradient(op, dy, x.shape, x.dtype)
-        return by_slices(lambda x, dy, out: np.multiply(dy, slope(x), out=out), x, dy)
+        require_gradient(op, dy, shape, dtype)
+        return by_slices(part_of_backward, *needed, dy, kinds=[dtype])[0]
 
-    return by_slices(value, x), backward
+    return y, backward
 
 
-def _sigmoid(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+def _gated(
+    op: str,
+    x: np.ndarray,
+    share_of: Callable[..., np.ndarray],
+    slope: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> Op:
+    """The op of y = x share, the share of x written by share_of(x, out); slope(share, x)."""
+
+    def forward(x: np.ndarray, y: np.ndarray, share: np.ndarray) -> None:
+        np.multiply(x, share_of(x, out=share), out=y)
+
+    return _pointwise(op, x, forward, slope, of_x=True)
+
+
+def _sigmoid(x: np.ndarray, out: np.ndarray) -> np.ndarray:
     """σ(x) = 1 / (1 + e⁻ˣ); of complex numbers eˣ / (1 + eˣ) where Re x < 0, as 1 / ∞ is NaN."""
     if np.iscomplexobj(x):
-        e = _falling(x)
-        return np.divide(np.where(x.real < 0, e, 1), 1 + e, out=out)
-    e = np.negative(x)
+        negative = x.real < 0
+        e = np.exp(np.where(negative, x, -x))
+        return np.divide(np.where(negative, e, 1), 1 + e, out=out)
+    np.negative(x, out=out)
     with np.errstate(over="ignore"):  # 1 / ∞ is 0
-        np.exp(e, out=e)
-    e += 1
-    return np.divide(1, e, out=out)
+        np.exp(out, out=out)
+    out += 1
+    return np.divide(1, out, out=out)
 
 
-def _sigmoid_slope(x: np.ndarray) -> np.ndarray:
-    """σ'(x) = e / (1 + e)², e = e^−|x|."""
-    e = _falling(x)
-    square = np.square(1 + e)
-    return np.divide(e, square, out=square)
-
-
-def _falling(x: np.ndarray) -> np.ndarray:
-    """e^−|x|, |x| by the sign of the real part."""
-    e = np.where(x.real < 0, x, -x) if np.iscomplexobj(x) else np.minimum(x, -x)
-    return np.exp(e, out=e)
-
-
-def _normal_slope(x: np.ndarray) -> np.ndarray:
+def _normal_slope(share: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Φ(x) + x φ(x)."""
     with np.errstate(over="ignore"):  # e^−∞ is 0
         density = np.exp(-0.5 * np.square(x)) / math.sqrt(2 * math.pi)
-    return special.ndtr(x) + x * density
+    return share + x * density
 
 
-def _share_by_tanh(x: np.ndarray) -> np.ndarray:
+def _share_by_tanh(x: np.ndarray, out: np.ndarray) -> np.ndarray:
     """σ(2v), 2v = 2 √(2/π) (x + 0.044715 x³)."""
     x = _bounded(x)
-    return _sigmoid(math.sqrt(8 / math.pi) * x * (1 + 0.044715 * np.square(x)))
+    return _sigmoid(math.sqrt(8 / math.pi) * x * (1 + 0.044715 * np.square(x)), out)
 
 
-def _slope_by_tanh(x: np.ndarray) -> np.ndarray:
+def _slope_by_tanh(share: np.ndarray, x: np.ndarray) -> np.ndarray:
     """σ(2v) + x σ(2v) (1 − σ(2v)) 2v'."""
-    share = _share_by_tanh(x)
     of_v = math.sqrt(8 / math.pi) * (1 + 3 * 0.044715 * np.square(_bounded(x)))
     return share + x * (share * (1 - share) * of_v)
 

@@ -982,23 +982,23 @@ MUTANTS = [
         "npkd.ops.pointwise.relu6",
         {
             "dy passes at 0": (
-                "(x.real <= 0) | (x.real >= 6)",
-                "(x.real < 0) | (x.real >= 6)",
+                "np.logical_and(y != 0, y != 6, out=passes)",
+                "np.logical_and(x.real >= 0, y != 6, out=passes)",
                 "ties",
             ),
             "dy passes at 6": (
-                "(x.real <= 0) | (x.real >= 6)",
-                "(x.real <= 0) | (x.real > 6)",
+                "np.logical_and(y != 0, y != 6, out=passes)",
+                "np.logical_and(y != 0, x.real <= 6, out=passes)",
                 "ties",
             ),
             "dy passes above 6": (
-                "(x.real <= 0) | (x.real >= 6)",
-                "(x.real <= 0)",
+                "np.logical_and(y != 0, y != 6, out=passes)",
+                "np.not_equal(y, 0, out=passes)",
                 "direction",
             ),
             "held at 1": (
-                "np.clip(x, 0, 6, out=out)",
-                "np.clip(x, 0, 1, out=out)",
+                "np.clip(x, 0, 6, out=y)",
+                "np.clip(x, 0, 1, out=y)",
                 "value",
             ),
             "complex numbers by their size": (
@@ -1013,30 +1013,30 @@ MUTANTS = [
         "npkd.ops.pointwise._sigmoid",
         {
             "e^x for e^−x": (
-                "e = np.negative(x)",
-                "e = x.copy()",
+                "np.negative(x, out=out)",
+                "np.positive(x, out=out)",
                 "value",
             ),
             "x is overwritten": (
-                "e = np.negative(x)",
-                "e = np.negative(x, out=x)",
+                "np.negative(x, out=out)",
+                "np.negative(x, out=x)\n    out[...] = x",
                 "contract",
             ),
         },
     ),
     *mutants(
         "sigmoid",
-        "npkd.ops.pointwise._sigmoid_slope",
+        "npkd.ops.pointwise.sigmoid",
         {
-            "slope σ(−|x|)": (
-                "square = np.square(1 + e)",
-                "square = 1 + e",
+            "slope y": (
+                "share * (1 - share)",
+                "share",
                 "direction",
             ),
-            "one entry of dx off by 1e-12": (
-                "square = np.square(1 + e)",
-                "square = np.square(1 + e)\n    square.flat[-1:] *= 1 + 1e-12",
-                "entries",
+            "slope 1 − y": (
+                "share * (1 - share)",
+                "1 - share",
+                "direction",
             ),
         },
     ),
@@ -1044,20 +1044,32 @@ MUTANTS = [
         "sigmoid",
         "npkd.ops.pointwise._pointwise",
         {
-            "slope at dy": (
-                "np.multiply(dy, slope(x), out=out)",
-                "np.multiply(dy, slope(dy), out=out)",
+            "slope of the square": (
+                "np.multiply(dy, slope(*given), out=dx)",
+                "np.multiply(dy, slope(*given) ** 2, out=dx)",
                 "direction",
             ),
             "dy forgotten": (
-                "np.multiply(dy, slope(x), out=out)",
-                "np.copyto(out, slope(x))",
+                "np.multiply(dy, slope(*given), out=dx)",
+                "np.copyto(dx, slope(*given))",
                 "direction",
             ),
-            "arguments of the latest call in backward": (
-                "require_arrays(op, x=x)",
-                "x_then, x = x, _pointwise.__dict__.setdefault((op, x.shape, x.dtype), x.copy())\n"
-                "    x[...] = x_then",
+            "one entry of dx off by 1e-12": (
+                "np.multiply(dy, slope(*given), out=dx)",
+                "np.multiply(dy, slope(*given), out=dx)\n        dx[-1:] *= 1 + 1e-12",
+                "entries",
+            ),
+            "what is kept of the latest call in backward": (
+                "if of_x:",
+                "kept = _pointwise.__dict__.setdefault((op, shape, dtype), needed[0])\n"
+                "    kept[...] = needed[0]\n"
+                "    needed = [kept]\n"
+                "    if of_x:",
+                "contract",
+            ),
+            "outputs may be written to": (
+                "if of_x:",
+                "needed = [y]\n    if of_x:",
                 "contract",
             ),
         },
@@ -1066,14 +1078,16 @@ MUTANTS = [
         "sigmoid",
         "npkd.ops.pointwise.by_slices",
         {
-            "slices written to the place of the first": (
-                "out=y[n])",
-                "out=y[: n.stop - n.start])",
+            "slices of the part's beginning": (
+                "function(*(array[n] for array in every))",
+                "function(*(array[part.start :][: n.stop - n.start] for array in every))",
                 "value",
             ),
             "results in the memory of the call before": (
-                "y = make(shape, dtype)",
-                "y = by_slices.__dict__.setdefault((shape, dtype), make(shape, dtype))",
+                "results = [make(shape, kind) for kind in kinds or [arrays[0].dtype]]",
+                "results = [make(shape, kind) for kind in kinds or [arrays[0].dtype]]\n"
+                "    key = shape, arrays[0].dtype, *kinds\n"
+                "    results = by_slices.__dict__.setdefault(key, results)",
                 "contract",
             ),
         },
@@ -1082,14 +1096,14 @@ MUTANTS = [
         "tanh",
         "npkd.ops.pointwise.tanh",
         {
-            "slope of σ(2x)": (
-                "4 * _sigmoid_slope(2 * x)",
-                "2 * _sigmoid_slope(2 * x)",
+            "slope 1 − y": (
+                "1 - np.square(kept)",
+                "1 - kept",
                 "direction",
             ),
-            "slope 1 − x²": (
-                "4 * _sigmoid_slope(2 * x)",
-                "1 - x * x",
+            "what is kept is y": (
+                "y[...] = np.tanh(x, out=kept)",
+                "kept = np.tanh(x, out=y)",
                 "direction",
             ),
         },
@@ -1098,20 +1112,26 @@ MUTANTS = [
         "silu",
         "npkd.ops.pointwise.silu",
         {
-            "x not multiplied": (
-                "np.multiply(x, _sigmoid(x), out=out)",
-                "_sigmoid(x, out=out)",
-                "value",
-            ),
             "slope of the factor x alone": (
-                "return share * (1 + x * (1 - share))",
-                "return share",
+                "share * (1 + x * (1 - share))",
+                "share",
                 "direction",
             ),
             "slope with y for x": (
-                "return share * (1 + x * (1 - share))",
-                "return share * (1 + x * share * (1 - share))",
+                "share * (1 + x * (1 - share))",
+                "share * (1 + x * share * (1 - share))",
                 "direction",
+            ),
+        },
+    ),
+    *mutants(
+        "silu",
+        "npkd.ops.pointwise._gated",
+        {
+            "x not multiplied": (
+                "np.multiply(x, share_of(x, out=share), out=y)",
+                "y[...] = share_of(x, out=share)",
+                "value",
             ),
         },
     ),
@@ -1120,13 +1140,13 @@ MUTANTS = [
         "npkd.ops.pointwise.gelu",
         {
             "tanh in every form": (
-                "share, slope = _GELU[approximate]",
-                'share, slope = _GELU["tanh"]',
+                "*_GELU[approximate]",
+                '*_GELU["tanh"]',
                 "value",
             ),
             "slope of the other form": (
-                "share, slope = _GELU[approximate]",
-                'share, slope = _GELU[approximate][0], _GELU["none"][1]',
+                "*_GELU[approximate]",
+                '_GELU[approximate][0], _GELU["none"][1]',
                 "direction",
             ),
         },
@@ -1136,8 +1156,8 @@ MUTANTS = [
         "npkd.ops.pointwise._normal_slope",
         {
             "slope of the factor x alone": (
-                "return special.ndtr(x) + x * density",
-                "return special.ndtr(x)",
+                "return share + x * density",
+                "return share",
                 "direction",
             ),
             "density without ½": (
@@ -1174,8 +1194,8 @@ MUTANTS = [
         "npkd.ops.pointwise.dropout",
         {
             "not scaled": (
-                "by_slices(np.multiply, x, mask), backward",
-                "by_slices(np.multiply, x, mask != 0), backward",
+                "by_slices(np.multiply, x, mask)",
+                "by_slices(np.multiply, x, mask != 0)",
                 "value",
             ),
             "dx not scaled": (
@@ -1195,28 +1215,28 @@ MUTANTS = [
         "npkd.ops.joining.add",
         {
             "difference": (
-                "y = by_slices(np.add, a, b)",
-                "y = by_slices(np.subtract, a, b)",
+                "np.add if of_a is of_b",
+                "np.subtract if of_a is of_b",
                 "value",
             ),
             "dy halved": (
-                "return by_slices(np.positive, dy), by_slices(np.positive, dy)",
-                "return dy / 2, dy / 2",
+                "return da, db",
+                "return da / 2, db / 2",
                 "direction",
             ),
             "db conjugated": (
-                "return by_slices(np.positive, dy), by_slices(np.positive, dy)",
-                "return by_slices(np.positive, dy), dy.conj()",
+                "return da, db",
+                "return da, db.conj()",
                 "adjoint",
             ),
             "dy itself": (
-                "return by_slices(np.positive, dy), by_slices(np.positive, dy)",
-                "return by_slices(np.positive, dy), dy",
+                "return da, db",
+                "return da, dy",
                 "contract",
             ),
             "one array for both": (
-                "return by_slices(np.positive, dy), by_slices(np.positive, dy)",
-                "return (by_slices(np.positive, dy),) * 2",
+                "return da, db",
+                "return da, da",
                 "contract",
             ),
         },

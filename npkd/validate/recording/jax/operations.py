@@ -258,6 +258,8 @@ RECORDED_AS: dict[str, Rule] = {
     "max": entrywise("maximum", "ab"),
     "neg": entrywise("negative", "x"),
     "exp": entrywise("exp", "x"),
+    "logistic": entrywise("sigmoid", "x"),
+    "tanh": entrywise("tanh", "x"),
     "log": entrywise("log", "x"),
     "sqrt": entrywise("sqrt", "x"),
     "rsqrt": one_over_root,

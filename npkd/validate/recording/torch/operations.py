@@ -64,8 +64,16 @@ def _batch_norm(
     return Read("batch_norm", inputs, {"epsilon": eps})
 
 
-def _relu(y, input, inplace=False):
-    return Read("relu", {"x": input}, {})
+def _of_entries(op, y, input, inplace=False):
+    return Read(op, {"x": input}, {})
+
+
+def _hardtanh(y, input, min_val=-1.0, max_val=1.0, inplace=False):
+    return Read("relu6", {"x": input}, {}) if (min_val, max_val) == (0, 6) else None
+
+
+def _gelu(y, input, *, approximate="none"):
+    return Read("gelu", {"x": input}, {"approximate": approximate})
 
 
 def _dropout(y, input, p=0.5, training=True, inplace=False):
@@ -225,7 +233,9 @@ READERS: dict[str, Callable[..., Read | None]] = {
     "conv2d": _conv2d,
     "linear": _linear,
     "batch_norm": _batch_norm,
-    "relu": _relu,
+    **{op: partial(_of_entries, op) for op in ("relu", "relu6", "sigmoid", "tanh", "silu")},
+    "hardtanh": _hardtanh,
+    "gelu": _gelu,
     "avg_pool2d": _avg_pool2d,
     "max_pool2d": _max_pool2d,
     "adaptive_avg_pool2d": _adaptive_avg_pool2d,

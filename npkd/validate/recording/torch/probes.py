@@ -15,6 +15,7 @@ from npkd.validate.recording.torch.tensors import PRECISIONS, array
 from npkd.validate.recording.whole_numbers import MOST, RANGE, whole_numbers
 
 EXACT_OPS = {"conv2d", "linear", "avg_pool2d", "max_pool2d", "relu", "upsample", "pixel_shuffle"}
+EXACT_OPS |= {"relu6"}
 
 
 def exact_probes(
