@@ -117,7 +117,7 @@ def test_what_is_run_as_one_has_the_bits_of_layers_one_by_one(case, seed):
     np.testing.assert_array_equal(dx, expected_dx)
     assert_equal_bits(grads, expected)
     for found, whole in zip(state, expected_state, strict=True):
-        run = {step.layer for step in net._steps({net.last})}
+        run = {layer for step in net._steps({net.last}, True) for layer in step.layers}
         for key, value in found.items():
             layer = key.rpartition(".")[0]
             np.testing.assert_array_equal(value, whole[key] if layer in run else net.state[key])
@@ -133,13 +133,29 @@ def test_what_is_run_as_one_has_the_bits_of_layers_one_by_one(case, seed):
     ],
 )
 def test_a_relu_is_run_with_the_layer_before_unless_its_output_is_asked_for(names, pairs):
-    assert {s.layer: s.output for s in network()._steps(set(names)) if s.relu} == pairs
+    for mode in (False, True):
+        steps = network()._steps(set(names), training=mode)
+        assert {s.layers[-1]: s.output for s in steps if s.relu} == pairs
+
+
+@pytest.mark.parametrize(
+    ("names", "mode", "together"),
+    [
+        (["fc"], False, True),
+        (["bn1"], False, True),
+        (["fc"], True, False),  # the batch's statistics are known when all of it is
+        (["fc", "conv1"], False, False),
+    ],
+)
+def test_a_convolution_is_evaluated_with_its_batch_norm(names, mode, together):
+    steps = network()._steps(set(names), training=mode)
+    assert (("conv1", "bn1") in [step.layers for step in steps]) == together
 
 
 @pytest.mark.parametrize("taker", [Add("bn1", "relu1"), Function(ops.sigmoid, takes="bn1")])
 def test_or_taken_by_another_layer(taker):
     net = Network(layers() | {"more": taker}, (2, 4, 5), 0)
-    assert not any(step.relu for step in net._steps({"more"}) if step.layer == "bn1")
+    assert not any(step.relu for step in net._steps({"more"}) if step.layers[-1] == "bn1")
     assert net.features(images(), ["more"])[0]["more"].shape == (3, 3, 4, 5)
 
 

@@ -10,7 +10,7 @@ from npkd import ops
 from npkd.arguments import as_float, positive_integer, shown
 from npkd.ops.contract import Pair, pair
 from npkd.ops.conv import conv2d_relu
-from npkd.ops.norm import batch_norm_relu
+from npkd.ops.norm import batch_norm_relu, conv2d_norm
 
 Params = dict[str, np.ndarray]
 Called = tuple[np.ndarray, Callable[..., Any]]
@@ -181,10 +181,30 @@ class BatchNorm(Wired):
 
     def __call__(self, x: np.ndarray, params: Params, relu: bool = False) -> Called:
         """See `Layer`; evaluation."""
-        statistics = params["running_mean"], params["running_var"]
         op = batch_norm_relu if relu else ops.batch_norm
-        y, backward = op(x, params["weight"], params["bias"], *statistics, epsilon=self.epsilon)
+        y, backward = op(x, *_by_channel(params), epsilon=self.epsilon)
         return y, _with_names(backward)
+
+    def behind(
+        self, conv: Conv2d, x: np.ndarray, of_conv: Params, params: Params, relu: bool = False
+    ) -> Called:
+        """A convolution and this in evaluation, in one; its gradients are those of each by name."""
+        y, backward = conv2d_norm(
+            x,
+            of_conv["weight"],
+            of_conv.get("bias"),
+            _by_channel(params),
+            epsilon=self.epsilon,
+            with_relu=relu,
+            **conv.options,
+        )
+
+        def named(dy: np.ndarray, need_dx: bool = True) -> tuple[np.ndarray | None, Params, Params]:
+            (dx, dw, db), (dscale, dshift, *_) = backward(dy, need_dx)
+            of_conv = {"weight": dw} if db is None else {"weight": dw, "bias": db}
+            return dx, of_conv, {"weight": dscale, "bias": dshift}
+
+        return y, named
 
     def train(
         self, x: np.ndarray, params: Params, rng: Any, relu: bool = False
@@ -284,6 +304,10 @@ class Dropout(Wired):
         mask = ((rng.random(x.shape) >= self.p) / (1 - self.p)).astype(x.dtype)
         y, backward = ops.dropout(x, mask)
         return y, lambda dy, need_dx=True: (backward(dy) if need_dx else None, {}), {}
+
+
+def _by_channel(params: Params) -> tuple[np.ndarray, ...]:
+    return tuple(params[key] for key in ("weight", "bias", "running_mean", "running_var"))
 
 
 def _with_names(backward: Callable[..., Any]) -> Callable[..., Any]:

@@ -20,12 +20,12 @@ WITH_RELU = (Conv2d, BatchNorm)  # the layers that are run in one with the ReLU 
 
 
 class Step(NamedTuple):
-    """What is computed at once: a layer, perhaps with the ReLU behind it, and what that gives."""
+    """What is computed at once: a layer, perhaps with those behind it, and what that gives."""
 
-    layer: str
-    output: str  # the layer's own name, or that of the ReLU behind it
+    layers: tuple[str, ...]  # with parameters: one, or a convolution and its batch norm
+    output: str  # the name of the last layer
     takes: tuple[str, ...]
-    relu: bool = False
+    relu: bool = False  # whether one is behind them
 
 
 class Network:
@@ -160,23 +160,25 @@ class Network:
         if training and self.is_frozen:
             raise ValueError(f"{type(self).__name__} is frozen, and has no training pass")
         arrays, state = self.params | self.state, dict(self.state)
-        steps = self._steps(set(names))
+        steps = self._steps(set(names), training)
         last_use = {taken: step.output for step in steps for taken in step.takes}
         known, backwards = {IMAGES: x}, []
         with one_pass():
             for step in steps:
-                layer: Any = self.layers[step.layer]
-                keys = (*layer.shapes, *getattr(layer, "state", ()))
-                own = {key: arrays[f"{step.layer}.{key}"] for key in keys}
+                layer: Any
+                *before, layer = (self.layers[name] for name in step.layers)
+                *others, own = (self._arrays_of(name, arrays) for name in step.layers)
                 xs = [known[taken] for taken in step.takes]
                 options = {"relu": True} if step.relu else {}
-                if training and hasattr(layer, "train"):
-                    y, layer_backward, new = layer.train(*xs, own, rng, **options)
-                    state |= {f"{step.layer}.{key}": value for key, value in new.items()}
+                if before:
+                    y, step_backward = layer.behind(*before, *xs, *others, own, **options)
+                elif training and hasattr(layer, "train"):
+                    y, step_backward, new = layer.train(*xs, own, rng, **options)
+                    state |= {f"{step.layers[0]}.{key}": value for key, value in new.items()}
                 else:
-                    y, layer_backward = layer(*xs, own, **options)
+                    y, step_backward = layer(*xs, own, **options)
                 known[step.output] = y
-                backwards.append((step, layer_backward))
+                backwards.append((step, step_backward))
                 for taken in step.takes:
                     if last_use[taken] == step.output and taken not in names:
                         known.pop(taken, None)
@@ -189,12 +191,13 @@ class Network:
             grads: Params = {}
             gathered = dict(gradients)  # ∂L/∂y_k, as far as it is known
             with one_pass():
-                for step, layer_backward in reversed(backwards):
+                for step, step_backward in reversed(backwards):
                     dy = gathered.pop(step.output, None)
                     if dy is None:
                         continue
-                    dx, own = layer_backward(dy, need_dx or step.takes != (IMAGES,))
-                    grads |= {f"{step.layer}.{key}": gradient for key, gradient in own.items()}
+                    dx, *owns = step_backward(dy, need_dx or step.takes != (IMAGES,))
+                    for layer, own in zip(step.layers, owns, strict=True):
+                        grads |= {f"{layer}.{key}": gradient for key, gradient in own.items()}
                     for taken, part in zip(
                         step.takes, dx if isinstance(dx, tuple) else (dx,), strict=True
                     ):
@@ -212,33 +215,39 @@ class Network:
 
         return (outputs, backward, state) if training else (outputs, backward)
 
-    def _steps(self, names: set[str]) -> list[Step]:
+    def _steps(self, names: set[str], training: bool = False) -> list[Step]:
         """What is computed, in order, for the outputs named.
 
-        A convolution or batch norm and the ReLU behind it are one, which gives the ReLU's output,
-        to the same bits and quicker, unless the output between is named or taken elsewhere.
+        In one, to the same bits and quicker, are a convolution or batch norm and the ReLU behind
+        it, and in evaluation a convolution and the batch norm behind it, unless the output between
+        is named or taken elsewhere.
         """
         needed = set(names)
         for name in reversed(self.layers):
             if name in needed:
                 needed.update(self.takes[name])
         uses = Counter(taken for name in needed - {IMAGES} for taken in self.takes[name])
-        steps: dict[str, Step] = {}
+        steps: dict[str, Step] = {}  # by what they give
         for name, layer in self.layers.items():
             if name not in needed:
                 continue
             before = self.takes[name][0]
-            if (
-                isinstance(layer, Function)
-                and layer.op is ops.relu
-                and type(self.layers.get(before)) in WITH_RELU
-                and uses[before] == 1
-                and before not in names
-            ):
-                steps[before] = Step(before, name, self.takes[before], relu=True)
+            step, kind = steps.get(before), type(self.layers.get(before))
+            if step is None or uses[before] > 1 or before in names:
+                steps[name] = Step((name,), name, self.takes[name])
+            elif isinstance(layer, Function) and layer.op is ops.relu and kind in WITH_RELU:
+                steps[name] = steps.pop(before)._replace(output=name, relu=True)
+            elif type(layer) is BatchNorm and kind is Conv2d and not training:
+                steps[name] = steps.pop(before)._replace(output=name, layers=(before, name))
             else:
-                steps[name] = Step(name, name, self.takes[name])
+                steps[name] = Step((name,), name, self.takes[name])
         return list(steps.values())
+
+    def _arrays_of(self, name: str, arrays: Params) -> Params:
+        """A layer's parameters and state, by its own names for them."""
+        layer = self.layers[name]
+        keys = (*layer.shapes, *getattr(layer, "state", ()))
+        return {key: arrays[f"{name}.{key}"] for key in keys}
 
     @property
     def is_frozen(self) -> bool:

@@ -1,5 +1,6 @@
 """Convolution of images."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -85,8 +86,12 @@ def _convolve(
     dilation: Pair = 1,
     groups: int = 1,
     with_relu: bool = False,
+    finish: Callable[[int], Callable[[np.ndarray], None]] | None = None,
 ) -> Op:
-    """Both. Matrices have an axis g of groups and one q of columns of windows before their own."""
+    """Both. finish: of Wo, what is done in place with rows of y, (Wo, O) each, while at hand.
+
+    Matrices have an axis g of groups and one q of columns of windows before their own.
+    """
     require_arrays("conv2d", x=x, w=w, b=b, optional="b")
     _require_shapes(x, w, b, groups)
     windows = _windows(
@@ -104,6 +109,7 @@ def _convolve(
     positive = memory.channels_last(shape, np.bool_) if with_relu else None
     W = windows.kernels(w)
     bias = None if b is None else np.full((shape[3], outputs), b).ravel()  # of `as_rows`
+    finished = finish(shape[3]) if finish else None
     work = n * shape[2] * shape[3] * (w.size + COPIED * (inputs * kh + outputs))
 
     def forward(part: tuple[slice, slice]) -> None:
@@ -112,6 +118,8 @@ def _convolve(
             values = as_rows(y[tile])
             if bias is not None:
                 values += bias
+            if finished is not None:
+                finished(values)
             if positive is not None:
                 positive_part(values, out=values)
                 np.not_equal(values, 0, out=as_rows(positive[tile]))  # NaN is not 0

@@ -1,4 +1,4 @@
-"""Batch normalisation."""
+"""Batch normalisation, alone and in one with what stands around it."""
 
 import math
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from npkd.arguments import as_float, require_arrays, shown
 from npkd.engine import memory, threads
 from npkd.ops.activation import positive_part
 from npkd.ops.contract import require_gradient
+from npkd.ops.conv import _convolve, conv2d
 
 SUMMED = 32  # rows whose sum is taken in the arrays' precision; such sums are added in double
 LONG = 8192  # numbers of a row from which on NumPy does not copy one that meets many
@@ -85,6 +86,53 @@ def batch_norm_relu(x: np.ndarray, *by_channel: np.ndarray | None, **options: An
     y = max(batch_norm(x, …), 0); in the backward pass dy · [y > 0] takes the place of dy.
     """
     return _normalise(x, *by_channel, **options, with_relu=True)
+
+
+def conv2d_norm(
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None,
+    by_channel: tuple[np.ndarray, ...],
+    *,
+    epsilon: float = 1e-5,
+    with_relu: bool = False,
+    **options: Any,
+) -> tuple[np.ndarray, Callable[..., Any]]:
+    """`conv2d`, `batch_norm` in evaluation, and perhaps `relu` in turn, to the same bits, in one.
+
+    by_channel: weight, bias, mean and variance. What lies between is not kept: the backward pass
+    computes it again. It gives the gradients of `conv2d`, and those by `by_channel`.
+    """
+    scale, shift, mean, variance = by_channel
+    r = _per_deviation(variance, epsilon)
+
+    def finish(cells: int) -> Callable[[np.ndarray], None]:
+        factor = (r * scale).astype(x.dtype)
+        mu, factor, b = (np.tile(v, cells) for v in (mean, factor, shift))
+
+        def of_rows(values: np.ndarray) -> None:
+            values -= mu
+            values *= factor
+            values += b
+            if with_relu:
+                positive_part(values, out=values)
+
+        return of_rows
+
+    y, _ = _convolve(x, w, b, **options, finish=finish)
+
+    def backward(dy: np.ndarray, need_dx: bool = True) -> tuple[Any, Any]:
+        z, backward_of_conv = conv2d(x, w, b, **options)
+        _, backward_of_norm = _normalise(z, *by_channel, epsilon=epsilon, with_relu=with_relu)
+        dz, *gradients = backward_of_norm(dy)
+        return backward_of_conv(dz, need_dx), tuple(gradients)
+
+    return y, backward
+
+
+def _per_deviation(variance: np.ndarray, epsilon: float) -> np.ndarray:
+    """r = 1/√(σ² + ε), in double precision."""
+    return 1 / np.sqrt(variance.astype(np.result_type(variance, np.float64)) + float(epsilon))
 
 
 class _Channels:
@@ -178,7 +226,7 @@ def _normalise(
 
     if variance is None:
         variance = (channels.add_up(squares)[0] / m).astype(dtype)
-    r = 1 / np.sqrt(variance.astype(channels.double) + float(epsilon))
+    r = _per_deviation(variance, epsilon)
     rw = r if w is None else r * w
     scale, shift = channels.spread(rw), None if b is None else channels.spread(b)
     positive = memory.empty(X.shape, np.bool_) if with_relu else None

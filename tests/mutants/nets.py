@@ -159,25 +159,63 @@ MUTANTS = [
         "npkd.nets.network.Network._steps",
         {
             "a ReLU in place, though the output before it is named": (
-                "and before not in names\n            ):\n                "
-                "steps[before] = Step(before, name, self.takes[before], relu=True)",
-                "):\n                "
-                "steps[before] = Step(before, before, self.takes[before], relu=True)\n"
-                "                steps[name] = Step(name, name, self.takes[name])",
+                "self.takes[name])\n            elif isinstance",
+                "self.takes[name])\n"
+                "                if before in names and getattr(layer, 'op', 0) is ops.relu:\n"
+                "                    if kind in WITH_RELU:\n"
+                "                        steps[before] = step._replace(relu=True)\n"
+                "            elif isinstance",
                 "value",
             ),
             "a ReLU in place, though another layer takes the output before it": (
-                "and uses[before] == 1\n                and before not in names\n            ):\n"
-                "                steps[before] = Step(before, name, self.takes[before], relu=True)",
-                "and before not in names\n            ):\n                "
-                "steps[before] = Step(before, before, self.takes[before], relu=True)\n"
-                "                steps[name] = Step(name, name, self.takes[name])",
+                "self.takes[name])\n            elif isinstance",
+                "self.takes[name])\n"
+                "                if uses[before] > 1 and getattr(layer, 'op', 0) is ops.relu:\n"
+                "                    if kind in WITH_RELU:\n"
+                "                        steps[before] = step._replace(relu=True)\n"
+                "            elif isinstance",
                 "value",
             ),
             "no ReLU where it is run with the layer before": (
                 "relu=True",
                 "relu=False",
                 "value",
+            ),
+        },
+    ),
+    *mutants(
+        "graph",
+        "npkd.ops.norm.conv2d_norm",
+        {
+            "the mean not taken away": ("values -= mu\n", "pass\n", "value"),
+            "the shift left out": ("values += b\n", "pass\n", "value"),
+            "the ReLU behind both left out": ("if with_relu:", "if False:", "value"),
+            "the gradient goes past the batch norm": (
+                "return backward_of_conv(dz, need_dx)",
+                "return backward_of_conv(dy, need_dx)",
+                "direction",
+            ),
+        },
+    ),
+    *mutants(
+        "graph",
+        "npkd.nets.layers._by_channel",
+        {
+            "the variance in the place of the mean": (
+                '"running_mean", "running_var"',
+                '"running_var", "running_var"',
+                "value",
+            ),
+        },
+    ),
+    *mutants(
+        "graph",
+        "npkd.nets.layers.BatchNorm.behind",
+        {
+            "gradients by scale and shift exchanged": (
+                '{"weight": dscale, "bias": dshift}',
+                '{"weight": dshift, "bias": dscale}',
+                "direction",
             ),
         },
     ),
@@ -201,11 +239,6 @@ MUTANTS = [
         "graph",
         "npkd.nets.layers.BatchNorm.__call__",
         {
-            "mean and variance exchanged": (
-                'params["running_mean"], params["running_var"]',
-                'params["running_var"], params["running_mean"] ** 2',
-                "value",
-            ),
             "the default ε": (
                 ", epsilon=self.epsilon",
                 "",

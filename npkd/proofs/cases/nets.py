@@ -23,6 +23,10 @@ def cnn(integers: Integers) -> Drawn:
     return Drawn("cnn", {"x": (integers(2, 3), channels, *sides)}, options)
 
 
+# What usually stands behind a layer, and is then run in one with it
+USUAL = {"Conv2d": ("BatchNorm",) * 4, "BatchNorm": ("relu",) * 4}
+
+
 def graph(integers: Integers) -> Drawn:
     """Layers that take what any before them give, or "x"; then the mean of a map, and linear.
 
@@ -36,7 +40,8 @@ def graph(integers: Integers) -> Drawn:
         taken = tuple(shapes)[-1] if integers(0, 2) else one_of(integers, *shapes)
         c, *sides = shapes[taken]
         kinds = "Conv2d", "BatchNorm", "relu", "Add", "Dropout", *(["Concat"] if c < 3 else [])
-        kind = one_of(integers, *kinds)
+        behind = layers[taken][0] if taken in layers else ""
+        kind = one_of(integers, *kinds, *USUAL.get(behind, ()))
         takes: tuple[str, ...] = (taken,)
         options: dict[str, Any] = {}
         if kind == "Conv2d":
