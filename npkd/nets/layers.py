@@ -258,6 +258,11 @@ class Add(Function):
     def __init__(self, a: str, b: str):
         super().__init__(ops.add, takes=(a, b))
 
+    def __call__(self, *inputs: Any) -> Called:
+        """See `Layer`. Both get dy itself, not copies: no backward pass writes to its argument."""
+        a, b, _ = inputs
+        return ops.add(a, b)[0], lambda dy, need_dx=True: ((dy, dy), {})
+
 
 class Concat(Function):
     """`ops.concat` of the outputs of layers, channel behind channel.
