@@ -19,10 +19,9 @@ import pytest
 import tiny
 from malformed import content, signed
 
-from npkd import cli, distill, losses, ops, weights
+from npkd import cli, distill, losses, ops, weights, zoo
 from npkd.data import Augmentation, Dataset, Normalisation, batches, load, split
 from npkd.distill import checkpoint, resuming
-from npkd.distill.tasks import classify
 from npkd.engine import threads
 from npkd.nets import Function, Linear, Network, SmallCNN
 from npkd.optim import SGD, Adam
@@ -396,22 +395,16 @@ def test_malformed_weights_are_refused_or_those_of_the_net(ending, attempt, inpu
 class OneLayer(Network):
     """Stands for both nets where only what surrounds them is tried."""
 
-    size = 32
-
-    def __init__(self, rng: np.random.Generator, *, num_classes: int):
-        layers = {"flatten": Function(ops.flatten), "fc": Linear(3 * self.size**2, num_classes)}
-        super().__init__(layers, (3, self.size, self.size), rng)
-
-
-class OneLowLayer(OneLayer):
-    size = 16
+    def __init__(self, rng: np.random.Generator, *, num_classes: int, image_size: int):
+        layers = {"flatten": Function(ops.flatten), "fc": Linear(3 * image_size**2, num_classes)}
+        super().__init__(layers, (3, image_size, image_size), rng)
 
 
 def test_a_malformed_checkpoint_is_damaged_or_can_be_gone_on_from(
     attempt, inputs, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(classify, "LargeCNN", OneLayer)
-    monkeypatch.setattr(classify, "SmallCNN", OneLowLayer)
+    monkeypatch.setitem(zoo.MODELS, "large", OneLayer)
+    monkeypatch.setitem(zoo.MODELS, "small", OneLayer)
     rng = np.random.default_rng(0)
     canary, home = str(tmp_path / "it-ran"), tmp_path / "run"
     home.mkdir()

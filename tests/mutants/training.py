@@ -558,7 +558,7 @@ MUTANTS = [
             ),
             "small nets start apart": (
                 "self.small_from_labels = self.small.astype(self.small.dtype)",
-                "self.small_from_labels = self.task.networks(classes, large_rng, small_rng)[1]",
+                "self.small_from_labels = self.task.networks(4, large_rng, small_rng)[1]",
                 "nets",
             ),
         },
@@ -568,8 +568,8 @@ MUTANTS = [
         "npkd.distill.steps.Run.steps",
         {
             "teacher not frozen": (
-                "theta.setflags(write=False)",
-                "theta.copy().setflags(write=False)",
+                "large.freeze()",
+                "large.astype(large.dtype).freeze()",
                 "nets",
             ),
             "teacher goes on learning in step 5": (
@@ -577,6 +577,7 @@ MUTANTS = [
                 "yield Stage(5, STEPS[5])\n"
                 "        for theta in large.params.values():\n"
                 "            theta.setflags(write=True)\n"
+                '        progress.updates["large"] = 0\n'
                 '        yield from train("large", progress)',
                 "nets",
             ),
@@ -776,13 +777,13 @@ MUTANTS = [
         "npkd.distill.tasks.classify.Classify.x_teaching",
         {
             "teacher_input ignored": (
-                'if self.teacher_input == "high" else',
+                'if self.config.teacher_input == "high" else',
                 "if False else",
                 "batches",
             ),
             "teacher_input exchanged": (
-                'if self.teacher_input == "high" else',
-                'if self.teacher_input == "low" else',
+                'if self.config.teacher_input == "high" else',
+                'if self.config.teacher_input == "low" else',
                 "batches",
             ),
         },
