@@ -7,6 +7,7 @@ import pytest
 import tiny
 
 from npkd import cli, distill, nets, ops, zoo
+from npkd.distill.report import finished
 from npkd.distill.tasks.task import with_layers
 from npkd.objectives import KINDS, Term
 
@@ -44,13 +45,13 @@ def test_two_nets_of_ones_own_are_distilled(size):
     large, small = own_net((3, 32, 32)), own_net((3, size, size))
     events = []
     before = bits({"large": large, "small": small})
-    finished = distill.distil(
+    last = distill.distil(
         large, small, tiny.dataset(), show=events.append, large_epochs=1, epochs=1, batch_size=8
     )
-    assert finished is events[-1]
-    assert finished.networks["large"] is large
-    assert finished.networks["small"] is small
-    assert finished.report["config"]["small_input"] == ("high" if size == 32 else "low")
+    assert last is events[-1]
+    assert last.networks["large"] is large
+    assert last.networks["small"] is small
+    assert last.report["config"]["small_input"] == ("high" if size == 32 else "low")
     after = bits({"large": large, "small": small})
     assert all(after[key] != before[key] for key in before)
     assert large.is_frozen
@@ -144,23 +145,38 @@ def test_the_command_lists_the_nets(capsys):
     assert f"{parameters:,}" in next(line for line in lines if line.startswith("resnet8 "))
 
 
+def test_the_command_trains_nets_of_the_field_in_turn_and_says_which(tmp_path, capsys):
+    data, out = tiny.file(tmp_path), str(tmp_path / "run")
+    arguments = ["--large", "resnet8", "--small", "resnet8", "--small-input", "high"]
+    arguments += ["--preset", "document-alternating", "--large-epochs", "2", "--epochs", "2"]
+    assert cli.main(["distill", "--data", data, "--out", out, *arguments]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    nets = [line.split(", epoch")[0].strip() for line in lines if ", epoch" in line]
+    assert nets == ["large", "small, distilled"] * 2 + ["small, from labels"] * 2
+    (low,) = (line for line in lines if line.startswith("test accuracy, low resolution"))
+    assert low.split()[-2:] == ["–", "–"]
+    report, _, of_nets = finished.read(tmp_path / "run")
+    assert report["config"]["small"] == "resnet8"
+    assert of_nets["small"]["bn1.num_batches_tracked"] == 2
+
+
 # In turn
 
 IN_TURN = {"alternating": True, "large_epochs": 2, "epochs": 2, "small": "small"}
 
 
 def test_in_turn_each_net_gets_an_epoch_and_the_teacher_is_the_large_net_as_it_is_then():
-    events, finished = tiny.finished(**IN_TURN)
+    events, last = tiny.finished(**IN_TURN)
     epochs = [(e.net, e.epoch) for e in events if isinstance(e, distill.Epoch)]
     assert epochs[:4] == [("large", 0), ("small", 0), ("large", 1), ("small", 1)]
     assert [net for net, _ in epochs[4:]] == ["small_from_labels"] * 2
     stages = [e.number for e in events if isinstance(e, distill.Stage)]
     assert stages == [1, 2, 3, 4, 5, 6]
     _, after = tiny.finished(large_epochs=2, epochs=2)
-    labels, others = (bits({"labels": f.networks["small_from_labels"]}) for f in (finished, after))
+    labels, others = (bits({"labels": f.networks["small_from_labels"]}) for f in (last, after))
     assert labels == others  # it has no teacher
-    assert bits({"large": finished.networks["large"]}) == bits({"large": after.networks["large"]})
-    assert bits({"small": finished.networks["small"]}) != bits({"small": after.networks["small"]})
+    assert bits({"large": last.networks["large"]}) == bits({"large": after.networks["large"]})
+    assert bits({"small": last.networks["small"]}) != bits({"small": after.networks["small"]})
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])

@@ -50,7 +50,8 @@ def add_distill(parser: argparse.ArgumentParser) -> None:
         "--preset",
         choices=tuple(distill.PRESETS),
         default=tuned.preset,
-        help="default: tuned; document: plain SGD, lr 0.01, 10 epochs, no augmentation",
+        help="default: tuned; document: plain SGD, lr 0.01, 10 epochs, no augmentation; "
+        "document-alternating: the same, an epoch of the large and the small net in turn",
     )
     for option, whose, net in (
         ("--large", "the teacher", tuned.large),
@@ -240,7 +241,7 @@ def _follow(run: distill.Run, dataset: data.Dataset, checkpoints: Checkpoints) -
                 case distill.Epoch():
                     assert bar is not None
                     bar.epoch(event)
-                    if event.epoch + 1 == event.epochs:
+                    if event.epoch + 1 == event.epochs or run.config.alternating:
                         bar.close()
                         bar = None
             checkpoints.after(event, run)
