@@ -117,6 +117,16 @@ def test_the_nets_of_a_run_are_those_named():
     assert next(run.prepare.small_batches()).x.shape == (8, 3, 32, 32)
 
 
+def test_a_batch_of_one_image_is_refused_beforehand_where_batch_norms_would_have_single_numbers():
+    single = {"large": "mobilenetv2", "small": "mobilenetv2", "batch_size": 7}  # of 22 images
+    with pytest.raises(
+        ValueError, match=r"batch_size is 7, which leaves a batch of one image, and"
+    ):
+        distill.Run(tiny.dataset(), tiny.config(**single))
+    distill.Run(tiny.dataset(), tiny.config(**single, small_input="high"))  # of 2×2 cells
+    distill.Run(tiny.dataset(), tiny.config(**single | {"batch_size": 8}))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -11,6 +11,7 @@ from npkd.distill.config import Config
 from npkd.distill.outputs import TeacherFeatures
 from npkd.distill.tasks import TASKS
 from npkd.distill.tasks.task import Task
+from npkd.nets import Network
 from npkd.objectives import Batch
 
 # What random numbers are drawn for: each use has a seed of its own, [seed, use, epoch or version].
@@ -85,6 +86,22 @@ class Preparation:
     def batches_of_an_epoch(self, net: str) -> int:
         """And in how many batches."""
         return math.ceil(self.samples(net) / self.config.batch_size)
+
+    def require_batches(self, network: Network, net: str) -> None:
+        """Raise ValueError unless a net can be trained on the smallest batch of an epoch.
+
+        A batch norm of single numbers cannot, if that is of one image.
+        """
+        least = self.samples(net) % self.config.batch_size or self.config.batch_size
+        if least == 1 and network.state:
+            x = np.zeros((1, *network.image_shape), network.dtype)
+            try:
+                network.features(x, [network.last], training=True, rng=self.dropping(net, 0))
+            except ValueError as error:
+                raise ValueError(
+                    f"batch_size is {self.config.batch_size}, which leaves a batch of one image, "
+                    f"and the {net} net has a batch norm of single numbers ({error})"
+                ) from error
 
     def epochs(self, net: str) -> int:
         """How many passes it gets."""

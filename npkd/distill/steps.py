@@ -103,6 +103,8 @@ class Run:
             dataset.num_classes, large_rng, small_rng
         )
         self.task.require_fitting(self.large, self.small)
+        self.prepare.require_batches(self.large, "large")
+        self.prepare.require_batches(self.small, "small")
         self.names: dict[str, str] = {}  # of nets that `config` does not name
         if networks:
             self.names = {"large": type(self.large).__name__, "small": type(self.small).__name__}

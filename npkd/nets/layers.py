@@ -167,6 +167,10 @@ class BatchNorm(Wired):
         takes: str | tuple[str, ...] = (),
     ):
         positive_integer("BatchNorm", "channels", channels)
+        if not 0 <= as_float(momentum) <= 1:
+            raise ValueError(
+                f"BatchNorm: momentum is {shown(momentum)}, expected a number from 0 to 1"
+            )
         super().__init__({"weight": (channels,), "bias": (channels,)}, takes)
         self.momentum, self.epsilon = momentum, epsilon
         self.state = {

@@ -66,7 +66,7 @@ def conv2d(
         >>> print(y.ravel(), dx.ravel(), dw.ravel())
         [1. 3.] [-1.  0.  1.] [3. 7.]
     """
-    return _convolve(x, w, b, stride, padding, dilation, groups)
+    return convolve(x, w, b, stride, padding, dilation, groups)
 
 
 def conv2d_relu(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None, **options: Any) -> Op:
@@ -74,10 +74,10 @@ def conv2d_relu(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None, **opt
 
     y = max(conv2d(x, w, b), 0); in the backward pass dy · [y > 0] takes the place of dy.
     """
-    return _convolve(x, w, b, **options, with_relu=True)
+    return convolve(x, w, b, **options, with_relu=True)
 
 
-def _convolve(
+def convolve(
     x: np.ndarray,
     w: np.ndarray,
     b: np.ndarray | None,

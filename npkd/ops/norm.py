@@ -10,7 +10,7 @@ from npkd.arguments import as_float, require_arrays, shown
 from npkd.engine import memory, threads
 from npkd.ops.activation import positive_part
 from npkd.ops.contract import require_gradient
-from npkd.ops.conv import _convolve, conv2d
+from npkd.ops.conv import convolve, conv2d
 
 SUMMED = 32  # rows whose sum is taken in the arrays' precision; such sums are added in double
 LONG = 8192  # numbers of a row from which on NumPy does not copy one that meets many
@@ -119,7 +119,7 @@ def conv2d_norm(
 
         return of_rows
 
-    y, _ = _convolve(x, w, b, **options, finish=finish)
+    y, _ = convolve(x, w, b, **options, finish=finish)
 
     def backward(dy: np.ndarray, need_dx: bool = True) -> tuple[Any, Any]:
         z, backward_of_conv = conv2d(x, w, b, **options)

@@ -5,7 +5,7 @@ from mutants.building import mutants
 MUTANTS = [
     *mutants(
         "conv2d",
-        "npkd.ops.conv._convolve",
+        "npkd.ops.conv.convolve",
         {
             "one entry of dx off by 1e-12": (
                 "return dx, windows.weight(dW",
