@@ -10,7 +10,7 @@ from npkd.arguments import as_float, require_arrays, shown
 from npkd.engine import memory, threads
 from npkd.ops.activation import positive_part
 from npkd.ops.contract import require_gradient
-from npkd.ops.conv import convolve, conv2d
+from npkd.ops.conv import conv2d, convolve
 
 SUMMED = 32  # rows whose sum is taken in the arrays' precision; such sums are added in double
 LONG = 8192  # numbers of a row from which on NumPy does not copy one that meets many
