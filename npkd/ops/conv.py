@@ -88,7 +88,7 @@ def convolve(
     with_relu: bool = False,
     finish: Callable[[int], Callable[[np.ndarray], None]] | None = None,
 ) -> Op:
-    """`conv2d`, and `conv2d_relu`. finish: of Wo, what is done to rows of y, (Wo, O) each, in place.
+    """`conv2d` and `conv2d_relu`. finish: of Wo, what is done to rows of y, (Wo, O) each, in place.
 
     Matrices have an axis g of groups and one q of columns of windows before their own.
     """
