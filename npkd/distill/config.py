@@ -6,13 +6,13 @@ from dataclasses import dataclass, fields, replace
 from npkd import optim
 from npkd.arguments import as_float, shown
 from npkd.data import Dataset
-from npkd.distill.tasks import TASKS
 from npkd.objectives import Term
 from npkd.zoo import MODELS
 
 MOST = 10**9  # epochs, versions and images in a batch: far above any use, far below overflow
 
 
+TASK_NAMES = ("classify", "super-resolve")  # see `tasks`
 RATES = {  # the settings that hold the nets' learning rates
     "large": "large_learning_rate",
     "small": "learning_rate",
@@ -94,7 +94,7 @@ class Config:
     def __post_init__(self) -> None:
         for name, offered in (
             ("preset", ("default", "document", "document-alternating")),
-            ("task", tuple(TASKS)),
+            ("task", TASK_NAMES),
             ("large", tuple(MODELS)),
             ("small", tuple(MODELS)),
             ("small_input", ("low", "high")),

@@ -2,19 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from npkd import losses, ops
 from npkd.data import Dataset, Images
+from npkd.distill.config import Config
 from npkd.distill.outputs import Outputs, batches_of
 from npkd.distill.tasks import quality
 from npkd.distill.tasks.task import MOST_SAMPLES, Figures, Task, brought_back, spread
 from npkd.nets import Conv2d, Function, Layer, Network
-
-if TYPE_CHECKING:
-    from npkd.distill.config import Config
 
 
 class _SuperResolver(Network):
@@ -75,7 +73,7 @@ class SuperResolve(Task):
     truth_name = "the true images"
     first_step = "train the large net to make high-resolution images of low-resolution ones"
 
-    def __init__(self, dataset: Dataset, config: "Config"):
+    def __init__(self, dataset: Dataset, config: Config):
         super().__init__(dataset, config)
         self.augmentation = replace(dataset.augmentation, shift=0)
 

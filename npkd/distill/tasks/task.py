@@ -9,18 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from npkd import ops
 from npkd.data import Dataset, Images, Normalisation, low_resolution
+from npkd.distill.config import Config
 from npkd.distill.outputs import Outputs
 from npkd.nets import Network
 from npkd.objectives import Term
-
-if TYPE_CHECKING:
-    from npkd.distill.config import Config
 
 Figures = dict[str, np.ndarray]  # by name, of each image
 MOST_SAMPLES = 12  # of a kind, for pictures
@@ -49,7 +47,7 @@ class Task(ABC):
     first_step: str
     same: Mapping[str, float] = MappingProxyType({})
 
-    def __init__(self, dataset: Dataset, config: "Config"):
+    def __init__(self, dataset: Dataset, config: Config):
         self.dataset, self.config = dataset, config
         self.normalise = Normalisation.of(dataset.train_images)
         self.augmentation = dataset.augmentation
