@@ -8,7 +8,7 @@ import tiny
 
 from npkd import distill, losses
 from npkd.data import low_resolution
-from npkd.distill import evaluate
+from npkd.distill import config, evaluate
 from npkd.distill.outputs import Outputs
 from npkd.distill.tasks import TASKS, quality
 from npkd.distill.tasks.super_resolve import (
@@ -27,6 +27,10 @@ def resolved():
 
 def task(name):
     return TASKS[name](tiny.dataset(), distill.Config(task=name, teacher_views="high"))
+
+
+def test_the_settings_name_the_tasks():
+    assert tuple(TASKS) == config.TASK_NAMES
 
 
 @pytest.mark.parametrize("name", TASKS)
