@@ -4,6 +4,7 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
+import studies
 import tiny
 
 from npkd import cli, distill, nets, ops, zoo
@@ -27,6 +28,12 @@ def own_net(image_shape=(3, 16, 16), classes=4):
         "fc": nets.Linear(4, classes),
     }
     return nets.Network(layers, image_shape, rng=0)
+
+
+@pytest.fixture
+def small_nets():
+    with studies.small_nets():
+        yield
 
 
 def bits(networks):
@@ -189,6 +196,7 @@ def test_in_turn_each_net_gets_an_epoch_and_the_teacher_is_the_large_net_as_it_i
     assert bits({"small": last.networks["small"]}) != bits({"small": after.networks["small"]})
 
 
+@pytest.mark.usefixtures("small_nets")
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
 def test_a_run_in_turn_is_gone_on_with_from_anywhere_to_the_same_bits(optimiser):
     changes = IN_TURN | {"optimiser": optimiser, "learning_rate": 1e-3}

@@ -845,16 +845,22 @@ MUTANTS = [
     ),
     *mutants(
         "batch_norm",
+        "npkd.ops.norm._per_deviation",
+        {
+            "epsilon outside of the root": (
+                "np.sqrt(variance.astype(np.result_type(variance, np.float64)) + float(epsilon))",
+                "(np.sqrt(variance.astype(np.result_type(variance, np.float64))) + float(epsilon))",
+                "value",
+            ),
+        },
+    ),
+    *mutants(
+        "batch_norm",
         "npkd.ops.norm._normalise",
         {
             "the unbiased variance in y": (
                 "channels.add_up(squares)[0] / m",
                 "channels.add_up(squares)[0] / (m - 1)",
-                "value",
-            ),
-            "epsilon outside of the root": (
-                "np.sqrt(variance.astype(channels.double) + float(epsilon))",
-                "(np.sqrt(variance.astype(channels.double)) + float(epsilon))",
                 "value",
             ),
             "the mean over the images only": (
