@@ -69,7 +69,7 @@ def train(
     for step, batch in enumerate(batches, first_step):
         optimiser.lr = schedule(step)
         outputs, backward, state = network.features(
-            batch.x, loss.layers, training=True, rng=rng(step) if rng else None
+            batch.x, loss.layers, training=True, rng=None if rng is None else rng(step)
         )
         value, gradients, of_loss = loss(outputs, batch)
         if not np.isfinite(value):

@@ -263,7 +263,7 @@ def test_a_frozen_network_has_no_training_pass_and_cannot_be_written_to():
     for array in net.state_dict().values():
         with pytest.raises(ValueError, match="read-only"):
             array[...] = 0
-    with pytest.raises(ValueError, match="read-only"):
+    with pytest.raises(ValueError, match="is frozen, and takes no values"):
         net.load(network(1).state_dict())
     with pytest.raises(ValueError, match="is frozen"):
         train(net)
@@ -411,3 +411,72 @@ def test_a_file_holds_state_too(tmp_path, suffix):
     other.load(weights.load_weights(path))
     assert bits(other.state_dict()) == bits(net.state_dict())
     np.testing.assert_array_equal(other(images())[0], net(images())[0])
+
+
+# What is run as one is what it says
+
+
+class Leaky(Function):
+    """Whose own call does otherwise than its op."""
+
+    def __call__(self, x, params):
+        y, _ = ops.relu(x)
+        return y + 0.1 * (x - y), None
+
+
+@pytest.mark.parametrize("before", [Conv2d(2, 3, 3), BatchNorm(2)])
+def test_a_layer_of_ones_own_is_not_taken_for_a_relu(before):
+    net = Network({"before": before, "leaky": Leaky(ops.relu), "fc": Conv2d(3, 1, 1)}, (2, 4, 5), 0)
+    outputs, _ = net.features(images(), ["leaky"])
+    assert outputs["leaky"].min() < 0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: BatchNorm(4, takes=("a", "b")), "BatchNorm: takes .*, expected the name of one"),
+        (lambda: Conv2d(4, 4, 1, takes=("a", "b")), "Conv2d: takes .*, expected the name of one"),
+        (lambda: Add("a", None), "Add: takes .*, expected names of layers"),
+        (lambda: Concat(), "Concat: no layers are named"),
+        (lambda: BatchNorm(4, epsilon=-0.5), "BatchNorm: epsilon is -0.5, expected"),
+        (lambda: BatchNorm(4, momentum=2), "BatchNorm: momentum is 2, expected"),
+        (lambda: Network({"r": Function(ops.relu)}, (1, 2, 2), 0), "have no parameters"),
+    ],
+)
+def test_layers_that_cannot_work_are_refused_as_they_are_made(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_batch_norm_of_other_channels_is_refused_in_every_pass():
+    net = Network({"conv": Conv2d(2, 4, 3), "bn": BatchNorm(1)}, (2, 4, 5), 0)
+    for mode in (False, True):
+        with pytest.raises(ValueError, match=r"batch_norm: w has shape \(1,\), expected \(4,\)"):
+            net.features(images(), ["bn"], training=mode)
+
+
+class Misnamed:
+    """Gives a gradient, or state, by a name that it has not announced."""
+
+    def __init__(self, wrong):
+        self.shapes, self.wrong = {"weight": (1,)}, wrong
+        self.state = {"seen": np.array(0)}
+
+    def __call__(self, x, params):
+        return x, lambda dy, need_dx=True: (dy, {"w" if self.wrong == "w" else "weight": dy.sum()})
+
+    def train(self, x, params, rng):
+        y, backward = self(x, params)
+        return y, backward, {"saw" if self.wrong == "saw" else "seen": params["seen"] + 1}
+
+
+def test_what_a_layer_of_ones_own_gives_is_what_it_announced():
+    net = Network({"own": Misnamed("w")}, (2, 4, 5), 0)
+    y, backward = net(images())
+    with pytest.raises(
+        ValueError, match=r"the gradients of own are \['w'\], expected \['weight'\]"
+    ):
+        backward(y)
+    net = Network({"own": Misnamed("saw")}, (2, 4, 5), 0)
+    with pytest.raises(ValueError, match=r"the state of own are \['saw'\], expected \['seen'\]"):
+        net.features(images(), ["own"], training=True)

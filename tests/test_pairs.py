@@ -71,6 +71,44 @@ def test_nets_for_other_images_are_refused():
         distill.distil(own_net(), own_net((3, 32, 32)), tiny.dataset())
 
 
+def test_a_frozen_large_net_teaches_as_it_is():
+    large, small = own_net((3, 32, 32)), own_net()
+    large.freeze()
+    before = bits({"large": large})
+    few = {"epochs": 1, "batch_size": 8}
+    last = distill.distil(large, small, tiny.dataset(), **few)
+    assert bits({"large": large}) == before
+    assert last.report["models"]["large"]["train_seconds"] == 0
+    with pytest.raises(ValueError, match="small is frozen, or has arrays of the large net"):
+        distill.distil(own_net((3, 32, 32)), large, tiny.dataset(), **few)
+
+
+def untold():
+    net = own_net()
+    net.layers["relu1"] = lambda x, params: (x, lambda dy, need_dx=True: (dy, {}))
+    net.layers["relu1"].shapes = {}
+    return net
+
+
+@pytest.mark.parametrize(
+    ("small", "settings", "message"),
+    [
+        (
+            own_net(classes=5),
+            {},
+            r"small is a Network that gives \(5,\) for an image, expected \(4,\)",
+        ),
+        (own_net().astype(np.float64), {}, "small is of float64, expected float32"),
+        ("resnet8", {}, "small is 'resnet8', expected a Network; zoo.make makes some"),
+        (own_net(), {"epoch": 3}, "epoch: no setting of distil"),
+        (untold(), {}, "relu1 is a function, which does not say its macs"),
+    ],
+)
+def test_what_does_not_fit_is_told_before_anything_is_trained(small, settings, message):
+    with pytest.raises(ValueError, match=message):
+        distill.distil(own_net((3, 32, 32)), small, tiny.dataset(), **settings)
+
+
 def test_losses_on_inner_layers_want_those_of_a_net_of_ones_own_named():
     small, large = own_net(), zoo.resnet8(rng=0)
     with pytest.raises(

@@ -4,7 +4,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import scipy
 
 from npkd import __version__
+from npkd.arguments import shown
 from npkd.data import Dataset, load
 from npkd.distill import evaluate
 from npkd.distill.config import Config
@@ -55,9 +56,10 @@ def distil(
 ) -> Finished:
     """Any two networks, the large one trained and distilled into the small one, by the six steps.
 
-    large: for images of 3×32×32. small: of 3×16×16, or of 3×32×32. Both are trained as they stand,
-    and the large one is frozen then. data: a data set, or what `npkd.data.load` takes. preset,
-    settings: of the run, by their names in `Config`. show: called with each event.
+    large: for images of 3×32×32. small: of 3×16×16, or of 3×32×32. Both, of float32, are trained as
+    they stand, and the large one is frozen then; one that is frozen already teaches as it is. data:
+    a data set, or what `npkd.data.load` takes. preset, settings: of the run, by their names in
+    `Config`. show: called with each event.
 
     Raises ValueError if anything does not fit, Diverged if a training does.
 
@@ -70,9 +72,20 @@ def distil(
         ['large', 'small', 'small_from_labels']
     """
     dataset = data if isinstance(data, Dataset) else load(data)
-    config = presets(preset, dataset)
-    seen = "high" if small.image_shape == large.image_shape else "low"
-    config = replace(config, **({"small_input": seen} | settings))
+    for name, network in (("large", large), ("small", small)):
+        if not isinstance(network, Network):
+            raise ValueError(f"{name} is {shown(network)}, expected a Network; zoo.make makes some")
+    unknown = settings.keys() - {field.name for field in fields(Config)}
+    if unknown:
+        raise ValueError(f"{', '.join(sorted(unknown))}: no setting of distil; see Config")
+    theirs = [id(array) for array in large.state_dict().values()]
+    if small.is_frozen or any(id(array) in theirs for array in small.state_dict().values()):
+        raise ValueError("small is frozen, or has arrays of the large net, and is to be trained")
+    config = presets(preset, dataset, settings.get("task", Config.task))
+    if config.task == "classify":
+        seen = "high" if small.image_shape == large.image_shape else "low"
+        settings = {"small_input": seen} | settings
+    config = replace(config, **settings)
     for event in Run(dataset, config, networks=(large, small)).steps():
         show(event)
     assert isinstance(event, Finished)
@@ -103,10 +116,14 @@ class Run:
             dataset.num_classes, large_rng, small_rng
         )
         self.task.require_fitting(self.large, self.small)
-        self.prepare.require_batches(self.large, "large")
+        if not self.large.is_frozen:
+            self.prepare.require_batches(self.large, "large")
         self.prepare.require_batches(self.small, "small")
         self.names: dict[str, str] = {}  # of nets that `config` does not name
+        self.is_given_frozen = networks is not None and self.large.is_frozen
         if networks:
+            for network in networks:
+                network.macs()  # that layers of one's own say theirs
             self.names = {"large": type(self.large).__name__, "small": type(self.small).__name__}
         self.objective = objective_of(self.prepare, self.large, self.small, loss_rng)
         self.small_from_labels = self.small.astype(self.small.dtype)  # a copy: the same start
@@ -129,13 +146,17 @@ class Run:
         images, labels = self.dataset.test_images, self.dataset.test_labels
 
         yield Stage(1, task.first_step)
-        if config.alternating:
+        if self.is_given_frozen:
+            yield Note("it is frozen, and teaches as it is")
+            progress.history["large"], progress.seconds["large"] = [], 0.0
+        elif config.alternating:
             yield Note("and, in turn with it, step 5: an epoch of each net")
             yield from self._alternating()
-        yield from train("large", progress)
+        else:
+            yield from train("large", progress)
         large.freeze()  # from here on
 
-        yield Stage(2, STEPS[2])
+        yield Stage(2, self._title(2))
         clock = time.perf_counter()
         versions = 1 if config.alternating else prepare.versions
         teacher = [self.teacher_outputs(version) for version in range(versions)]
@@ -160,7 +181,7 @@ class Run:
             truth |= {f"{name}_high": value for name, value in high.items()}
         yield Note(text)
 
-        yield Stage(4, STEPS[4])
+        yield Stage(4, self._title(4))
         first = Outputs(self.small_from_labels, images, task.x_small)  # as the other was
         untrained = evaluate.means(evaluate.measured(task, first, labels, target))
         distance = untrained["mse"] * math.prod(target[:1].shape[1:]) / 2
@@ -175,7 +196,7 @@ class Run:
         yield Note(f"for comparison, the same small net from {task.truth_name} alone")
         yield from train("small_from_labels", progress)
 
-        yield Stage(6, STEPS[6])
+        yield Stage(6, self._title(6))
         for name in ("small", "small_from_labels"):
             outputs[name] = Outputs(self.networks[name], images, task.x_small)
         tested = {name: evaluate.measured(task, y, labels, target) for name, y in outputs.items()}
@@ -191,6 +212,14 @@ class Run:
         }
         samples = task.samples(images, labels, outputs, tested)
         yield Finished(self._report(found), self.networks, samples)
+
+    def _title(self, number: int) -> str:
+        """Of a step, with the resolution that its net is shown."""
+        sees = self.config.teacher_input if number == 2 else self.config.small_input
+        both = {self.config.small_input, sees} == {"high"}
+        return STEPS[number].replace(
+            "low-resolution", "high-resolution" if both else "low-resolution"
+        )
 
     def _alternating(self) -> Iterator[Event]:
         """An epoch of the large net and one of the small net in turn, to the end of both."""

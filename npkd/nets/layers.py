@@ -44,14 +44,19 @@ class Layer(Protocol):
 
 
 class Wired:
-    """A layer that may name what it takes: the outputs of other layers, or "x", the images.
+    """A layer that may name what it takes: the output of another layer, or "x", the images.
 
-    takes: their names; none for the layer before.
+    takes: its name, or the names of several if the layer can take these; none for the one before.
     """
+
+    most = 1  # that it can take
 
     def __init__(self, shapes: dict[str, tuple[int, ...]], takes: str | tuple[str, ...] = ()):
         self.shapes = shapes
-        self.takes = (takes,) if isinstance(takes, str) else takes
+        self.takes = (takes,) if isinstance(takes, str) else tuple(takes)
+        if len(self.takes) > self.most or not all(isinstance(one, str) for one in self.takes):
+            names = "names of layers" if self.most > 1 else "the name of one layer"
+            raise ValueError(f"{type(self).__name__}: takes {shown(takes)}, expected {names}")
 
     def macs(self, y_shape: tuple[int, ...]) -> int:
         """None: no weights are multiplied."""
@@ -171,8 +176,12 @@ class BatchNorm(Wired):
             raise ValueError(
                 f"BatchNorm: momentum is {shown(momentum)}, expected a number from 0 to 1"
             )
+        if not 0 <= as_float(epsilon) < math.inf:
+            raise ValueError(
+                f"BatchNorm: epsilon is {shown(epsilon)}, expected a number of 0 or more"
+            )
         super().__init__({"weight": (channels,), "bias": (channels,)}, takes)
-        self.momentum, self.epsilon = momentum, epsilon
+        self.momentum, self.epsilon = float(momentum), float(epsilon)
         self.state = {
             "running_mean": np.zeros(channels),
             "running_var": np.ones(channels),
@@ -234,6 +243,8 @@ class Function(Wired):
         [0. 2.] [0. 5.] {}
     """
 
+    most = 1000
+
     def __init__(
         self,
         op: Callable[..., tuple[np.ndarray, Callable[..., Any]]],
@@ -277,6 +288,8 @@ class Concat(Function):
     """
 
     def __init__(self, *takes: str):
+        if not takes:
+            raise ValueError("Concat: no layers are named, expected one or more")
         super().__init__(ops.concat, takes=takes)
 
 

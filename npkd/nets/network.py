@@ -69,7 +69,7 @@ class Network:
         if dtype is None or np.dtype(dtype) not in FLOATS:
             raise ValueError(f"{type(self).__name__}: dtype is {dtype}, expected a float dtype")
         self.layers = dict(layers)
-        self.image_shape = image_shape
+        self.image_shape = tuple(image_shape)
         self.takes = self._taken()
         self.params: Params = {}
         self.state: Params = {}
@@ -80,6 +80,8 @@ class Network:
                 self.params[f"{name}.{key}"] = values.astype(dtype)
             for key, value in getattr(layer, "state", {}).items():
                 self.state[f"{name}.{key}"] = _as(value, dtype)
+        if not self.params:
+            raise ValueError(f"{type(self).__name__}: its layers have no parameters")
 
     def _taken(self) -> dict[str, tuple[str, ...]]:
         """What each layer takes, by name."""
@@ -130,7 +132,7 @@ class Network:
         names: Iterable[str],
         *,
         training: bool = False,
-        rng: np.random.Generator | None = None,
+        rng: np.random.Generator | int | None = None,
     ) -> tuple[Any, ...]:
         """The outputs of the layers named, and one backward pass from all of them.
 
@@ -152,11 +154,12 @@ class Network:
             outputs, backward, state = network.features(x, names, training=True)
 
         with the new state, all of it; the network's own stays as it is. rng: what layers such as
-        dropout draw from. Raises ValueError for a training pass of a frozen network.
+        dropout draw from, or a seed. Raises ValueError for a training pass of a frozen network.
         """
         self._require_images(x)
         names = [names] if isinstance(names, str) else list(names)
         self._require_names(names)
+        rng = None if rng is None else generator_of(type(self).__name__, rng)
         if training and self.is_frozen:
             raise ValueError(f"{type(self).__name__} is frozen, and has no training pass")
         arrays, state = self.params | self.state, dict(self.state)
@@ -174,6 +177,7 @@ class Network:
                     y, step_backward = layer.behind(*before, *xs, *others, own, **options)
                 elif training and hasattr(layer, "train"):
                     y, step_backward, new = layer.train(*xs, own, rng, **options)
+                    self._require_own(step.layers[0], "state", new, getattr(layer, "state", ()))
                     state |= {f"{step.layers[0]}.{key}": value for key, value in new.items()}
                 else:
                     y, step_backward = layer(*xs, own, **options)
@@ -197,6 +201,7 @@ class Network:
                         continue
                     dx, *owns = step_backward(dy, need_dx or step.takes != (IMAGES,))
                     for layer, own in zip(step.layers, owns, strict=True):
+                        self._require_own(layer, "gradients", own, self.layers[layer].shapes)
                         grads |= {f"{layer}.{key}": gradient for key, gradient in own.items()}
                     for taken, part in zip(
                         step.takes, dx if isinstance(dx, tuple) else (dx,), strict=True
@@ -235,9 +240,14 @@ class Network:
             step, kind = steps.get(before), type(self.layers.get(before))
             if step is None or uses[before] > 1 or before in names:
                 steps[name] = Step((name,), name, self.takes[name])
-            elif isinstance(layer, Function) and layer.op is ops.relu and kind in WITH_RELU:
+            elif _is_relu(layer) and kind in WITH_RELU:
                 steps[name] = steps.pop(before)._replace(output=name, relu=True)
-            elif type(layer) is BatchNorm and kind is Conv2d and not training:
+            elif (
+                type(layer) is BatchNorm
+                and kind is Conv2d
+                and not training
+                and layer.shapes["bias"] == self.layers[before].shapes["weight"][:1]
+            ):
                 steps[name] = steps.pop(before)._replace(output=name, layers=(before, name))
             else:
                 steps[name] = Step((name,), name, self.takes[name])
@@ -274,9 +284,12 @@ class Network:
         """Take over parameters and state of the same names and shapes, in our dtype.
 
         Batches counted (`num_batches_tracked`) may be missing, as in files of old; they are 0 then.
-        Raises ValueError if anything else is, or if a value is not finite; then nothing is changed.
+        Raises ValueError if anything else is, if a value is not finite, or for a frozen network;
+        then nothing is changed.
         """
         name, own = type(self).__name__, self.state_dict()
+        if self.is_frozen:
+            raise ValueError(f"{name} is frozen, and takes no values")
         counts = {key: np.array(0) for key in self.state if key.endswith("num_batches_tracked")}
         values = counts | dict(values)
         if values.keys() != own.keys():
@@ -302,6 +315,10 @@ class Network:
     def macs(self) -> int:
         """Multiply-adds for one image."""
         x = np.zeros((1, *self.image_shape), self.dtype)
+        for name, layer in self.layers.items():
+            if not hasattr(layer, "macs"):
+                kind = type(layer).__name__
+                raise ValueError(f"{name} is a {kind}, which does not say its macs; see nets.Layer")
         outputs, _ = self.features(x, self.layers)
         return sum(layer.macs(outputs[name].shape) for name, layer in self.layers.items())
 
@@ -310,16 +327,18 @@ class Network:
         require_arrays(name, x=x)
         if x.shape[1:] != self.image_shape:
             got = "×".join(map(str, x.shape[1:])) if x.ndim == 4 else f"an array of {x.shape}"
-            c, height, width = self.image_shape
-            hints = {
-                (c, 2 * height, 2 * width): "; is this x_high?",
-                (c, height // 2, width // 2): "; is this x_low?",
-                (height, width, c): "; are its channels last?",
-            }
-            hint = hints.get(x.shape[1:], "")
+            expected, hint = "×".join(map(str, self.image_shape)), ""
+            if len(self.image_shape) == 3:
+                c, height, width = self.image_shape
+                hints = {
+                    (c, 2 * height, 2 * width): "; is this x_high?",
+                    (c, height // 2, width // 2): "; is this x_low?",
+                    (height, width, c): "; are its channels last?",
+                }
+                hint = hints.get(x.shape[1:], "")
             if x.shape == self.image_shape:
                 hint = "; is this one image? Then it wants an axis for the batch: x[None]"
-            raise ValueError(f"{name} expects images of {c}×{height}×{width}, got {got}{hint}")
+            raise ValueError(f"{name} expects images of {expected}, got {got}{hint}")
         if x.dtype != self.dtype:
             raise ValueError(f"{name} has {self.dtype} weights, got {x.dtype} images")
 
@@ -339,6 +358,15 @@ class Network:
         for one, gradient in gradients.items():
             require_gradient(one, gradient, outputs[one].shape, outputs[one].dtype)
 
+    def _require_own(self, layer: str, what: str, found: Any, expected: Iterable[str]) -> None:
+        """That a layer, perhaps a user's, gives what belongs to its parameters or its state."""
+        if not isinstance(found, Mapping) or set(found) != set(expected):
+            given = sorted(found) if isinstance(found, Mapping) else type(found).__name__
+            raise ValueError(
+                f"{type(self).__name__}: the {what} of {layer} are {given}, expected "
+                f"{sorted(expected)}"
+            )
+
     def _require_names(self, names: list[str]) -> None:
         unknown = [name for name in names if name not in self.layers]
         if unknown or not names:
@@ -348,8 +376,17 @@ class Network:
             )
 
 
+def _is_relu(layer: Any) -> bool:
+    """Whether a layer is `ops.relu` of one array, and nothing else."""
+    plain = type(layer) is Function and not layer.arguments and not layer.options
+    return plain and layer.op is ops.relu and len(layer.takes) < 2
+
+
 def _uniform(shapes: Mapping[str, tuple[int, ...]], rng: np.random.Generator) -> Params:
-    bound = 1 / math.sqrt(math.prod(shapes["weight"][1:])) if shapes else 0.0
+    if not shapes:
+        return {}
+    weight = shapes.get("weight", next(iter(shapes.values())))
+    bound = 1 / math.sqrt(max(1, math.prod(weight[1:])))
     return {key: rng.uniform(-bound, bound, shape) for key, shape in shapes.items()}
 
 

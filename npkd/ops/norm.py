@@ -104,6 +104,8 @@ def conv2d_norm(
     computes it again. It gives the gradients of `conv2d`, and those by `by_channel`.
     """
     scale, shift, mean, variance = by_channel
+    named = {"w": scale, "b": shift, "mean": mean, "variance": variance}
+    require_arrays("batch_norm", "", x=x, **named)
     r = _per_deviation(variance, epsilon)
 
     def finish(cells: int) -> Callable[[np.ndarray], None]:

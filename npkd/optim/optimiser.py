@@ -127,6 +127,8 @@ def _require_alike(
     _require_floats(kind, {f"the gradient of {name}": g for name, g in grads.items()})
     for name, theta in params.items():
         g = grads[name]
+        if not theta.flags.writeable:
+            raise ValueError(f"{kind}: {name} is read-only, as those of a frozen network are")
         if g.shape != theta.shape or g.dtype != theta.dtype:
             raise ValueError(
                 f"{kind}: {name} is {theta.dtype} {theta.shape}, its gradient {g.dtype} {g.shape}"

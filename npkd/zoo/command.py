@@ -26,11 +26,12 @@ def _models(args: argparse.Namespace) -> int:
     for name in zoo.MODELS:
         try:
             network = zoo.make(name, 0, **given)
+            macs = network.macs()
         except ValueError as error:
             raise BadInput(f"{name}: {error}") from error
         _, height, width = network.image_shape
         parameters = sum(theta.size for theta in network.params.values())
         stages = " ".join(network.stages)
-        rows.append([name, f"{height}×{width}", f"{parameters:,}", f"{network.macs():,}", stages])
+        rows.append([name, f"{height}×{width}", f"{parameters:,}", f"{macs:,}", stages])
     say(*aligned(rows, left=(0, 4)))
     return 0

@@ -19,9 +19,9 @@ class FieldNet(Network):
     """A net for images of any size, with the names of the field's distillation code.
 
     stages: the layers that give the maps of its stages, from wide to narrow. vector: the layer that
-    gives what the classifier takes. Convolutions start normal with variance 2/(O·kh·kw), biases
-    at 0. The classifier starts uniform on (−1/√I, 1/√I), or where `small_linear` is set normal with
-    a standard deviation of 0.01.
+    gives what the classifier takes. Convolutions start normal with variance 2/(O·kh·kw). The
+    classifier starts as PyTorch's, uniform on (−1/√I, 1/√I), or where `small_linear` is set normal
+    with a standard deviation of 0.01; biases start at 0, or where `zero_bias` is not set likewise.
 
     Source: He, Zhang, Ren and Sun 2015, "Delving Deep into Rectifiers", equation 14, by outputs.
     """
@@ -36,6 +36,7 @@ class FieldNet(Network):
         image_size: Pair,
         dtype: Any,
         small_linear: bool = False,
+        zero_bias: bool = True,
     ):
         generator = generator_of(type(self).__name__, rng)
         height, width = pair(type(self).__name__, "image_size", image_size, 1)
@@ -47,7 +48,7 @@ class FieldNet(Network):
                 theta[...] = generator.normal(0, deviation, theta.shape)
             elif theta.ndim == 2 and small_linear:
                 theta[...] = generator.normal(0, START_OF_LINEAR, theta.shape)
-            elif name.endswith("bias"):
+            elif name.endswith("bias") and zero_bias:
                 theta[...] = 0
 
 

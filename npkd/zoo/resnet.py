@@ -56,7 +56,7 @@ class ResNet(FieldNet):
             stages.append(before)
         layers |= pooled() | {"fc": Linear(channels, num_classes)}
         options = {"in_channels": in_channels, "image_size": image_size, "dtype": dtype}
-        super().__init__(layers, tuple(stages), rng, **options)
+        super().__init__(layers, tuple(stages), rng, **options, zero_bias=False)
 
 
 def _block(layers: Layers, name: str, x: str, channels: tuple[int, int], stride: int) -> None:

@@ -14,7 +14,7 @@ class VGG(FieldNet):
     """Five blocks of 3×3 convolutions with batch norm, max pools between, one linear layer.
 
     widths: the channels of each block's convolutions. A 2×2 max pool follows each of the first
-    three blocks, and for images of 64×64 the fourth.
+    three blocks, and for images of 64×64 the fourth, so images are of 8×8 cells or more.
 
     Source: Simonyan and Zisserman 2015, "Very Deep Convolutional Networks for Large-Scale Image
     Recognition"; names as in RepDistiller's models/vgg.py.
@@ -37,7 +37,7 @@ class VGG(FieldNet):
     ):
         layers: Layers = {}
         channels, stages = in_channels, []
-        pools = 4 if pair("VGG", "image_size", image_size, 1)[0] == 64 else 3
+        pools = 4 if pair("VGG", "image_size", image_size, 8)[0] == 64 else 3
         for block, of_block in enumerate(widths):
             for k, width in enumerate(of_block):
                 at = f"block{block}"

@@ -159,21 +159,21 @@ MUTANTS = [
         "npkd.nets.network.Network._steps",
         {
             "a ReLU in place, though the output before it is named": (
-                "self.takes[name])\n            elif isinstance",
+                "self.takes[name])\n            elif _is_relu",
                 "self.takes[name])\n"
                 "                if before in names and getattr(layer, 'op', 0) is ops.relu:\n"
                 "                    if kind in WITH_RELU:\n"
                 "                        steps[before] = step._replace(relu=True)\n"
-                "            elif isinstance",
+                "            elif _is_relu",
                 "value",
             ),
             "a ReLU in place, though another layer takes the output before it": (
-                "self.takes[name])\n            elif isinstance",
+                "self.takes[name])\n            elif _is_relu",
                 "self.takes[name])\n"
                 "                if uses[before] > 1 and getattr(layer, 'op', 0) is ops.relu:\n"
                 "                    if kind in WITH_RELU:\n"
                 "                        steps[before] = step._replace(relu=True)\n"
-                "            elif isinstance",
+                "            elif _is_relu",
                 "value",
             ),
             "no ReLU where it is run with the layer before": (

@@ -88,7 +88,7 @@ def page(
             lambda area: drawings.filters(
                 area,
                 {
-                    title: weights[name]["conv1.weight"]
+                    title: next(w for w in weights[name].values() if w.ndim == 4)
                     for name, title in names_of(report["task"]).items()
                 },
             ),

@@ -51,6 +51,11 @@ class Classify(Task):
         """In low resolution, or with teacher_input "high" in full."""
         return self.x_high(images) if self.config.teacher_input == "high" else self.x_back(images)
 
+    @property
+    def truth_shape(self) -> tuple[int, ...]:
+        """A number for each class."""
+        return (self.dataset.num_classes,)
+
     def truth(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """The labels."""
         return labels

@@ -81,6 +81,11 @@ class SuperResolve(Task):
         """A pair of the same shape, the large one of eight times the parameters."""
         return LargeSuperResolver(large_rng), SmallSuperResolver(small_rng)
 
+    @property
+    def truth_shape(self) -> tuple[int, ...]:
+        """An image."""
+        return (3, 32, 32)
+
     def truth(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """The images in full resolution."""
         return self.x_high(images)

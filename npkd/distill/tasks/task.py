@@ -69,7 +69,7 @@ class Task(ABC):
         """A large and a small net for images of so many classes, with their first weights."""
 
     def require_fitting(self, large: Network, small: Network) -> None:
-        """Raise ValueError unless the nets take what they are shown."""
+        """Raise ValueError unless the nets take what they are shown, and say what they have to."""
         one = self.dataset.train_images[:1]
         for name, network, view in (
             ("large", large, self.x_large),
@@ -82,6 +82,14 @@ class Task(ABC):
                 raise ValueError(
                     f"{name} is a {type(network).__name__} for images of {takes}, but it is shown "
                     f"{shown}"
+                )
+            if network.dtype != np.float32:
+                raise ValueError(f"{name} is of {network.dtype}, expected float32")
+            given, expected = network(view(one))[0].shape[1:], self.truth_shape
+            if given != expected:
+                raise ValueError(
+                    f"{name} is a {type(network).__name__} that gives {given} for an image, "
+                    f"expected {expected}"
                 )
 
     def x_large(self, images: np.ndarray) -> np.ndarray:
@@ -103,6 +111,11 @@ class Task(ABC):
     def x_teaching(self, images: np.ndarray) -> np.ndarray:
         """What the large net is shown when it teaches."""
         return self.x_back(images)
+
+    @property
+    @abstractmethod
+    def truth_shape(self) -> tuple[int, ...]:
+        """Of what a net has to give for an image."""
 
     @abstractmethod
     def truth(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
