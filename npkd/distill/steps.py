@@ -215,11 +215,9 @@ class Run:
 
     def _title(self, number: int) -> str:
         """Of a step, with the resolution that its net is shown."""
-        sees = self.config.teacher_input if number == 2 else self.config.small_input
-        both = {self.config.small_input, sees} == {"high"}
-        return STEPS[number].replace(
-            "low-resolution", "high-resolution" if both else "low-resolution"
-        )
+        sees = {self.config.small_input, self.config.teacher_input if number == 2 else "high"}
+        title = STEPS[number]
+        return title if "low" in sees else title.replace("low-resolution", "high-resolution")
 
     def _alternating(self) -> Iterator[Event]:
         """An epoch of the large net and one of the small net in turn, to the end of both."""

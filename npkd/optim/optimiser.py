@@ -1,6 +1,7 @@
 """What optimisers share: parameters updated in place, part by part, and what is remembered."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,7 +12,7 @@ from npkd.engine import threads
 Arrays = dict[str, np.ndarray]
 
 
-class Optimiser:
+class Optimiser(ABC):
     """Updates parameters by gradients, and remembers arrays of their shapes from step to step.
 
     lr: the learning rate, which may change before each step. weight_decay: λ. decay_biases: if
@@ -37,9 +38,9 @@ class Optimiser:
         self.updates = 0
         self.memory: dict[str, Arrays] = {}
 
+    @abstractmethod
     def remembers(self) -> tuple[str, ...]:
         """The names of what is remembered of each parameter."""
-        raise NotImplementedError
 
     def step(self, params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
         """Update `params` in place by `grads`, which has the same keys, shapes and dtypes.
@@ -70,9 +71,9 @@ class Optimiser:
 
         threads.run(update, threads.parts(len(theta), work=threads.MOVE * theta.size))
 
+    @abstractmethod
     def _update(self, decay: float, theta: np.ndarray, g: np.ndarray, *kept: np.ndarray) -> None:
         """Rows of a parameter, and of what is remembered of it, in place."""
-        raise NotImplementedError
 
     def state(self) -> Arrays:
         """What is remembered, as "velocity/conv1.weight": the arrays themselves, not copies."""
