@@ -1,7 +1,12 @@
 """Options of the test run, what holds for all of it, and the tables at its end."""
 
+import os
 import sys
 from collections import Counter
+
+# As for the command, and before NumPy is imported: products of tests are too small to be shared
+# out, and on a busy machine the threads of a BLAS wait for each other longer than they compute.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings

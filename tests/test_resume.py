@@ -52,7 +52,7 @@ def _without_pictures(monkeypatch):
 
 @pytest.fixture
 def small_nets():
-    """For runs in this process; those of the command have the document's."""
+    """For runs in this process."""
     with studies.small_nets():
         yield
 
@@ -295,10 +295,7 @@ QUICKLY = (  # without pictures, and as conftest.py has latencies
     "from npkd import cli; from npkd.distill import evaluate; "
     "evaluate.WARM_UP_RUNS = evaluate.LATENCY_RUNS = 1; "
 )
-NARROW = (  # as studies.py has it
-    "from functools import partial; from npkd import zoo; "
-    "zoo.MODELS['resnet8'] = partial(zoo.ResNet, 8, (2, 2, 3, 4)); "
-)
+SHRUNK = f"sys.path.insert(0, {os.path.dirname(__file__)!r}); import studies; studies.shrink(); "
 THE_COMMAND = "sys.exit(cli.main(sys.argv[1:]))"
 KILLED_IN_STEP_3 = (
     "from npkd import commands; commands.print = lambda *shown, **how: print(*shown, **how) or ("
@@ -335,13 +332,13 @@ def test_a_run_killed_in_any_step_ends_with_the_same_bits(
 def test_a_run_by_adam_killed_in_step_5_ends_with_the_same_bits(data, tmp_path, nets):
     adam = *nets, "--optimiser", "adam", "--no-decay-biases", "--learning-rate", "1e-3"
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = start(data, killed, *adam, "--checkpoint-every", "1", before=NARROW)
+    process = start(data, killed, *adam, "--checkpoint-every", "1", before=SHRUNK)
     assert any("epoch 1 of 2" in line for line in process.stdout)  # the large net has one
     process.kill()
     process.communicate()
     assert checkpoint.found(killed)
     for folder, *more in ((killed, "--resume"), (whole,)):
-        process = start(data, folder, *adam, *more, before=NARROW)
+        process = start(data, folder, *adam, *more, before=SHRUNK)
         _, errors = process.communicate()
         assert process.returncode == 0, errors
     assert result(killed) == result(whole)
@@ -600,7 +597,7 @@ def interrupted(data, folder, capsys):
     [(2, "steps.Run.teacher_outputs"), (3, "evaluate.against_truth"), (6, "evaluate.models")],
 )
 def test_where_nothing_is_trained_a_run_stops_at_once(
-    data, tmp_path, capsys, monkeypatch, number, status, step, name
+    data, small_nets, tmp_path, capsys, monkeypatch, number, status, step, name
 ):
     """At the first signal, and the checkpoint after the training before is what it goes on from."""
 
@@ -618,7 +615,7 @@ def test_where_nothing_is_trained_a_run_stops_at_once(
 
 @pytest.mark.parametrize("signals", [1, 2])
 def test_where_nets_are_trained_an_update_is_ended_first(
-    data, tmp_path, capsys, monkeypatch, signals
+    data, small_nets, tmp_path, capsys, monkeypatch, signals
 ):
     """Unless it is asked twice."""
     step = optim.SGD.step
@@ -666,7 +663,7 @@ def test_going_on_otherwise_than_it_began_is_refused(data, tmp_path, capsys, cha
     assert checkpoint.found(folder)[0].read_bytes() == before
 
 
-def test_a_run_that_diverges_keeps_the_checkpoints_before_it(data, tmp_path, capsys):
+def test_a_run_that_diverges_keeps_the_checkpoints_before_it(data, small_nets, tmp_path, capsys):
     folder = tmp_path / "run"
     more = ["--learning-rate", "1e30", "--out", str(folder)]
     assert cli.main(["distill", "--data", data, *ARGUMENTS, *more]) == 2

@@ -104,17 +104,25 @@ def test_what_no_setting_says_is_the_default_preset_of_the_data_and_the_task():
     assert found.settings[0].at(7).seed == 7
 
 
-@pytest.mark.parametrize("photographs", [False, True])
-def test_the_studies_that_come_with_npkd_can_be_read(photographs, monkeypatch):
+def test_a_preset_is_what_the_settings_do_not_say():
+    text = "[all]\npreset = 'document'\n[[setting]]\n[[setting]]\nname = 'a'\nepochs = 3"
+    first, second = read(text).settings
+    assert first.config == distill.PRESETS["document"]
+    assert second.config == replace(distill.PRESETS["document"], epochs=3)
+
+
+@pytest.mark.parametrize("name", plan.SHIPPED)
+def test_the_studies_that_come_with_npkd_can_be_read(name, monkeypatch):
     """labelled and unlabelled images are as many as the data sets have that they are for."""
-    digits = tiny.dataset()
+    digits, photographs = tiny.dataset(), name != "digits"
     normalisation = Normalisation.of(digits.train_images)
     monkeypatch.setattr(Normalisation, "of", lambda _: normalisation)  # of so many takes a while
     labels = np.arange(50_000 if photographs else 4_000) % 4
     images = np.zeros((1, 3, 32, 32), np.uint8)
     many = np.broadcast_to(images, (len(labels), 3, 32, 32))
     dataset = replace(digits, train_images=many, train_labels=labels, photographs=photographs)
-    text = plan.shipped(dataset)
+    text = plan.shipped(name)
+    assert (name == "resnets") or text == plan.shipped(plan.named_for(dataset))
     assert text.startswith("#")
     found = plan.read(text, dataset)
     assert len(found.settings) > 1
@@ -156,8 +164,10 @@ HUGE = "0x" + "f" * 5000
         (f"seeds = [{HUGE}]\n[[setting]]", "seeds are a list, expected"),
         ("[[setting]]\nname = 3", "setting 1: name is 3, expected some text"),
         ("[[setting]]\nname = ' '", "setting 1: name is ' ', expected some text"),
-        ("[[setting]]\nname = 'a'\nseed = 1", "a: 'seed' is none of large, small, "),
-        ("[[setting]]\npreset = 'document'", "setting 1: 'preset' is none of"),
+        ("[[setting]]\nname = 'a'\nseed = 1", "a: 'seed' is none of preset, large, "),
+        ("[[setting]]\npreset = 'best'", "setting 1: preset is 'best', expected one of default"),
+        ("[[setting]]\npreset = ['default']", "setting 1: preset is ['default'], expected one"),
+        ("[all]\npreset = 'document-alternating'\n[[setting]]", "a study trains net by net"),
         ("[[setting]]\ntask = 'classify'", "setting 1: 'task' is none of"),
         ("[all]\nepoch = 1\n[[setting]]\nname = 'a'", "all: 'epoch' is none of"),
         ("[all]\nepochs = []\n[[setting]]\nname = 'a'", "all: epochs is an empty list"),

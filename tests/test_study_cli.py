@@ -188,7 +188,7 @@ def test_what_is_not_installed_is_named_in_one_line(
 def test_print_shows_a_file_that_reads_back(capsys, data, file, tmp_path):
     status, text, err = run(capsys, "--data", data, "--print")
     assert (status, err) == (0, "")
-    assert text == plan.shipped(tiny.dataset())
+    assert text == plan.shipped("digits")
     assert tomllib.loads(text)["setting"]
     assert run(capsys, file, "--data", data, "--print") == (0, studies.TEXT, "")
     path = tmp_path / "again.toml"

@@ -51,7 +51,11 @@ def _no_hang():
 
 @pytest.fixture
 def threadpoolctl():
-    return pytest.importorskip("threadpoolctl")
+    """With two threads of BLAS to be held."""
+    package = pytest.importorskip("threadpoolctl")
+    with package.threadpool_limits(2, user_api="blas"):
+        assert set(blas_threads(package)) == {2}
+        yield package
 
 
 def blas_threads(threadpoolctl) -> list[int]:

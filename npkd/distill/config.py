@@ -241,8 +241,11 @@ def preset(name: str, dataset: Dataset, task: str = "classify") -> Config:
     """The settings of a preset for a data set and a task.
 
     The default one trains longer on photographs, and to super-resolve at rates for a loss that sums
-    over all cells of an image. Raises ValueError for another preset to super-resolve.
+    over all cells of an image. Raises ValueError for a preset that is none, and for another than
+    the default one to super-resolve.
     """
+    if not isinstance(name, str) or name not in PRESETS:
+        raise ValueError(f"preset is {shown(name)}, expected one of {', '.join(PRESETS)}")
     if task == "super-resolve":
         if name != "default":
             raise ValueError(

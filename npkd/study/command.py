@@ -32,7 +32,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         "file",
         nargs="?",
         metavar="FILE",
-        help="the study as TOML (the one that comes with npkd for the data; --print shows it)",
+        help=f"the study, as TOML, or one that comes with npkd: {', '.join(plan.SHIPPED)} "
+        "(the one for the data). --print shows it",
     )
     say("--data", default="mnist5k", metavar="PATH", help="as for npkd distill (mnist5k)")
     say("--seeds", type=int, nargs="+", metavar="N", help="in place of those of the file")
@@ -98,7 +99,8 @@ def _study(args: argparse.Namespace) -> int:
             study = replace(study, seeds=plan.checked_seeds(args.seeds))
     except BadInput as error:
         raise BadInput(f"{args.file or 'the study'}: {error}") from error
-    out = args.out or f"runs/study-{dataset.name}{'-held-out' * args.held_out}"
+    named = f"-{args.file}" if args.file in plan.SHIPPED else ""
+    out = args.out or f"runs/study-{dataset.name}{named}{'-held-out' * args.held_out}"
     with running.study_folder(out, args.resume) as folder, _executor(args) as workers:
         _say_what(study, dataset, source, workers)
         figures, failed = _follow(study, source, folder, workers)
@@ -109,8 +111,9 @@ def _study(args: argparse.Namespace) -> int:
 
 def _text(args: argparse.Namespace, dataset: Dataset) -> str:
     """The TOML of the study."""
-    if args.file is None:
-        return plan.shipped(dataset)
+    name = args.file or plan.named_for(dataset)
+    if name in plan.SHIPPED and not Path(name).exists():
+        return plan.shipped(name)
     try:
         return read_bytes(args.file, at_most=MOST_BYTES, what="a study").decode("utf-8")
     except UnicodeDecodeError as error:

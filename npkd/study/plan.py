@@ -2,7 +2,8 @@
 
     seeds = [0, 1, 2, 3, 4]
 
-    [all]                           # of every setting, beside the default preset
+    [all]                           # of every setting
+    preset = "default"              # what they do not say is the preset's
     epochs = 20
 
     [[setting]]
@@ -36,6 +37,8 @@ from npkd.arguments import shown
 from npkd.data import Dataset
 from npkd.distill import Config, loss_text
 from npkd.files import BadInput
+
+SHIPPED = ("digits", "photographs", "resnets")
 
 MOST_SETTINGS = 1000
 MOST_SEEDS = 1000
@@ -90,9 +93,13 @@ class Study:
         return self.settings[0].config.task
 
 
-def shipped(dataset: Dataset) -> str:
-    """The text of the study that comes with npkd for such data."""
-    name = "photographs" if dataset.photographs else "digits"
+def named_for(dataset: Dataset) -> str:
+    """The name of the study that comes with npkd for such data."""
+    return "photographs" if dataset.photographs else "digits"
+
+
+def shipped(name: str) -> str:
+    """The text of a study that comes with npkd, one of SHIPPED."""
     return (files("npkd.study") / f"{name}.toml").read_text(encoding="utf-8")
 
 
@@ -152,7 +159,7 @@ def checked_seeds(given: Any) -> tuple[int, ...]:
 
 def _require_known(where: str, table: dict[str, Any]) -> None:
     """Raise BadInput unless a table has only names of settings, with values."""
-    others = ("preset", "task", "seed", "alternating")  # a study trains net by net
+    others = ("task", "seed", "alternating")  # a study trains net by net
     offered = [one.name for one in fields(Config) if one.name not in others]
     for name, value in table.items():
         if name not in (*offered, "name"):
@@ -171,9 +178,14 @@ def _settings(
     title = table.pop("name", None)
     if title is not None and (not isinstance(title, str) or not title.strip()):
         raise BadInput(f"setting {number + 1}: name is {shown(title)}, expected some text")
-    base = distill.preset("default", dataset, task)
     where = title or f"setting {number + 1}"
     _require_known(where, table)
+    try:
+        base = distill.preset(table.pop("preset", "default"), dataset, task)
+    except ValueError as error:
+        raise BadInput(f"{where}: {error}") from error
+    if base.alternating:
+        raise BadInput(f"{where}: preset is {base.preset}, but a study trains net by net")
     lists = _lists(table)
     for values in product(*lists.values()):
         changes = dict(zip(lists, values, strict=True))
