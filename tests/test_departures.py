@@ -125,7 +125,7 @@ def test_the_large_net_is_trained_to_the_end_before_it_teaches():
     assert len(taught_by) == 1
 
 
-@pytest.mark.parametrize("preset", distill.PRESETS)
+@pytest.mark.parametrize("preset", ["default", "document", "document-alternating"])
 def test_the_small_net_learns_by_l2_as_in_the_text_not_by_cross_entropy(preset):
     run = distill.Run(tiny.dataset(), distill.PRESETS[preset])
     versions = [run.teacher_outputs(version) for version in range(run.prepare.versions)]

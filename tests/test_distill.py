@@ -7,9 +7,9 @@ import pytest
 import studies
 import tiny
 
-from npkd import SGD, SmallCNN, data, distill, losses, ops, optim, training
+from npkd import SGD, SmallCNN, data, distill, losses, ops, optim, training, zoo
 from npkd.data import low_resolution
-from npkd.distill import evaluate
+from npkd.distill import config, evaluate
 from npkd.distill.preparation import LARGE_IMAGES, LARGE_ORDER, SMALL_ORDER
 from npkd.distill.tasks.task import brought_back
 from npkd.engine import threads
@@ -544,6 +544,19 @@ def test_the_default_preset_trains_longer_on_photographs_and_else_is_the_same():
     assert longer.large_epochs > distill.Config().large_epochs
     assert longer.batch_size == distill.Config().batch_size
     assert distill.preset("document", photographs) == distill.preset("document", digits)
+
+
+def test_presets_know_their_names_and_one_is_for_nets_of_the_field():
+    assert tuple(distill.PRESETS) == config.PRESET_NAMES
+    assert all(preset.preset == name for name, preset in distill.PRESETS.items())
+    run = distill.Run(tiny.dataset(), distill.PRESETS["resnet20-resnet8"])
+    assert run.large.image_shape == run.small.image_shape == (3, 32, 32)
+    assert (len(run.large.layers), len(run.small.layers)) == (
+        len(zoo.resnet20(rng=0).layers),
+        len(zoo.resnet8(rng=0).layers),
+    )
+    with pytest.raises(ValueError, match="preset is 'best', expected one of default, document"):
+        distill.preset("best", tiny.dataset())
 
 
 @pytest.mark.parametrize(

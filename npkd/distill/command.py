@@ -51,7 +51,8 @@ def add_distill(parser: argparse.ArgumentParser) -> None:
         choices=tuple(distill.PRESETS),
         default=tuned.preset,
         help="default: tuned; document: plain SGD, lr 0.01, 10 epochs, no augmentation; "
-        "document-alternating: the same, an epoch of the large and the small net in turn",
+        "document-alternating: the same, an epoch of the large and the small net in turn; "
+        "resnet20-resnet8: these nets, both at full resolution, by the labels and ⅒ L2",
     )
     for option, whose, net in (
         ("--large", "the teacher", tuned.large),

@@ -12,6 +12,7 @@ from npkd.zoo import MODELS
 MOST = 10**9  # epochs, versions and images in a batch: far above any use, far below overflow
 
 
+PRESET_NAMES = ("default", "document", "document-alternating", "resnet20-resnet8")
 TASK_NAMES = ("classify", "super-resolve")  # see `tasks`
 RATES = {  # the settings that hold the nets' learning rates
     "large": "large_learning_rate",
@@ -93,7 +94,7 @@ class Config:
 
     def __post_init__(self) -> None:
         for name, offered in (
-            ("preset", ("default", "document", "document-alternating")),
+            ("preset", PRESET_NAMES),
             ("task", TASK_NAMES),
             ("large", tuple(MODELS)),
             ("small", tuple(MODELS)),
@@ -234,6 +235,22 @@ PRESETS = {
 }
 PRESETS["document-alternating"] = replace(
     PRESETS["document"], preset="document-alternating", alternating=True
+)
+PRESETS["resnet20-resnet8"] = Config(  # rates and weight chosen on held-out images of CIFAR-10
+    preset="resnet20-resnet8",
+    large="resnet20",
+    small="resnet8",
+    small_input="high",
+    teacher_input="high",
+    teacher_views="high",
+    label_weight=0.909,  # labels + ⅒ L2
+    batch_size=64,
+    large_epochs=15,
+    epochs=15,
+    versions=8,
+    large_learning_rate=0.1,
+    learning_rate=0.1,
+    labels_learning_rate=0.1,
 )
 
 
