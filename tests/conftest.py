@@ -1,6 +1,7 @@
 """Options of the test run, what holds for all of it, and the tables at its end."""
 
 import os
+import pickle
 import sys
 from collections import Counter
 
@@ -87,6 +88,28 @@ def pytest_addoption(parser):
         metavar="N",
         help="runs that tests/test_resume.py kills and goes on with (2)",
     )
+
+
+def _tables():
+    from fuzzing import FUZZED  # not before pytest has, as a plugin
+
+    return ANSWERS, FUZZED, KILLED, KILLS, STALE, WORST
+
+
+def pytest_sessionfinish(session):
+    """Of several processes (`-n`), each hands on what it has for the tables at the end."""
+    if hasattr(session.config, "workeroutput"):
+        found = [session.config.stash.get(table, None) for table in _tables()]
+        session.config.workeroutput["tables"] = pickle.dumps(found)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """The one that started them puts it together; a process that died has handed nothing on."""
+    handed_on = node.workeroutput.get("tables") if hasattr(node, "workeroutput") else None
+    for table, found in zip(_tables(), pickle.loads(handed_on) if handed_on else (), strict=False):
+        if found:
+            node.config.stash[table] = node.config.stash.get(table, type(found)()) + found
 
 
 def pytest_terminal_summary(terminalreporter, config):

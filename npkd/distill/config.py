@@ -249,7 +249,7 @@ PRESETS["resnet20-resnet8"] = Config(  # rates and weight chosen on held-out ima
     epochs=15,
     versions=8,
     large_learning_rate=0.1,
-    learning_rate=0.1,
+    learning_rate=0.2,
     labels_learning_rate=0.1,
 )
 
