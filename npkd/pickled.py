@@ -1,67 +1,51 @@
-"""Reads the pickles of CIFAR-10's python layout, and runs nothing.
+"""Reads pickles, and runs nothing.
 
 A pickle is a program for a stack machine. It may name any function and have it called, and a few
 bytes of it can take any time and memory: tuples in tuples that are hashed, one text copied over and
-over, a place in the memo that has to be made room for. What the layout needs is little: a
-dictionary of lists, numbers, text and arrays of whole numbers. The machine here knows no operation
-that this does not take. In the place of the functions that NumPy's arrays are made with it has
-stand-ins, which keep the bytes, the shape and the type; the array is made from these without
-NumPy's own unpickling, where a crafted type could reach memory that is not its own.
+over, a place in the memo that has to be made room for. What a layout needs of it is little:
+dictionaries, lists, numbers, text, and stand-ins in the place of the few functions that it names.
+The machine here knows no operation that its layout does not take.
 
 Source: pickletools, Python's own description of the operations.
 """
 
 import pickletools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 NUMBERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1"}
 TEXTS = {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
 BYTES = {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}
 STRINGS = {"STRING", "BINSTRING", "SHORT_BINSTRING"}  # Python 2's, which were bytes
-BYTES_OF_AN_OPERATION = 500  # at least, on average; an image has 3,072 and takes three or so
+MOST_OF_A_KEY = 1 << 60  # larger whole numbers may have one hash, many of them
 
 
-class Array:
-    """Stands for numpy.ndarray, which a pickle makes empty and then fills from a state."""
+@dataclass(frozen=True)
+class Layout:
+    """What the pickles of one layout hold, beside dictionaries, lists, tuples, numbers and text.
 
-    def __init__(self, *_: object):
-        self.values: np.ndarray = np.empty(0, np.uint8)
+    stand_ins              what is called in the place of a function or class, by its module and
+                           name; what it makes has a method `build` if a pickle alters it
+    bytes_of_an_operation  at least, on average
+    things                 what they are about: "images"
+    more                   operations beside the usual: BINFLOAT, NEWOBJ, BINPERSID
+    persistent             makes what is outside of the pickle from its persistent id
+    """
 
-    def build(self, state: Any) -> None:
-        """Fill it from (version, shape, type, whether in Fortran order, bytes)."""
-        _, shape, type_, is_fortran, data = state
-        self.values = array_of(data, type_, shape, "F" if is_fortran else "C").values
-
-
-class Type:
-    """Stands for numpy.dtype, which a pickle makes from a name and then a state."""
-
-    def __init__(self, name: str | bytes, *_: object):
-        name = text(name)
-        if len(name) > len("uint64") + 1:
-            raise ValueError(f"it holds an array of {name[:40]}")
-        self.dtype = np.dtype(name)
-        if self.dtype.kind not in "iu":
-            raise ValueError(f"it holds an array of {self.dtype}")
-
-    def build(self, state: Any) -> None:
-        """Take over the order of its bytes from (version, order, …)."""
-        self.dtype = self.dtype.newbyteorder(text(state[1]))  # type: ignore[arg-type]
+    stand_ins: Mapping[tuple[str, str], Any]
+    bytes_of_an_operation: int
+    things: str
+    more: frozenset[str] = frozenset()
+    persistent: Callable[[Any], Any] = repr
 
 
-def array_of(data: Any, type_: Any, shape: Any, order: Any) -> Array:
-    """Stands for numpy's _frombuffer, with which protocol 5 makes a whole array at once."""
-    if not isinstance(type_, Type) or not all(type(size) is int for size in shape):
-        raise ValueError("it holds an array without a type or a shape")
-    array = Array()
-    values = np.frombuffer(data, type_.dtype)
-    if text(order) == "F":
-        array.values = values.reshape(shape[::-1]).T
-    else:
-        array.values = values.reshape(shape)
-    return array
+class Unknown(ValueError):
+    """It asks for a function or a class that its layout does not have: `name`."""
+
+    def __init__(self, module: str, name: str):
+        self.name = f"{module[:40]}.{name[:40]}"
+        super().__init__(f"it asks for {self.name}, which no array needs")
 
 
 def latin1_bytes(string: str, encoding: str) -> bytes:
@@ -71,19 +55,8 @@ def latin1_bytes(string: str, encoding: str) -> bytes:
     return string.encode("latin1")
 
 
-STAND_INS: dict[tuple[str, str], Any] = {
-    ("numpy", "dtype"): Type,
-    ("numpy", "ndarray"): Array,  # an argument of _reconstruct
-    ("numpy.core.multiarray", "_reconstruct"): Array,
-    ("numpy._core.multiarray", "_reconstruct"): Array,
-    ("numpy.core.numeric", "_frombuffer"): array_of,
-    ("numpy._core.numeric", "_frombuffer"): array_of,
-    ("_codecs", "encode"): latin1_bytes,
-}
-
-
-def load(data: bytes) -> Any:
-    """What the pickle holds: dictionaries, lists, tuples, numbers, text, bytes, and `Array`s.
+def load(data: bytes, layout: Layout) -> Any:
+    """What the pickle holds: dictionaries, lists, tuples, numbers, text, and what stand-ins make.
 
     Raises ValueError, or whatever comes of operations that do not go together.
     """
@@ -105,18 +78,18 @@ def load(data: bytes) -> Any:
 
     def set_items(items: list[Any]) -> None:
         keys = items[::2]
-        if not all(isinstance(key, str | bytes) for key in keys):  # others may take long to hash
+        if not all(map(_is_key, keys)):
             raise ValueError("it has a dictionary whose keys are no text")
         top_of(dict).update(zip(keys, items[1::2], strict=True))
 
     def stand_in(module: str, name: str) -> Any:
-        if (module, name) not in STAND_INS:
-            raise ValueError(f"it asks for {module[:40]}.{name[:40]}, which no array needs")
-        return STAND_INS[module, name]
+        if (module, name) not in layout.stand_ins:
+            raise Unknown(module, name)
+        return layout.stand_ins[module, name]
 
     for number, (operation, argument, _) in enumerate(pickletools.genops(data)):
-        if number > 1000 + len(data) // BYTES_OF_AN_OPERATION:
-            raise ValueError("it has many more operations than images")
+        if number > 1000 + len(data) // layout.bytes_of_an_operation:
+            raise ValueError(f"it has many more operations than {layout.things}")
         match operation.name:
             case "PROTO" | "FRAME":
                 pass
@@ -167,9 +140,9 @@ def load(data: bytes) -> Any:
             case "STACK_GLOBAL":
                 name, module = text(stack.pop()), text(stack.pop())
                 stack.append(stand_in(module, name))
-            case "REDUCE":
+            case "REDUCE" | "NEWOBJ" if operation.name in {"REDUCE", *layout.more}:
                 arguments, function = stack.pop(), stack.pop()
-                if not any(function is known for known in STAND_INS.values()):
+                if not any(function is known for known in layout.stand_ins.values()):
                     raise ValueError(f"it calls a {type(function).__name__}")
                 stack.append(function(*arguments))
                 if isinstance(stack[-1], bytes):
@@ -178,14 +151,23 @@ def load(data: bytes) -> Any:
                         raise ValueError("it makes more bytes than it has")
             case "BUILD":
                 state = stack.pop()
-                if not isinstance(stack[-1], Array | Type):
+                if not hasattr(type(stack[-1]), "build"):
                     raise ValueError(f"it alters a {type(stack[-1]).__name__}")
                 stack[-1].build(state)
+            case "BINFLOAT" if "BINFLOAT" in layout.more:
+                stack.append(argument)
+            case "BINPERSID" if "BINPERSID" in layout.more:
+                stack.append(layout.persistent(stack.pop()))
             case "STOP":
                 return stack.pop()
             case name:
                 raise ValueError(f"it has the operation {name}, which no array needs")
     raise ValueError("it has no end")
+
+
+def _is_key(key: Any) -> bool:
+    """Whether a dictionary may have this key, as others may take long to hash."""
+    return isinstance(key, str | bytes) or (type(key) is int and abs(key) < MOST_OF_A_KEY)
 
 
 def text(value: Any) -> str:
