@@ -18,6 +18,7 @@ NUMBERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1"}
 TEXTS = {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
 BYTES = {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}
 STRINGS = {"STRING", "BINSTRING", "SHORT_BINSTRING"}  # Python 2's, which were bytes
+MOST_ARGUMENTS = 16
 MOST_OF_A_KEY = 1 << 60  # larger whole numbers may have one hash, many of them
 
 
@@ -142,6 +143,8 @@ def load(data: bytes, layout: Layout) -> Any:
                 stack.append(stand_in(module, name))
             case "REDUCE" | "NEWOBJ" if operation.name in {"REDUCE", *layout.more}:
                 arguments, function = stack.pop(), stack.pop()
+                if len(arguments) > MOST_ARGUMENTS:
+                    raise ValueError(f"it calls something with {len(arguments)} arguments")
                 if not any(function is known for known in layout.stand_ins.values()):
                     raise ValueError(f"it calls a {type(function).__name__}")
                 stack.append(function(*arguments))

@@ -11,7 +11,14 @@ from npkd.arguments import as_float
 from npkd.distill.report.table import NAMES
 from npkd.distill.tasks import TASKS
 from npkd.distill.tasks.super_resolve import UPSAMPLINGS
-from npkd.files import BadInput, OtherVersion, Unreadable, read_bytes, write_atomically
+from npkd.files import (
+    BadInput,
+    OtherVersion,
+    Unreadable,
+    each_once,
+    read_bytes,
+    write_atomically,
+)
 from npkd.printing.text import short
 from npkd.zoo import MODELS
 
@@ -166,7 +173,7 @@ def read_json(path: Path) -> dict[str, Any]:
     found, what = None, "the report of a run"
     data = read_bytes(path, at_most=MOST_BYTES, what=what)
     try:
-        found = json.loads(data, object_pairs_hook=_each_once, parse_int=_whole)
+        found = json.loads(data, object_pairs_hook=each_once, parse_int=_whole)
         report = checked(found, described(checked(found, {"task": one_of(TASKS)})["task"]))
         _require_epochs(report)
     except MemoryError as error:
@@ -179,16 +186,6 @@ def read_json(path: Path) -> dict[str, Any]:
         problem = "nested too deeply" if isinstance(error, RecursionError) else error
         raise BadInput(f"{path}: {problem}" + f"; expected {what}" * (found is None)) from error
     return report
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, in which no name stands twice."""
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"{name} stands twice in one object")
-        found[name] = value
-    return found
 
 
 def _whole(digits: str) -> float:
