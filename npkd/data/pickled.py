@@ -1,0 +1,77 @@
+"""The pickles of CIFAR-10's python layout: a dictionary of lists, and of arrays of whole numbers.
+
+In the place of the functions that NumPy's arrays are made with there are stand-ins, which keep the
+bytes, the shape and the type; the array is made from these without NumPy's own unpickling, where a
+crafted type could reach memory that is not its own.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from npkd import pickled
+from npkd.pickled import latin1_bytes, text
+
+BYTES_OF_AN_OPERATION = 500  # at least, on average; an image has 3,072 and takes three or so
+
+
+class Array:
+    """Stands for numpy.ndarray, which a pickle makes empty and then fills from a state."""
+
+    def __init__(self, *_: object):
+        self.values: np.ndarray = np.empty(0, np.uint8)
+
+    def build(self, state: Any) -> None:
+        """Fill it from (version, shape, type, whether in Fortran order, bytes)."""
+        _, shape, type_, is_fortran, data = state
+        self.values = array_of(data, type_, shape, "F" if is_fortran else "C").values
+
+
+class Type:
+    """Stands for numpy.dtype, which a pickle makes from a name and then a state."""
+
+    def __init__(self, name: str | bytes, *_: object):
+        name = text(name)
+        if len(name) > len("uint64") + 1:
+            raise ValueError(f"it holds an array of {name[:40]}")
+        self.dtype = np.dtype(name)
+        if self.dtype.kind not in "iu":
+            raise ValueError(f"it holds an array of {self.dtype}")
+
+    def build(self, state: Any) -> None:
+        """Take over the order of its bytes from (version, order, …)."""
+        self.dtype = self.dtype.newbyteorder(text(state[1]))  # type: ignore[arg-type]
+
+
+def array_of(data: Any, type_: Any, shape: Any, order: Any) -> Array:
+    """Stands for numpy's _frombuffer, with which protocol 5 makes a whole array at once."""
+    if not isinstance(type_, Type) or not all(type(size) is int for size in shape):
+        raise ValueError("it holds an array without a type or a shape")
+    array = Array()
+    values = np.frombuffer(data, type_.dtype)
+    if text(order) == "F":
+        array.values = values.reshape(shape[::-1]).T
+    else:
+        array.values = values.reshape(shape)
+    return array
+
+
+STAND_INS: dict[tuple[str, str], Any] = {
+    ("numpy", "dtype"): Type,
+    ("numpy", "ndarray"): Array,  # an argument of _reconstruct
+    ("numpy.core.multiarray", "_reconstruct"): Array,
+    ("numpy._core.multiarray", "_reconstruct"): Array,
+    ("numpy.core.numeric", "_frombuffer"): array_of,
+    ("numpy._core.numeric", "_frombuffer"): array_of,
+    ("_codecs", "encode"): latin1_bytes,
+}
+
+LAYOUT = pickled.Layout(STAND_INS, BYTES_OF_AN_OPERATION, "images")
+
+
+def load(data: bytes) -> Any:
+    """What the pickle holds: dictionaries, lists, tuples, numbers, text, bytes, and `Array`s.
+
+    Raises ValueError, or whatever comes of operations that do not go together.
+    """
+    return pickled.load(data, LAYOUT)
