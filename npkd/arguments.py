@@ -112,7 +112,7 @@ def require_names(owner: str, given: Collection[str], expected: Collection[str])
 
     few, hints = [str(name)[:80] for name in surplus[:MOST_NAMES]], ""
     for name in few:
-        for near in get_close_matches(name.replace("kernel", "weight"), missing, 1):  # Keras's word
+        for near in get_close_matches(name.replace("kernel", "weight"), missing, 1, 0.8):  # Keras's
             hints += f"; {name}: is {near} meant?"
     raise ValueError(
         f"{owner}: weights lack {_listed(missing)}, and have {_listed(surplus)} that are not its"
