@@ -305,6 +305,7 @@ def state_dict(
     program: in the place of the pickle. members: further ones of the zip file, or others.
     """
     held = {"a/data.pkl": program or pickled_state_dict(arrays), "a/byteorder": order.encode()}
+    held["a/version"] = b"3\n"
     for number, array in enumerate(map(np.asarray, arrays.values())):
         held[f"a/data/{number}"] = array.astype(array.dtype.newbyteorder(order[0])).tobytes()
     return zipped(held | (members or {}), compressed)
@@ -342,12 +343,8 @@ def tensor(
 
 
 def _opcodes(value: Any) -> bytes:
-    """A text, a whole number or a tuple of these."""
-    if isinstance(value, str):
-        return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
-    if isinstance(value, tuple):
-        return b"(" + b"".join(map(_opcodes, value)) + b"t"
-    return b"I%d\n" % value
+    """Those that make a text, a whole number or a tuple of these."""
+    return pickle.dumps(value, 2)[2:-1]
 
 
 def odd_state_dict(arrays: dict[str, Any], rng: np.random.Generator) -> bytes:

@@ -8,6 +8,7 @@ what a state_dict needs is known of the pickle (`npkd.pickled`), and tensors are
 Source: torch/serialization.py and torch/_utils.py.
 """
 
+import sys
 import zipfile
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ OLD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickle of the number that
 LONGEST_PICKLE = 1 << 22  # bytes; a tensor takes some 200
 BYTES_OF_AN_OPERATION = 2  # at least, on average
 WHERE = ("state_dict", "model_state_dict", "model", "net", "network", "model_state", "weights")
+ORDERS = {b"little": "<", b"big": ">"}
 STORAGES = {
     **{"Double": "float64", "Float": "float32", "Half": "float16", "BFloat16": "bfloat16"},
     **{"ComplexDouble": "complex128", "ComplexFloat": "complex64", "Bool": "bool"},
@@ -149,10 +151,15 @@ def read(data: bytes) -> dict[str, np.ndarray]:
             "it holds a TorchScript program, not a state_dict; in PyTorch: "
             "torch.save(torch.jit.load(PATH).state_dict(), …)"
         )
-    with opened_zip(data, at_most=len(data)) as archive:
+    with opened_zip(data, at_most=sys.maxsize) as archive:
+        members = archive.infolist()
+        if any(one.compress_type for one in members) or sum(one.file_size for one in members) > len(
+            data
+        ):
+            raise ValueError("it is compressed, which torch.save does not do")
         names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-        if len(names) != 1 or any(member.compress_type for member in archive.infolist()):
-            raise ValueError("it has no data.pkl, or several, or is compressed")
+        if len(names) != 1:
+            raise ValueError(f"it has {len(names)} members named data.pkl, expected one")
         root = names[0].removesuffix("data.pkl")
         if archive.getinfo(names[0]).file_size > LONGEST_PICKLE:
             raise ValueError(f"its data.pkl has more than {LONGEST_PICKLE:,} bytes")
@@ -180,7 +187,9 @@ def storages(archive: zipfile.ZipFile, root: str) -> Callable[[Any], Storage]:
     """What makes storages of persistent ids, ("storage", type, name, device, count): each once."""
     order, known = "<", dict[str, tuple[Any, Storage]]()
     if f"{root}byteorder" in archive.namelist():
-        order = {b"little": "<", b"big": ">"}[archive.read(f"{root}byteorder")]
+        order = ORDERS.get(archive.read(f"{root}byteorder"), "")
+        if not order:
+            raise ValueError("its byteorder is neither little nor big")
 
     def storage(identity: Any) -> Storage:
         what, kind, key, _, count = identity[:5]
