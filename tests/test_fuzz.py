@@ -308,6 +308,7 @@ def test_any_value_on_the_command_line_is_refused_in_one_line(attempt, inputs, c
         *("--large-learning-rate", "--labels-learning-rate", "--checkpoint-every", "--augment"),
         *("--loss", "--loss-option", "--loss kl --loss-option"),
         *("--resume", "--no-augment", "--data", "--out", "--nothing", "-x", "", "distill"),
+        "--teacher",
     ]
     of_gradcheck = ["--examples", "--seed", "--threads", "--nothing", "", "relu"]
     for _ in inputs(0.07):

@@ -134,6 +134,11 @@ def of_type(name):
     return saved(torch, {"fc.weight": torch.zeros(3).to(getattr(torch, name))})
 
 
+def conjugated():
+    torch = pytest.importorskip("torch")
+    return saved(torch, {"w": torch.zeros(2, dtype=torch.cfloat).conj()})
+
+
 def program(data, arrays=()):
     return malformed.state_dict(dict(arrays), b"\x80\x02" + data)
 
@@ -156,6 +161,7 @@ TWICE = b"}%(net)b%(one)bs%(model)b%(one)bs." % {
         (lambda: program(b"]."), "it holds a list, expected a state_dict"),
         (lambda: program(b"}X\x03\0\0\0gen}s."), "it holds gen; expected tensors by name, or"),
         (lambda: program(TWICE, ONE), "it holds several: model, net; save one of them"),
+        (conjugated, "it holds a tensor that is conjugated or negated as it is read"),
         (lambda: pickle.dumps({"w": 1}), "a plain pickle, which may run code and is not read"),
         (lambda: b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras has it"),
         (lambda: b"weights", "not an .npz or .safetensors file, or a state_dict of PyTorch"),
@@ -403,11 +409,11 @@ def test_a_matrix_behind_a_flattening_of_maps_with_channels_last_is_advised_abou
     np.testing.assert_array_equal(found, own)
 
 
-@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, bool])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, bool, object, "V2", "U2"])
 def test_whole_numbers_are_no_weights_but_count_batches(dtype):
-    values = net().state_dict() | {"fc.weight": np.ones((5, 24), dtype)}
+    values = net().state_dict() | {"fc.weight": np.zeros((5, 24), dtype)}
     message = complaint(values)
-    assert f"fc.weight is {np.dtype(dtype)}, expected float32, not quantised" in message
+    assert f"fc.weight is {np.dtype(dtype)}, expected float32; quantised weights" in message
     net(1).load(net().state_dict() | {"bn1.num_batches_tracked": np.array(3, np.int32)})
 
 

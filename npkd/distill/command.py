@@ -191,11 +191,11 @@ def _distill(args: argparse.Namespace) -> int:
     task = args.task or "classify"
     if task == "super-resolve" and args.teacher_views:
         raise BadInput("--teacher-views means nothing to nets that super-resolve: they take x_low")
-    for setting in OF_STEP_1 if args.teacher else ():
+    for setting in OF_STEP_1 if args.teacher is not None else ():
         if getattr(args, setting) is not None:
             option = f"--{setting.replace('_', '-')}"
             raise BadInput(f"{option} means nothing with --teacher: the large net is not trained")
-    teacher = Teacher.of(args.teacher) if args.teacher else None
+    teacher = None if args.teacher is None else Teacher.of(args.teacher)
     try:
         preset = distill.preset(args.preset, dataset, task)
         given = {

@@ -313,8 +313,12 @@ class Network:
                     + transposition(np.shape(value), theta.shape)
                 )
             kind = np.asarray(value).dtype
-            if kind.kind in "biu" and theta.dtype.kind in "fc":
-                raise ValueError(f"{name}: {key} is {kind}, expected {theta.dtype}, not quantised")
+            no_floats = kind.kind in "biuOSUMm" or kind.type is np.void
+            if no_floats and theta.dtype.kind in "fc":
+                raise ValueError(
+                    f"{name}: {key} is {kind}, expected {theta.dtype}; quantised weights, or "
+                    "bfloat16 as bytes, have to be made floats first"
+                )
             if np.iscomplexobj(value) and not np.iscomplexobj(theta):
                 raise ValueError(f"{name}: {key} is complex, expected {theta.dtype}")
             with np.errstate(over="ignore"):

@@ -80,10 +80,12 @@ class Plain:
         """What is in it is left out too."""
 
 
-def tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: object) -> Tensor:
+def tensor(storage: Any, offset: Any, size: Any, stride: Any, *more: object) -> Tensor:
     """Stands for _rebuild_tensor_v2: a view of a storage, and of nothing outside of it."""
     if not isinstance(storage, Storage):
         raise ValueError("it holds a tensor without a storage")
+    if len(more) > 2:  # beside whether it has gradients, and hooks
+        raise ValueError("it holds a tensor that is conjugated or negated as it is read")
     count = count_of("a tensor", size)
     if len(stride) != len(size):
         raise ValueError("it holds a tensor with more strides than axes, or fewer")
