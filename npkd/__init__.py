@@ -47,6 +47,7 @@ def __getattr__(name: str) -> "Any":
     """
     import importlib.util
 
+    name = {"checkpoint": "weights"}.get(name, name)  # as it was once called
     if name in _HOMES:
         found = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
         return found

@@ -98,6 +98,16 @@ def taking(path: str | Path, what: str) -> Iterator[None]:
         raise BadInput(f"{path}: not {what} that npkd can take: {error}") from error
 
 
+def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, in which no name stands twice."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name} stands twice in one object")
+        found[name] = value
+    return found
+
+
 def one_line(message: str) -> str:
     """Text from outside in one line, and without what a terminal would obey or could not show.
 
@@ -315,6 +325,20 @@ def npz_arrays(data: bytes | memoryview, *, at_most: int) -> dict[str, np.ndarra
     Raises ValueError if it is damaged or declares more than `at_most` bytes, MemoryError if there
     is too little memory for them.
     """
+    with opened_zip(data, at_most=at_most) as archive:
+        return {
+            member.filename.removesuffix(".npy"): _read_member(archive, member)
+            for member in archive.infolist()
+        }
+
+
+@contextmanager
+def opened_zip(data: bytes | memoryview, *, at_most: int) -> Iterator[zipfile.ZipFile]:
+    """A zip file, if the sizes that it declares are no more than `at_most` bytes together.
+
+    Raises ValueError if they are, if two members have one name, and for whatever is raised of its
+    bytes as it is read; MemoryError if there is too little memory for them.
+    """
     try:
         with _without_warnings(), zipfile.ZipFile(io.BytesIO(data)) as archive:
             declared = sum(member.file_size for member in archive.infolist())
@@ -322,10 +346,7 @@ def npz_arrays(data: bytes | memoryview, *, at_most: int) -> dict[str, np.ndarra
                 raise ValueError(f"it unpacks to {declared:,} bytes; at most {at_most:,} allowed")
             if len(set(archive.namelist())) < len(archive.namelist()):
                 raise ValueError("it has two members of one name")
-            return {
-                member.filename.removesuffix(".npy"): _read_member(archive, member)
-                for member in archive.infolist()
-            }
+            yield archive
     except MemoryError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy answer damaged bytes in a dozen ways

@@ -190,12 +190,12 @@ def bomb(declared: int | None = None) -> bytes:
     return _archive("images.npy", body, size if declared is None else declared)
 
 
-def overlapping_bomb() -> bytes:
+def overlapping_bomb(name: str = "images.npy") -> bytes:
     """Two thousand members that are all the same megabyte."""
     content = npy(np.zeros((1300, 28, 28), np.uint8))
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     body = packer.compress(content) + packer.flush()
-    return _archive("images.npy", body, len(content), zlib.crc32(content), members=2000)
+    return _archive(name, body, len(content), zlib.crc32(content), members=2000)
 
 
 def _archive(name: str, body: bytes, size: int, crc: int = 0, members: int = 1) -> bytes:
@@ -288,6 +288,102 @@ def odd_safetensors(rng: np.random.Generator) -> bytes:
     text = [header, header, "[" * 3000, "null", '{"a": 1', "\xff"][rng.integers(6)]
     length = [len(text), len(text), 2**62, 0][rng.integers(4)]
     return struct.pack("<Q", length) + text.encode("latin1") + bytes(1728 * int(rng.integers(2)))
+
+
+# State_dicts of PyTorch, made without it
+
+
+def state_dict(
+    arrays: dict[str, Any],
+    program: bytes | None = None,
+    order: str = "little",
+    members: dict[str, bytes] | None = None,
+    compressed: bool = False,
+) -> bytes:
+    """What torch.save writes; of arrays of a dtype that it has not, 16-bit floats of a new kind.
+
+    program: in the place of the pickle. members: further ones of the zip file, or others.
+    """
+    held = {"a/data.pkl": program or pickled_state_dict(arrays), "a/byteorder": order.encode()}
+    held["a/version"] = b"3\n"
+    for number, array in enumerate(map(np.asarray, arrays.values())):
+        held[f"a/data/{number}"] = array.astype(array.dtype.newbyteorder(order[0])).tobytes()
+    return zipped(held | (members or {}), compressed)
+
+
+STORAGES = {
+    **{"float32": "Float", "float64": "Double", "float16": "Half", "uint16": "BFloat16"},
+    **{"int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte"},
+    **{"bool": "Bool", "complex64": "ComplexFloat", "complex128": "ComplexDouble"},
+}
+
+
+def pickled_state_dict(arrays: dict[str, Any]) -> bytes:
+    """Its data.pkl: an OrderedDict of tensors in C order, each in a storage of its own."""
+    tensors = []
+    for number, (name, array) in enumerate(arrays.items()):
+        array = np.asarray(array)
+        steps = [int(np.prod(array.shape[axis + 1 :])) for axis in range(array.ndim)]
+        kind = STORAGES.get(array.dtype.name, "QInt8")
+        tensors.append(_opcodes(name) + tensor(number, kind, array.size, 0, array.shape, steps))
+    return b"\x80\x02" + ORDERED + b"(" + b"".join(tensors) + b"u."
+
+
+ORDERED = b"ccollections\nOrderedDict\n)R"
+
+
+def tensor(
+    key: Any, kind: str, count: Any, offset: Any, size: Any, steps: Any, known: str = "storage"
+) -> bytes:
+    """The operations that make a tensor of a storage."""
+    storage = b"(" + _opcodes(known) + f"ctorch\n{kind}Storage\n".encode()
+    storage += _opcodes(str(key)) + _opcodes("cpu") + _opcodes(count) + b"tQ"
+    view = _opcodes(offset) + _opcodes(tuple(size)) + _opcodes(tuple(steps))
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + view + b"\x89" + ORDERED + b"tR"
+
+
+def _opcodes(value: Any) -> bytes:
+    """Those that make a text, a whole number or a tuple of these."""
+    return pickle.dumps(value, 2)[2:-1]
+
+
+def odd_state_dict(arrays: dict[str, Any], rng: np.random.Generator) -> bytes:
+    """Tensors that reach out of their storages, storages that are not there, and what asks for much
+
+    of memory or time.
+    """
+    size = int(2 ** rng.uniform(1, 70))
+    few = [0, 1, 3, -1, size, -size]
+    shape = [few[k] for k in rng.integers(6, size=rng.integers(1, 4))]
+    steps = [few[k] for k in rng.integers(6, size=len(shape) + (rng.integers(4) == 0))]
+    crafted = [
+        tensor(0, "Float", arrays["conv1.weight"].size, few[rng.integers(6)], shape, steps),
+        tensor(0, "Float", arrays["conv1.weight"].size, 0, [1] * 100, [1] * 100),
+        tensor(0, "Float", arrays["conv1.weight"].size, 0, [2**62] * 5000, [1] * 5000),
+        tensor(0, "Double", size, 0, [2, 2], [2, 1]),
+        tensor(["9", "../0", "", "data.pkl"][rng.integers(4)], "Float", 1, 0, [1], [1]),
+        tensor(0, "Float", 1, 0, [1], [1], known="module"),
+        b"X\x01\0\0\0aQ",
+        b"(" + b"N" * 20_000 + b"tq\x07" + b"cargparse\nNamespace\nh\x07R" * 9_000,
+        b"}q\x07" + b"h\x07" * 200_000,
+        ORDERED + b"q\x07" + b"ctorch\nSize\nh\x07\x85\x81" * 20_000,
+        b"ccollections\nOrderedDict\n}\x85R",
+        b"ctorch._utils\n_rebuild_parameter\nN\x85R",
+        b"]" * 100_000,
+    ]
+    program = b"\x80\x02}" + _opcodes("conv1.weight") + crafted[rng.integers(len(crafted))] + b"s."
+    whole = pickled_state_dict(arrays)
+    return [
+        state_dict(arrays, program),
+        state_dict(arrays, program),
+        state_dict(arrays, program),
+        state_dict(arrays, whole + bytes(5_000_000)),
+        state_dict(arrays, compressed=True),
+        state_dict(arrays, order=["big", "little "][rng.integers(2)]),
+        state_dict(arrays, members={"a/data/0": bytes(size % 2000)}),
+        state_dict(arrays, members={"b/data.pkl": whole}),
+        state_dict(arrays, b"\x80\x02}" + _opcodes("model") + whole[2:-1] + b"s."),
+    ][rng.integers(9)]
 
 
 # Images

@@ -50,7 +50,6 @@ def test_weights_go_to_pytorch_and_back_bit_for_bit(tmp_path, ending):
 
 @pytest.mark.parametrize("damage", [b"", b"\xff" * 8, None])
 def test_a_damaged_safetensors_file_is_one_line(tmp_path, damage):
-    pytest.importorskip("safetensors")
     path = tmp_path / "small.safetensors"
     weights.save_weights(path, SmallCNN(0).params)
     whole = path.read_bytes()

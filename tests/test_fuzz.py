@@ -308,6 +308,7 @@ def test_any_value_on_the_command_line_is_refused_in_one_line(attempt, inputs, c
         *("--large-learning-rate", "--labels-learning-rate", "--checkpoint-every", "--augment"),
         *("--loss", "--loss-option", "--loss kl --loss-option"),
         *("--resume", "--no-augment", "--data", "--out", "--nothing", "-x", "", "distill"),
+        "--teacher",
     ]
     of_gradcheck = ["--examples", "--seed", "--threads", "--nothing", "", "relu"]
     for _ in inputs(0.07):
@@ -336,15 +337,15 @@ def test_any_setting_is_refused_by_name_or_taken(attempt, inputs):
 # Weights and checkpoints
 
 
-@pytest.mark.parametrize("ending", [".npz", ".safetensors"])
+@pytest.mark.parametrize("ending", [".npz", ".safetensors", ".pt"])
 def test_malformed_weights_are_refused_or_those_of_the_net(ending, attempt, inputs, tmp_path):
-    if ending == ".safetensors":
-        pytest.importorskip("safetensors")
     rng = np.random.default_rng(0)
     canary, path = str(tmp_path / "it-ran"), tmp_path / f"weights{ending}"
     network = SmallCNN(0)
 
     def write(params: dict[str, np.ndarray]) -> bytes:
+        if ending == ".pt":
+            return malformed.state_dict(params)
         weights.save_weights(path, params)
         return path.read_bytes()
 
@@ -373,8 +374,16 @@ def test_malformed_weights_are_refused_or_those_of_the_net(ending, attempt, inpu
             ),
             "zip bombs": lambda rng: malformed.overlapping_bomb(),
         }
-    else:
+    elif ending == ".safetensors":
         damage |= {"huge sizes": malformed.odd_safetensors}
+    else:
+        damage |= {
+            "huge sizes": lambda rng: malformed.odd_state_dict(network.params, rng),
+            "code in a pickle": lambda rng: malformed.state_dict(
+                network.params, malformed.other_pickle(canary, rng)
+            ),
+            "zip bombs": lambda rng: malformed.overlapping_bomb("a/data.pkl"),
+        }
     for _ in inputs(0.04 / len(damage)):
         for kind, alter in damage.items():
             path.write_bytes(alter(rng))

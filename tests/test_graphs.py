@@ -404,8 +404,6 @@ def test_astype_copies_state_and_shares_nothing(dtype):
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
 def test_a_file_holds_state_too(tmp_path, suffix):
-    if suffix == ".safetensors":
-        pytest.importorskip("safetensors")
     net, other, path = trained(), network(2), tmp_path / f"net{suffix}"
     weights.save_weights(path, net.state_dict())
     other.load(weights.load_weights(path))

@@ -3,12 +3,14 @@
 from copy import deepcopy
 from importlib.util import find_spec
 
+import malformed
 import numpy as np
 import pytest
 import studies
 import tiny
 
-from npkd import cli, distill, nets, ops, zoo
+from npkd import cli, distill, nets, ops, training, weights, zoo
+from npkd.distill import command
 from npkd.distill.report import finished
 from npkd.distill.tasks.task import with_layers
 from npkd.objectives import KINDS, Term
@@ -80,6 +82,7 @@ def test_a_frozen_large_net_teaches_as_it_is():
     last = distill.distil(large, small, tiny.dataset(), **few)
     assert bits({"large": large}) == before
     assert last.report["models"]["large"]["train_seconds"] == 0
+    assert last.report["history"]["large"] == []
     with pytest.raises(ValueError, match="small is frozen, or has arrays of the large net"):
         distill.distil(own_net((3, 32, 32)), large, tiny.dataset(), **few)
 
@@ -216,6 +219,108 @@ def test_the_command_trains_nets_of_the_field_in_turn_and_says_which(tmp_path, c
     assert of_nets["small"]["conv1.1.num_batches_tracked"] == 2
     if find_spec("matplotlib"):
         assert (tmp_path / "run" / "report.html").exists()
+
+
+# With a large net that was trained before
+
+QUICK = {"--large": "resnet8", "--epochs": "2", "--batch-size": "8", "--seed": "3"}
+
+
+def arguments(*more, **options):
+    chosen = QUICK | {f"--{name}": str(value) for name, value in options.items()}
+    return ["distill", *(str(text) for pair in chosen.items() for text in pair), *map(str, more)]
+
+
+def held(folder):
+    names = ("large", "small", "small_from_labels", "samples")
+    return {name: (folder / f"{name}.npz").read_bytes() for name in names}
+
+
+@pytest.mark.usefixtures("small_nets")
+def test_a_run_with_its_teacher_from_a_file_gives_the_bits_of_the_run_that_trained_it(
+    tmp_path, capsys, monkeypatch
+):
+    data, trained, given = tiny.file(tmp_path), tmp_path / "trained", tmp_path / "given"
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "_draw", print)
+        assert cli.main(arguments("--large-epochs", "1", data=data, out=trained)) == 0
+    wrapped = {f"module.{k}": w for k, w in weights.load_weights(trained / "large.npz").items()}
+    teacher = tmp_path / "teacher.pth"
+    teacher.write_bytes(malformed.state_dict(wrapped))
+    capsys.readouterr()
+    assert cli.main(arguments(data=data, out=given, teacher=teacher)) == 0
+    shown = capsys.readouterr().out
+    assert (
+        f"left out: it is frozen, and teaches as it is, with the weights of {teacher.name}" in shown
+    )
+    assert "large, epoch" not in shown
+    assert held(given) == held(trained)
+    report, _, _ = finished.read(given)
+    assert report["teacher"] == {"file": teacher.name, "sha256": weights.digest(wrapped)}
+    assert report["history"]["large"] == []
+    before, _, _ = finished.read(trained)
+    assert report["teacher_against_truth"] == before["teacher_against_truth"]
+    (training,) = (line for line in shown.splitlines() if line.startswith("training, s"))
+    assert training.split()[2] == "–"
+    if find_spec("matplotlib"):
+        text = (given / "report.html").read_text()
+        assert f"had been trained before: its weights are those of {teacher.name}" in text
+        assert "large epochs" not in text
+
+
+@pytest.mark.usefixtures("small_nets")
+def test_a_run_goes_on_with_the_same_teacher_alone(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(command, "_draw", print)
+    data, whole, folder = tiny.file(tmp_path), tmp_path / "whole", tmp_path / "stopped"
+    paths = [tmp_path / f"{seed}.npz" for seed in (1, 2)]
+    for seed, path in enumerate(paths):
+        weights.save_weights(path, zoo.make("resnet8", seed, num_classes=4).state_dict())
+    assert cli.main(arguments(data=data, out=whole, teacher=paths[0])) == 0
+    steps = distill.Run.steps
+
+    def stopped(run):
+        for event in steps(run):
+            yield event
+            if isinstance(event, distill.Epoch):
+                raise training.Diverged("stopped here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(distill.Run, "steps", stopped)
+        assert cli.main(arguments(data=data, out=folder, teacher=paths[0])) == 2
+    for other in ({}, {"teacher": paths[1]}):
+        capsys.readouterr()
+        assert cli.main(arguments("--resume", data=data, out=folder, **other)) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"--teacher is {other['teacher'].name if other else None}, but the run in" in line
+        assert "has 1.npz, or other weights" in line
+    moved = paths[0].rename(tmp_path / "moved.npz")
+    assert cli.main(arguments("--resume", data=data, out=folder, teacher=moved)) == 0
+    assert held(folder) == held(whole)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (
+            ["--preset", "document-alternating", "--epochs", "10"],
+            "preset is document-alternating, w",
+        ),
+        (["--large-epochs", "3"], "--large-epochs means nothing with --teacher"),
+        (["--teacher-views", "high"], "--teacher-views means nothing with --teacher"),
+        (["--large", "large"], "LargeCNN: weights lack ['conv1.bias', "),
+        (["--teacher", "not/there.npz"], "not/there.npz: No such file or directory"),
+    ],
+)
+def test_a_teacher_that_cannot_teach_is_refused_before_anything_is_run(
+    more, words, tmp_path, capsys
+):
+    data, path = tiny.file(tmp_path), tmp_path / "large.npz"
+    weights.save_weights(path, zoo.make("resnet8", 0, num_classes=4).state_dict())
+    out = tmp_path / "run"
+    assert cli.main(arguments(*["--teacher", path, *more], data=data, out=out)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert not out.exists()
 
 
 # In turn

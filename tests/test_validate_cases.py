@@ -487,8 +487,6 @@ def test_cases_of_one_name_are_refused(tmp_path):
 
 @pytest.mark.parametrize("ending", ["npz", "safetensors"])
 def test_results_come_back_to_the_bit(ending, tmp_path):
-    if ending == "safetensors":
-        pytest.importorskip("safetensors")
     known = made(0, ["l2", "sgd", "augmentation"])
     results = {case.name: by_npkd.results(case) for case in known}
     path = tmp_path / f"results.{ending}"

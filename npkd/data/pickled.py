@@ -1,25 +1,17 @@
-"""Reads the pickles of CIFAR-10's python layout, and runs nothing.
+"""The pickles of CIFAR-10's python layout: a dictionary of lists, and of arrays of whole numbers.
 
-A pickle is a program for a stack machine. It may name any function and have it called, and a few
-bytes of it can take any time and memory: tuples in tuples that are hashed, one text copied over and
-over, a place in the memo that has to be made room for. What the layout needs is little: a
-dictionary of lists, numbers, text and arrays of whole numbers. The machine here knows no operation
-that this does not take. In the place of the functions that NumPy's arrays are made with it has
-stand-ins, which keep the bytes, the shape and the type; the array is made from these without
-NumPy's own unpickling, where a crafted type could reach memory that is not its own.
-
-Source: pickletools, Python's own description of the operations.
+In the place of the functions that NumPy's arrays are made with there are stand-ins, which keep the
+bytes, the shape and the type; the array is made from these without NumPy's own unpickling, where a
+crafted type could reach memory that is not its own.
 """
 
-import pickletools
 from typing import Any
 
 import numpy as np
 
-NUMBERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1"}
-TEXTS = {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
-BYTES = {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}
-STRINGS = {"STRING", "BINSTRING", "SHORT_BINSTRING"}  # Python 2's, which were bytes
+from npkd import pickled
+from npkd.pickled import latin1_bytes, text
+
 BYTES_OF_AN_OPERATION = 500  # at least, on average; an image has 3,072 and takes three or so
 
 
@@ -64,13 +56,6 @@ def array_of(data: Any, type_: Any, shape: Any, order: Any) -> Array:
     return array
 
 
-def latin1_bytes(string: str, encoding: str) -> bytes:
-    """Stands for _codecs.encode, with which Python 3 writes bytes at protocols up to 2."""
-    if text(encoding) != "latin1":
-        raise ValueError(f"it asks for the encoding {text(encoding)[:20]}")
-    return string.encode("latin1")
-
-
 STAND_INS: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): Type,
     ("numpy", "ndarray"): Array,  # an argument of _reconstruct
@@ -81,117 +66,12 @@ STAND_INS: dict[tuple[str, str], Any] = {
     ("_codecs", "encode"): latin1_bytes,
 }
 
+LAYOUT = pickled.Layout(STAND_INS, BYTES_OF_AN_OPERATION, "images")
+
 
 def load(data: bytes) -> Any:
     """What the pickle holds: dictionaries, lists, tuples, numbers, text, bytes, and `Array`s.
 
     Raises ValueError, or whatever comes of operations that do not go together.
     """
-    stack: list[Any] = []
-    marks: list[int] = []
-    memo: dict[Any, Any] = {}
-    encoded = 0
-
-    def from_mark() -> list[Any]:
-        start = marks.pop()
-        items = stack[start:]
-        del stack[start:]
-        return items
-
-    def top_of(kind: type) -> Any:
-        if not isinstance(stack[-1], kind):
-            raise ValueError(f"it treats a {type(stack[-1]).__name__} as a {kind.__name__}")
-        return stack[-1]
-
-    def set_items(items: list[Any]) -> None:
-        keys = items[::2]
-        if not all(isinstance(key, str | bytes) for key in keys):  # others may take long to hash
-            raise ValueError("it has a dictionary whose keys are no text")
-        top_of(dict).update(zip(keys, items[1::2], strict=True))
-
-    def stand_in(module: str, name: str) -> Any:
-        if (module, name) not in STAND_INS:
-            raise ValueError(f"it asks for {module[:40]}.{name[:40]}, which no array needs")
-        return STAND_INS[module, name]
-
-    for number, (operation, argument, _) in enumerate(pickletools.genops(data)):
-        if number > 1000 + len(data) // BYTES_OF_AN_OPERATION:
-            raise ValueError("it has many more operations than images")
-        match operation.name:
-            case "PROTO" | "FRAME":
-                pass
-            case "MARK":
-                marks.append(len(stack))
-            case "NONE" | "NEWTRUE" | "NEWFALSE":
-                stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[operation.name])
-            case name if name in NUMBERS | TEXTS | BYTES:
-                stack.append(argument)
-            case name if name in STRINGS:
-                stack.append(str(argument).encode("latin1"))
-            case "EMPTY_DICT":
-                stack.append({})
-            case "EMPTY_LIST":
-                stack.append([])
-            case "EMPTY_TUPLE":
-                stack.append(())
-            case "DICT":
-                items = from_mark()
-                stack.append({})
-                set_items(items)
-            case "LIST":
-                stack.append(from_mark())
-            case "TUPLE":
-                stack.append(tuple(from_mark()))
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                marks.append(len(stack) - int(operation.name[-1]))
-                stack.append(tuple(from_mark()))
-            case "SETITEM":
-                marks.append(len(stack) - 2)
-                set_items(from_mark())
-            case "SETITEMS":
-                set_items(from_mark())
-            case "APPEND":
-                item = stack.pop()
-                top_of(list).append(item)
-            case "APPENDS":
-                items = from_mark()
-                top_of(list).extend(items)
-            case "PUT" | "BINPUT" | "LONG_BINPUT":
-                memo[argument] = stack[-1]
-            case "MEMOIZE":
-                memo[len(memo)] = stack[-1]
-            case "GET" | "BINGET" | "LONG_BINGET":
-                stack.append(memo[argument])
-            case "GLOBAL":
-                stack.append(stand_in(*str(argument).split(" ", 1)))
-            case "STACK_GLOBAL":
-                name, module = text(stack.pop()), text(stack.pop())
-                stack.append(stand_in(module, name))
-            case "REDUCE":
-                arguments, function = stack.pop(), stack.pop()
-                if not any(function is known for known in STAND_INS.values()):
-                    raise ValueError(f"it calls a {type(function).__name__}")
-                stack.append(function(*arguments))
-                if isinstance(stack[-1], bytes):
-                    encoded += len(stack[-1])
-                    if encoded > len(data):
-                        raise ValueError("it makes more bytes than it has")
-            case "BUILD":
-                state = stack.pop()
-                if not isinstance(stack[-1], Array | Type):
-                    raise ValueError(f"it alters a {type(stack[-1]).__name__}")
-                stack[-1].build(state)
-            case "STOP":
-                return stack.pop()
-            case name:
-                raise ValueError(f"it has the operation {name}, which no array needs")
-    raise ValueError("it has no end")
-
-
-def text(value: Any) -> str:
-    """Text, which Python 2 wrote as bytes."""
-    if isinstance(value, bytes):
-        value = value.decode("latin1")
-    if not isinstance(value, str):
-        raise ValueError(f"it has a {type(value).__name__} where text belongs")
-    return value
+    return pickled.load(data, LAYOUT)

@@ -15,6 +15,7 @@ from npkd.distill.report import contents, page
 from npkd.distill.report.table import names_of, table
 from npkd.distill.resuming import Checkpoints
 from npkd.distill.tasks import TASKS
+from npkd.distill.teacher import Teacher
 from npkd.engine import threads
 from npkd.files import BadInput, writing_to
 from npkd.zoo import MODELS
@@ -23,6 +24,8 @@ try:
     from tqdm import tqdm
 except (ImportError, ValueError):  # not installed, or its settings in the environment are wrong
     tqdm = None
+
+OF_STEP_1 = ("teacher_views", "large_epochs", "large_learning_rate")
 
 
 def add_distill(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +67,12 @@ def add_distill(parser: argparse.ArgumentParser) -> None:
             metavar="NAME",
             help=f"the net of {whose}, to classify: see npkd models ({net})",
         )
+    say(
+        "--teacher",
+        metavar="FILE",
+        help="weights of a large net that is trained already (.npz, .safetensors, or a state_dict "
+        "of PyTorch); step 1 is left out",
+    )
     say(
         "--small-input",
         choices=("low", "high"),
@@ -183,6 +192,11 @@ def _distill(args: argparse.Namespace) -> int:
     task = args.task or "classify"
     if task == "super-resolve" and args.teacher_views:
         raise BadInput("--teacher-views means nothing to nets that super-resolve: they take x_low")
+    for setting in OF_STEP_1 if args.teacher is not None else ():
+        if getattr(args, setting) is not None:
+            option = f"--{setting.replace('_', '-')}"
+            raise BadInput(f"{option} means nothing with --teacher: the large net is not trained")
+    teacher = None if args.teacher is None else Teacher.of(args.teacher)
     try:
         preset = distill.preset(args.preset, dataset, task)
         given = {
@@ -205,7 +219,7 @@ def _distill(args: argparse.Namespace) -> int:
         threads.one_blas_thread(),
         np.errstate(all="ignore"),
     ):
-        checkpoints = Checkpoints(folder, config, dataset, args)
+        checkpoints = Checkpoints(folder, config, dataset, args, teacher)
         run = checkpoints.run(args.resume)
         try:
             finished = _follow(run, dataset, checkpoints)

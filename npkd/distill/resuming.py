@@ -10,6 +10,7 @@ from typing import Any
 from npkd import data, distill
 from npkd.commands import say
 from npkd.distill import checkpoint
+from npkd.distill.teacher import Teacher
 from npkd.files import BadInput, Damaged
 
 
@@ -25,18 +26,20 @@ class Checkpoints:
         config: distill.Config,
         dataset: data.Dataset,
         args: argparse.Namespace,
+        teacher: Teacher | None = None,
     ):
         if args.checkpoint_every is not None and args.checkpoint_every < 1:
             raise BadInput(
                 f"--checkpoint-every is {args.checkpoint_every}, expected a whole number from 1"
             )
-        self.folder, self.config, self.dataset = folder, config, dataset
+        self.folder, self.config, self.dataset, self.teacher = folder, config, dataset, teacher
         self.every = args.checkpoint_every
         self.to_resume = args.to_resume
         self.about: dict[str, Any] = {
             "config": json.loads(json.dumps(asdict(config))),  # as a checkpoint gives it back
             "name": dataset.name,
             "data": dataset.digest(),
+            "teacher": teacher.about if teacher else {},
         }
 
     def run(self, resume: bool) -> distill.Run:
@@ -67,7 +70,9 @@ class Checkpoints:
                 )
             say(f"note: no checkpoint in {self.folder}: starting anew")
         try:
-            return distill.Run(self.dataset, self.config)
+            return distill.Run(self.dataset, self.config, teacher=self.teacher)
+        except BadInput:
+            raise
         except ValueError as error:
             raise BadInput(f"--{error}") from error
 
@@ -76,7 +81,8 @@ class Checkpoints:
         try:
             state = about.pop("state")
             self._require_same(about)
-            return distill.Run(self.dataset, self.config, distill.State(**state, arrays=arrays))
+            state = distill.State(**state, arrays=arrays)
+            return distill.Run(self.dataset, self.config, state, teacher=self.teacher)
         except BadInput:
             raise
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
@@ -97,6 +103,12 @@ class Checkpoints:
             raise BadInput(
                 f"--data: {self.dataset.name} is not what the run in {self.folder} was started "
                 f"with ({about['name']}, or other images or labels); give another --out"
+            )
+        theirs, ours = about.get("teacher", {}), self.about["teacher"]
+        if theirs.get("sha256") != ours.get("sha256"):
+            raise BadInput(
+                f"--teacher is {ours.get('file')}, but the run in {self.folder} has "
+                f"{theirs.get('file')}, or other weights; go on with that, or give another --out"
             )
 
     def after(self, event: distill.Event, run: distill.Run) -> None:

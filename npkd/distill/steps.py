@@ -22,6 +22,7 @@ from npkd.distill.outputs import Kept, Outputs, TeacherFeatures
 from npkd.distill.preparation import Preparation
 from npkd.distill.state import Progress, State
 from npkd.distill.tasks.classify import Classify
+from npkd.distill.teacher import Teacher
 from npkd.distill.trainer import Trainer, objective_of
 from npkd.engine import threads
 from npkd.nets import Network
@@ -97,6 +98,7 @@ class Run:
 
     state: where an earlier run on this data set with these settings stood, to go on from there.
     networks: a large and a small net, which are trained; by default those that `config` names.
+    teacher: the weights of the large net, if it is trained already; step 1 is left out then.
     Raises ValueError if the settings do not fit the data set or the nets, and what
     `state.require_fitting` does.
     """
@@ -107,20 +109,28 @@ class Run:
         config: Config,
         state: State | None = None,
         networks: tuple[Network, Network] | None = None,
+        teacher: Teacher | None = None,
     ):
-        self.dataset, self.config = dataset, config
+        self.dataset, self.config, self.teacher = dataset, config, teacher
+        if teacher and config.alternating:
+            raise ValueError(
+                f"preset is {config.preset}, which trains the large net; expected another with a "
+                "large net that is trained already"
+            )
         self.prepare = Preparation(dataset, config)
         self.task = self.prepare.task
         large_rng, small_rng, loss_rng = np.random.default_rng(config.seed).spawn(3)
         self.large, self.small = networks or self.task.networks(
             dataset.num_classes, large_rng, small_rng
         )
+        if teacher:
+            teacher.teach(self.large)
+        self.is_given_frozen = self.large.is_frozen
         self.task.require_fitting(self.large, self.small)
-        if not self.large.is_frozen:
+        if not self.is_given_frozen:
             self.prepare.require_batches(self.large, "large")
         self.prepare.require_batches(self.small, "small")
         self.names: dict[str, str] = {}  # of nets that `config` does not name
-        self.is_given_frozen = networks is not None and self.large.is_frozen
         if networks:
             for network in networks:
                 network.macs()  # that layers of one's own say theirs
@@ -133,7 +143,8 @@ class Run:
             "small_from_labels": self.small_from_labels,
         }
         self.trainer = Trainer(self.prepare, self.networks, self.objective)
-        self.progress = Progress(self.prepare, self.networks, self.objective, state)
+        trained = {name: net for name, net in self.networks.items() if not net.is_frozen}
+        self.progress = Progress(self.prepare, trained, self.objective, state)
 
     def state(self) -> State:
         """Where the run stands, at any event that `steps` has yielded."""
@@ -147,8 +158,8 @@ class Run:
 
         yield Stage(1, task.first_step)
         if self.is_given_frozen:
-            yield Note("it is frozen, and teaches as it is")
-            progress.history["large"], progress.seconds["large"] = [], 0.0
+            of = f", with the weights of {self.teacher.path.name}" if self.teacher else ""
+            yield Note(f"left out: it is frozen, and teaches as it is{of}")
         elif config.alternating:
             yield Note("and, in turn with it, step 5: an epoch of each net")
             yield from self._alternating()
@@ -200,7 +211,8 @@ class Run:
         for name in ("small", "small_from_labels"):
             outputs[name] = Outputs(self.networks[name], images, task.x_small)
         tested = {name: evaluate.measured(task, y, labels, target) for name, y in outputs.items()}
-        models = evaluate.models(task, self.networks, tested, progress.seconds)
+        seconds_of = dict.fromkeys(self.networks, 0.0) | progress.seconds
+        models = evaluate.models(task, self.networks, tested, seconds_of)
         whose = {**models, "the teacher": truth, "the untrained net": {"l2": distance}}
         evaluate.require_finite(whose)
         found = {
@@ -250,6 +262,7 @@ class Run:
             },
             "seed": config.seed,
             "config": asdict(config) | self.names,
+            **({"teacher": self.teacher.about} if self.teacher else {}),
             "loss": str(self.objective),
             "versions": {
                 "python": platform.python_version(),
@@ -261,6 +274,6 @@ class Run:
             "class_names": list(dataset.class_names),
             "image_versions": self.prepare.versions,
             **found,
-            "history": self.progress.history,
+            "history": {name: self.progress.history.get(name, []) for name in self.networks},
             "seconds": self.progress.timed(),
         }

@@ -11,7 +11,14 @@ from npkd.arguments import as_float
 from npkd.distill.report.table import NAMES
 from npkd.distill.tasks import TASKS
 from npkd.distill.tasks.super_resolve import UPSAMPLINGS
-from npkd.files import BadInput, OtherVersion, Unreadable, read_bytes, write_atomically
+from npkd.files import (
+    BadInput,
+    OtherVersion,
+    Unreadable,
+    each_once,
+    read_bytes,
+    write_atomically,
+)
 from npkd.printing.text import short
 from npkd.zoo import MODELS
 
@@ -73,9 +80,10 @@ MOST_CLASSES = 10**6
 MOST_EPOCHS = 10**5
 
 
-def described(task: str) -> dict[str, Any]:
+def described(task: str, given: bool = False) -> dict[str, Any]:
     """What report.json holds, by name, where a run had this task.
 
+    given: whether its large net was, so that there is no history of it.
     A name with a ? may be missing; "*" stands for any other names, which else mean nothing.
     """
     of = TASKS[task]
@@ -93,6 +101,8 @@ def described(task: str) -> dict[str, Any]:
     if of.takes_high:
         large = net | {f"{name}_low": kind for name, kind in figures.items()}
         truth |= {f"{name}_high?": kind for name, kind in truth.items()}
+    epoch = {"epoch": SIZE, "loss": LOSS, **figures}
+    history = dict.fromkeys(NAMES, Many(epoch, 1, MOST_EPOCHS))
     held = {
         "task": one_of(TASKS),
         "data": {"name": TEXT, "train": SIZE, "test": SIZE},
@@ -115,11 +125,12 @@ def described(task: str) -> dict[str, Any]:
         },
         "teacher_against_truth": truth,
         "untrained": {"l2": DISTANCE},
-        "history": dict.fromkeys(
-            NAMES, Many({"epoch": SIZE, "loss": LOSS, **figures}, 1, MOST_EPOCHS)
-        ),
+        "history": history,
         "seconds": {"total": DISTANCE, "*": DISTANCE},
     }
+    if given:
+        held["teacher"] = {"file": TEXT, "sha256": TEXT}
+        history["large"] = Many(epoch, 0, 0)
     if task == "super-resolve":
         held["measured_on"] = {"channel": TEXT, "crop": COUNT}
         held["upsampling"] = dict.fromkeys(UPSAMPLINGS, figures)
@@ -166,8 +177,9 @@ def read_json(path: Path) -> dict[str, Any]:
     found, what = None, "the report of a run"
     data = read_bytes(path, at_most=MOST_BYTES, what=what)
     try:
-        found = json.loads(data, object_pairs_hook=_each_once, parse_int=_whole)
-        report = checked(found, described(checked(found, {"task": one_of(TASKS)})["task"]))
+        found = json.loads(data, object_pairs_hook=each_once, parse_int=_whole)
+        task = checked(found, {"task": one_of(TASKS)})["task"]
+        report = checked(found, described(task, given="teacher" in found))
         _require_epochs(report)
     except MemoryError as error:
         raise Unreadable(f"{path}: not enough memory to read it as {what}") from error
@@ -179,16 +191,6 @@ def read_json(path: Path) -> dict[str, Any]:
         problem = "nested too deeply" if isinstance(error, RecursionError) else error
         raise BadInput(f"{path}: {problem}" + f"; expected {what}" * (found is None)) from error
     return report
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, in which no name stands twice."""
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"{name} stands twice in one object")
-        found[name] = value
-    return found
 
 
 def _whole(digits: str) -> float:
@@ -214,6 +216,8 @@ def _require_epochs(report: dict[str, Any]) -> None:
     """Raise ValueError unless each net has an entry for each of its epochs, in their order."""
     for net, history in report["history"].items():
         count = report["config"]["large_epochs" if net == "large" else "epochs"]
+        if net == "large" and "teacher" in report:
+            count = 0  # it was trained before
         if [entry["epoch"] for entry in history] != list(range(1, len(history) + 1)):
             raise ValueError(f"history.{net} has epochs that are not numbered from 1 on")
         if len(history) != count:

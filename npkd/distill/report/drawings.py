@@ -78,6 +78,8 @@ def _by_epoch(area: Any, report: Report, figure: str, scale: float) -> Any:
     axes, most = area.subplots(), 1
     for name, label in names_of(report["task"]).items():
         history = report["history"][name]
+        if not history:  # of a large net that was trained before
+            continue
         epochs = [entry["epoch"] for entry in history]
         style = {"label": label, "linewidth": 1.5, "markersize": 4, **STYLES[name]}
         axes.plot(epochs, [scale * entry[figure] for entry in history], **style)

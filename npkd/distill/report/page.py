@@ -173,14 +173,18 @@ def _steps(report: Mapping[str, Any]) -> Html:
     if config["teacher_input"] == "high":
         shown = "in full resolution"
     passes, small_passes = _passes(config["large_epochs"]), _passes(config["epochs"])
+    given = report.get("teacher")
     texts = [
         f"The large net was trained on {data['train']:,} images, {passes}, in "
-        f"{report['models']['large']['train_seconds']:.0f} s.",
+        f"{report['models']['large']['train_seconds']:.0f} s."
+        if not given
+        else f"The large net had been trained before: its weights are those of {given['file']}.",
         f"It was then frozen, and shown the training images {shown}{in_versions}."
         if not config.get("alternating")
         else f"In turn with it, epoch by epoch, the small net was trained; to teach, the large net "
         f"was shown the training images {shown}{in_versions}.",
-        f"Against {_truth(report)}, on {data['test']:,} test images that it had never seen, it "
+        f"Against {_truth(report)}, on {data['test']:,} test images"
+        f"{'' if given else ' that it had never seen'}, it "
         f"reached {evaluate.in_words(truth)}{on_high}.",
         "The small net, not trained yet, was at a distance of "
         f"{report['untrained']['l2']:,.1f} from it (½‖y_large − y_small‖², mean over test images).",
@@ -335,6 +339,9 @@ def _of_images(report: Mapping[str, Any], samples: drawings.Samples) -> list[Htm
 def _settings(report: Mapping[str, Any]) -> Html:
     """Everything that it takes to do this again."""
     settings = report["config"] | {"loss": report.get("loss", "l2")}
+    if "teacher" in report:
+        ours = {k: v for k, v in settings.items() if k != "teacher_views" and k[:6] != "large_"}
+        settings = ours | {"teacher": "{file}, SHA-256 {sha256}".format(**report["teacher"])}
     versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     return html(
         table([["", ""], *([name.replace("_", " "), value] for name, value in settings.items())]),

@@ -64,7 +64,7 @@ def rows(report: dict[str, Any]) -> list[list[str]]:
         ("squared error to the large net's outputs", lambda m: f"{m['mse']:.4f}"),
         ("latency of 1 image, ms", lambda m: f"{m['latency_ms']['1']:.2f}"),
         ("latency of 64 images, ms", lambda m: f"{m['latency_ms']['64']:.2f}"),
-        ("training, s", lambda m: f"{m['train_seconds']:.1f}"),
+        ("training, s", lambda m: f"{m['train_seconds']:.1f}" if m["train_seconds"] else "–"),
     ]
     head = ["", *names.values()]
     return [

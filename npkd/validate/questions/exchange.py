@@ -9,7 +9,7 @@ The folder holds
 
     manifest.json        what is to be computed, and on which arrays
     inputs.npz           the arrays, by key: a zip file of .npy files
-    inputs.safetensors   the same arrays by the same keys, if safetensors is installed
+    inputs.safetensors   the same arrays by the same keys
 
 The manifest is an object with
 
@@ -63,7 +63,6 @@ import inspect
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +90,7 @@ from npkd.validate.questions.sense import (
     nearest,
     require_sense,
 )
-from npkd.weights import MOST_BYTES, load_weights, save_weights
+from npkd.weights import MOST_BYTES, load_arrays, save_weights
 
 FORMAT, VERSION = "npkd cases", 1
 MANIFEST, INPUTS, SAFE = "manifest.json", "inputs.npz", "inputs.safetensors"
@@ -207,12 +206,9 @@ def export(folder: str | Path, cases: Iterable[Case]) -> list[Path]:
             folder / INPUTS,
             lambda file: np.savez_compressed(file, **stored),  # type: ignore[arg-type]
         )
-        written = [folder / INPUTS]
-        if find_spec("safetensors"):
-            save_weights(folder / SAFE, stored)
-            written.append(folder / SAFE)
+        save_weights(folder / SAFE, stored)
         write_atomically(folder / MANIFEST, lambda file: file.write(text.encode()))
-    return [folder / MANIFEST, *written]
+    return [folder / name for name in (MANIFEST, INPUTS, SAFE)]
 
 
 def _entry(case: Case, stored: dict[str, np.ndarray], keys: dict[str, str]) -> dict[str, Any]:
@@ -259,7 +255,7 @@ def little_endian(array: np.ndarray) -> np.ndarray:
 def write_results(path: str | Path, results: Mapping[str, Arrays]) -> None:
     """Write results, arrays by case and tensor, to an .npz or a .safetensors file.
 
-    Raises BadInput if the latter is not installed or the file cannot be written.
+    Raises BadInput if the file cannot be written.
     """
     arrays = {
         f"{case}/{tensor}": little_endian(array)
@@ -456,7 +452,7 @@ def read_results(path: str | Path, cases: Sequence[Case]) -> dict[str, dict[str,
     """
     tensors = {case.name: set(case.tensors()) for case in cases}
     results: dict[str, dict[str, np.ndarray]] = {}
-    for key, array in load_weights(path).items():
+    for key, array in load_arrays(path).items():
         case, slash, tensor = key.partition("/")
         if not slash:
             raise BadInput(f"{path}: {key!r} is no key of the form CASE/TENSOR")

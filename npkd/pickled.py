@@ -1,0 +1,182 @@
+"""Reads pickles, and runs nothing.
+
+A pickle is a program for a stack machine. It may name any function and have it called, and a few
+bytes of it can take any time and memory: tuples in tuples that are hashed, one text copied over and
+over, a place in the memo that has to be made room for. What a layout needs of it is little:
+dictionaries, lists, numbers, text, and stand-ins in the place of the few functions that it names.
+The machine here knows no operation that its layout does not take.
+
+Source: pickletools, Python's own description of the operations.
+"""
+
+import pickletools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+NUMBERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1"}
+TEXTS = {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
+BYTES = {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}
+STRINGS = {"STRING", "BINSTRING", "SHORT_BINSTRING"}  # Python 2's, which were bytes
+MOST_ARGUMENTS = 16
+MOST_OF_A_KEY = 1 << 60  # larger whole numbers may have one hash, many of them
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the pickles of one layout hold, beside dictionaries, lists, tuples, numbers and text.
+
+    stand_ins              what is called in the place of a function or class, by its module and
+                           name; what it makes has a method `build` if a pickle alters it
+    bytes_of_an_operation  at least, on average
+    things                 what they are about: "images"
+    more                   operations beside the usual: BINFLOAT, NEWOBJ, BINPERSID
+    persistent             makes what is outside of the pickle from its persistent id
+    """
+
+    stand_ins: Mapping[tuple[str, str], Any]
+    bytes_of_an_operation: int
+    things: str
+    more: frozenset[str] = frozenset()
+    persistent: Callable[[Any], Any] = repr
+
+
+class Unknown(ValueError):
+    """It asks for a function or a class that its layout does not have: `name`."""
+
+    def __init__(self, module: str, name: str):
+        self.name = f"{module[:40]}.{name[:40]}"
+        super().__init__(f"it asks for {self.name}, which no array needs")
+
+
+def latin1_bytes(string: str, encoding: str) -> bytes:
+    """Stands for _codecs.encode, with which Python 3 writes bytes at protocols up to 2."""
+    if text(encoding) != "latin1":
+        raise ValueError(f"it asks for the encoding {text(encoding)[:20]}")
+    return string.encode("latin1")
+
+
+def load(data: bytes, layout: Layout) -> Any:
+    """What the pickle holds: dictionaries, lists, tuples, numbers, text, and what stand-ins make.
+
+    Raises ValueError, or whatever comes of operations that do not go together.
+    """
+    stack: list[Any] = []
+    marks: list[int] = []
+    memo: dict[Any, Any] = {}
+    encoded = 0
+
+    def from_mark() -> list[Any]:
+        start = marks.pop()
+        items = stack[start:]
+        del stack[start:]
+        return items
+
+    def top_of(kind: type) -> Any:
+        if not isinstance(stack[-1], kind):
+            raise ValueError(f"it treats a {type(stack[-1]).__name__} as a {kind.__name__}")
+        return stack[-1]
+
+    def set_items(items: list[Any]) -> None:
+        keys = items[::2]
+        if not all(map(_is_key, keys)):
+            raise ValueError("it has a dictionary whose keys are no text")
+        top_of(dict).update(zip(keys, items[1::2], strict=True))
+
+    def stand_in(module: str, name: str) -> Any:
+        if (module, name) not in layout.stand_ins:
+            raise Unknown(module, name)
+        return layout.stand_ins[module, name]
+
+    for number, (operation, argument, _) in enumerate(pickletools.genops(data)):
+        if number > 1000 + len(data) // layout.bytes_of_an_operation:
+            raise ValueError(f"it has many more operations than {layout.things}")
+        match operation.name:
+            case "PROTO" | "FRAME":
+                pass
+            case "MARK":
+                marks.append(len(stack))
+            case "NONE" | "NEWTRUE" | "NEWFALSE":
+                stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[operation.name])
+            case name if name in NUMBERS | TEXTS | BYTES:
+                stack.append(argument)
+            case name if name in STRINGS:
+                stack.append(str(argument).encode("latin1"))
+            case "EMPTY_DICT":
+                stack.append({})
+            case "EMPTY_LIST":
+                stack.append([])
+            case "EMPTY_TUPLE":
+                stack.append(())
+            case "DICT":
+                items = from_mark()
+                stack.append({})
+                set_items(items)
+            case "LIST":
+                stack.append(from_mark())
+            case "TUPLE":
+                stack.append(tuple(from_mark()))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                marks.append(len(stack) - int(operation.name[-1]))
+                stack.append(tuple(from_mark()))
+            case "SETITEM":
+                marks.append(len(stack) - 2)
+                set_items(from_mark())
+            case "SETITEMS":
+                set_items(from_mark())
+            case "APPEND":
+                item = stack.pop()
+                top_of(list).append(item)
+            case "APPENDS":
+                items = from_mark()
+                top_of(list).extend(items)
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                memo[argument] = stack[-1]
+            case "MEMOIZE":
+                memo[len(memo)] = stack[-1]
+            case "GET" | "BINGET" | "LONG_BINGET":
+                stack.append(memo[argument])
+            case "GLOBAL":
+                stack.append(stand_in(*str(argument).split(" ", 1)))
+            case "STACK_GLOBAL":
+                name, module = text(stack.pop()), text(stack.pop())
+                stack.append(stand_in(module, name))
+            case "REDUCE" | "NEWOBJ" if operation.name in {"REDUCE", *layout.more}:
+                arguments, function = stack.pop(), stack.pop()
+                if len(arguments) > MOST_ARGUMENTS:
+                    raise ValueError(f"it calls something with {len(arguments)} arguments")
+                if not any(function is known for known in layout.stand_ins.values()):
+                    raise ValueError(f"it calls a {type(function).__name__}")
+                stack.append(function(*arguments))
+                if isinstance(stack[-1], bytes):
+                    encoded += len(stack[-1])
+                    if encoded > len(data):
+                        raise ValueError("it makes more bytes than it has")
+            case "BUILD":
+                state = stack.pop()
+                if not hasattr(type(stack[-1]), "build"):
+                    raise ValueError(f"it alters a {type(stack[-1]).__name__}")
+                stack[-1].build(state)
+            case "BINFLOAT" if "BINFLOAT" in layout.more:
+                stack.append(argument)
+            case "BINPERSID" if "BINPERSID" in layout.more:
+                stack.append(layout.persistent(stack.pop()))
+            case "STOP":
+                return stack.pop()
+            case name:
+                raise ValueError(f"it has the operation {name}, which no array needs")
+    raise ValueError("it has no end")
+
+
+def _is_key(key: Any) -> bool:
+    """Whether a dictionary may have this key, as others may take long to hash."""
+    return isinstance(key, str | bytes) or (type(key) is int and abs(key) < MOST_OF_A_KEY)
+
+
+def text(value: Any) -> str:
+    """Text, which Python 2 wrote as bytes."""
+    if isinstance(value, bytes):
+        value = value.decode("latin1")
+    if not isinstance(value, str):
+        raise ValueError(f"it has a {type(value).__name__} where text belongs")
+    return value
