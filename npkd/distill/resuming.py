@@ -108,8 +108,8 @@ class Checkpoints:
 
     def _require_same(self, about: dict[str, Any]) -> None:
         """Raise BadInput if the run in the folder has other settings or other data."""
-        given, started_with = (of["config"] | of["reading"] for of in (self.about, about))
-        for name, value in given.items():
+        started_with = self.reading | about["config"] | about.get("reading", {})
+        for name, value in (self.about["config"] | self.reading).items():
             theirs = started_with[name]
             if theirs != value:
                 raise BadInput(
