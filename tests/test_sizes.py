@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npkd import data, distill, nets, ops, weights, zoo
-from npkd.data import Augmentation
+from npkd.data import Augmentation, low_resolution
 from npkd.distill import checkpoint, resuming
 from npkd.distill.report import contents, drawings, finished, page
 from npkd.distill.tasks import quality, task
@@ -167,6 +167,29 @@ def test_reports_that_do_not_say_are_of_32(tmp_path):
 
 
 # Nets
+
+
+@given(
+    shape=st.tuples(st.integers(1, 4), st.integers(2, 10).map(lambda n: 4 * n)),
+    large=st.sampled_from(["large", "resnet8"]),
+    small=st.sampled_from(["small", "resnet8"]),
+    views=st.fixed_dictionaries(
+        dict.fromkeys(("small_input", "teacher_input"), st.sampled_from(["low", "high"]))
+    ),
+)
+def test_what_the_nets_are_shown_is_what_they_take(shape, large, small, views):
+    channels, size = shape
+    dataset = of_shape((channels, size, size))
+    run = distill.Run(dataset, tiny.config(large=large, small=small, **views))
+    batches = run.prepare.small_batches([run.teacher_outputs(0), run.teacher_outputs(1)])
+    batch = next(batches)
+    assert batch.x.shape[1:] == run.small.image_shape
+    assert next(run.prepare.large_batches()).x.shape[1:] == dataset.image_shape
+    back = run.task.x_back(dataset.test_images)
+    assert back.shape == dataset.test_images.shape
+    np.testing.assert_allclose(
+        low_resolution(back), run.task.x_low(dataset.test_images), rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", zoo.MODELS)
