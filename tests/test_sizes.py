@@ -11,12 +11,12 @@ import pages
 import pytest
 import studies
 import tiny
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npkd import data, distill, nets, ops, weights, zoo
 from npkd.data import Augmentation, low_resolution
-from npkd.distill import checkpoint, resuming
+from npkd.distill import checkpoint, evaluate, resuming
 from npkd.distill.report import contents, drawings, finished, page
 from npkd.distill.tasks import quality, task
 from npkd.files import BadInput
@@ -169,6 +169,7 @@ def test_reports_that_do_not_say_are_of_32(tmp_path):
 # Nets
 
 
+@settings(max_examples=20)
 @given(
     shape=st.tuples(st.integers(1, 4), st.integers(2, 10).map(lambda n: 4 * n)),
     large=st.sampled_from(["large", "resnet8"]),
@@ -310,6 +311,18 @@ def test_images_of_one_to_four_channels_have_colours(dtype):
     np.testing.assert_array_equal(drawings.in_colours(image[:1]), np.stack([image[0]] * 3, axis=2))
     for colour in np.moveaxis(drawings.in_colours(image[:2]), 2, 0):
         np.testing.assert_allclose(colour, image[:2].mean(axis=0), atol=0.5)
+
+
+@pytest.mark.parametrize(("seconds", "runs"), [(1e-9, 1), (1e9, 30)])
+def test_a_slow_net_is_timed_fewer_times(seconds, runs, monkeypatch):
+    monkeypatch.setattr(evaluate, "LATENCY_SECONDS", seconds)
+    monkeypatch.setattr(evaluate, "LATENCY_RUNS", 30)
+    network, calls = own_net((1, 8, 8)), []
+    monkeypatch.setattr(
+        nets.Network, "__call__", lambda self, x: calls.append(len(x)) or self.features(x, ["fc"])
+    )
+    assert evaluate.latency_ms(network, 2) > 0
+    assert calls == [2] * (evaluate.WARM_UP_RUNS + runs)
 
 
 # The command, and studies
