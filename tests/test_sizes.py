@@ -58,6 +58,12 @@ def run(request):
     return dataset, changes, tiny.finish(dataset, **changes)[1]
 
 
+@pytest.fixture(scope="module")
+def plain():
+    """A run on images of 3×32×32."""
+    return tiny.finish()[1]
+
+
 def write(folder, run):
     contents.write_json(folder / "report.json", run.report)
     weights.save_weights(folder / "samples.npz", run.samples)
@@ -151,18 +157,16 @@ def test_files_of_a_run_on_images_of_another_size_are_refused(run, tmp_path):
 @pytest.mark.parametrize(
     "shape", [None, [3, 32], [5, 32, 32], [3, 30, 30], [3, 32, 36], [3, 4, 4], [3, 32.0, 32], "3"]
 )
-def test_a_shape_that_no_run_has_is_refused(shape, tmp_path):
-    _, last = tiny.finished()
-    about = last.report["data"] | {"image_shape": shape}
-    write(tmp_path, replace(last, report=last.report | {"data": about}))
+def test_a_shape_that_no_run_has_is_refused(shape, plain, tmp_path):
+    about = plain.report["data"] | {"image_shape": shape}
+    write(tmp_path, replace(plain, report=plain.report | {"data": about}))
     with pytest.raises(BadInput, match=r"data.image_shape is .*, expected the shape of images"):
         finished.read(tmp_path)
 
 
-def test_reports_that_do_not_say_are_of_32(tmp_path):
-    _, last = tiny.finished()
-    about = {k: v for k, v in last.report["data"].items() if k != "image_shape"}
-    write(tmp_path, replace(last, report=last.report | {"data": about}))
+def test_reports_that_do_not_say_are_of_32(plain, tmp_path):
+    about = {k: v for k, v in plain.report["data"].items() if k != "image_shape"}
+    write(tmp_path, replace(plain, report=plain.report | {"data": about}))
     assert finished.read(tmp_path)[1]["x_high"].shape[1:] == (3, 32, 32)
 
 
