@@ -95,6 +95,33 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="replace")  # a terminal that cannot show × gets a ?
 
 
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Arguments: how the images of --data are read."""
+    say = parser.add_argument
+    say(
+        "--size",
+        type=int,
+        metavar="N",
+        help="bring images to N×N pixels, N a multiple of 4 (the data's own size, else 32)",
+    )
+    say(
+        "--background",
+        metavar="COLOUR",
+        help="what is seen through images that are transparent in places (decided by the data)",
+    )
+    say(
+        "--labels",
+        choices=("fine", "coarse"),
+        default="fine",
+        help="of CIFAR-100: its 100 classes, or the 20 that these are grouped into (fine)",
+    )
+
+
+def reading(args: argparse.Namespace) -> dict[str, Any]:
+    """What `add_reading` added, as `data.load` takes it."""
+    return {"size": args.size, "background": args.background, "labels": args.labels}
+
+
 def set_threads(number: int | None) -> None:
     """Use so many threads, if a number is given. Raises BadInput for one that cannot be."""
     try:

@@ -49,7 +49,7 @@ def run(command, **options):
 
 
 def raising(error):
-    def command(args):
+    def command(*_, **__):
         raise error
 
     return command

@@ -721,9 +721,9 @@ def test_augmentation_refuses_what_it_cannot_take():
 # Preparation
 
 
-@given(seed=seeds, count=st.sampled_from([1, 7, 1001]))
-def test_normalised_training_images_have_mean_0_and_deviation_1(seed, count):
-    images = random_images(np.random.default_rng(seed), count, 3, 4, 5)
+@given(seed=seeds, count=st.sampled_from([1, 7, 1001]), channels=st.integers(1, 4))
+def test_normalised_training_images_have_mean_0_and_deviation_1(seed, count, channels):
+    images = random_images(np.random.default_rng(seed), count, channels, 4, 5)
     normalise = Normalisation.of(images)
     scaled = images / 255
     np.testing.assert_allclose(normalise.mean, scaled.mean(axis=(0, 2, 3)), rtol=1e-12)
@@ -757,11 +757,11 @@ def test_a_constant_channel_becomes_zero():
     "images",
     [
         np.zeros((0, 3, 4, 4), np.uint8),
-        np.zeros((2, 1, 4, 4), np.uint8),
+        np.zeros((2, 0, 4, 4), np.uint8),
         np.zeros((1, 3, 4, 4), np.float32),
     ],
 )
-def test_normalisation_of_anything_but_colour_images_is_refused(images):
+def test_normalisation_of_anything_but_images_is_refused(images):
     with pytest.raises(ValueError, match="takes one or more"):
         Normalisation.of(images)
 

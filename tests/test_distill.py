@@ -518,7 +518,8 @@ def test_the_report_holds_what_it_promises(finished):
     _, last = finished
     report = last.report
     assert report["task"] == "classify"
-    assert report["data"] == {"name": "corners", "train": 22, "test": 12}
+    about = {"name": "corners", "train": 22, "test": 12, "image_shape": [3, 32, 32]}
+    assert report["data"] == about
     assert report["seed"] == report["config"]["seed"] == 3
     for name, parameters in (("large", 8_410_564), ("small", 267_876)):  # four classes
         model = report["models"][name]

@@ -404,9 +404,12 @@ def test_malformed_weights_are_refused_or_those_of_the_net(ending, attempt, inpu
 class OneLayer(Network):
     """Stands for both nets where only what surrounds them is tried."""
 
-    def __init__(self, rng: np.random.Generator, *, num_classes: int, image_size: int):
-        layers = {"flatten": Function(ops.flatten), "fc": Linear(3 * image_size**2, num_classes)}
-        super().__init__(layers, (3, image_size, image_size), rng)
+    def __init__(
+        self, rng: np.random.Generator, *, in_channels: int, num_classes: int, image_size: int
+    ):
+        inputs = in_channels * image_size**2
+        layers = {"flatten": Function(ops.flatten), "fc": Linear(inputs, num_classes)}
+        super().__init__(layers, (in_channels, image_size, image_size), rng)
 
 
 def test_a_malformed_checkpoint_is_damaged_or_can_be_gone_on_from(
@@ -420,7 +423,10 @@ def test_a_malformed_checkpoint_is_damaged_or_can_be_gone_on_from(
     dataset, config = tiny.dataset(), tiny.config()
     whole: list[tuple[dict, dict[str, np.ndarray]]] = []
     run = distill.Run(dataset, config)
-    args = cli.argparse.Namespace(checkpoint_every=None, to_resume="", resume=True)
+    args = cli.argparse.Namespace(
+        **{"checkpoint_every": None, "to_resume": "", "resume": True},
+        **{"size": None, "background": None, "labels": "fine"},
+    )
     checkpoints = resuming.Checkpoints(home, config, dataset, args)
     for event in run.steps():
         if isinstance(event, distill.Training) and event.update.step in (0, 2, 4):

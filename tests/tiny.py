@@ -9,16 +9,19 @@ from npkd.data import Augmentation, Dataset
 from npkd.distill import PRESETS, RATES, Config, Event, Finished, run
 
 
-def dataset(train: int = 22, test: int = 12, classes: int = 4) -> Dataset:
-    """Images (N, 3, 32, 32) of noise with a bright square in one of four corners."""
+def dataset(
+    train: int = 22, test: int = 12, classes: int = 4, channels: int = 3, size: int = 32
+) -> Dataset:
+    """Images (N, channels, size, size) of noise with a bright square in one of four corners."""
     rng = np.random.default_rng(0)
+    half, margin, side = size // 2, size // 8, size // 4
 
     def part(count: int) -> tuple[np.ndarray, np.ndarray]:
         labels = np.arange(count) % classes
-        images = rng.integers(0, 60, (count, 3, 32, 32), dtype=np.uint8)
+        images = rng.integers(0, 60, (count, channels, size, size), dtype=np.uint8)
         for image, label in zip(images, labels, strict=True):
-            row, column = 16 * (label // 2) + 4, 16 * (label % 2) + 4
-            image[:, row : row + 8, column : column + 8] += 180
+            row, column = half * (label // 2) + margin, half * (label % 2) + margin
+            image[:, row : row + side, column : column + side] += 180
         return images, labels
 
     names = tuple(f"corner {label}" for label in range(classes))
@@ -65,8 +68,8 @@ def finished(**changes) -> tuple[list[Event], Finished]:
     return _FINISHED[key]
 
 
-def finish(**changes) -> tuple[list[Event], Finished]:
+def finish(data: Dataset | None = None, **changes) -> tuple[list[Event], Finished]:
     """All events of a run, and the last one."""
-    events = list(run(dataset(), config(**changes)))
+    events = list(run(data or dataset(), config(**changes)))
     assert isinstance(events[-1], Finished)
     return events, events[-1]

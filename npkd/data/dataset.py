@@ -15,11 +15,12 @@ from npkd.data.images import Images, parts_of, subset
 class Dataset:
     """Labelled images, as stored: uint8, before augmentation and normalisation.
 
-    train_images, test_images   (N, 3, 32, 32) uint8, channels red, green, blue; arrays, or images
-                                that are left in their files
+    train_images, test_images   (N, C, H, W) uint8, three channels red, green, blue; arrays, or
+                                images that are left in their files
     train_labels, test_labels   (N,) int64, indices into class_names
     augmentation                what suits these images; digits, for one, must not be flipped
     photographs                 whether they are harder than digits and take longer to learn
+    notes                       what whoever read them has to say, a sentence each
     """
 
     name: str
@@ -30,6 +31,11 @@ class Dataset:
     class_names: tuple[str, ...]
     augmentation: Augmentation
     photographs: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        return self.train_images.shape[1:]
 
     @property
     def num_classes(self) -> int:

@@ -17,7 +17,13 @@ MOST_IMAGES = 10**8  # in .npy files; their labels then take 800 MB
 ARRAYS = ("images", "labels", "test_images", "test_labels")
 
 
-def load(source: str | Path) -> Dataset:
+def load(
+    source: str | Path,
+    *,
+    size: int | None = None,
+    background: str | None = None,
+    labels: str = "fine",
+) -> Dataset:
     """The data set that `source` names.
 
     "mnist5k"                     5,000 handwritten digits, bundled with npkd
@@ -32,6 +38,8 @@ def load(source: str | Path) -> Dataset:
     Raises BadInput if there is nothing of the kind, or it is damaged, or it lacks a training
     part, a test part, or a second class; Unreadable if it cannot be read just now.
     """
+    if (size, background, labels) != (None, None, "fine"):
+        raise BadInput("size, background and labels: data are read as they are")
     if source == "mnist5k":
         return _read_arrays(BUNDLED, read_npz(BUNDLED, at_most=MOST_BYTES))
     path = Path(source)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from npkd import __version__, data, distill, objectives, training, weights
-from npkd.commands import say, set_threads, stopping
+from npkd.commands import add_reading, reading, say, set_threads, stopping
 from npkd.distill import checkpoint, evaluate, loss_text
 from npkd.distill.report import contents, page
 from npkd.distill.report.table import names_of, table
@@ -48,6 +48,7 @@ def add_distill(parser: argparse.ArgumentParser) -> None:
         "a folder of images by class, or images and labels in an .npz file or a folder of .npy "
         "files",
     )
+    add_reading(parser)
     say("--task", choices=tuple(TASKS), help=f"what the nets learn ({tuned.task})")
     say(
         "--preset",
@@ -188,7 +189,7 @@ class _AddLossOption(argparse.Action):
 
 def _distill(args: argparse.Namespace) -> int:
     """Check everything that can be known beforehand, run, and write the results."""
-    dataset = data.load(args.data)
+    dataset = data.load(args.data, **reading(args))
     task = args.task or "classify"
     if task == "super-resolve" and args.teacher_views:
         raise BadInput("--teacher-views means nothing to nets that super-resolve: they take x_low")
@@ -225,6 +226,7 @@ def _distill(args: argparse.Namespace) -> int:
             finished = _follow(run, dataset, checkpoints)
         except training.Diverged as error:
             raise BadInput(str(error)) from error
+        finished.report["data"] |= checkpoints.reading
         _write(folder, finished)
     return 0
 
@@ -239,6 +241,7 @@ def _follow(run: distill.Run, dataset: data.Dataset, checkpoints: Checkpoints) -
             if threads.ThreadpoolController
             else "BLAS's threads"
         ),
+        *(f"note: {text}" for text in dataset.notes),
         *_missing(),
     )
     bar = None

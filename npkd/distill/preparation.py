@@ -45,7 +45,7 @@ class Preparation:
         self.taught = np.sort(order[: known + config.unlabelled])
 
     def version(self, use: int, number: int) -> Augmented:
-        """The training images as uint8 (N, 3, 32, 32), augmented with this use's seed."""
+        """The training images as uint8, augmented with this use's seed."""
         rng = np.random.default_rng([self.config.seed, use, number])
         return Augmented(self.dataset.train_images, self.task.augmentation, rng)
 

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from npkd import data, distill
-from npkd.commands import say
+from npkd.commands import reading, say
 from npkd.distill import checkpoint
+from npkd.distill.config import optimiser_of
+from npkd.distill.tasks.task import written
 from npkd.distill.teacher import Teacher
 from npkd.files import BadInput, Damaged
+from npkd.weights import require_readable
 
 
 class Checkpoints:
@@ -35,8 +38,10 @@ class Checkpoints:
         self.folder, self.config, self.dataset, self.teacher = folder, config, dataset, teacher
         self.every = args.checkpoint_every
         self.to_resume = args.to_resume
+        self.reading = reading(args)
         self.about: dict[str, Any] = {
             "config": json.loads(json.dumps(asdict(config))),  # as a checkpoint gives it back
+            "reading": self.reading,
             "name": dataset.name,
             "data": dataset.digest(),
             "teacher": teacher.about if teacher else {},
@@ -70,11 +75,28 @@ class Checkpoints:
                 )
             say(f"note: no checkpoint in {self.folder}: starting anew")
         try:
-            return distill.Run(self.dataset, self.config, teacher=self.teacher)
+            run = distill.Run(self.dataset, self.config, teacher=self.teacher)
         except BadInput:
             raise
         except ValueError as error:
             raise BadInput(f"--{error}") from error
+        self._require_readable(run)
+        return run
+
+    def _require_readable(self, run: distill.Run) -> None:
+        """Raise BadInput if the run's checkpoints may become larger than any that is read."""
+        nets = sum(
+            theta.nbytes for net in run.networks.values() for theta in net.state_dict().values()
+        )
+        remembered = len(optimiser_of(self.config, "large").remembers())
+        try:
+            require_readable(self.folder, nets * (1 + remembered))
+        except BadInput as error:
+            raise BadInput(
+                f"--large is {self.config.large}, too large for images of "
+                f"{written(self.dataset.image_shape)}; another net grows less with them, resnet20, "
+                f"say: checkpoints in {error}"
+            ) from error
 
     def _resumed(self, path: Path) -> distill.Run:
         about, arrays = checkpoint.load(path)
@@ -92,8 +114,9 @@ class Checkpoints:
 
     def _require_same(self, about: dict[str, Any]) -> None:
         """Raise BadInput if the run in the folder has other settings or other data."""
-        for name, value in self.about["config"].items():
-            theirs = about["config"][name]
+        started_with = self.reading | about["config"] | about.get("reading", {})
+        for name, value in (self.about["config"] | self.reading).items():
+            theirs = started_with[name]
             if theirs != value:
                 raise BadInput(
                     f"--{name.replace('_', '-')} is {value}, but the run in {self.folder} has "

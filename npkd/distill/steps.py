@@ -57,10 +57,10 @@ def distil(
 ) -> Finished:
     """Any two networks, the large one trained and distilled into the small one, by the six steps.
 
-    large: for images of 3×32×32. small: of 3×16×16, or of 3×32×32. Both, of float32, are trained as
-    they stand, and the large one is frozen then; one that is frozen already teaches as it is. data:
-    a data set, or what `npkd.data.load` takes. preset, settings: of the run, by their names in
-    `Config`. show: called with each event.
+    large: for images of the data's size, 3×32×32, say. small: of half that size, or of the same.
+    Both, of float32, are trained as they stand, and the large one is frozen then; one that is
+    frozen already teaches as it is. data: a data set, or what `npkd.data.load` takes. preset,
+    settings: of the run, by their names in `Config`. show: called with each event.
 
     Raises ValueError if anything does not fit, Diverged if a training does.
 
@@ -259,6 +259,7 @@ class Run:
                 "name": dataset.name,
                 "train": len(dataset.train_labels),
                 "test": len(dataset.test_labels),
+                "image_shape": list(dataset.image_shape),
             },
             "seed": config.seed,
             "config": asdict(config) | self.names,

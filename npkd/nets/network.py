@@ -24,6 +24,7 @@ from npkd.nets.layers import BatchNorm, Conv2d, Function, Layer, Params
 from npkd.ops.contract import require_gradient
 
 IMAGES = "x"  # what a layer may take beside layers
+MOST = 2**28  # parameters: of float32 a gibibyte, as much as `npkd.weights` keeps in a file
 WITH_RELU = (Conv2d, BatchNorm)  # the layers that are run in one with the ReLU behind them
 
 
@@ -53,8 +54,8 @@ class Network:
     narrow, and the features of an image: what losses on inner layers are on unless told otherwise.
     A network of your own may set them.
 
-    Raises ValueError for layers that take what is not before them, and for images of another shape
-    or dtype than the network's.
+    Raises ValueError for layers that take what is not before them or have too many parameters, and
+    for images of another shape or dtype than the network's.
 
     Example
         >>> layers = {"flatten": nets.Function(ops.flatten), "fc": nets.Linear(4, 1)}
@@ -79,6 +80,13 @@ class Network:
         self.layers = dict(layers)
         self.image_shape = tuple(image_shape)
         self.takes = self._taken()
+        shapes = (shape for layer in self.layers.values() for shape in layer.shapes.values())
+        count = sum(map(math.prod, shapes))
+        if count > MOST:
+            raise ValueError(
+                f"{type(self).__name__}: its layers have {count:,} parameters, expected {MOST:,} "
+                "at most"
+            )
         self.params: Params = {}
         self.state: Params = {}
         generator = generator_of(type(self).__name__, rng)

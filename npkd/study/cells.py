@@ -6,8 +6,9 @@ data set, by a path that the process can read.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -29,35 +30,48 @@ Figures = dict[str, float]
 class Source:
     """Where a data set is, and its digest: a process that finds another one there says so.
 
-    held_out: whether it is tested on training images that are held out (`Dataset.hold_out`).
+    held_out: whether it is tested on training images that are held out (`Dataset.hold_out`). size,
+    background, labels: how it is read, as `data.load` takes them.
     """
 
     path: str
     digest: str
     held_out: bool = False
+    size: int | None = None
+    background: str | None = None
+    labels: str = "fine"
 
     @classmethod
-    def of(cls, path: str, held_out: bool = False) -> "Source":
+    def of(cls, path: str, held_out: bool = False, **reading: Any) -> "Source":
         """The data set at a path, as `data.load` takes it, with the digest that it has now."""
         _loaded.cache_clear()
-        _, digest = _loaded(path, held_out)
-        return cls(path, digest, held_out)
+        source = cls(path, "", held_out, **reading)
+        _, digest = source._loaded()
+        return replace(source, digest=digest)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How it is read."""
+        return {"size": self.size, "background": self.background, "labels": self.labels}
 
     def load(self) -> Dataset:
         """The data set. Raises BadInput if it is not the one that is meant."""
-        dataset, digest = _loaded(self.path, self.held_out)
+        dataset, digest = self._loaded()
         if digest != self.digest:
             _loaded.cache_clear()  # a process that lives on may have read what was here before
-            dataset, digest = _loaded(self.path, self.held_out)
+            dataset, digest = self._loaded()
         if digest != self.digest:
             raise BadInput(f"{self.path}: the data here are others than those of the study")
         return dataset
 
+    def _loaded(self) -> tuple[Dataset, str]:
+        return _loaded(self.path, self.held_out, **self.reading)
+
 
 @lru_cache(maxsize=2)
-def _loaded(path: str, held_out: bool) -> tuple[Dataset, str]:
+def _loaded(path: str, held_out: bool, **reading: Any) -> tuple[Dataset, str]:
     """The data set, and its digest."""
-    dataset = data.load(path)
+    dataset = data.load(path, **reading)
     if held_out:
         dataset = dataset.hold_out()
     return dataset, dataset.digest()

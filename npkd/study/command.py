@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from npkd import __version__
-from npkd.commands import say, set_threads
+from npkd.commands import add_reading, reading, say, set_threads
 from npkd.data import Dataset
 from npkd.distill import evaluate
 from npkd.distill.report import contents
@@ -36,6 +36,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "(the one for the data). --print shows it",
     )
     say("--data", default="mnist5k", metavar="PATH", help="as for npkd distill (mnist5k)")
+    add_reading(parser)
     say("--seeds", type=int, nargs="+", metavar="N", help="in place of those of the file")
     say(
         "--held-out",
@@ -85,7 +86,7 @@ def _study(args: argparse.Namespace) -> int:
             if value is not None and value < least:
                 raise BadInput(f"{option} is {value}, expected a whole number from {least}")
     set_threads(None)
-    source = Source.of(args.data, args.held_out)
+    source = Source.of(args.data, args.held_out, **reading(args))
     dataset = source.load()
     if not len(dataset.test_labels):
         raise BadInput(f"{args.data}: too few images of each class to hold a fifth out")
@@ -210,7 +211,8 @@ def _say_what(study: plan.Study, dataset: Dataset, source: Source, workers: _Wor
         f"npkd {__version__}: {dataset.name}, {len(dataset.train_labels):,} images to "
         f"train and {len(dataset.test_labels):,} {of} ones; {len(study.settings)} setting(s) × "
         f"{len(study.seeds)} seed(s), {workers.number} {workers.words} of {workers.threads} "
-        "thread(s)"
+        "thread(s)",
+        *(f"note: {text}" for text in dataset.notes),
     )
 
 

@@ -82,6 +82,8 @@ def report(
             "name": dataset.name,
             "train": len(dataset.train_labels),
             "test": len(dataset.test_labels),
+            "image_shape": list(dataset.image_shape),
+            **source.reading,
             "held_out": source.held_out,
             "sha256": source.digest,
         },

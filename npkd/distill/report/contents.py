@@ -11,6 +11,7 @@ from npkd.arguments import as_float
 from npkd.distill.report.table import NAMES
 from npkd.distill.tasks import TASKS
 from npkd.distill.tasks.super_resolve import UPSAMPLINGS
+from npkd.distill.tasks.task import IMAGES, are_images
 from npkd.files import (
     BadInput,
     OtherVersion,
@@ -70,6 +71,17 @@ SETTING = Kind(
     lambda value: value is None or isinstance(value, str | bool) or LOSS.fits(value),
 )
 LAYERS = Many(TEXT, 0, 2)
+IMAGE_SHAPE = Kind(
+    f"the shape of images, {IMAGES}",
+    lambda value: (
+        isinstance(value, list) and all(type(n) is int for n in value) and are_images(value)
+    ),
+)
+READING = {  # see `commands.reading`
+    "size?": Kind("a whole number or null", lambda value: value is None or SIZE.fits(value)),
+    "background?": Kind("a text or null", lambda value: value is None or TEXT.fits(value)),
+    "labels?": one_of(["fine", "coarse"]),
+}
 TERM = {
     **{"loss": TEXT, "weight": SETTING, "student": LAYERS, "teacher": LAYERS},
     **{"standardized": SETTING, "options": {"*": SETTING}},
@@ -105,7 +117,10 @@ def described(task: str, given: bool = False) -> dict[str, Any]:
     history = dict.fromkeys(NAMES, Many(epoch, 1, MOST_EPOCHS))
     held = {
         "task": one_of(TASKS),
-        "data": {"name": TEXT, "train": SIZE, "test": SIZE},
+        "data": {
+            **{"name": TEXT, "train": SIZE, "test": SIZE},
+            **{"image_shape?": IMAGE_SHAPE, **READING},
+        },
         "seed": whole(0, math.inf),
         "config": {
             **{"epochs": SIZE, "large_epochs": SIZE, "label_weight": SHARE},

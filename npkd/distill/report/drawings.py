@@ -125,8 +125,7 @@ def classified(area: Any, report: Report, samples: Samples, places: list[int]) -
             return f"{net}: {short(names[predicted])}{'' if predicted == truth else ' ✗'}"
 
         image = samples["x_high"][place : place + 1]
-        high = image[0].transpose(1, 2, 0)  # (32, 32, 3)
-        low = low_resolution(image / 255.0)[0].transpose(1, 2, 0)  # (16, 16, 3)
+        high, low = in_colours(image[0]), in_colours(low_resolution(image / 255.0)[0])
         above, below = guess("large", "large"), guess("large", "large_low")
         small = guess("small", "small")
         if resolution(report) == "high":
@@ -144,6 +143,19 @@ def classified(area: Any, report: Report, samples: Samples, places: list[int]) -
     axes[1, 0].set_ylabel("x_low")
 
 
+def in_colours(image: np.ndarray) -> np.ndarray:
+    """An image as it is drawn: (C, H, W), C from 1 to 4  →  (H, W, 3).
+
+    One channel is grey, of two the mean is. Of four the first three are drawn: the last may be how
+    opaque a cell is, or light that nobody sees.
+    """
+    if len(image) == 2:
+        image = image.mean(axis=0, keepdims=True).astype(image.dtype)
+    if len(image) == 1:
+        image = image.repeat(3, axis=0)
+    return image[:3].transpose(1, 2, 0)
+
+
 def resolved(area: Any, samples: Samples, places: range) -> None:
     """Test images in low resolution, and what is made of them: places in `chosen`."""
     rows = {"x_low": "shown", "bicubic": "bicubic", "small": "small", "large": "large"}
@@ -152,7 +164,7 @@ def resolved(area: Any, samples: Samples, places: range) -> None:
     for column, place in enumerate(places):
         for row, name in enumerate(rows):
             of_row = samples["x_high"] if name == "x_high" else samples[f"images/{name}"]
-            axes[row, column].imshow(of_row[place].transpose(1, 2, 0), interpolation="nearest")
+            axes[row, column].imshow(in_colours(of_row[place]), interpolation="nearest")
             axes[row, column].set(xticks=[], yticks=[])
     for row, title in enumerate(rows.values()):
         axes[row, 0].set_ylabel(title, fontsize=8)
@@ -240,7 +252,7 @@ def _against(
 
 
 def filters(area: Any, weights: Mapping[str, np.ndarray]) -> None:
-    """The first convolution's filters of each net, (O, 3, k, k), each with its own contrast."""
+    """The first convolution's filters of each net, (O, C, k, k), each with its own contrast."""
     parts = area.subfigures(1, len(weights), width_ratios=[_columns(w) for w in weights.values()])
     for part, (title, w) in zip(np.atleast_1d(parts), weights.items(), strict=True):
         columns = _columns(w)
@@ -248,9 +260,10 @@ def filters(area: Any, weights: Mapping[str, np.ndarray]) -> None:
         for one in axes:
             one.set_axis_off()
         for one, filter_ in zip(axes, w, strict=False):
-            low, high = filter_.min(), filter_.max()
-            shown = (filter_ - low) / max(high - low, np.finfo(w.dtype).tiny)
-            one.imshow(shown.transpose(1, 2, 0), interpolation="nearest")
+            colours = in_colours(filter_)
+            low, high = colours.min(), colours.max()
+            shown = (colours - low) / max(high - low, np.finfo(w.dtype).tiny)
+            one.imshow(shown, interpolation="nearest")
         part.suptitle(title, fontsize=10)
 
 

@@ -13,11 +13,10 @@ from numpy.typing import DTypeLike
 
 from npkd import zoo
 from npkd.distill.report.contents import read_json
-from npkd.distill.report.table import NAMES
+from npkd.distill.report.table import NAMES, image_shape
 from npkd.distill.tasks.super_resolve import LargeSuperResolver, SmallSuperResolver
 from npkd.distill.tasks.task import MOST_SAMPLES
 from npkd.files import BadInput, read_npz, size_of
-from npkd.nets import Network
 from npkd.weights import MOST_BYTES
 
 Arrays = dict[str, np.ndarray]
@@ -56,19 +55,18 @@ def _arrays(path: Path) -> Arrays:
 def _of_samples(report: Mapping[str, Any], samples: Arrays) -> dict[str, Array]:
     """What `Task.samples` makes. How many images it chose, in its bounds, the arrays say."""
     images, classes = report["data"]["test"], len(report["class_names"])
+    channels, size, _ = image_shape(report)
     firsts = min(max(np.size(samples.get("firsts", ())), 1), MOST_SAMPLES)
     chosen = min(max(np.size(samples.get("chosen", ())), firsts), firsts + MOST_SAMPLES)
     described = {
         "firsts": Array(np.int64, (firsts,), 0, images - 1),
         "chosen": Array(np.int64, (chosen,), 0, images - 1),
-        "x_high": Array(np.uint8, (chosen, 3, 32, 32), 0, 255),
+        "x_high": Array(np.uint8, (chosen, channels, size, size), 0, 255),
     }
     if report["task"] == "super-resolve":
-        described["images/x_low"] = Array(np.uint8, (chosen, 3, 16, 16), 0, 255)
-        described |= {
-            f"images/{name}": Array(np.uint8, (chosen, 3, 32, 32), 0, 255)
-            for name in (*NAMES, "bicubic")
-        }
+        low = (chosen, channels, size // 2, size // 2)
+        described["images/x_low"] = Array(np.uint8, low, 0, 255)
+        described |= {f"images/{name}": described["x_high"] for name in (*NAMES, "bicubic")}
         return described | {f"psnr/{name}": Array(np.float64, (images,), 0, 101) for name in NAMES}
     described["labels"] = Array(np.int64, (images,), 0, classes - 1)
     logits = Array(np.float32, (images, classes))
@@ -76,34 +74,39 @@ def _of_samples(report: Mapping[str, Any], samples: Arrays) -> dict[str, Array]:
 
 
 def _of_weights(report: Mapping[str, Any]) -> dict[str, dict[str, Array]]:
-    """The parameters of the nets.
-
-    Nets of one class tell their shapes: those of many may take any memory.
-    """
-    classes = len(report["class_names"])
-    large, small = _networks(report)
-    return {
-        name: {
-            key: Array(
-                theta.dtype,
-                (classes, *theta.shape[1:]) if key.startswith(f"{net.last}.") else theta.shape,
-            )
-            for key, theta in net.state_dict().items()
-        }
-        for name, net in (("large", large), ("small", small), ("small_from_labels", small))
-    }
-
-
-def _networks(report: Mapping[str, Any]) -> tuple[Network, Network]:
-    """The large and the small net of a run, for one class."""
+    """The arrays of the nets."""
+    channels, size, _ = image_shape(report)
     if report["task"] == "super-resolve":
-        return LargeSuperResolver(0), SmallSuperResolver(0)
-    config = report["config"]
-    side = 32 if config.get("small_input") == "high" else 16
-    return (
-        zoo.make(config.get("large", "large"), 0, num_classes=1, image_size=32),
-        zoo.make(config.get("small", "small"), 0, num_classes=1, image_size=side),
-    )
+        options = {"in_channels": channels, "image_size": size // 2}
+        large, small = (
+            {key: Array(theta.dtype, theta.shape) for key, theta in net.state_dict().items()}
+            for net in (LargeSuperResolver(0, **options), SmallSuperResolver(0, **options))
+        )
+    else:
+        config, classes = report["config"], len(report["class_names"])
+        small_size = size if config.get("small_input") == "high" else size // 2
+        large = _of_net(config.get("large", "large"), channels, classes, size)
+        small = _of_net(config.get("small", "small"), channels, classes, small_size)
+    return {"large": large, "small": small, "small_from_labels": small}
+
+
+def _of_net(name: str, channels: int, classes: int, size: int) -> dict[str, Array]:
+    """The arrays of a net by its name.
+
+    Two nets of one class, for small images, tell them: one of many classes, or for images of any
+    size, may take any memory. What grows with the images takes their last maps, cell by cell.
+    """
+    side, options = 8, {"in_channels": channels, "num_classes": 1}
+    net, wider = (zoo.make(name, 0, image_size=n, **options) for n in (side, 2 * side))
+    described = {}
+    for key, theta in net.state_dict().items():
+        shape = theta.shape
+        if shape != wider.state_dict()[key].shape:
+            shape = (*shape[:-1], shape[-1] * size**2 // side**2)
+        if key.startswith(f"{net.last}."):
+            shape = (classes, *shape[1:])
+        described[key] = Array(theta.dtype, shape)
+    return described
 
 
 def _require(path: Path, arrays: Arrays, described: Mapping[str, Array]) -> None:

@@ -3,6 +3,7 @@
 It is made from the files of a run, as `finished.read` takes them; so it can be made again.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from npkd.distill import evaluate
-from npkd.distill.outputs import predictions
+from npkd.distill.outputs import FEW, predictions
 from npkd.distill.report import drawings, finished
 from npkd.distill.report.table import (
     beside_small,
     headline,
+    image_shape,
     names_of,
     ratios_of,
     resolution,
@@ -27,6 +29,11 @@ from npkd.objectives import Objective
 from npkd.printing.pages import Html, document, figure, html, table, tag
 
 GALLERY = (11.0, 3.6)  # inches, of rows of small images
+DRAWN = {  # what there is to say of images of so many channels
+    1: " Images have one channel, and are drawn in grey.",
+    2: " Images have two channels; here their mean is drawn, in grey.",
+    4: " Images have four channels; here the first three are drawn, as red, green and blue.",
+}
 MOST_CLASSES = 1000  # that tables of them are drawn of; of more, a cell is far less than a dot
 
 
@@ -82,9 +89,9 @@ def page(
         *(_of_images(report, samples) if _resolves(report) else _of_classes(report, samples)),
         tag("h2", "What the first layers look for"),
         figure(
-            "The filters of the first convolutions, as small colour images, each stretched to its "
-            "own full contrast. They are applied everywhere in an image; a colour means how red, "
-            "green and blue count, and nothing where images are grey.",
+            "The filters of the first convolutions, as small images, drawn as others are, each "
+            "stretched to its own full contrast. They are applied everywhere in an image; a colour "
+            "means how red, green and blue count, and nothing where images are grey.",
             lambda area: drawings.filters(
                 area,
                 {
@@ -129,8 +136,10 @@ def _loss(report: Mapping[str, Any]) -> Html:
 
 def _introduction(report: Mapping[str, Any]) -> Html:
     """What distillation is, and what the nets had to do."""
+    channels, size, _ = image_shape(report)
+    high, low = (f"{n}×{n}" for n in (size, size // 2))
     what = (
-        "Both nets are shown images of 16×16 pixels and make images of 32×32 of them. The true "
+        f"Both nets are shown images of {low} pixels and make images of {high} of them. The true "
         "image is the one that was averaged, 2×2 pixels to one, to make the small one. PSNR says "
         "how near an image comes to it, in decibels (dB): 3 dB more are half the squared error. "
         "SSIM compares structure, and is 1 for equal images. Of both, more is better."
@@ -139,12 +148,13 @@ def _introduction(report: Mapping[str, Any]) -> Html:
         + (
             ""
             if resolution(report) == "high"
-            else "The small one is shown images of 16×16 pixels, which were made of images of "
-            "32×32 by averaging 2×2 pixels to one. "
+            else f"The small one is shown images of {low} pixels, which were made of images of "
+            f"{high} by averaging 2×2 pixels to one. "
         )
         + "Cross-entropy is the loss to the labels: 0 if a net is sure "
         "and right, and the larger the surer it is of something wrong."
     )
+    what += DRAWN.get(channels, "")
     return tag(
         "p",
         "Knowledge distillation trains a small network to give the outputs of a large one, so "
@@ -208,8 +218,12 @@ def _verdict(report: Mapping[str, Any]) -> Html:
         gain, unit = round(small["psnr"] - alone["psnr"], 2), "dB"
         reached = tag(
             "p",
-            f"Upsampling without learning: {upsampling(dict(report))}. The distilled net’s "
-            "training took the large net’s work too, which makes its images anew for each batch.",
+            f"Upsampling without learning: {upsampling(dict(report))}."
+            + (
+                " The distilled net’s training took the large net’s work too, which makes its "
+                "images anew for each batch."
+            )
+            * (math.prod(image_shape(report)) > FEW),
         )
     else:
         gain, unit = round(100 * (small["accuracy"] - alone["accuracy"]), 2), "points"
@@ -302,7 +316,7 @@ def _confusion(report: Mapping[str, Any], samples: drawings.Samples) -> Html:
 
 def _of_images(report: Mapping[str, Any], samples: drawings.Samples) -> list[Html]:
     """What the nets make of images, and where they differ."""
-    firsts = len(samples["firsts"])
+    firsts, channel = len(samples["firsts"]), report["measured_on"]["channel"]
     differ = range(firsts, len(samples["chosen"]))
     return [
         tag("h2", "What the nets make of images"),
@@ -328,8 +342,9 @@ def _of_images(report: Mapping[str, Any], samples: drawings.Samples) -> list[Htm
         ),
         figure(
             "First: each point is a test image; below the dotted line the large net does better. "
-            "Second: how much distillation gains or loses on each image. PSNR is of the luma (Y), "
-            f"without a border of {report['measured_on']['crop']} pixels.",
+            "Second: how much distillation gains or loses on each image. PSNR is of "
+            f"{'the luma (Y)' if channel == 'Y' else channel}, without a border of "
+            f"{report['measured_on']['crop']} pixels.",
             lambda area: drawings.against_teacher(area, samples),
             lambda area: drawings.gain(area, samples),
         ),

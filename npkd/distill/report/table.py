@@ -25,6 +25,12 @@ def resolution(report: Mapping[str, Any]) -> str:
     return str(report["config"].get("small_input", "low"))
 
 
+def image_shape(report: Mapping[str, Any]) -> tuple[int, int, int]:
+    """That of the run's images; before it stood in reports, all had one."""
+    channels, height, width = report["data"].get("image_shape", (3, 32, 32))
+    return channels, height, width
+
+
 def beside_small(report: Mapping[str, Any]) -> str:
     """The outputs of the large net for images in that resolution, by their name in samples.npz."""
     return "large" if resolution(report) == "high" else "large_low"

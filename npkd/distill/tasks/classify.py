@@ -29,17 +29,26 @@ class Classify(Task):
 
     def networks(self, classes: int, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
         """Those that the settings name, by default the document's."""
-        side = 32 if self.config.small_input == "high" else 16
-        large = zoo.make(self.config.large, large_rng, num_classes=classes, image_size=32)
-        small = zoo.make(self.config.small, small_rng, num_classes=classes, image_size=side)
-        return large, small
+        size = self.image_shape[-1]
+        small_size = size if self.config.small_input == "high" else size // 2
+        large = self._network("large", large_rng, classes, size)
+        return large, self._network("small", small_rng, classes, small_size)
+
+    def _network(self, setting: str, rng: Any, classes: int, size: int) -> Network:
+        name, channels = getattr(self.config, setting), self.image_shape[0]
+        try:
+            return zoo.make(name, rng, in_channels=channels, num_classes=classes, image_size=size)
+        except ValueError as error:
+            raise ValueError(
+                f"{setting} is {name}, which is not for images of {channels}×{size}×{size}: {error}"
+            ) from error
 
     def x_large(self, images: np.ndarray) -> np.ndarray:
         """In full resolution."""
         return self.x_high(images)
 
     def x_back(self, images: np.ndarray) -> np.ndarray:
-        """Brought back to 32×32."""
+        """Brought back to their size."""
         return brought_back(self.x_low(images))
 
     def x_training(self, images: np.ndarray, step: int) -> np.ndarray:

@@ -1,39 +1,46 @@
 """How near images are to the true ones: PSNR and SSIM; and upsampling that nobody had to learn.
 
-Images are (N, 3, H, W) with values from 0 to 1, channels red, green, blue. What the figures are of
-is declared here once: the luma of the images, without a border of CROP cells, as is the custom of
-the super-resolution literature (a border as wide as the factor, since methods pad it differently).
-Values are held within 0 and 1, those of upsampled images too, and not rounded to 8 bits.
+Images are (N, C, H, W) with values from 0 to 1. What the figures are of is declared here once: of
+three channels, red, green, blue, the luma; of any other number each channel as it is, and the mean
+over them. A border of CROP cells does not count, as is the custom of the super-resolution
+literature (it is as wide as the factor, since methods pad it differently). Values are held within
+0 and 1, those of upsampled images too, and not rounded to 8 bits.
 """
 
 import numpy as np
 from scipy import ndimage
 
-CHANNEL = "Y"  # luma, of ITU-R BT.601
 CROP = 2  # cells at each side that do not count
 HIGHEST_PSNR = 100.0  # dB, for images that are equal
 WINDOW, SIGMA = 11, 1.5  # of SSIM, cells
+LEAST = WINDOW + 2 * CROP  # cells each way that images need
 C1, C2 = 0.01**2, 0.03**2  # of SSIM, for values from 0 to 1
 
 
-def psnr(images: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Peak signal-to-noise ratio of each image, in dB: (N, 3, H, W) twice → (N,).
+def channel(channels: int) -> str:
+    """What the figures are of, where images have so many channels: Y is the luma of BT.601."""
+    return "Y" if channels == 3 else "each channel"
 
-    Definition, with d the difference of the lumas, without their borders
+
+def psnr(images: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Peak signal-to-noise ratio of each image, in dB: (N, C, H, W) twice → (N,).
+
+    Definition, with d the difference of what counts
         psnr = −10 log₁₀ mean(d²)    and at most HIGHEST_PSNR
 
     Raises ValueError where nothing is left within the borders, below 5×5.
     """
     difference = _compared("psnr", images, 1) - _compared("psnr", truth, 1)
-    mean = np.maximum((difference**2).mean(axis=(1, 2)), 10 ** (-HIGHEST_PSNR / 10))
+    mean = (difference**2).mean(axis=(2, 3)).mean(axis=1)
+    mean = np.maximum(mean, 10 ** (-HIGHEST_PSNR / 10))
     return -10 * np.log10(mean)
 
 
 def ssim(images: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Structural similarity of each image, 1 for equal ones: (N, 3, H, W) twice → (N,).
+    """Structural similarity of each image, 1 for equal ones: (N, C, H, W) twice → (N,).
 
     Definition, with means μ, variances σ² and covariance σ_xy under a Gaussian window of 11×11
-    cells with σ = 1.5, of the lumas without their borders
+    cells with σ = 1.5, of what counts
         ssim = mean of (2 μ_x μ_y + C1)(2 σ_xy + C2) / ((μ_x² + μ_y² + C1)(σ_x² + σ_y² + C2))
     over all places of the window inside.
 
@@ -49,7 +56,7 @@ def ssim(images: np.ndarray, truth: np.ndarray) -> np.ndarray:
     covariance = _windowed(x * y) - mean_x * mean_y
     similar = (2 * mean_x * mean_y + C1) * (2 * covariance + C2)
     similar /= (mean_x**2 + mean_y**2 + C1) * (variance_x + variance_y + C2)
-    return similar.mean(axis=(1, 2))
+    return similar.mean(axis=(2, 3)).mean(axis=1)
 
 
 def luma(images: np.ndarray) -> np.ndarray:
@@ -92,7 +99,7 @@ def _cubic_weights(size: int, a: float = -0.75) -> np.ndarray:
 
 
 def _compared(figure: str, images: np.ndarray, least: int) -> np.ndarray:
-    """What of images counts, as values that can be shown: (N, H − 2·CROP, W − 2·CROP).
+    """What of images counts, as values that can be shown: (N, 1 or C, H − 2·CROP, W − 2·CROP).
 
     least: how many cells that must be, in height and in width.
     """
@@ -102,7 +109,9 @@ def _compared(figure: str, images: np.ndarray, least: int) -> np.ndarray:
             f"{figure}: images are {height}×{width}, expected at least {least + 2 * CROP} cells "
             f"each way: {least} that count between borders of {CROP}"
         )
-    return luma(images.clip(0, 1))[:, CROP:-CROP, CROP:-CROP]
+    images = images.clip(0, 1)
+    counts = luma(images)[:, None] if images.shape[1] == 3 else images.astype(np.float64)
+    return counts[:, :, CROP:-CROP, CROP:-CROP]
 
 
 def _windowed(images: np.ndarray) -> np.ndarray:
@@ -110,7 +119,7 @@ def _windowed(images: np.ndarray) -> np.ndarray:
     distance = np.arange(WINDOW) - WINDOW // 2
     window = np.exp(-(distance**2) / (2 * SIGMA**2))
     window /= window.sum()
-    for axis in (1, 2):
+    for axis in (2, 3):
         images = ndimage.correlate1d(images, window, axis)
     inside = slice(WINDOW // 2, -(WINDOW // 2))
-    return images[:, inside, inside]
+    return images[:, :, inside, inside]

@@ -11,17 +11,18 @@ from npkd.data import Dataset, Images
 from npkd.distill.config import Config
 from npkd.distill.outputs import Outputs, batches_of
 from npkd.distill.tasks import quality
-from npkd.distill.tasks.task import MOST_SAMPLES, Figures, Task, brought_back, spread
+from npkd.distill.tasks.task import MOST_SAMPLES, Figures, Task, brought_back, spread, written
 from npkd.nets import Conv2d, Function, Layer, Network
+from npkd.ops.contract import Pair, pair
 
 
 class _SuperResolver(Network):
-    """The shape that both nets for super-resolution have: x_low C×16×16 → x_high C×32×32.
+    """The shape that both nets for super-resolution have: x_low C×H×W → x_high C×2H×2W.
 
     Three convolutions work on the small image; the last one makes a channel for each of the 2×2
     cells that a cell becomes, and a pixel shuffle puts these in their places.
 
-    rng: a np.random.Generator or a seed.
+    rng: a np.random.Generator or a seed. image_size: H and W.
 
     Source: ESPCN, Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution Using an
     Efficient Sub-Pixel Convolutional Neural Network", with ReLU for tanh.
@@ -32,8 +33,14 @@ class _SuperResolver(Network):
     vector = "relu2"
 
     def __init__(
-        self, rng: np.random.Generator | int, *, in_channels: int = 3, dtype: Any = np.float32
+        self,
+        rng: np.random.Generator | int,
+        *,
+        in_channels: int = 3,
+        image_size: Pair = 16,
+        dtype: Any = np.float32,
     ):
+        height, width = pair(type(self).__name__, "image_size", image_size, 1)
         first, second = self.channels
         layers: dict[str, Layer] = {
             "conv1": Conv2d(in_channels, first, 5, padding=2),
@@ -43,7 +50,7 @@ class _SuperResolver(Network):
             "conv3": Conv2d(second, in_channels * 2**2, 3, padding=1),
             "shuffle": Function(ops.pixel_shuffle, 2),
         }
-        super().__init__(layers, (in_channels, 16, 16), rng, dtype)
+        super().__init__(layers, (in_channels, height, width), rng, dtype)
 
 
 class LargeSuperResolver(_SuperResolver):
@@ -65,6 +72,8 @@ class SuperResolve(Task):
     x_low; outputs and truth are normalised as x_high is. Images are flipped as their data set has
     it, and not shifted: the black that comes in at the edges is sharper than anything else, and
     would be most of the loss.
+
+    Raises ValueError also for images that are too small for `quality.ssim`.
     """
 
     figures = ("psnr", "ssim")
@@ -76,15 +85,21 @@ class SuperResolve(Task):
     def __init__(self, dataset: Dataset, config: Config):
         super().__init__(dataset, config)
         self.augmentation = replace(dataset.augmentation, shift=0)
+        if self.image_shape[-1] < quality.LEAST:
+            raise ValueError(
+                f"data has images of {written(self.image_shape)}, expected {quality.LEAST} cells "
+                "or more each way to super-resolve, as SSIM takes them"
+            )
 
     def networks(self, classes: int, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
         """A pair of the same shape, the large one of eight times the parameters."""
-        return LargeSuperResolver(large_rng), SmallSuperResolver(small_rng)
+        options = {"in_channels": self.image_shape[0], "image_size": self.image_shape[-1] // 2}
+        return LargeSuperResolver(large_rng, **options), SmallSuperResolver(small_rng, **options)
 
     @property
     def truth_shape(self) -> tuple[int, ...]:
         """An image."""
-        return (3, 32, 32)
+        return self.image_shape
 
     def truth(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """The images in full resolution."""
@@ -118,7 +133,7 @@ class SuperResolve(Task):
             }
             for name, parts in found.items()
         }
-        measured_on = {"channel": quality.CHANNEL, "crop": quality.CROP}
+        measured_on = {"channel": quality.channel(self.image_shape[0]), "crop": quality.CROP}
         return {"measured_on": measured_on, "upsampling": upsampling}
 
     def samples(
@@ -130,8 +145,8 @@ class SuperResolve(Task):
     ) -> dict[str, np.ndarray]:
         """Images from the small net's worst to its best, and those where the nets differ most.
 
-        images/NAME: what the nets make of the chosen images, and bicubic upsampling, (M, 3, 32, 32)
-        as stored images are; images/x_low (M, 3, 16, 16). psnr/NET: of all test images (N,).
+        images/NAME: what the nets make of the chosen images, and bicubic upsampling, (M, C, N, N)
+        as stored images are; images/x_low (M, C, N/2, N/2). psnr/NET: of all test images (N,).
         """
         order = np.argsort(measured["small"]["psnr"], kind="stable")
         firsts = order[spread(len(order), MOST_SAMPLES)]

@@ -5,7 +5,7 @@ A task says which nets there are, how they see stored images, what the truth is,
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
@@ -22,15 +22,29 @@ from npkd.objectives import Term
 
 Figures = dict[str, np.ndarray]  # by name, of each image
 MOST_SAMPLES = 12  # of a kind, for pictures
+IMAGES = "C×N×N, C from 1 to 4, N a multiple of 4 from 8"
+
+
+def are_images(shape: Sequence[int]) -> bool:
+    """Whether a run can be on images of this shape; see IMAGES."""
+    channels, height, width = shape if len(shape) == 3 else (0, 0, 0)
+    return 1 <= channels <= 4 and 8 <= height == width and height % 4 == 0
+
+
+def written(shape: Sequence[int]) -> str:
+    """A shape as text: "3×32×32"."""
+    return "×".join(map(str, shape))
 
 
 def brought_back(x_low: np.ndarray) -> np.ndarray:
-    """x_low at the large net's size, each cell repeated: (B, C, 16, 16) → (B, C, 32, 32)."""
+    """x_low at the large net's size, each cell repeated: (B, C, N/2, N/2) → (B, C, N, N)."""
     return ops.upsample(x_low, 2)[0]
 
 
 class Task(ABC):
-    """What both tasks have in common: the views of stored images, uint8 (B, 3, 32, 32).
+    """What both tasks have in common: the views of stored images, uint8 (B, C, N, N).
+
+    Raises ValueError for a data set of others, see IMAGES, or whose test images are others.
 
     figures     the names of what counts, the first one first; higher is better
     loss_name   of the loss to the truth
@@ -49,15 +63,24 @@ class Task(ABC):
 
     def __init__(self, dataset: Dataset, config: Config):
         self.dataset, self.config = dataset, config
+        self.image_shape = dataset.image_shape
+        if not are_images(self.image_shape):
+            raise ValueError(f"data has images of {written(self.image_shape)}, expected {IMAGES}")
+        if dataset.test_images.shape[1:] != self.image_shape:
+            tested = written(dataset.test_images.shape[1:])
+            raise ValueError(
+                f"data has test images of {tested}, expected {written(self.image_shape)} as in "
+                "training"
+            )
         self.normalise = Normalisation.of(dataset.train_images)
         self.augmentation = dataset.augmentation
 
     def x_high(self, images: np.ndarray) -> np.ndarray:
-        """Images in full resolution, (B, 3, 32, 32)."""
+        """Images in full resolution, (B, C, N, N)."""
         return self.normalise(images)
 
     def x_low(self, images: np.ndarray) -> np.ndarray:
-        """Images in half the resolution, (B, 3, 16, 16)."""
+        """Images in half the resolution, (B, C, N/2, N/2)."""
         return low_resolution(self.normalise(images))
 
     def x_small(self, images: np.ndarray) -> np.ndarray:
@@ -75,9 +98,7 @@ class Task(ABC):
             ("large", large, self.x_large),
             ("small", small, self.x_small),
         ):
-            takes, shown = (
-                "×".join(map(str, s)) for s in (network.image_shape, view(one).shape[1:])
-            )
+            takes, shown = written(network.image_shape), written(view(one).shape[1:])
             if takes != shown:
                 raise ValueError(
                     f"{name} is a {type(network).__name__} for images of {takes}, but it is shown "
@@ -144,7 +165,7 @@ class Task(ABC):
         """What the pictures are drawn from: some test images, and figures of all.
 
         chosen: the indices (M,) of those images, first some of all kinds, then such on which large
-        and small net differ. firsts: of the former alone. x_high: as stored (M, 3, 32, 32).
+        and small net differ. firsts: of the former alone. x_high: as stored (M, C, N, N).
         """
 
     def compare(self, y: np.ndarray, teacher: np.ndarray) -> Figures:
