@@ -563,12 +563,16 @@ def test_a_transparent_image_shows_black_where_it_is_clear(tmp_path, save_image)
 @pytest.mark.parametrize(
     ("pixels", "expected"),
     [
-        (np.zeros((30, 32, 3), np.uint8), "1.png: an image of 32×30 pixels in mode RGB"),
-        (np.zeros((32, 32), np.uint16), "1.png: an image of 32×32 pixels in mode I;16"),
+        (np.zeros((32, 30), np.int32), "1.tiff: an image of 30×32 pixels in mode I"),
+        (np.zeros((32, 32), np.float32), "1.tiff: an image of 32×32 pixels in mode F"),
+        (
+            np.full((32, 32), 255, np.uint16),
+            "no value above 255 of 65535; if these are values of 8",
+        ),
     ],
 )
-def test_an_image_of_another_size_or_depth_is_refused(tmp_path, save_image, pixels, expected):
-    save_image(tmp_path / "a" / "1.png", pixels)
+def test_an_image_of_another_depth_is_refused(tmp_path, save_image, pixels, expected):
+    save_image(tmp_path / "a" / "1.tiff", pixels)
     assert expected in refusal_within(tmp_path)
 
 
@@ -721,9 +725,9 @@ def test_augmentation_refuses_what_it_cannot_take():
 # Preparation
 
 
-@given(seed=seeds, count=st.sampled_from([1, 7, 1001]))
-def test_normalised_training_images_have_mean_0_and_deviation_1(seed, count):
-    images = random_images(np.random.default_rng(seed), count, 3, 4, 5)
+@given(seed=seeds, count=st.sampled_from([1, 7, 1001]), channels=st.integers(1, 4))
+def test_normalised_training_images_have_mean_0_and_deviation_1(seed, count, channels):
+    images = random_images(np.random.default_rng(seed), count, channels, 4, 5)
     normalise = Normalisation.of(images)
     scaled = images / 255
     np.testing.assert_allclose(normalise.mean, scaled.mean(axis=(0, 2, 3)), rtol=1e-12)
@@ -757,11 +761,11 @@ def test_a_constant_channel_becomes_zero():
     "images",
     [
         np.zeros((0, 3, 4, 4), np.uint8),
-        np.zeros((2, 1, 4, 4), np.uint8),
+        np.zeros((2, 0, 4, 4), np.uint8),
         np.zeros((1, 3, 4, 4), np.float32),
     ],
 )
-def test_normalisation_of_anything_but_colour_images_is_refused(images):
+def test_normalisation_of_anything_but_images_is_refused(images):
     with pytest.raises(ValueError, match="takes one or more"):
         Normalisation.of(images)
 

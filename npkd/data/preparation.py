@@ -15,7 +15,7 @@ from npkd.data.images import Images, parts_of, require_images
 class Normalisation:
     """Brings each channel to mean 0 and standard deviation 1 over the training images.
 
-    mean, std   (3,) float64, of pixel values in 0..1
+    mean, std   (C,) float64, of pixel values in 0..1
     """
 
     mean: np.ndarray
@@ -23,7 +23,7 @@ class Normalisation:
 
     @classmethod
     def of(cls, images: Images) -> "Normalisation":
-        """The mean and standard deviation of each channel of (N, 3, H, W) uint8 images.
+        """The mean and standard deviation of each channel of (N, C, H, W) uint8 images.
 
         With p[c,v] the share of channel c's pixels that have the value v, counted exactly:
             mean[c] = Σ_v p[c,v] v/255
@@ -31,17 +31,17 @@ class Normalisation:
 
         The floor is one step of a pixel; it keeps a constant channel from dividing by zero.
 
-        Raises ValueError if there are no images, or they are not (N, 3, H, W) of uint8.
+        Raises ValueError if there are no images, or they are not (N, C, H, W) of uint8.
         """
-        expected = "one or more (N, 3, H, W) images of uint8"
+        expected = "one or more (N, C, H, W) images of uint8"
         require_images("Normalisation.of", images, expected)
-        if images.shape[1] != 3 or 0 in images.shape:
+        if 0 in images.shape:
             raise ValueError(f"Normalisation.of takes {expected}; got shape {images.shape}")
-        counts = np.zeros((3, 256), np.int64)
+        counts = np.zeros((images.shape[1], 256), np.int64)
         for part in parts_of(images):
-            for channel in range(3):
+            for channel in range(len(counts)):
                 counts[channel] += np.bincount(part[:, channel].ravel(), minlength=256)
-        share = counts / counts.sum(axis=1, keepdims=True)  # (3, 256)
+        share = counts / counts.sum(axis=1, keepdims=True)  # (C, 256)
         value = np.arange(256) / 255
         mean = share @ value
         variance = (share * (value - mean[:, None]) ** 2).sum(axis=1)
@@ -51,7 +51,7 @@ class Normalisation:
         """x[n,c,i,j] = (images[n,c,i,j]/255 − mean[c]) / std[c], computed in `dtype`.
 
         Shapes
-            images (N, 3, H, W) uint8  →  x (N, 3, H, W)
+            images (N, C, H, W) uint8  →  x (N, C, H, W)
         """
         x = images.astype(dtype)
         x /= 255
