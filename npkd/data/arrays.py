@@ -116,7 +116,7 @@ def _labels(path: Path, name: str, stored: Stored, count: int) -> np.ndarray:
             try:
                 np.unique(text).tolist()
                 return np.strings.decode(text, "utf-8", "replace") if dtype.kind == "S" else text
-            except ValueError as error:
+            except (ValueError, SystemError) as error:  # NumPy's, of letters beyond Unicode
                 raise BadInput(f"{path}: {name} has what is no text: {error}") from error
     if len(shape) == 2 and shape[0] == count > 0 and shape[1] > 1 and dtype.kind in "biuf":
         return np.concatenate([_places_of_ones(path, name, part) for part in parts_of(stored)])
