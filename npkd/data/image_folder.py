@@ -134,7 +134,7 @@ def _images_by_class(folder: Path, left_out: Counter[str]) -> dict[str, list[Pat
         left_out["hidden"] += sum(1 for _ in home.iterdir()) - len(entries)
         for entry in entries:
             if entry.is_dir():
-                left_out["a folder within a class"] += home is not folder
+                left_out["folder in a class"] += home is not folder
             elif home is folder or not _is_image(entry):
                 left_out[f"of {entry.suffix.lower()}" if entry.suffix else "without ending"] += 1
         if home is not folder:
@@ -323,12 +323,12 @@ def _read(
             image = image.convert("RGBA")
         elif image.mode != "RGB":
             image = image.convert("L" if image.mode == "1" else "RGB")
-        left, top = ((length - min(image.size)) / 2 for length in image.size)
-        middle = (left, top, image.width - left, image.height - top)
-        image = image.resize((inner, inner), Image.Resampling.BILINEAR, middle)
         if orientation in TURNS:
             seen["turned"] += 1
             image = image.transpose(Image.Transpose[TURNS[orientation]])
+        left, top = ((length - min(image.size)) / 2 for length in image.size)
+        middle = (left, top, image.width - left, image.height - top)
+        image = image.resize((inner, inner), Image.Resampling.BILINEAR, middle)
         if image.mode == "RGBA":
             seen["transparent"] += int(np.asarray(image)[..., 3].min() < 255)
             image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)

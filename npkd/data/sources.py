@@ -71,7 +71,7 @@ def _read(path: Path, size: int | None, background: str | None, labels: str) -> 
         return arrays.read(path, stored, size=size)
     if is_folder and image_folder.found(path):
         _refuse(path, "images", labels)
-        return image_folder.read(path, size=size, background=background or "black")
+        return image_folder.read(path, size=size, background=background)
     if path.suffix.lower() == ".npz" and path.is_file():
         _refuse(path, "arrays", labels, background)
         return arrays.read(path, read_npz(path, at_most=MOST_BYTES), size=size)
