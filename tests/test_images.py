@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import malformed
 import numpy as np
 import pytest
 import studies
@@ -209,6 +210,16 @@ def test_arrays_are_resized_as_pillow_resizes_images(seed, size):
     expected = image.fromarray(pixels).resize((size, size), image.Resampling.BILINEAR, box)
     found = resized(pixels[None, None], size)[0, 0]
     assert np.abs(found.astype(int) - np.asarray(expected)).max() <= 1
+
+
+def test_resizing_many_arrays_takes_little_memory_for_each():
+    small = StoredImages([np.broadcast_to(np.uint8(7), (40, 1, 8, 8))], "here", size=512)
+    tracemalloc.start()
+    for part in parts_of(small):
+        assert (part == 7).all()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**27
 
 
 def test_resizing_large_arrays_takes_little_memory():
@@ -435,6 +446,12 @@ def test_what_is_left_out_is_counted_and_said(tmp_path, pil):
         assert what in note
 
 
+def test_a_file_called_test_is_no_part_of_cifar_100(tmp_path, pil):
+    folder = write(tmp_path, encoded(pil, COLOUR, "PNG"))
+    (folder / "test").write_text("x")
+    assert load(folder).notes == ("1 file left out: 1 without ending",)
+
+
 def test_val_does_for_test_and_what_is_beside_the_parts_is_said(tmp_path, pil):
     write(tmp_path / "train", encoded(pil, COLOUR, "PNG"))
     write(tmp_path / "val", encoded(pil, GREY, "PNG"))
@@ -478,6 +495,17 @@ def test_an_image_that_is_cut_off_is_refused(pil, format):
     for length in (len(data) // 4, len(data) // 2):
         with pytest.raises(BadInput, match="the image: not an image that Pillow can read: "):
             read_image(data[:length], size=32)
+
+
+def test_of_a_damaged_tiff_nothing_but_the_refusal_is_said(pil, capfd):
+    """libtiff has words of its own, and so has Pillow, for a log that nobody has set up."""
+    tiff = pil.Image.open(io.BytesIO(encoded(pil, COLOUR, "TIFF")))
+    packed = bytearray(encoded(pil, tiff, "TIFF", compression="tiff_lzw"))
+    packed[20:400] = bytes(380)
+    for data in (bytes(packed), malformed.tiff({256: (4, 1, 8), 257: (4, 1, 8), 277: (3, 1, 99)})):
+        with pytest.raises(BadInput, match="not an image that Pillow can read"):
+            read_image(data, size=32)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_image_of_too_many_pixels_or_bytes_is_refused_before_it_is_decoded(

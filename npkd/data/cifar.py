@@ -107,10 +107,10 @@ KINDS = (
 
 
 def found(folder: Path) -> Kind | None:
-    """Which of the two has a file of either layout in the folder."""
+    """Which of the two has a file of either layout in the folder; "test" alone is too common."""
     for kind in KINDS:
         names = [f"{name}{ending}" for name in (*kind.train, kind.test) for ending in (".bin", "")]
-        if any(_has(folder, name) for name in names):
+        if any(_has(folder, name) for name in names if name != "test"):
             return kind
     return None
 

@@ -1,11 +1,14 @@
 """A folder of images by class: FOLDER/train/CLASS/* and FOLDER/test/CLASS/*, or FOLDER/CLASS/*."""
 
 import io
+import logging
+import os
 import re
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +42,9 @@ MOST_PIXELS = 10**8  # of one image
 SIZE = 32  # of images whose own sizes differ
 TEST_PARTS = ("test", "val", "valid", "validation")
 BACKGROUND = "black"  # as outside of an image that is shifted
+
+# Without a handler, Python prints what Pillow has to say of a damaged file.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def found(folder: Path) -> bool:
@@ -86,6 +92,8 @@ def read(folder: Path, *, size: int | None = None, background: str | None = None
     left_out: Counter[str] = Counter()
     notes = []
     test: dict[str, list[Path]] = {}
+    training: slice | np.ndarray
+    testing: slice | np.ndarray
     if parts := _parts(folder):
         train, test = (_images_by_class(part, left_out) for part in parts)
         unknown = [name for name in test if name not in train]
@@ -107,7 +115,7 @@ def read(folder: Path, *, size: int | None = None, background: str | None = None
     images, border, said = _read_all([file for file, _ in labelled], size, background)
     if parts:
         count = sum(map(len, train.values()))
-        training, testing = np.arange(count), np.arange(count, len(labels))
+        training, testing = slice(count), slice(count, None)
     else:
         training, testing = split(labels)
     if left_out:
@@ -223,7 +231,7 @@ def read_image(
 
     Raises BadInput for anything that is no such image, ValueError for other options.
     """
-    require_size(int(size))
+    require_size(size)
     require_colour(background)
     return _read(source, size, background, border, Counter())
 
@@ -314,7 +322,9 @@ def _read(
     inner = size - 2 * border
     with _opened(source) as (image, name):
         image.draft(None, (2 * inner, 2 * inner))  # a JPEG may be decoded at a part of its size
-        image.load()
+        is_tiff = image.format == "TIFF" and sys.__stderr__ is not None
+        with _without_words_of_libtiff() if is_tiff else nullcontext():
+            image.load()
         orientation = _orientation(image)
         if _is_deep(image):
             seen["deep"] += 1
@@ -334,6 +344,20 @@ def _read(
             image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
         pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
     return np.pad(pixels, ((0, 0), (border, border), (border, border)))
+
+
+@contextmanager
+def _without_words_of_libtiff() -> Iterator[None]:
+    """It writes what it thinks of a damaged file to the process's standard error, line by line."""
+    before = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
 
 
 def _orientation(image: "Image") -> int:

@@ -94,7 +94,8 @@ class StoredImages:
         of_file = np.searchsorted(self.ends, indices.ravel(), side="right")
         for number in np.unique(of_file):
             here, file = np.flatnonzero(of_file == number), self.files[number]
-            for some in np.split(here, range(_at_once(file), len(here), _at_once(file))):
+            step = min(_at_once(file), _at_once(self))
+            for some in np.split(here, range(step, len(here), step)):
                 stored = file[indices.ravel()[some] - (self.ends[number] - len(file))]
                 images[some] = standard_form(stored, self.origin, self.size)
         return images.reshape(*indices.shape, *self.image_shape)
@@ -143,9 +144,9 @@ def require_images(owner: str, images: Images, expected: str) -> None:
         raise ValueError(f"{owner} takes {expected}; got shape {images.shape} of {images.dtype}")
 
 
-def require_size(size: int | None) -> None:
-    """Raise ValueError unless images can be brought to this size; None is their own."""
-    if size is not None and not (is_integer(size) and is_side(size)):
+def require_size(size: int) -> None:
+    """Raise ValueError unless images can be brought to this size."""
+    if not (is_integer(size) and is_side(size)):
         raise ValueError(f"size is {shown(size)}; expected {SIDES}")
 
 

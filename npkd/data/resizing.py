@@ -29,7 +29,7 @@ def resized(images: np.ndarray, size: int) -> np.ndarray:
     side = min(height, width)
     rows, columns = _weights(height, side, size), _weights(width, side, size).T
     y = np.empty((count, channels, size, size), np.uint8)
-    step = max(1, CELLS_AT_ONCE // (channels * height * width))
+    step = max(1, CELLS_AT_ONCE // (channels * max(height, size) * max(width, size)))
     for start in range(0, count, step):
         part = images[start : start + step].astype(np.float64)  # (B, C, H, W)
         y[start : start + step] = np.floor(rows @ part @ columns + 0.5)

@@ -46,7 +46,8 @@ def load(
     part, a test part, or a second class; Unreadable if it cannot be read just now; ValueError for
     an option that is none, or that this source does not have.
     """
-    require_size(size)
+    if size is not None:
+        require_size(size)
     if labels not in ("fine", "coarse"):
         raise ValueError(f'labels is {shown(labels)}; expected "fine" or "coarse"')
     if background is not None:
