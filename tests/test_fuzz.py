@@ -324,7 +324,7 @@ def test_a_malformed_data_set_is_refused_or_sound(name, attempt, inputs, command
 
     write(files)
     sound(load(path))
-    for _ in inputs(0.07 / len(damage)):
+    for _ in inputs(0.05 / len(damage)):
         for kind, alter in damage.items():
             changed = alter(rng)
             write(changed)

@@ -101,18 +101,19 @@ def read(folder: Path, *, size: int | None = None, background: str | None = None
             raise BadInput(f"{parts[1]}: class {unknown[0]} has no folder in train/")
         notes += [f"tested with the images in {parts[1].name}/"] * (parts[1].name != "test")
         others = [entry.name for entry in visible(folder) if entry not in parts]
-        notes += [f"left out beside these two parts: {', '.join(others)}"] * bool(others)
+        if others:
+            names = ", ".join(others[:5]) + " …" * (len(others) > 5)
+            notes.append(f"left out beside these two parts: {names}")
     else:
         train = _images_by_class(folder, left_out)
     class_names = tuple(train)
-    labelled = [
-        (file, class_names.index(name))
-        for part in (train, test)
-        for name, files in part.items()
-        for file in files
+    by_class = [
+        (class_names.index(name), files) for part in (train, test) for name, files in part.items()
     ]
-    labels = np.array([label for _, label in labelled], np.int64)
-    images, border, said = _read_all([file for file, _ in labelled], size, background)
+    labels = np.array([label for label, files in by_class for _ in files], np.int64)
+    images, border, said = _read_all(
+        [file for _, files in by_class for file in files], size, background
+    )
     if parts:
         count = sum(map(len, train.values()))
         training, testing = slice(count), slice(count, None)
