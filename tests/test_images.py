@@ -314,7 +314,9 @@ def test_a_palette_and_two_colours_are_read(pil):
 def test_sixteen_bits_become_eight_by_a_division_of_257(tmp_path, pil, format):
     deep = np.random.default_rng(1).integers(0, 65536, (32, 32)).astype(np.uint16)
     deep[0, :3] = 0, 65535, 257
-    data = encoded(pil, deep, format)
+    data = b"P5 32 32 65535\n" + deep.astype(">u2").tobytes()
+    if format != "PPM":  # which older Pillows do not write
+        data = encoded(pil, deep, format)
     rounded = [[round(Fraction(int(v), 257)) for v in row] for row in deep]
     for channel in read_image(data, size=32):
         np.testing.assert_array_equal(channel, rounded)
@@ -378,8 +380,7 @@ def test_an_image_is_turned_as_its_exif_data_say(tmp_path, pil, format, orientat
     shown = pil.ImageOps.exif_transpose(pil.Image.open(io.BytesIO(data)))
     upright = encoded(pil, shown, "PNG")
     np.testing.assert_array_equal(read_image(data, size=32), read_image(upright, size=32))
-    turned = orientation > 1 and format != "TIFF"
-    assert ("10 images turned as EXIF says" in said(write(tmp_path, data))) == turned
+    assert ("10 images turned as EXIF says" in said(write(tmp_path, data))) == (orientation > 1)
 
 
 def test_damaged_exif_data_leave_an_image_as_it_is_stored(pil):

@@ -323,6 +323,7 @@ def _read(
     inner = size - 2 * border
     with _opened(source) as (image, name):
         image.draft(None, (2 * inner, 2 * inner))  # a JPEG may be decoded at a part of its size
+        stored = _orientation(image)  # what Pillow obeys itself, of a TIFF, is gone after it
         is_tiff = image.format == "TIFF" and sys.__stderr__ is not None
         with _without_words_of_libtiff() if is_tiff else nullcontext():
             image.load()
@@ -334,8 +335,8 @@ def _read(
             image = image.convert("RGBA")
         elif image.mode != "RGB":
             image = image.convert("L" if image.mode == "1" else "RGB")
+        seen["turned"] += stored in TURNS
         if orientation in TURNS:
-            seen["turned"] += 1
             image = image.transpose(Image.Transpose[TURNS[orientation]])
         left, top = ((length - min(image.size)) / 2 for length in image.size)
         middle = (left, top, image.width - left, image.height - top)
@@ -362,7 +363,7 @@ def _without_words_of_libtiff() -> Iterator[None]:
 
 
 def _orientation(image: "Image") -> int:
-    """EXIF's; that of a TIFF is obeyed by Pillow, and then no longer there."""
+    """EXIF's, of which 1 is upright."""
     try:
         return int(image.getexif().get(ORIENTATION, 1))
     except Exception:  # damaged EXIF data: viewers show the image as it is stored
