@@ -226,8 +226,8 @@ def huge_idx(rng: np.random.Generator) -> bytes:
 
 
 def gzip_bombs() -> list[bytes]:
-    """Packed idx files that go on for 256 MiB, or declare 2 GiB, or declare what does not come."""
-    zeros = gzip.compress(bytes(2**28))
+    """Packed idx files that go on for 128 MiB, or declare 2 GiB, or declare what does not come."""
+    zeros = gzip.compress(bytes(2**27))
     head = gzip.compress(idx(pixels := np.zeros((12, 28, 28), np.uint8)))
     declared = bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**21, 32, 32)
     less = bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**19, 32, 32)

@@ -39,7 +39,8 @@ def read(
     if "test_images" in arrays or "test_labels" in arrays:
         test_images, test_labels = _read_part(path, arrays, "test_images", "test_labels", size)
     else:
-        train, test = split(np.unique(labels, return_inverse=True)[1])
+        numbers = labels if labels.dtype.kind == "i" else np.unique(labels, return_inverse=True)[1]
+        train, test = split(numbers)
         test_images, test_labels = subset(images, test), labels[test]
         images, labels = subset(images, train), labels[train]
     if images.shape[1:] != test_images.shape[1:]:
@@ -47,6 +48,8 @@ def read(
             f"{path}: training images have shape {images.shape}, test images {test_images.shape}; "
             "expected one size for all, or --size N"
         )
+    if labels.dtype.kind != test_labels.dtype.kind:
+        raise BadInput(f"{path}: labels and test_labels are not both numbers, or both names")
 
     names = np.unique(labels)
     if labels.dtype.kind == "i" and len(names):

@@ -19,6 +19,7 @@ from npkd.data import recognised
 from npkd.data.augmentation import Augmentation
 from npkd.data.dataset import Dataset, split
 from npkd.data.images import border_of, is_side, require_size
+from npkd.data.recognised import counted
 from npkd.files import BadInput, reading, size_of
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def read(folder: Path, *, size: int | None = None, background: str | None = None
         training, testing = split(labels)
     if left_out:
         what = ", ".join(f"{count} {kind}" for kind, count in left_out.most_common())
-        notes.append(f"{_counted(left_out.total(), 'file')} left out: {what}")
+        notes.append(f"{counted(left_out.total(), 'file')} left out: {what}")
     return Dataset(
         name=folder.resolve().name,
         train_images=images[training],
@@ -196,18 +197,14 @@ def _read_all(
         )
     if seen["transparent"]:
         notes.append(
-            f"{_counted(seen['transparent'], 'image')} with transparent places put on "
+            f"{counted(seen['transparent'], 'image')} with transparent places put on "
             + (background or f"{BACKGROUND} (--background COLOUR for another)")
         )
     if seen["turned"]:
-        notes.append(f"{_counted(seen['turned'], 'image')} turned as EXIF says")
+        notes.append(f"{counted(seen['turned'], 'image')} turned as EXIF says")
     if seen["deep"]:
-        notes.append(f"{_counted(seen['deep'], 'image')} of 16 bits divided by 257, to 8 bits")
+        notes.append(f"{counted(seen['deep'], 'image')} of 16 bits divided by 257, to 8 bits")
     return images, min(borders), notes
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def read_image(

@@ -88,9 +88,9 @@ def file(path: Path, head: bytes) -> str:
     ending = path.suffix.lower()
     if ending in WEIGHT_ENDINGS or (head[:4] == b"PK\3\4" and b"/data.pkl" in head):
         what = f"a file of weights ({ending})" if ending else "a file of weights"
-        return f"{what}, and no data to train on"
-    what = content(head)
-    if ending in (".csv", ".tsv", ".json", ".txt", ".xlsx"):
+        return f"{what}, and no data to train on; those of a trained large net go with --teacher"
+    what = "an idx file" if "-ubyte" in path.name else content(head)
+    if ending in (".csv", ".tsv", ".xlsx"):
         what = what or f"a {ending} table"
     if ending in VIDEO_ENDINGS:
         what = "a video"
@@ -113,12 +113,17 @@ def folder(entries: list[Path]) -> str:
     images = sum(endings[ending] for ending in IMAGE_ENDINGS)
     weights = sum(endings[ending] for ending in WEIGHT_ENDINGS)
     if images:  # not in folders of their own, or they would have been read
-        return f"a folder of {images} images that are in no folders of classes; {AS_FOLDER}"
+        return f"a folder of {counted(images, 'image')} in no folders of classes; {AS_FOLDER}"
     if videos:
-        return f"a folder of {videos} videos; take images from them first"
+        return f"a folder of {counted(videos, 'video')}; take images from them first"
     if weights:
-        return f"a folder of {weights} files of weights, and no data to train on"
+        return f"a folder of {counted(weights, 'file')} of weights, and no data to train on"
     if endings:
         (ending, count), *_ = endings.most_common(1)
-        return f"a folder of {count} files {f'of {ending}' if ending else 'without an ending'}"
+        return f"a folder of {counted(count, 'file')} of {ending or 'no ending'}"
     return "a folder of nothing but folders that are empty or hold folders"
+
+
+def counted(number: int, what: str) -> str:
+    """As in "1 image" and "2,000 images"."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
