@@ -13,6 +13,7 @@ from typing import Any
 
 import malformed
 import numpy as np
+import photographs
 import pytest
 import studies
 import tiny
@@ -445,6 +446,36 @@ def test_what_is_left_out_is_counted_and_said(tmp_path, pil):
     assert note.startswith("8 files left out: 3 hidden, 2 of .txt, ")
     for what in ("1 of .md", "1 without ending", "1 folder in a class"):
         assert what in note
+
+
+def test_photographs_of_odd_formats_and_sizes_show_what_a_viewer_shows(tmp_path, pil):
+    """The class of each is to be seen in its left upper quarter; what was done is counted."""
+    seen = photographs.write(tmp_path, 200, np.random.default_rng(0))
+    dataset = load(tmp_path, background="white")
+    assert (len(dataset.train_images), len(dataset.test_images)) == (161, 39)
+    for images, labels in (
+        (dataset.train_images, dataset.train_labels),
+        (dataset.test_images, dataset.test_labels),
+    ):
+        colours = images[:, :, 2:14, 2:14].mean(axis=(2, 3))  # red, green, blue
+        is_grey = np.ptp(colours, axis=1) < 1
+        np.testing.assert_array_equal(2 - colours.argmax(axis=1)[~is_grey], labels[~is_grey])
+        np.testing.assert_allclose(
+            colours[is_grey, 0], np.array([60, 140, 250])[labels[is_grey]], atol=3
+        )
+    notes = " | ".join(dataset.notes)
+    for expected in (
+        "3 files left out: 1 ",
+        "1 hidden",
+        "1 of .txt",
+        "1 of .db",
+        "brought to 32×32",
+        f"{seen['transparent']} images with transparent places put on white",
+        f"{seen['turned']} images turned as EXIF says",
+        f"{seen['deep']} images of 16 bits",
+    ):
+        assert expected in notes
+    assert min(seen.values()) >= 14
 
 
 def test_a_file_called_test_is_no_part_of_cifar_100(tmp_path, pil):
