@@ -50,7 +50,7 @@ KINDS: tuple[dict[str, Any], ...] = (
 def _drawn(label: int, kind: dict[str, Any], rng: np.random.Generator) -> tuple[Any, dict]:
     from PIL import Image
 
-    height, width = rng.integers(24, 300, 2)
+    height, width = rng.integers(24, 160, 2)
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     pixels = rng.integers(0, 128, (height, width, 3), dtype=np.uint8)
