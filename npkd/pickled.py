@@ -41,7 +41,11 @@ class Layout:
     persistent: Callable[[Any], Any] = repr
 
 
-class Unknown(ValueError):
+class Unfit(ValueError):
+    """The pickle may be whole, but holds what its layout does not take."""
+
+
+class Unknown(Unfit):
     """It asks for a function or a class that its layout does not have: `name`."""
 
     def __init__(self, module: str, name: str):
@@ -52,14 +56,14 @@ class Unknown(ValueError):
 def latin1_bytes(string: str, encoding: str) -> bytes:
     """Stands for _codecs.encode, with which Python 3 writes bytes at protocols up to 2."""
     if text(encoding) != "latin1":
-        raise ValueError(f"it asks for the encoding {text(encoding)[:20]}")
+        raise Unfit(f"it asks for the encoding {text(encoding)[:20]}")
     return string.encode("latin1")
 
 
 def load(data: bytes, layout: Layout) -> Any:
     """What the pickle holds: dictionaries, lists, tuples, numbers, text, and what stand-ins make.
 
-    Raises ValueError, or whatever comes of operations that do not go together.
+    Raises Unfit for what the layout does not take, or whatever comes of damaged bytes.
     """
     stack: list[Any] = []
     marks: list[int] = []
@@ -74,13 +78,13 @@ def load(data: bytes, layout: Layout) -> Any:
 
     def top_of(kind: type) -> Any:
         if not isinstance(stack[-1], kind):
-            raise ValueError(f"it treats a {type(stack[-1]).__name__} as a {kind.__name__}")
+            raise Unfit(f"it treats a {type(stack[-1]).__name__} as a {kind.__name__}")
         return stack[-1]
 
     def set_items(items: list[Any]) -> None:
         keys = items[::2]
         if not all(map(_is_key, keys)):
-            raise ValueError("it has a dictionary whose keys are no text")
+            raise Unfit("it has a dictionary whose keys are no text")
         top_of(dict).update(zip(keys, items[1::2], strict=True))
 
     def stand_in(module: str, name: str) -> Any:
@@ -90,7 +94,7 @@ def load(data: bytes, layout: Layout) -> Any:
 
     for number, (operation, argument, _) in enumerate(pickletools.genops(data)):
         if number > 1000 + len(data) // layout.bytes_of_an_operation:
-            raise ValueError(f"it has many more operations than {layout.things}")
+            raise Unfit(f"it has many more operations than {layout.things}")
         match operation.name:
             case "PROTO" | "FRAME":
                 pass
@@ -144,18 +148,18 @@ def load(data: bytes, layout: Layout) -> Any:
             case "REDUCE" | "NEWOBJ" if operation.name in {"REDUCE", *layout.more}:
                 arguments, function = stack.pop(), stack.pop()
                 if len(arguments) > MOST_ARGUMENTS:
-                    raise ValueError(f"it calls something with {len(arguments)} arguments")
+                    raise Unfit(f"it calls something with {len(arguments)} arguments")
                 if not any(function is known for known in layout.stand_ins.values()):
-                    raise ValueError(f"it calls a {type(function).__name__}")
+                    raise Unfit(f"it calls a {type(function).__name__}")
                 stack.append(function(*arguments))
                 if isinstance(stack[-1], bytes):
                     encoded += len(stack[-1])
                     if encoded > len(data):
-                        raise ValueError("it makes more bytes than it has")
+                        raise Unfit("it makes more bytes than it has")
             case "BUILD":
                 state = stack.pop()
                 if not hasattr(type(stack[-1]), "build"):
-                    raise ValueError(f"it alters a {type(stack[-1]).__name__}")
+                    raise Unfit(f"it alters a {type(stack[-1]).__name__}")
                 stack[-1].build(state)
             case "BINFLOAT" if "BINFLOAT" in layout.more:
                 stack.append(argument)
@@ -164,8 +168,8 @@ def load(data: bytes, layout: Layout) -> Any:
             case "STOP":
                 return stack.pop()
             case name:
-                raise ValueError(f"it has the operation {name}, which no array needs")
-    raise ValueError("it has no end")
+                raise Unfit(f"it has the operation {name}, which no array needs")
+    raise Unfit("it has no end")
 
 
 def _is_key(key: Any) -> bool:
@@ -178,5 +182,5 @@ def text(value: Any) -> str:
     if isinstance(value, bytes):
         value = value.decode("latin1")
     if not isinstance(value, str):
-        raise ValueError(f"it has a {type(value).__name__} where text belongs")
+        raise Unfit(f"it has a {type(value).__name__} where text belongs")
     return value

@@ -1,5 +1,6 @@
 """Malformed inputs by kind, drawn from a Generator: damaged bytes, arrays, files, settings."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -207,6 +208,32 @@ def _archive(name: str, body: bytes, size: int, crc: int = 0, members: int = 1) 
     return local + entry * members + b"PK\x05\x06" + end
 
 
+# idx files
+
+
+def idx(array: np.ndarray, code: int = 8) -> bytes:
+    """The bytes of an idx file; its header says that the entries are of this type."""
+    axes = struct.pack(f">{array.ndim}I", *array.shape)
+    return bytes([0, 0, code, array.ndim % 256]) + axes + array.tobytes()
+
+
+def huge_idx(rng: np.random.Generator) -> bytes:
+    """A header that promises more than any memory holds, or makes no sense."""
+    sizes = [int(2 ** rng.uniform(0, 32)) for _ in range(rng.integers(0, 6))]
+    axes = [len(sizes), 3, 255][rng.integers(3)]
+    code = [8, 8, 8, 9, 0x0D, 0][rng.integers(6)]
+    return bytes([0, 0, code, axes]) + struct.pack(f">{len(sizes)}I", *sizes) + bytes(9408)
+
+
+def gzip_bombs() -> list[bytes]:
+    """Packed idx files that go on for 128 MiB, or declare 2 GiB, or declare what does not come."""
+    zeros = gzip.compress(bytes(2**27))
+    head = gzip.compress(idx(pixels := np.zeros((12, 28, 28), np.uint8)))
+    declared = bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**21, 32, 32)
+    less = bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**19, 32, 32)
+    return [head + zeros, gzip.compress(declared) + zeros, gzip.compress(less + pixels.tobytes())]
+
+
 # Pickles
 
 
@@ -401,6 +428,36 @@ def png(width: int, height: int, depth: int = 8, colour: int = 2, chunks: bytes 
     ) + _chunk(b"IEND", b"")
 
 
+def tiff(entries: dict[int, tuple[int, int, int]], more: bytes = b"") -> bytes:
+    """A TIFF with one directory: by tag, type, count and value."""
+    directory = b"".join(struct.pack("<HHII", tag, *entry) for tag, entry in entries.items())
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    return head + directory + struct.pack("<I", 0) + more
+
+
+def huge_tiff(rng: np.random.Generator) -> bytes:
+    """A grey TIFF that declares any size, or a tag with any number of values, or to go round."""
+    side = int(2 ** rng.uniform(5, 32))
+    entries = {256: (4, 1, 32), 257: (4, 1, 32), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1)}
+    entries |= {273: (4, 1, 134), 277: (3, 1, 1), 278: (4, 1, 32), 279: (4, 1, 1024)}
+    tag = list(entries)[rng.integers(len(entries))]
+    kind, count, value = entries[tag]
+    wrong = [(kind, count, side), (kind, side, value), (int(rng.integers(20)), count, value)]
+    wrong.append((2, side, 8))
+    return tiff(entries | {tag: wrong[rng.integers(4)]}, bytes(1100))
+
+
+def huge_webp(rng: np.random.Generator) -> bytes:
+    """A WebP that declares to be large, by its canvas or by a chunk."""
+    side = int(2 ** rng.uniform(5, 24)) - 1
+    canvas = struct.pack("<I", 2) + (struct.pack("<I", side)[:3]) * 2
+    lossless = b"\x2f" + struct.pack("<I", (side % 2**14) * (1 + 2**14)) + bytes(40)
+    chunks = [b"VP8X" + struct.pack("<I", 10) + canvas, b"VP8L" + struct.pack("<I", 45) + lossless]
+    chunks.append(b"EXIF" + struct.pack("<I", side * 256) + bytes(20))
+    body = b"WEBP" + chunks[rng.integers(3)] + bytes(50)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
 def _chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
@@ -418,7 +475,9 @@ def huge_image(rng: np.random.Generator) -> bytes:
         b"P6 32 32 65535\n" + bytes(6144),
         b"GIF89a" + struct.pack("<HHBBB", side % 65536, side % 65536, 0x80, 0, 0) + bytes(900),
         b"BM" + struct.pack("<IIIIiiHHIIIIII", side, 0, 54, 40, side, -side, 1, 24, *[0] * 6),
-    ][rng.integers(9)]
+        huge_tiff(rng),
+        huge_webp(rng),
+    ][rng.integers(11)]
 
 
 # Settings and names

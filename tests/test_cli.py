@@ -218,9 +218,9 @@ def test_files_that_are_no_data_are_one_line_each(capsys, tmp_path):
     ):
         (cifar / "data_batch_1.bin").write_bytes(content)
         assert_one_line(run(capsys, "--data", cifar, "--out", tmp_path / "run"), words)
-    np.savez(tmp_path / "sizes.npz", images=np.zeros((20, 40, 40), np.uint8), labels=[0, 1] * 10)
+    np.savez(tmp_path / "sizes.npz", images=np.zeros((20, 41, 40), np.uint8), labels=[0, 1] * 10)
     result = run(capsys, "--data", tmp_path / "sizes.npz", "--out", tmp_path / "run")
-    assert_one_line(result, "sizes.npz", "(20, 40, 40)")
+    assert_one_line(result, "sizes.npz", "(20, 41, 40)")
     assert not (tmp_path / "run").exists()
 
 

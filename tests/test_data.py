@@ -2,11 +2,15 @@
 augmentation, normalisation and batches are what their definitions say.
 """
 
+import gzip
 import os
 import pickle
 import struct
 import sys
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +26,8 @@ from npkd.data import (
     low_resolution,
     split,
 )
+from npkd.data.images import StoredImages
+from npkd.data.resizing import resized
 from npkd.files import BadInput
 
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "cifar10"
@@ -33,10 +39,10 @@ def random_images(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.integers(0, 256, shape, dtype=np.uint8)
 
 
-def refusal(source: Path | str) -> str:
+def refusal(source: Path | str, **options: Any) -> str:
     """The one line with which load refuses the source."""
     with pytest.raises(BadInput) as caught:
-        load(source)
+        load(source, **options)
     message = str(caught.value)
     assert str(source) in message
     assert "\n" not in message
@@ -400,6 +406,334 @@ def test_the_cifar10_sample_is_balanced_and_matches_its_bytes():
     assert data.class_names[-1] == "truck"
 
 
+# CIFAR pickles that others have made
+
+
+PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("dtype", ["u1", "i8", ">i2"])
+def test_labels_may_be_a_list_of_numpy_numbers_or_an_array_of_any_integers(
+    tmp_path, cifar, protocol, dtype
+):
+    for name, (images, labels) in zip(NAMES, cifar, strict=True):
+        array = np.array(labels, dtype)
+        given = {"data_batch_2": list(array), "data_batch_5": array, "test_batch": array[:, None]}
+        write_pickle(tmp_path / name, images, given[name], protocol)
+    assert_is(load(tmp_path), cifar)
+
+
+def test_a_large_batch_may_have_numpy_numbers(tmp_path):
+    """Each takes a dozen operations, of which there must not be too many for each image."""
+    images, labels = np.zeros((1000, 3, 32, 32), np.uint8), np.arange(1000) % 10
+    for name in ("data_batch_1", "test_batch"):
+        write_pickle(tmp_path / name, images, list(labels), 2)
+    np.testing.assert_array_equal(load(tmp_path).train_labels, labels)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 2, 3, 1)])
+def test_pixels_may_be_images_with_their_channels_first_or_last(tmp_path, cifar, axes, order):
+    for name, (images, labels) in zip(NAMES, cifar, strict=True):
+        data = np.asarray(images.transpose(axes), order=order)
+        (tmp_path / name).write_bytes(pickle.dumps({"data": data, "labels": labels}))
+    assert_is(load(tmp_path), cifar)
+
+
+def test_classes_may_be_named_by_a_pickle(pickled):
+    def name(key: str, names: object) -> None:
+        (pickled / "batches.meta").write_bytes(pickle.dumps({key: names}, 2))
+
+    name("label_names", [*"abcdefghi", b"j"])
+    assert load(pickled).class_names == tuple("abcdefghij")
+    name("label_names", [1, 2])
+    assert "batches.meta: lacks label_names, a list of text" in refusal_within(pickled)
+    name("label_names", ["a"])
+    assert "batches.meta: names 1 classes" in refusal_within(pickled)
+
+
+def test_what_a_whole_file_should_not_hold_is_named_and_only_damage_is_fetched_again(pickled):
+    path = pickled / "data_batch_5"
+    for content, named in (
+        ({"data": PIXELS.astype("f4"), "labels": [0, 1, 2]}, "data is an array of float32"),
+        ({"data": PIXELS, "labels": np.zeros(3)}, "labels have shape (3,) of float64"),
+        ({"data": PIXELS, "labels": [0.5, 1, 2]}, "BINFLOAT"),
+        ({"data": np.array(["a"]), "labels": [0]}, "an array of <U1"),
+    ):
+        path.write_bytes(pickle.dumps(content))
+        message = refusal_within(pickled)
+        assert named in message
+        assert "fetch" not in message
+    path.write_bytes(pickle.dumps({"data": PIXELS, "labels": [0, 1, 2]})[:-400])
+    assert "fetch the file again" in refusal_within(pickled)
+
+
+# CIFAR-100
+
+
+def write_cifar100(folder: Path, layout: str, rng: np.random.Generator, protocol: int = 2) -> None:
+    """Either official layout, with the names of some classes."""
+    fine = [b"apple", b"bee", b"cup", b"\xc3\xa9t\xc3\xa9"]
+    coarse = [b"fruit", b"insects"]
+    for name, count in (("train", 9), ("test", 7)):
+        pixels = random_images(rng, count, 3072)
+        labels = rng.permutation(np.arange(count) % 4)
+        if layout == "binary":
+            records = [
+                bytes([f // 2, f]) + row.tobytes() for f, row in zip(labels, pixels, strict=True)
+            ]
+            (folder / f"{name}.bin").write_bytes(b"".join(records))
+        else:
+            batch = {
+                b"filenames": [b"a.png"] * count,
+                b"batch_label": b"training batch 1 of 1",
+                b"fine_labels": labels.tolist(),
+                b"coarse_labels": (labels // 2).tolist(),
+                b"data": pixels,
+            }
+            (folder / name).write_bytes(pickle.dumps(batch, protocol))
+    if layout == "binary":
+        (folder / "fine_label_names.txt").write_bytes(b"\n".join(fine) + b"\n")
+        (folder / "coarse_label_names.txt").write_bytes(b"\n".join(coarse) + b"\n")
+    else:
+        names = {b"fine_label_names": fine, b"coarse_label_names": coarse}
+        (folder / "meta").write_bytes(pickle.dumps(names, protocol))
+
+
+def records_of(folder: Path, name: str) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Coarse and fine label and the pixels of each image, read without npkd."""
+    if (folder / f"{name}.bin").exists():
+        data = (folder / f"{name}.bin").read_bytes()
+        for at in range(0, len(data), 3074):
+            planes = [data[at + 2 + 1024 * c : at + 2 + 1024 * (c + 1)] for c in range(3)]
+            rows = [[list(p[32 * i : 32 * i + 32]) for i in range(32)] for p in planes]
+            yield data[at], data[at + 1], np.array(rows)
+    else:
+        batch = pickle.loads((folder / name).read_bytes(), encoding="bytes")
+        for index, row in enumerate(batch[b"data"]):
+            image = np.array(
+                [
+                    [[row[1024 * c + 32 * i + j] for j in range(32)] for i in range(32)]
+                    for c in range(3)
+                ]
+            )
+            yield batch[b"coarse_labels"][index], batch[b"fine_labels"][index], image
+
+
+@pytest.mark.parametrize(("layout", "protocol"), [("binary", 2), ("python", 2), ("python", 5)])
+@pytest.mark.parametrize("labels", ["fine", "coarse"])
+def test_cifar_100_is_what_an_independent_reader_reads(tmp_path, layout, protocol, labels):
+    write_cifar100(tmp_path, layout, np.random.default_rng(6), protocol)
+    data = load(tmp_path, labels=labels)
+    names = {"fine": ("apple", "bee", "cup", "été"), "coarse": ("fruit", "insects")}
+    assert data.class_names == names[labels]
+    assert data.augmentation == Augmentation(shift=4, flip=True)
+    assert data.photographs
+    assert isinstance(data.train_images, StoredImages)  # in their files, of either layout
+    for name, images, found in (
+        ("train", data.train_images, data.train_labels),
+        ("test", data.test_images, data.test_labels),
+    ):
+        coarse, fine, pixels = zip(*records_of(tmp_path, name), strict=True)
+        np.testing.assert_array_equal(images, np.stack(pixels))
+        assert found.tolist() == list(fine if labels == "fine" else coarse)
+
+
+def test_classes_of_cifar_100_that_nothing_names_are_called_by_their_numbers(tmp_path):
+    write_cifar100(tmp_path, "python", np.random.default_rng(7))
+    (tmp_path / "meta").unlink()
+    assert load(tmp_path).class_names == tuple(map(str, range(100)))
+    assert load(tmp_path, labels="coarse").class_names == tuple(map(str, range(20)))
+
+
+def test_damaged_cifar_100_is_refused(tmp_path):
+    write_cifar100(tmp_path, "binary", np.random.default_rng(8))
+    whole = (tmp_path / "train.bin").read_bytes()
+    (tmp_path / "train.bin").write_bytes(whole[:-1])
+    assert "train.bin: cut inside a record: after 8 whole records, 3073" in refusal_within(tmp_path)
+    (tmp_path / "train.bin").write_bytes(b"\0\4" + whole[2:])
+    assert "has the label 4; expected 0 to 3" in refusal_within(tmp_path)
+    (tmp_path / "train.bin").unlink()
+    assert "no training file train.bin of CIFAR-100" in refusal_within(tmp_path)
+    (tmp_path / "test.bin").rename(tmp_path / "train.bin")
+    assert "no test file test.bin of CIFAR-100" in refusal_within(tmp_path)
+
+
+@pytest.mark.parametrize("make", ["binary", "idx", "arrays", "digits"])
+def test_only_cifar_100_has_coarse_labels_and_only_image_files_a_background(
+    request, make, tmp_path
+):
+    source: Path | str = "mnist5k"
+    if make == "binary":
+        source = request.getfixturevalue("binary")
+    elif make == "idx":
+        source = write_idx(tmp_path)
+    elif make == "arrays":
+        source = tmp_path / "a.npz"
+        np.savez(source, images=IMAGES, labels=LABELS)
+    assert "only CIFAR-100 has" in refusal(source, labels="coarse")
+    pytest.importorskip("PIL")
+    assert "background is for folders of images" in refusal(source, background="white")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"labels": "rough"}, 'labels is \'rough\'; expected "fine" or "coarse"'),
+        ({"size": 30}, "size is 30; expected a multiple of 4 from 8 to 512"),
+        ({"size": 4}, "size is 4"),
+        ({"size": 1024}, "size is 1024"),
+        ({"size": 32.0}, "size is 32.0"),
+        ({"size": True}, "size is True"),
+        ({"background": "#fff"}, "background is '#fff'; expected the name of a colour"),
+        ({"background": "no colour"}, "or #rrggbb"),
+        ({"background": 0}, "background is 0"),
+    ],
+)
+def test_an_option_that_is_none_is_refused(options, expected):
+    if "background" in options:
+        pytest.importorskip("PIL")
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as caught:
+        load("mnist5k", **options)
+    assert expected in str(caught.value)
+
+
+# idx files
+
+
+def idx(array: np.ndarray, code: int = 8) -> bytes:
+    return struct.pack(f">HBB{array.ndim}I", 0, code, array.ndim, *array.shape) + array.tobytes()
+
+
+def write_idx(
+    folder: Path,
+    name: str = "{part}-{what}-idx{axes}-ubyte",
+    test: str = "t10k",
+    packed: bool = False,
+    first: int = 0,
+    **arrays: np.ndarray,
+) -> Path:
+    rng = np.random.default_rng(9)
+    for part, count in (("train", 12), (test, 8)):
+        for what, array in (
+            ("images", random_images(rng, count, 28, 28)),
+            ("labels", np.arange(count, dtype=np.uint8) % 4 + first),
+        ):
+            array = arrays.get(f"{part}_{what}", array)
+            axes = 3 if what == "images" else 1
+            path = folder / (name.format(part=part, what=what, axes=axes) + ".gz" * packed)
+            path.write_bytes(gzip.compress(idx(array)) if packed else idx(array))
+    return folder
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("name", "test"),
+    [
+        ("{part}-{what}-idx{axes}-ubyte", "t10k"),
+        ("{part}-{what}.idx{axes}-ubyte", "t10k"),
+        ("emnist-letters-{part}-{what}-idx{axes}-ubyte", "test"),
+    ],
+)
+def test_idx_files_come_back_bit_for_bit(tmp_path, name, test, packed):
+    is_emnist = name.startswith("emnist")
+    data = load(write_idx(tmp_path, name, test, packed, first=int(is_emnist)))
+    rng = np.random.default_rng(9)
+    for images, labels, count in (
+        (data.train_images, data.train_labels, 12),
+        (data.test_images, data.test_labels, 8),
+    ):
+        framed = np.pad(random_images(rng, count, 28, 28), ((0, 0), (2, 2), (2, 2)))
+        for channel in range(3):
+            np.testing.assert_array_equal(np.asarray(images)[:, channel], framed)
+        assert labels.tolist() == [index % 4 for index in range(count)]
+        assert isinstance(images, StoredImages) == (not packed)
+    assert data.class_names == tuple("1234" if is_emnist else "0123")
+    assert data.border == 2
+    assert ("rows and columns exchanged" in " ".join(data.notes)) == is_emnist
+
+
+def test_whether_an_idx_file_is_packed_is_told_by_its_content(tmp_path):
+    write_idx(tmp_path)
+    path = tmp_path / "train-images-idx3-ubyte"
+    before = np.asarray(load(tmp_path).train_images)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    np.testing.assert_array_equal(load(tmp_path).train_images, before)
+    labels = tmp_path / "train-labels-idx1-ubyte"
+    labels.rename(f"{labels}.gz")
+    np.testing.assert_array_equal(load(tmp_path).train_images, before)
+
+
+def test_idx_files_without_a_test_part_are_split(tmp_path):
+    write_idx(tmp_path, train_labels=np.arange(12, dtype=np.uint8) % 2)
+    for path in tmp_path.glob("t10k*"):
+        path.unlink()
+    assert load(tmp_path).test_labels.tolist() == [0, 1]
+
+
+def test_several_sets_of_idx_files_in_a_folder_are_refused_by_name(tmp_path):
+    for name in ("emnist-letters", "emnist-digits"):
+        write_idx(tmp_path, f"{name}-{{part}}-{{what}}-idx{{axes}}-ubyte", "test")
+    assert "several sets of idx files: emnist-digits, emnist-letters" in refusal(tmp_path)
+
+
+BOMB = gzip.compress(idx(np.zeros((5000, 784), np.uint8)), 1)[:3000]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "begins with nothing, as no idx file does"),
+        (b"<html>", "begins with 3c 68 74 6d"),
+        (b"\0\0\x08\x03\0\0\0\1", "not an idx file"),
+        (idx(np.zeros((12, 28, 28), "f4"), 0x0D), "holds floats; expected unsigned bytes"),
+        (idx(np.zeros((12, 28, 28), np.uint8))[:-1], "9,423 bytes; expected 9,424"),
+        (idx(np.zeros((12, 28, 28), np.uint8)) + b"\0", "9,425 bytes; expected 9,424"),
+        (idx(np.zeros((12, 27, 28), np.uint8)), "28×27 pixels; expected squares"),
+        (idx(np.zeros(12, np.uint8)), "images have shape (12,) of uint8"),
+        (idx(np.zeros((11, 28, 28), np.uint8)), "one for each of 11 images"),
+        (gzip.compress(idx(np.zeros((12, 28, 28), np.uint8)))[:-9], "not an idx file"),
+        (gzip.compress(idx(np.zeros((12, 28, 28), np.uint8))[:-1]), "unpacks to less than"),
+        (gzip.compress(idx(np.zeros((12, 28, 28), np.uint8)) + bytes(9)), "unpacks to more than"),
+        (gzip.compress(struct.pack(">HBB3I", 0, 8, 3, 2**21, 28, 28)), "at most 1,073,741,824"),
+        (gzip.compress(struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3)), "unpack it first"),
+        (gzip.compress(b""), "begins with nothing"),
+        (BOMB, "not an idx file"),
+    ],
+)
+def test_a_damaged_idx_file_is_refused(tmp_path, content, expected):
+    write_idx(tmp_path)
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(content)
+    assert expected in refusal_within(tmp_path)
+
+
+def test_a_packed_idx_file_takes_no_more_memory_than_it_declares(tmp_path):
+    write_idx(tmp_path)
+    zeros = gzip.compress(idx(np.zeros((12, 28, 28), np.uint8)) + bytes(2**25))
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(zeros)
+    del zeros
+    tracemalloc.start()
+    assert "unpacks to more" in refusal_within(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**23
+
+
+@pytest.mark.parametrize("labels", [[0, 2], [1, 3], [3, 3]])
+def test_idx_labels_with_gaps_or_that_are_not_trained_are_refused(tmp_path, labels):
+    write_idx(tmp_path, train_labels=np.array(labels * 6, np.uint8))
+    assert "labels of the t" in refusal(tmp_path)
+
+
+def test_idx_files_without_labels_are_refused(tmp_path):
+    write_idx(tmp_path)
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+    assert "no array named test_labels" in refusal(tmp_path)
+    (tmp_path / "train-labels-idx1-ubyte").unlink()
+    assert "no idx file of labels for training" in refusal(tmp_path)
+
+
 # Arrays in a file
 
 
@@ -498,6 +832,114 @@ def test_arrays_that_make_no_data_set_are_refused(save_arrays, arrays, expected)
     assert expected in refusal(save_arrays(**arrays))
 
 
+# Arrays of any size, channels and labels
+
+
+AXES = {"N, C, H, W": (0, 1, 2, 3), "N, H, W, C": (0, 2, 3, 1)}
+
+
+@pytest.mark.parametrize("layout", AXES)
+@pytest.mark.parametrize(("channels", "size"), [(1, 8), (2, 36), (3, 64), (4, 12)])
+def test_square_arrays_of_a_multiple_of_4_stay_as_they_are(save_arrays, layout, channels, size):
+    images = random_images(np.random.default_rng(10), 10, channels, size, size)
+    data = load(save_arrays(images=images.transpose(AXES[layout]), labels=LABELS))
+    expected = images.repeat(3, axis=1) if channels == 1 else images
+    assert data.image_shape == expected.shape[1:]
+    np.testing.assert_array_equal(data.test_images, expected[[4, 9]])
+    np.testing.assert_array_equal(data.train_images, np.delete(expected, [4, 9], 0))
+    assert data.border == 0
+
+
+@pytest.mark.parametrize("shape", [(30, 30), (28, 32), (100, 40), (4, 4), (516, 516), (3, 29, 29)])
+def test_arrays_of_other_sizes_are_refused_with_the_way_out_and_then_read(save_arrays, shape):
+    path = save_arrays(images=random_images(np.random.default_rng(0), 10, *shape), labels=LABELS)
+    message = refusal_within(path)
+    assert f"{shape[-1]}×{shape[-2]} pixels" in message
+    assert "--size N" in message
+    assert load(path, size=12).image_shape == (3, 12, 12)
+
+
+def test_four_cells_in_front_and_behind_are_channels_in_front(save_arrays):
+    """(N, 3, 9, 4) may be either; what is small is channels, and those come first."""
+    images = random_images(np.random.default_rng(11), 10, 3, 9, 4)
+    data = load(save_arrays(images=images, labels=LABELS), size=8)
+    np.testing.assert_array_equal(data.test_images, resized(images[[4, 9]], 8))
+
+
+def test_the_digits_in_another_size_are_resized_without_a_border():
+    data = load("mnist5k", size=20)
+    assert data.image_shape == (3, 20, 20)
+    assert data.border == 0
+    assert load("mnist5k").border == 2
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda labels: labels[:, None],
+        lambda labels: np.eye(2, dtype=np.uint8)[labels],
+        lambda labels: np.eye(2, dtype=bool)[labels],
+        lambda labels: np.eye(2, dtype=">f8")[labels],
+        lambda labels: np.array(["0", "1"])[labels],
+        lambda labels: np.array([b"0", b"1"])[labels][:, None],
+    ],
+)
+def test_labels_may_be_columns_rows_with_a_one_or_names(save_arrays, given):
+    labels = given(LABELS)
+    data = load(
+        save_arrays(images=IMAGES, labels=labels, test_images=IMAGES[:7], test_labels=labels[:7])
+    )
+    assert data.train_labels.tolist() == LABELS.tolist()
+    assert data.test_labels.tolist() == LABELS[:7].tolist()
+    assert data.train_labels.dtype == data.test_labels.dtype == np.int64
+    assert data.class_names == ("0", "1")
+
+
+def test_names_of_classes_are_numbered_in_order(save_arrays):
+    names = np.array(["zebra", "ant", "été"] * 5)
+    data = load(save_arrays(images=np.zeros((15, 8, 8), np.uint8), labels=names))
+    assert data.class_names == ("ant", "zebra", "été")
+    assert [data.class_names[label] for label in data.test_labels] == ["zebra", "ant", "été"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (np.ones((10, 2)), "rows of 2 float64 that are not zeros with a single one"),
+        (np.zeros((10, 2), int), "not zeros with a single one"),
+        (np.full((10, 3), np.nan), "not zeros with a single one"),
+        (np.eye(10)[:, :, None], "shape (10, 10, 1) of float64"),
+        (np.array(["a", None] * 5, object), "Python objects"),
+        (np.array(["a" * 300, "b"] * 5), "of <U300"),
+        (np.array([2**32 - 1, 0] * 5, np.uint32).view("U1"), "what is no text"),
+        (LABELS == 1, "of bool; expected whole numbers"),
+    ],
+)
+def test_labels_of_other_kinds_are_refused(tmp_path, labels, expected):
+    np.savez(tmp_path / "a.npz", images=IMAGES, labels=labels)
+    assert expected in refusal(tmp_path / "a.npz")
+
+
+def test_a_test_class_that_is_not_trained_is_refused_by_name(save_arrays):
+    names = np.array(["a", "b"])[LABELS]
+    wrong = np.array(["a", "c"])[LABELS]
+    path = save_arrays(images=IMAGES, labels=names, test_images=IMAGES, test_labels=wrong)
+    assert "which c is not" in refusal_within(path)
+
+
+def test_names_of_classes_beside_numbers_are_refused(save_arrays):
+    names = np.array(["0", "1"])[LABELS]
+    path = save_arrays(images=IMAGES, labels=names, test_images=IMAGES, test_labels=LABELS)
+    assert "not both numbers, or both names" in refusal_within(path)
+
+
+def test_parts_of_two_sizes_are_refused(save_arrays):
+    other = np.zeros((10, 36, 36), np.uint8)
+    path = save_arrays(images=IMAGES, labels=LABELS, test_images=other, test_labels=LABELS)
+    assert "test images (10, 3, 36, 36); expected one size for all, or --size N" in refusal(path)
+    assert load(path, size=16).image_shape == (3, 16, 16)
+
+
 # A folder of images by class
 
 
@@ -563,12 +1005,16 @@ def test_a_transparent_image_shows_black_where_it_is_clear(tmp_path, save_image)
 @pytest.mark.parametrize(
     ("pixels", "expected"),
     [
-        (np.zeros((30, 32, 3), np.uint8), "1.png: an image of 32×30 pixels in mode RGB"),
-        (np.zeros((32, 32), np.uint16), "1.png: an image of 32×32 pixels in mode I;16"),
+        (np.zeros((32, 30), np.int32), "1.tiff: an image of 30×32 pixels in mode I"),
+        (np.zeros((32, 32), np.float32), "1.tiff: an image of 32×32 pixels in mode F"),
+        (
+            np.full((32, 32), 255, np.uint16),
+            "no value above 255 of 65535; if these are values of 8",
+        ),
     ],
 )
-def test_an_image_of_another_size_or_depth_is_refused(tmp_path, save_image, pixels, expected):
-    save_image(tmp_path / "a" / "1.png", pixels)
+def test_an_image_of_another_depth_is_refused(tmp_path, save_image, pixels, expected):
+    save_image(tmp_path / "a" / "1.tiff", pixels)
     assert expected in refusal_within(tmp_path)
 
 
@@ -637,6 +1083,67 @@ def test_an_unknown_path_is_refused_and_the_bundled_digits_are_named(tmp_path, n
 
 def test_a_name_too_long_for_a_file_is_refused():
     assert "File name too long" in refusal("a" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("net.pth", b"PK\3\4...", "a file of weights (.pth), and no data"),
+        ("net.bin", b"PK\3\4" + bytes(26) + b"archive/data.pkl", "a file of weights (.bin)"),
+        ("net.safetensors", b"1", "a file of weights"),
+        ("a.tar", bytes(257) + b"ustar\0", "a tar archive; unpack it"),
+        ("cifar-100-python.tar.gz", gzip.compress(b"x"), "an archive packed by gzip; unpack it"),
+        ("a.zip", b"PK\3\4", "a zip archive; unpack it"),
+        ("cat.jpg", b"\xff\xd8\xff\xe0", "a JPEG image; a data set is a folder"),
+        ("cat.png", b"RIFF....WEBPVP8 ", "a WebP image; a data set is a folder"),
+        ("cat.heic", b"\0\0\0\x18ftypheic", "a HEIC image"),
+        ("a.mp4", b"\0\0\0\x18ftypisom", "a video; take images from it first"),
+        ("train_32x32.mat", b"MATLAB 5.0", "a MATLAB file; store it as an .npz file"),
+        ("a.h5", b"\x89HDF\r\n", "an HDF5 file; store it as an .npz file"),
+        ("images.npy", b"\x93NUMPY\1\0", "an .npy file; put it into a folder"),
+        ("train-images-idx3-ubyte", b"\0\0\x08\3", "an idx file; give the folder"),
+        ("train-images-idx3-ubyte.gz", b"\x1f\x8b\x08", "an idx file; give the folder"),
+        ("data_batch_1", b"\x80\2}", "a pickle; if it is a batch of CIFAR, give the folder"),
+        ("train.csv", b"label,pixel0", "a .csv table; store it as an .npz file"),
+        ("a.jpg", b"<!DOCTYPE html><html>", "a web page"),
+        ("a", b"", "an empty file"),
+        ("a", b"anything", "neither a folder nor an .npz file"),
+    ],
+)
+def test_a_file_that_is_no_data_set_is_called_what_it_is(tmp_path, name, content, expected):
+    (tmp_path / name).write_bytes(content)
+    assert expected in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ([], "an empty folder: it holds no data"),
+        (["a.jpg", "b.PNG"], "a folder of 2 images in no folders of classes"),
+        (["run/a.mp4", "walk/a.MOV"], "a folder of 2 videos; take images from them first"),
+        (["a.pt"], "a folder of 1 file of weights"),
+        (["a.txt", "b.txt", "c.md"], "a folder of 2 files of .txt"),
+        (["a/b/c.png"], "nothing but folders"),
+    ],
+)
+def test_a_folder_that_is_no_data_set_is_called_what_it_is(tmp_path, files, expected):
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(b"x")
+    assert expected in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("make", ["idx", "cifar", "npy"])
+def test_a_data_set_one_folder_further_down_is_pointed_to(tmp_path, make):
+    home = tmp_path / "raw"
+    home.mkdir()
+    if make == "idx":
+        write_idx(home)
+    elif make == "cifar":
+        write_cifar100(home, "python", np.random.default_rng(0))
+    else:
+        np.save(home / "images.npy", IMAGES)
+    assert f"the data set is in a folder of it; give {home}" in refusal(tmp_path)
 
 
 # Augmentation

@@ -5,6 +5,7 @@ overwritten. What damage leaves sound (another pixel, say) may be read; then it 
 `pytest tests/test_fuzz.py --inputs N` sets how many; the figures by kind stand at the end.
 """
 
+import gzip
 import io
 import json
 import pickle
@@ -39,41 +40,58 @@ def pixels(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-def binary(canary: str) -> tuple[Files, dict]:
-    """CIFAR-10's binary layout: sound files, and further ways of damage."""
-    records = np.hstack([LABELS[:, None].astype(np.uint8), pixels(12, 3072)])
+TEN = {"train": "data_batch_1", "test": "test_batch", "key": "labels", "meta": "batches.meta"}
+TEN |= {"names": "batches.meta.txt", "names_key": "label_names"}
+HUNDRED = {"train": "train", "test": "test", "key": "fine_labels", "meta": "meta"}
+HUNDRED |= {"names": "fine_label_names.txt", "names_key": "fine_label_names"}
+
+
+def binary(canary: str, cifar: dict[str, str] = TEN) -> tuple[Files, dict]:
+    """CIFAR's binary layout: sound files, and further ways of damage."""
+    heads = LABELS[:, None].astype(np.uint8).repeat(1 if cifar is TEN else 2, 1)
+    records = np.hstack([heads, pixels(12, 3072)])
+    train = f"{cifar['train']}.bin"
 
     def wrong_labels(rng: np.random.Generator) -> Files:
         wrong = records.copy()
-        wrong[rng.integers(12), 0] = rng.integers(10, 256)
-        return {"data_batch_1.bin": wrong.tobytes()}
+        wrong[rng.integers(12), heads.shape[1] - 1] = rng.integers(10 if cifar is TEN else 100, 256)
+        return {train: wrong.tobytes()}
 
     def wrong_names(rng: np.random.Generator) -> Files:
-        return {"batches.meta.txt": [b"", b"\xff", b"one", b"a\nb", b"a\n" * 99][rng.integers(5)]}
+        return {cifar["names"]: [b"", b"\xff", b"one", b"a\nb", b"a\n" * 99][rng.integers(5)]}
 
-    sound = {"data_batch_1.bin": records.tobytes(), "test_batch.bin": records.tobytes()}
+    sound = {train: records.tobytes(), f"{cifar['test']}.bin": records.tobytes()}
     return sound, {"wrong labels": wrong_labels, "wrong class names": wrong_names}
 
 
-def python(canary: str) -> tuple[Files, dict]:
-    """CIFAR-10's python layout."""
-    content = {"data": pixels(12, 3072), "labels": LABELS.tolist()}
+def python(canary: str, cifar: dict[str, str] = TEN) -> tuple[Files, dict]:
+    """CIFAR's python layout."""
+    key, train, test = (cifar[name] for name in ("key", "train", "test"))
+    content = {"data": pixels(12, 3072), key: LABELS.tolist()}
 
     def altered(kind: str) -> Callable[[np.random.Generator], Files]:
         def alter(rng: np.random.Generator) -> Files:
-            name = ["data", "labels"][rng.integers(2)]
+            name = ["data", key][rng.integers(2)]
             wrong = content | {name: malformed.ALTERED[kind](np.array(content[name]), rng)}
-            if name == "labels" and rng.integers(2):
-                wrong[name] = wrong[name].tolist()
-            return {"data_batch_1": pickle.dumps(wrong, int(rng.integers(6)))}
+            if name == key and rng.integers(2):
+                listed = [list, np.ndarray.tolist][rng.integers(2)]  # of NumPy's numbers or not
+                wrong[name] = listed(np.atleast_1d(wrong[name]))
+            return {train: pickle.dumps(wrong, int(rng.integers(6)))}
 
         return alter
 
+    def wrong_names(rng: np.random.Generator) -> Files:
+        names: Any = [None, 3, [], ["a"], [b"a", "b"], [1, 2], {"a": 1}, ["a"] * 99]
+        return {cifar["meta"]: pickle.dumps({cifar["names_key"]: names[rng.integers(8)]})}
+
     sound = pickle.dumps(content, 2)
-    return {"data_batch_1": sound, "test_batch": sound}, {
+    return {train: sound, test: sound}, {
         **{kind: altered(kind) for kind in malformed.ALTERED},
-        "huge sizes": lambda rng: {"data_batch_1": malformed.huge_pickle(rng)},
-        "code in a pickle": lambda rng: {"test_batch": malformed.other_pickle(canary, rng)},
+        "wrong class names": wrong_names,
+        "huge sizes": lambda rng: {train: malformed.huge_pickle(rng)},
+        "code in a pickle": lambda rng: {
+            [test, cifar["meta"]][rng.integers(2)]: malformed.other_pickle(canary, rng)
+        },
     }
 
 
@@ -103,6 +121,42 @@ def altered_arrays(write: Callable[[dict[str, Any]], Files], canary: str) -> dic
         **{kind: one(alter) for kind, alter in malformed.ALTERED.items()},
         "code in a pickle": one(lambda _, rng: np.array([malformed.harmful(canary, rng)])),
         "missing and odd names": misnamed,
+    }
+
+
+def idx(canary: str, ending: str = "") -> tuple[Files, dict]:
+    """MNIST's four files, as they are or packed."""
+    pack = gzip.compress if ending else bytes
+    bombs = malformed.gzip_bombs()
+
+    def named(arrays: dict[str, np.ndarray]) -> Files:
+        return {
+            f"{part}-{what}-idx{axes}-ubyte{ending}": pack(malformed.idx(arrays[f"{name}{what}"]))
+            for part, name in (("train", ""), ("t10k", "test_"))
+            for what, axes in (("images", 3), ("labels", 1))
+        }
+
+    whole = {name: array.astype(np.uint8) for name, array in ARRAYS.items()}
+    files = named(whole)
+
+    def altered(kind: str) -> Callable[[np.random.Generator], Files]:
+        def alter(rng: np.random.Generator) -> Files:
+            name = list(whole)[rng.integers(4)]
+            wrong = malformed.ALTERED[kind](whole[name], rng)
+            if wrong.dtype.hasobject or max(wrong.shape, default=0) >= 2**32:
+                wrong = wrong.ravel()[:0].astype(np.uint8)
+            return named(whole | {name: wrong})
+
+        return alter
+
+    def one(make: Callable[[np.random.Generator], bytes]) -> Callable:
+        return lambda rng: {list(files)[rng.integers(4)]: make(rng)}
+
+    return files, {
+        **{kind: altered(kind) for kind in malformed.ALTERED},
+        "huge sizes": one(lambda rng: pack(malformed.huge_idx(rng))),
+        "zip bombs": one(lambda rng: bombs[rng.integers(3)]),
+        "code in a pickle": one(lambda rng: pack(malformed.other_pickle(canary, rng))),
     }
 
 
@@ -156,9 +210,11 @@ def folder(canary: str) -> tuple[Files, dict]:
         return file.getvalue()
 
     def other(rng: np.random.Generator) -> Files:
-        mode = ["1", "L", "P", "RGB", "I;16", "F", "CMYK", "LA"][rng.integers(8)]
+        mode = ["1", "L", "P", "RGB", "I;16", "F", "CMYK", "LA", "RGBA", "I", "LAB"][
+            rng.integers(11)
+        ]
         size = [(32, 32), (31, 32), (1, 1), (32, 3000), (64, 64)][rng.integers(5)]
-        ending = "TIFF" if mode in ("F", "CMYK", "I;16", "LA") else "PNG"
+        ending = "TIFF" if mode in ("F", "CMYK", "I;16", "LA", "I", "LAB") else "PNG"
         return {"train/a/0.png": encoded(mode, size, ending)}
 
     files = {
@@ -166,6 +222,7 @@ def folder(canary: str) -> tuple[Files, dict]:
         for name, ending in (
             *(("train/a/0", "png"), ("train/a/1", "jpg"), ("train/b/0", "bmp")),
             *(("train/b/1", "gif"), ("test/a/0", "ppm"), ("test/b/0", "png")),
+            *(("train/a/2", "webp"), ("train/b/2", "tiff")),
         )
     }
     return files, {
@@ -182,7 +239,8 @@ def sound(dataset: Dataset) -> None:
         (dataset.test_images, dataset.test_labels),
     ):
         part = images[:]
-        assert part.shape == images.shape == (len(labels), 3, 32, 32)
+        assert part.shape == images.shape == (len(labels), *dataset.image_shape)
+        assert dataset.image_shape == (3, 32, 32)
         assert part.dtype == np.uint8
         assert labels.dtype == np.int64
         assert 0 <= labels.min() <= labels.max() < dataset.num_classes
@@ -229,6 +287,10 @@ def command(tmp_path, capsys, monkeypatch) -> Command:
 SOURCES = {
     "CIFAR-10, binary": binary,
     "CIFAR-10, python": python,
+    "CIFAR-100, binary": lambda canary: binary(canary, HUNDRED),
+    "CIFAR-100, python": lambda canary: python(canary, HUNDRED),
+    "idx": idx,
+    "idx, packed": lambda canary: idx(canary, ".gz"),
     ".npz": npz,
     ".npy": npy,
     "image folder": folder,
@@ -262,7 +324,7 @@ def test_a_malformed_data_set_is_refused_or_sound(name, attempt, inputs, command
 
     write(files)
     sound(load(path))
-    for _ in inputs(0.07 / len(damage)):
+    for _ in inputs(0.05 / len(damage)):
         for kind, alter in damage.items():
             changed = alter(rng)
             write(changed)

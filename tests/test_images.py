@@ -1,9 +1,19 @@
-"""npkd.data.images: images in their files are like those in memory, and take no memory."""
+"""npkd.data: images in their files are like those in memory, and take no memory; images of any
+size and format are what a viewer shows, at the size that was asked for.
+"""
 
+import io
+import re
 import tracemalloc
 from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import malformed
 import numpy as np
+import photographs
 import pytest
 import studies
 import tiny
@@ -11,8 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npkd import distill
-from npkd.data import load
+from npkd.data import image_folder, load, resizing
+from npkd.data.image_folder import read_image
 from npkd.data.images import IMAGES_AT_ONCE, StoredImages, parts_of, standard_form, subset
+from npkd.data.resizing import resized
 from npkd.distill.tasks import TASKS
 from npkd.engine import memory, threads
 from npkd.files import BadInput
@@ -21,13 +33,18 @@ from npkd.ops import windows
 seeds = st.integers(0, 2**32 - 1)
 
 
-@given(seed=seeds, counts=st.lists(st.integers(0, 4), min_size=1, max_size=4), grey=st.booleans())
-def test_images_in_several_files_are_indexed_like_one_array(seed, counts, grey):
+@given(
+    seed=seeds,
+    counts=st.lists(st.integers(0, 4), min_size=1, max_size=4),
+    layout=st.sampled_from([(28, 28), (32, 32, 3), (4, 12, 12), (9, 17), (15, 10, 2)]),
+    size=st.sampled_from([None, 8, 16]),
+)
+def test_images_in_several_files_are_indexed_like_one_array(seed, counts, layout, size):
     rng = np.random.default_rng(seed)
-    layout = (28, 28) if grey else (32, 32, 3)
+    size = size or (16 if 9 in layout or 15 in layout else None)
     files = [rng.integers(0, 256, (count, *layout), dtype=np.uint8) for count in counts]
-    whole = standard_form(np.concatenate(files), "here")
-    stored = StoredImages(files, "here")
+    whole = standard_form(np.concatenate(files), "here", size)
+    stored = StoredImages(files, "here", size=size)
     some = rng.permutation(len(whole))[: len(whole) // 2]
     for images, expected in ((stored, whole), (subset(stored, some), whole[some])):
         assert (images.shape, images.dtype) == (expected.shape, expected.dtype)
@@ -129,3 +146,420 @@ def test_the_memory_of_a_run_does_not_grow_with_the_number_of_images(tmp_path, m
     pixels = 3 * 32 * 32
     with studies.small_nets():
         assert peak(320) < peak(64) + (320 - 64) * pixels / 2
+
+
+# Resizing
+
+
+@given(seed=seeds, size=st.integers(1, 9), height=st.integers(1, 20), width=st.integers(1, 20))
+def test_resizing_is_its_definition(seed, size, height, width):
+    """Of one cell, in exact fractions; weights are rounded to 2⁻²⁰, which moves it by less."""
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (height, width), dtype=np.uint8)
+    side = min(height, width)
+    scale = Fraction(side, size)
+    at = rng.integers(0, size, 2)
+
+    def weights(length: int, index: int) -> list[Fraction]:
+        centre = Fraction(length - side, 2) + (index + Fraction(1, 2)) * scale
+        near = [
+            max(Fraction(0), 1 - abs(k + Fraction(1, 2) - centre) / max(scale, 1))
+            for k in range(length)
+        ]
+        return [weight / sum(near) for weight in near]
+
+    rows, columns = weights(height, int(at[0])), weights(width, int(at[1]))
+    exact = sum(
+        rows[k] * int(image[k, m]) * columns[m] for k in range(height) for m in range(width)
+    )
+    found = resized(image[None, None], size)[0, 0, at[0], at[1]]
+    assert abs(float(exact) - found) <= 0.5 + 0.01
+
+
+@given(seed=seeds, value=st.integers(0, 255), size=st.integers(1, 40))
+def test_a_constant_image_stays_constant_and_one_of_the_size_stays_as_it_is(seed, value, size):
+    height, width = np.random.default_rng(seed).integers(1, 60, 2)
+    constant = np.full((2, 3, height, width), value, np.uint8)
+    assert (resized(constant, size) == value).all()
+    images = np.random.default_rng(seed).integers(0, 256, (2, 3, size, size), dtype=np.uint8)
+    before = images.copy()
+    y = resized(images, size)
+    np.testing.assert_array_equal(y, before)
+    assert not np.shares_memory(y, images)
+
+
+@given(seed=seeds)
+def test_each_image_is_resized_as_if_it_were_alone(seed):
+    images = np.random.default_rng(seed).integers(0, 256, (5, 2, 9, 14), dtype=np.uint8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resizing, "CELLS_AT_ONCE", 600)
+        y = resized(images, 8)
+    for image, one in zip(images, y, strict=True):
+        np.testing.assert_array_equal(resized(image[None], 8)[0], one)
+
+
+@given(seed=seeds, size=st.integers(1, 40))
+def test_arrays_are_resized_as_pillow_resizes_images(seed, size):
+    """Which rounds in between, to whole values."""
+    image = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(seed)
+    height, width = rng.integers(1, 90, 2)
+    pixels = rng.integers(0, 256, (height, width), dtype=np.uint8)
+    side = min(height, width)
+    left, top = (width - side) / 2, (height - side) / 2
+    box = (left, top, left + side, top + side)
+    expected = image.fromarray(pixels).resize((size, size), image.Resampling.BILINEAR, box)
+    found = resized(pixels[None, None], size)[0, 0]
+    assert np.abs(found.astype(int) - np.asarray(expected)).max() <= 1
+
+
+def test_resizing_many_arrays_takes_little_memory_for_each():
+    small = StoredImages([np.broadcast_to(np.uint8(7), (40, 1, 8, 8))], "here", size=512)
+    tracemalloc.start()
+    for part in parts_of(small):
+        assert (part == 7).all()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**27
+
+
+def test_resizing_large_arrays_takes_little_memory():
+    stored = np.broadcast_to(np.uint8(7), (300, 3, 640, 480))
+    images = StoredImages([stored], "here", size=16)
+    tracemalloc.start()
+    assert (images[:] == 7).all()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**26 < stored.size
+
+
+# Folders of images of any format and size
+
+
+@pytest.fixture
+def pil() -> SimpleNamespace:
+    pytest.importorskip("PIL")
+    from PIL import Image, ImageOps
+
+    return SimpleNamespace(Image=Image, ImageOps=ImageOps)
+
+
+COLOUR = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+GREY = COLOUR[..., 0]
+
+
+def encoded(pil: SimpleNamespace, image: Any, format: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    (pil.Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(
+        file, format, **options
+    )
+    return file.getvalue()
+
+
+def write(folder: Path, *images: bytes, ending: str = ".png") -> Path:
+    """Ten images of two classes: these in turn."""
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        for number in range(5):
+            (folder / name / f"{number}{ending}").write_bytes(images[number % len(images)])
+    return folder
+
+
+def said(folder: Path, **options: Any) -> str:
+    return "; ".join(load(folder, **options).notes)
+
+
+EXACT = {"PNG": {}, "WEBP": {"lossless": True}, "BMP": {}, "TIFF": {}, "PPM": {}}
+
+
+@pytest.mark.parametrize("format", EXACT)
+@pytest.mark.parametrize("pixels", [COLOUR, GREY], ids=["colour", "grey"])
+def test_every_format_comes_back_bit_for_bit_whatever_its_ending(tmp_path, pil, format, pixels):
+    data = encoded(pil, pixels, format, **EXACT[format])
+    expected = np.broadcast_to(pixels.T if pixels.ndim == 3 else pixels.T[None], (3, 32, 32))
+    for ending in (".JPG", ".Tiff", ".webp"):
+        dataset = load(write(tmp_path / ending, data, ending=ending))
+        np.testing.assert_array_equal(dataset.train_images[3], expected.transpose(0, 2, 1))
+        assert dataset.notes == ()
+    np.testing.assert_array_equal(read_image(data, size=32), expected.transpose(0, 2, 1))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "GIF", "WEBP"])
+def test_a_format_that_loses_something_comes_back_as_pillow_shows_it(pil, format):
+    data = encoded(pil, COLOUR, format)
+    shown = np.asarray(pil.Image.open(io.BytesIO(data)).convert("RGB"))
+    np.testing.assert_array_equal(read_image(data, size=32), shown.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "TIFF", "PNG"])
+def test_of_several_frames_the_first_is_read(pil, format):
+    frames = [pil.Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
+    data = encoded(pil, frames[0], format, save_all=True, append_images=frames[1:])
+    image = read_image(data, size=32)
+    assert image[0].min() >= 250
+    assert image[1:].max() <= 5
+
+
+def test_a_palette_and_two_colours_are_read(pil):
+    palette = pil.Image.fromarray(GREY // 64).convert("P")
+    palette.putpalette([value for v in range(256) for value in (v * 50 % 256, v * 7 % 256, 9)])
+    found = read_image(encoded(pil, palette, "PNG"), size=32)
+    v = np.asarray(palette).astype(int)
+    np.testing.assert_array_equal(found, [v * 50 % 256, v * 7 % 256, np.full_like(v, 9)])
+    black_and_white = pil.Image.fromarray(GREY).convert("1")
+    found = read_image(encoded(pil, black_and_white, "PNG"), size=32)
+    np.testing.assert_array_equal(found[0], np.where(black_and_white, 255, 0))
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "PPM"])
+def test_sixteen_bits_become_eight_by_a_division_of_257(tmp_path, pil, format):
+    deep = np.random.default_rng(1).integers(0, 65536, (32, 32)).astype(np.uint16)
+    deep[0, :3] = 0, 65535, 257
+    data = b"P5 32 32 65535\n" + deep.astype(">u2").tobytes()
+    if format != "PPM":  # which older Pillows do not write
+        data = encoded(pil, deep, format)
+    rounded = [[round(Fraction(int(v), 257)) for v in row] for row in deep]
+    for channel in read_image(data, size=32):
+        np.testing.assert_array_equal(channel, rounded)
+    assert "10 images of 16 bits divided by 257" in said(write(tmp_path, data))
+
+
+def test_sixteen_bits_of_no_high_value_are_refused_but_black_is_black(pil):
+    low = np.minimum(GREY.astype(np.uint16), 255)
+    with pytest.raises(
+        BadInput, match=r"no value above .* of 65535; if these are values of 8 bits"
+    ):
+        read_image(encoded(pil, low, "PNG"), size=32)
+    assert not read_image(encoded(pil, 0 * low, "PNG"), size=32).any()
+
+
+@pytest.mark.parametrize("format", ["JPEG", "TIFF"])
+def test_colours_of_print_are_refused_with_what_to_do(tmp_path, pil, format):
+    data = encoded(pil, pil.Image.fromarray(COLOUR).convert("CMYK"), format)
+    with pytest.raises(BadInput, match=r"0.png: an image of 32×32 pixels in CMYK, .*convert it to"):
+        load(write(tmp_path, data))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_shows_the_background_and_it_is_said(tmp_path, pil, mode):
+    clear = pil.Image.new("RGBA", (32, 32), (255, 255, 255, 0))
+    clear.paste((200, 200, 200, 255), (0, 0, 32, 16))
+    data = encoded(pil, clear.convert(mode), "PNG")
+    opaque = encoded(pil, pil.Image.new("RGBA", (32, 32), "red"), "PNG")
+    folder = write(tmp_path, data, opaque)
+    for background, colour in ((None, 0), ("white", 255), ("#0A0B0C", None)):
+        dataset = load(folder, background=background)
+        image = dataset.train_images[0]
+        assert (image[:, :16] == 200).all()
+        for channel, expected in enumerate((10, 11, 12) if colour is None else [colour] * 3):
+            assert (image[channel, 16:] == expected).all()
+        (note,) = dataset.notes
+        assert note.startswith("6 images with transparent places put on ")
+        assert ("black (--background COLOUR" if background is None else background) in note
+    assert "transparent" not in said(write(tmp_path / "opaque", opaque))
+
+
+def test_half_transparent_is_half_the_background_and_colours_do_not_bleed(pil):
+    """Cells that nobody sees have a colour, which must not come in when the image shrinks."""
+    half = pil.Image.new("RGBA", (64, 64), (100, 100, 100, 128))
+    image = read_image(encoded(pil, half, "PNG"), size=32, background="white")
+    np.testing.assert_allclose(image.astype(int), 100 * 128 / 255 + 255 * 127 / 255, atol=1)
+    stripes = np.zeros((64, 64, 4), np.uint8)
+    stripes[::2] = 255, 0, 0, 0  # red, and not to be seen
+    stripes[1::2] = 0, 0, 255, 255
+    image = read_image(encoded(pil, stripes, "PNG"), size=32)
+    assert (image[0] == 0).all()
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF", "JPEG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_is_turned_as_its_exif_data_say(tmp_path, pil, format, orientation):
+    exif = pil.Image.Exif()
+    exif[0x0112] = orientation
+    pixels = COLOUR[:, :28] if format != "JPEG" else COLOUR
+    data = encoded(pil, pixels, format, exif=exif, **EXACT.get(format, {}))
+    shown = pil.ImageOps.exif_transpose(pil.Image.open(io.BytesIO(data)))
+    upright = encoded(pil, shown, "PNG")
+    np.testing.assert_array_equal(read_image(data, size=32), read_image(upright, size=32))
+    assert ("10 images turned as EXIF says" in said(write(tmp_path, data))) == (orientation > 1)
+
+
+def test_damaged_exif_data_leave_an_image_as_it_is_stored(pil):
+    data = encoded(pil, COLOUR, "PNG", exif=b"garbage")
+    np.testing.assert_array_equal(read_image(data, size=32), COLOUR.transpose(2, 0, 1))
+
+
+def test_a_folder_of_squares_of_one_size_keeps_it(tmp_path, pil):
+    pixels = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    dataset = load(write(tmp_path, encoded(pil, pixels, "PNG")))
+    assert dataset.image_shape == (3, 64, 64)
+    np.testing.assert_array_equal(dataset.test_images[0], pixels.transpose(2, 0, 1))
+    assert (dataset.notes, dataset.border) == ((), 0)
+
+
+def test_images_of_28_get_a_border_also_beside_those_of_32(tmp_path, pil):
+    small, large = encoded(pil, GREY[:28, :28], "PNG"), encoded(pil, COLOUR, "PNG")
+    dataset = load(write(tmp_path / "28", small))
+    assert (dataset.image_shape, dataset.border, dataset.notes) == ((3, 32, 32), 2, ())
+    one = read_image(small, size=dataset.image_shape[1], border=dataset.border)
+    np.testing.assert_array_equal(one, dataset.train_images[0])
+    np.testing.assert_array_equal(one[0], np.pad(GREY[:28, :28], 2))
+    both = load(write(tmp_path / "both", small, large))
+    assert (both.border, both.notes) == (0, ())
+    np.testing.assert_array_equal(both.train_images[0], one)
+
+
+@pytest.mark.parametrize("size", [None, 16])
+def test_images_of_several_sizes_are_resized_and_cropped_to_their_middle(tmp_path, pil, size):
+    rng = np.random.default_rng(3)
+    shapes = [(90, 40, 3), (40, 130, 3), (30, 30, 3), (200, 201, 3)]
+    pixels = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
+    folder = write(tmp_path, *(encoded(pil, image, "PNG") for image in pixels))
+    dataset = load(folder, size=size)
+    side = size or 32
+    assert dataset.image_shape == (3, side, side)
+    for index, image in enumerate(pixels):
+        expected = resized(image.transpose(2, 0, 1)[None], side)[0]
+        found = dataset.train_images[index]
+        assert np.abs(found.astype(int) - expected).max() <= 1
+        np.testing.assert_array_equal(read_image(folder / "a" / f"{index}.png", size=side), found)
+    (note,) = dataset.notes
+    assert note.startswith(f"images of 30×30 to 201×200 pixels brought to {side}×{side}")
+    assert ("--size N" in note) == (size is None)
+
+
+def test_a_large_jpeg_is_decoded_at_a_part_of_its_size_and_looks_the_same(pil):
+    smooth = np.add.outer(np.arange(1200), np.arange(900)) / 2100 * 255
+    image = pil.Image.fromarray(smooth.astype(np.uint8)).convert("RGB")
+    found = read_image(encoded(pil, image, "JPEG", quality=95), size=32)
+    expected = read_image(encoded(pil, image, "PNG"), size=32)
+    assert np.abs(found.astype(int) - expected).max() <= 3
+
+
+def test_what_is_left_out_is_counted_and_said(tmp_path, pil):
+    folder = write(tmp_path, encoded(pil, COLOUR, "PNG"))
+    for name in ("a/notes.txt", "b/list.TXT", "a/.hidden", "a/noending", "readme.md", "b/.x.png"):
+        (folder / name).write_bytes(b"x")
+    (folder / "b" / "more").mkdir()
+    (folder / ".git").mkdir()
+    (note,) = load(folder).notes
+    assert note.startswith("8 files left out: 3 hidden, 2 of .txt, ")
+    for what in ("1 of .md", "1 without ending", "1 folder in a class"):
+        assert what in note
+
+
+def test_photographs_of_odd_formats_and_sizes_show_what_a_viewer_shows(tmp_path, pil):
+    """The class of each is to be seen in its left upper quarter; what was done is counted."""
+    seen = photographs.write(tmp_path, 200, np.random.default_rng(0))
+    dataset = load(tmp_path, background="white")
+    assert (len(dataset.train_images), len(dataset.test_images)) == (161, 39)
+    for images, labels in (
+        (dataset.train_images, dataset.train_labels),
+        (dataset.test_images, dataset.test_labels),
+    ):
+        colours = images[:, :, 2:14, 2:14].mean(axis=(2, 3))  # red, green, blue
+        is_grey = np.ptp(colours, axis=1) < 1
+        np.testing.assert_array_equal(2 - colours.argmax(axis=1)[~is_grey], labels[~is_grey])
+        np.testing.assert_allclose(
+            colours[is_grey, 0], np.array([60, 140, 250])[labels[is_grey]], atol=3
+        )
+    notes = " | ".join(dataset.notes)
+    for expected in (
+        "3 files left out: 1 ",
+        "1 hidden",
+        "1 of .txt",
+        "1 of .db",
+        "brought to 32×32",
+        f"{seen['transparent']} images with transparent places put on white",
+        f"{seen['turned']} images turned as EXIF says",
+        f"{seen['deep']} images of 16 bits",
+    ):
+        assert expected in notes
+    assert min(seen.values()) >= 14
+
+
+def test_a_file_called_test_is_no_part_of_cifar_100(tmp_path, pil):
+    folder = write(tmp_path, encoded(pil, COLOUR, "PNG"))
+    (folder / "test").write_text("x")
+    assert load(folder).notes == ("1 file left out: 1 without ending",)
+
+
+def test_val_does_for_test_and_what_is_beside_the_parts_is_said(tmp_path, pil):
+    write(tmp_path / "train", encoded(pil, COLOUR, "PNG"))
+    write(tmp_path / "val", encoded(pil, GREY, "PNG"))
+    dataset = load(tmp_path)
+    assert (len(dataset.train_images), len(dataset.test_images)) == (10, 10)
+    assert "tested with the images in val/" in dataset.notes
+    write(tmp_path / "test", encoded(pil, COLOUR, "PNG"))
+    dataset = load(tmp_path)
+    np.testing.assert_array_equal(dataset.test_images[0], COLOUR.transpose(2, 0, 1))
+    assert dataset.notes == ("left out beside these two parts: val",)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "it is an empty file; expected PNG, JPEG, WebP"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(20), "not an image that Pillow can read"),
+        (b"\xff\xd8\xff" + bytes(300), "it begins as a JPEG image does, and is damaged"),
+        (b"<!DOCTYPE html>", "it is a web page"),
+        (b"%PDF-1.5", "it is a PDF file"),
+        (b"\0\0\0\x18ftypheic", "it is a HEIC image"),
+        (b"\1\2\3", "it is of no format that is known here"),
+    ],
+)
+def test_a_damaged_image_is_refused_with_what_is_wrong_and_no_address(
+    tmp_path, pil, content, expected
+):
+    write(tmp_path, content, ending=".jpg")
+    with pytest.raises(BadInput, match=f"{tmp_path}/a/0.jpg: ") as caught:
+        load(tmp_path)
+    assert expected in str(caught.value)
+    assert not re.search("0x[0-9a-f]{6}", str(caught.value))
+    with pytest.raises(BadInput, match=r"^the image: ") as caught:
+        read_image(content, size=32)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF"])
+def test_an_image_that_is_cut_off_is_refused(pil, format):
+    data = encoded(pil, COLOUR, format)
+    for length in (len(data) // 4, len(data) // 2):
+        with pytest.raises(BadInput, match="the image: not an image that Pillow can read: "):
+            read_image(data[:length], size=32)
+
+
+def test_of_a_damaged_tiff_nothing_but_the_refusal_is_said(pil, capfd):
+    """libtiff has words of its own, and so has Pillow, for a log that nobody has set up."""
+    tiff = pil.Image.open(io.BytesIO(encoded(pil, COLOUR, "TIFF")))
+    packed = bytearray(encoded(pil, tiff, "TIFF", compression="tiff_lzw"))
+    packed[20:400] = bytes(380)
+    for data in (bytes(packed), malformed.tiff({256: (4, 1, 8), 257: (4, 1, 8), 277: (3, 1, 99)})):
+        with pytest.raises(BadInput, match="not an image that Pillow can read"):
+            read_image(data, size=32)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_image_of_too_many_pixels_or_bytes_is_refused_before_it_is_decoded(
+    tmp_path, pil, monkeypatch
+):
+    monkeypatch.setattr(image_folder, "MOST_PIXELS", 1000)
+    data = encoded(pil, COLOUR, "PNG")
+    with pytest.raises(BadInput, match="32×32 pixels; expected 1,000 at most"):
+        read_image(data, size=32)
+    monkeypatch.setattr(image_folder, "MOST_BYTES", 10)
+    with pytest.raises(BadInput, match="expected an image of 10 bytes at most"):
+        load(write(tmp_path, data))
+
+
+def test_an_image_that_cannot_be_read_just_now_is_unreadable(tmp_path, pil):
+    with pytest.raises(BadInput, match="No such file"):
+        read_image(tmp_path / "absent.png", size=32)
+    with pytest.raises(BadInput, match="not a regular file"):
+        read_image(tmp_path, size=32)
+
+
+@pytest.mark.parametrize("options", [{"size": 30}, {"size": 32, "background": "nothing"}])
+def test_read_image_refuses_options_that_are_none(pil, options):
+    with pytest.raises(ValueError, match=r"size is 30|background is 'nothing'"):
+        read_image(encoded(pil, COLOUR, "PNG"), **options)

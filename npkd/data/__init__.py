@@ -6,12 +6,13 @@ One batch on its way to the nets:
     normalise = Normalisation.of(dataset.train_images)
     for indices in batches(len(dataset.train_images), 64, rng):
         images = dataset.augmentation(dataset.train_images[indices], rng)     # uint8
-        x_high = normalise(images)                                           # (B, 3, 32, 32)
-        x_low = low_resolution(x_high)                                       # (B, 3, 16, 16)
+        x_high = normalise(images)                                           # (B, C, S, S)
+        x_low = low_resolution(x_high)                                       # (B, C, S/2, S/2)
 """
 
 from npkd.data.augmentation import Augmentation, Augmented
 from npkd.data.dataset import Dataset, split
+from npkd.data.image_folder import read_image
 from npkd.data.images import Images, digest
 from npkd.data.preparation import Normalisation, batches, low_resolution
 from npkd.data.sources import load
@@ -26,5 +27,6 @@ __all__ = [
     "digest",
     "load",
     "low_resolution",
+    "read_image",
     "split",
 ]

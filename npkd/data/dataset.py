@@ -15,12 +15,13 @@ from npkd.data.images import Images, parts_of, subset
 class Dataset:
     """Labelled images, as stored: uint8, before augmentation and normalisation.
 
-    train_images, test_images   (N, C, H, W) uint8, three channels red, green, blue; arrays, or
-                                images that are left in their files
+    train_images, test_images   (N, C, S, S) uint8, C from 1 to 4, three being red, green, blue;
+                                arrays, or images that are left in their files
     train_labels, test_labels   (N,) int64, indices into class_names
     augmentation                what suits these images; digits, for one, must not be flipped
     photographs                 whether they are harder than digits and take longer to learn
-    notes                       what whoever read them has to say, a sentence each
+    border                      how wide a black border all images have got on each side; S holds it
+    notes                       what was left out, resized, or decided: a sentence each
     """
 
     name: str
@@ -31,10 +32,12 @@ class Dataset:
     class_names: tuple[str, ...]
     augmentation: Augmentation
     photographs: bool = False
+    border: int = 0
     notes: tuple[str, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, ...]:
+        """(C, S, S)"""
         return self.train_images.shape[1:]
 
     @property

@@ -1,69 +1,159 @@
 """A folder of images by class: FOLDER/train/CLASS/* and FOLDER/test/CLASS/*, or FOLDER/CLASS/*."""
 
 import io
+import logging
+import os
+import re
+import sys
 import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from npkd.arguments import shown
+from npkd.data import recognised
 from npkd.data.augmentation import Augmentation
 from npkd.data.dataset import Dataset, split
-from npkd.data.images import standard_form
-from npkd.files import BadInput, read_bytes
+from npkd.data.images import border_of, is_side, require_size
+from npkd.data.recognised import counted
+from npkd.files import BadInput, reading, size_of
 
-ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm"}
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM")  # Pillow knows others; one runs a program
-MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}  # Pillow's, of at most 8 bits a channel
-MOST_BYTES = 2**24  # of one image file
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMATS = ("PNG", "JPEG", "WebP", "BMP", "TIFF", "GIF", "PPM")  # one of Pillow's runs a program
+MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA"}  # Pillow's, of at most 8 bits a channel
+DEEP = {"I;16", "I;16L", "I;16B"}  # of 16 bits
+TURNS = {  # by EXIF's orientation: what brings the image as it is stored to how it is shown
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+ORIENTATION = 0x0112
+MOST_BYTES = 2**28  # of one image file
+MOST_PIXELS = 10**8  # of one image
+SIZE = 32  # of images whose own sizes differ
+TEST_PARTS = ("test", "val", "valid", "validation")
+BACKGROUND = "black"  # as outside of an image that is shifted
+
+# Without a handler, Python prints what Pillow has to say of a damaged file.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-def read(folder: Path) -> Dataset:
-    """The data set in `folder`. Classes and, within a class, files are taken in order of name.
-
-    With neither train/ nor test/, every fifth image of each class is for testing (see `split`).
-    Files with other endings than those of `ENDINGS` are passed over, as is what is hidden.
-
-    Raises BadInput if there are no images, a part or a class has none, the test part has a class
-    that the training part lacks, an image cannot be read or is neither 28×28 nor 32×32, or Pillow
-    is not installed.
-    """
-    if (folder / "train").is_dir() or (folder / "test").is_dir():
-        train, test = _images_by_class(folder / "train"), _images_by_class(folder / "test")
-        unknown = [name for name in test if name not in train]
-        if unknown:
-            raise BadInput(f"{folder / 'test'}: class {unknown[0]} has no folder in train/")
-        class_names = tuple(train)
-        train_images, train_labels = _read_images(train, class_names)
-        test_images, test_labels = _read_images(test, class_names)
-    else:
-        everything = _images_by_class(folder)
-        class_names = tuple(everything)
-        images, labels = _read_images(everything, class_names)
-        train_indices, test_indices = split(labels)
-        train_images, train_labels = images[train_indices], labels[train_indices]
-        test_images, test_labels = images[test_indices], labels[test_indices]
-    return Dataset(
-        name=folder.resolve().name,
-        train_images=train_images,
-        train_labels=train_labels,
-        test_images=test_images,
-        test_labels=test_labels,
-        class_names=class_names,
-        augmentation=Augmentation(shift=2),
+def found(folder: Path) -> bool:
+    """Whether there are images by class in the folder, or parts for training and testing."""
+    return bool(_parts(folder)) or any(
+        _is_image(file) for entry in visible(folder) if entry.is_dir() for file in visible(entry)
     )
 
 
-def _images_by_class(folder: Path) -> dict[str, list[Path]]:
-    """The image files of each class folder in `folder`."""
-    classes = {
-        entry.name: [file for file in _visible(entry) if file.suffix.lower() in ENDINGS]
-        for entry in _visible(folder)
-        if entry.is_dir()
-    }
+def _parts(folder: Path) -> list[Path]:
+    """The folders for training and testing, if there is either."""
+    if not ((folder / "train").is_dir() or (folder / "test").is_dir()):
+        return []
+    there = [name for name in TEST_PARTS if (folder / name).is_dir()]
+    return [folder / "train", folder / (there or ["test"])[0]]
+
+
+def visible(folder: Path) -> list[Path]:
+    """What is in a folder and not hidden, in order of name."""
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: missing; a data set has train/ and test/, or neither of them")
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in recognised.IMAGE_ENDINGS
+
+
+def read(folder: Path, *, size: int | None = None, background: str | None = None) -> Dataset:
+    """The data set in `folder`. Classes and, within a class, files are taken in order of name.
+
+    With neither train/ nor test/, every fifth image of each class is for testing (see `split`);
+    beside train/, val/ does for test/. Files with other endings than those of images are left out,
+    as is what is hidden, and the notes of the data set count them. What format a file has is told
+    by its content.
+
+    size         the side that all images are brought to, see `read_image`; by default their own,
+                 where all are squares of one size that is a multiple of 4, else 32. 28×28 gets a
+                 border and is 32×32.
+    background   as `read_image` takes it
+
+    Raises BadInput if there are no images, a part or a class has none, the test part has a class
+    that the training part lacks, an image cannot be read, or Pillow is not installed.
+    """
+    left_out: Counter[str] = Counter()
+    notes = []
+    test: dict[str, list[Path]] = {}
+    training: slice | np.ndarray
+    testing: slice | np.ndarray
+    if parts := _parts(folder):
+        train, test = (_images_by_class(part, left_out) for part in parts)
+        unknown = [name for name in test if name not in train]
+        if unknown:
+            raise BadInput(f"{parts[1]}: class {unknown[0]} has no folder in train/")
+        notes += [f"tested with the images in {parts[1].name}/"] * (parts[1].name != "test")
+        others = [entry.name for entry in visible(folder) if entry not in parts]
+        if others:
+            names = ", ".join(others[:5]) + " …" * (len(others) > 5)
+            notes.append(f"left out beside these two parts: {names}")
+    else:
+        train = _images_by_class(folder, left_out)
+    class_names = tuple(train)
+    by_class = [
+        (class_names.index(name), files) for part in (train, test) for name, files in part.items()
+    ]
+    labels = np.array([label for label, files in by_class for _ in files], np.int64)
+    images, border, said = _read_all(
+        [file for _, files in by_class for file in files], size, background
+    )
+    if parts:
+        count = sum(map(len, train.values()))
+        training, testing = slice(count), slice(count, None)
+    else:
+        training, testing = split(labels)
+    if left_out:
+        what = ", ".join(f"{count} {kind}" for kind, count in left_out.most_common())
+        notes.append(f"{counted(left_out.total(), 'file')} left out: {what}")
+    return Dataset(
+        name=folder.resolve().name,
+        train_images=images[training],
+        train_labels=labels[training],
+        test_images=images[testing],
+        test_labels=labels[testing],
+        class_names=class_names,
+        augmentation=Augmentation(shift=2),
+        border=border,
+        notes=(*notes, *said),
+    )
+
+
+def _images_by_class(folder: Path, left_out: Counter[str]) -> dict[str, list[Path]]:
+    """The image files of each class folder in `folder`; counts what is beside them."""
+    classes = {}
+    for home in [folder, *(entry for entry in visible(folder) if entry.is_dir())]:
+        entries = visible(home)
+        left_out["hidden"] += sum(1 for _ in home.iterdir()) - len(entries)
+        for entry in entries:
+            if entry.is_dir():
+                left_out["folder in a class"] += home is not folder
+            elif home is folder or not _is_image(entry):
+                left_out[f"of {entry.suffix.lower()}" if entry.suffix else "without ending"] += 1
+        if home is not folder:
+            classes[home.name] = [file for file in entries if _is_image(file) and not file.is_dir()]
+    left_out -= Counter()  # drops zeros
     if not any(classes.values()):
         raise BadInput(
             f"{folder}: holds no data; expected a folder for each class with images in it "
-            f"({', '.join(sorted(ENDINGS))}), or CIFAR-10's data_batch_1.bin … and test_batch.bin"
+            f"({', '.join(recognised.IMAGE_ENDINGS)})"
         )
     for name, files in classes.items():
         if not files:
@@ -71,43 +161,221 @@ def _images_by_class(folder: Path) -> dict[str, list[Path]]:
     return classes
 
 
-def _visible(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise BadInput(f"{folder}: missing; a data set has train/ and test/, or neither of them")
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+def _read_all(
+    files: list[Path], size: int | None, background: str | None
+) -> tuple[np.ndarray, int, list[str]]:
+    """Images (N, 3, S, S), the border that all have got, and notes.
+
+    All headers are read first: what cannot be taken is said before the others are waited for.
+    """
+    sizes = []
+    for file in files:
+        with _opened(file) as (image, _):
+            sizes.append(image.size)
+    several = sorted(set(sizes), key=lambda one: (one[0] * one[1], one))
+    sides = {width if width == height else 0 for width, height in several}
+    borders = [0] * len(files)
+    if size is None and sides <= {28, SIZE}:
+        borders = [border_of(height, width) for width, height in sizes]
+        side = SIZE
+    elif size is None and len(several) == 1 and is_side(min(sides)):
+        side = min(sides)
+    else:
+        side = size or SIZE
+    seen: Counter[str] = Counter()
+    images = np.empty((len(files), 3, side, side), np.uint8)
+    for number, file in enumerate(files):
+        images[number] = _read(file, side, background or BACKGROUND, borders[number], seen)
+
+    notes = []
+    if not any(borders) and several != [(side, side)]:
+        low, high = (f"{width}×{height}" for width, height in (several[0], several[-1]))
+        found = f"of {low} pixels" if low == high else f"of {low} to {high} pixels"
+        notes.append(
+            f"images {found} brought to {side}×{side}: resized, and cropped to their middle"
+            + " (--size N for another size)" * (size is None)
+        )
+    if seen["transparent"]:
+        notes.append(
+            f"{counted(seen['transparent'], 'image')} with transparent places put on "
+            + (background or f"{BACKGROUND} (--background COLOUR for another)")
+        )
+    if seen["turned"]:
+        notes.append(f"{counted(seen['turned'], 'image')} turned as EXIF says")
+    if seen["deep"]:
+        notes.append(f"{counted(seen['deep'], 'image')} of 16 bits divided by 257, to 8 bits")
+    return images, min(borders), notes
 
 
-def _read_images(
-    classes: dict[str, list[Path]], class_names: tuple[str, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Images (N, 3, 32, 32) and labels (N,) of the files, class by class."""
-    images = [_read_image(file) for files in classes.values() for file in files]
-    labels = [class_names.index(name) for name, files in classes.items() for _ in files]
-    return np.concatenate(images), np.array(labels, np.int64)
+def read_image(
+    source: str | Path | bytes,
+    *,
+    size: int,
+    background: str = BACKGROUND,
+    border: int = 0,
+) -> np.ndarray:
+    """One image, from its file or from the bytes of one, as a data set of images holds it.
+
+    Shapes
+        (3, S, S) uint8, S = size, the channels red, green and blue
+
+    PNG, JPEG, WebP, BMP, TIFF, GIF (its first frame) or PPM, told by content. It is turned as its
+    EXIF data say, resized so that its shorter side is S, weighted as in `npkd.data.resizing`, and
+    cropped to its middle. Grey is repeated to three channels. 16-bit grey becomes round(v/257).
+
+    size         from 8 to 512, a multiple of 4
+    background   shown where the image is transparent: the name of a colour, or "#rrggbb"
+    border       that much of S on each side is black: `Dataset.border`
+
+    Raises BadInput for anything that is no such image, ValueError for other options.
+    """
+    require_size(size)
+    require_colour(background)
+    return _read(source, size, background, border, Counter())
 
 
-def _read_image(path: Path) -> np.ndarray:
-    """One image as (1, 3, 32, 32). Where it is transparent it is black, as outside its border."""
+def require_colour(colour: str) -> None:
+    """Raise ValueError unless this is a background."""
     try:
-        from PIL import Image
+        from PIL import ImageColor
     except ImportError as error:
-        raise BadInput(
-            f"{path}: reading image files needs Pillow; install it with pip install 'npkd[app]'"
-        ) from error
-    data = read_bytes(path, at_most=MOST_BYTES, what="an image")
+        raise BadInput(NO_PILLOW) from error
+    if not isinstance(colour, str) or not (
+        re.fullmatch("#[0-9a-fA-F]{6}", colour) or colour.lower() in ImageColor.colormap
+    ):
+        raise ValueError(
+            f"background is {shown(colour)}; expected the name of a colour, such as white, or "
+            "#rrggbb"
+        )
+
+
+NO_PILLOW = "reading image files needs Pillow; install it with pip install 'npkd[app]'"
+
+
+@contextmanager
+def _opened(source: str | Path | bytes) -> Iterator[tuple["Image", str]]:
+    """An image that can be taken, its header read but no pixels yet; and what to call it."""
+    name = "the image" if isinstance(source, bytes) else str(source)
     try:
-        with warnings.catch_warnings(action="ignore"):  # of odd sizes: these are refused anyway
-            image = Image.open(io.BytesIO(data), formats=FORMATS)  # the header, no pixels yet
-            if image.mode not in MODES or image.size not in ((28, 28), (32, 32)):
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise BadInput(f"{name}: {NO_PILLOW}") from error
+    with reading(name, "an image"):
+        if isinstance(source, bytes):
+            file = io.BytesIO(source)
+        elif size_of(source, "an image") > MOST_BYTES:
+            raise BadInput(f"{name}: expected an image of {MOST_BYTES:,} bytes at most")
+        else:
+            file = open(source, "rb")  # type: ignore[assignment]  # noqa: SIM115
+        with file, warnings.catch_warnings(action="ignore"):  # of odd sizes and tags
+            try:
+                image = Image.open(file, formats=[one.upper() for one in FORMATS])
+                _require_taken(image, name)
+                yield image, name
+            except (BadInput, MemoryError):
+                raise
+            except UnidentifiedImageError as error:
+                file.seek(0)
+                what = recognised.content(file.read(300)) or "of no format that is known here"
+                known = any(one in what for one in FORMATS)
                 raise BadInput(
-                    f"{path}: an image of {image.width}×{image.height} pixels in mode "
-                    f"{image.mode}; expected 28×28 or 32×32, grey or colour, 8 bits a channel; "
-                    "resize it first"
-                )
-            black = Image.new("RGBA", image.size, "black")
-            pixels = np.asarray(Image.alpha_composite(black, image.convert("RGBA")).convert("RGB"))
-    except (BadInput, MemoryError):
-        raise
-    except Exception as error:  # Pillow's decoders raise many kinds for damaged bytes
-        raise BadInput(f"{path}: not an image that Pillow can read: {error}") from error
-    return standard_form(pixels[None], path)  # from (1, H, W, 3)
+                    f"{name}: not an image that Pillow can read: it "
+                    + (f"begins as {what} does, and is damaged" if known else f"is {what}")
+                    + f"; expected {', '.join(FORMATS)}"
+                ) from error
+            except Exception as error:  # Pillow's decoders raise many kinds for damaged bytes
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise  # that of the disk
+                raise BadInput(f"{name}: not an image that Pillow can read: {error}") from error
+
+
+def _require_taken(image: "Image", name: str) -> None:
+    """Raise BadInput for an image of too many pixels, or of colours that are none of these."""
+    size = f"{name}: an image of {image.width}×{image.height} pixels"
+    if image.width * image.height > MOST_PIXELS:
+        raise BadInput(f"{size}; expected {MOST_PIXELS:,} at most")
+    if image.mode == "CMYK":
+        raise BadInput(
+            f"{size} in CMYK, the colours of print, which look different in each of them; convert "
+            "it to RGB first"
+        )
+    if image.mode not in MODES and not _is_deep(image):
+        raise BadInput(
+            f"{size} in mode {image.mode}; expected grey or colour of 8 bits a channel, or grey of "
+            "16; convert it first"
+        )
+
+
+def _is_deep(image: "Image") -> bool:
+    """Whether it is grey of 16 bits, which Pillow may hold in 32, but of TIFF only if it is 32."""
+    return image.mode in DEEP or (image.mode == "I" and image.format in ("PNG", "PPM"))
+
+
+def _read(
+    source: str | Path | bytes, size: int, background: str, border: int, seen: Counter[str]
+) -> np.ndarray:
+    """See `read_image`; counts what was done."""
+    from PIL import Image
+
+    inner = size - 2 * border
+    with _opened(source) as (image, name):
+        image.draft(None, (2 * inner, 2 * inner))  # a JPEG may be decoded at a part of its size
+        stored = _orientation(image)  # what Pillow obeys itself, of a TIFF, is gone after it
+        is_tiff = image.format == "TIFF" and sys.__stderr__ is not None
+        with _without_words_of_libtiff() if is_tiff else nullcontext():
+            image.load()
+        orientation = _orientation(image)
+        if _is_deep(image):
+            seen["deep"] += 1
+            image = Image.fromarray(_eight_bits(np.asarray(image), name))
+        elif "A" in image.getbands() or "transparency" in image.info:
+            image = image.convert("RGBA")
+        elif image.mode != "RGB":
+            image = image.convert("L" if image.mode == "1" else "RGB")
+        seen["turned"] += stored in TURNS
+        if orientation in TURNS:
+            image = image.transpose(Image.Transpose[TURNS[orientation]])
+        left, top = ((length - min(image.size)) / 2 for length in image.size)
+        middle = (left, top, image.width - left, image.height - top)
+        image = image.resize((inner, inner), Image.Resampling.BILINEAR, middle)
+        if image.mode == "RGBA":
+            seen["transparent"] += int(np.asarray(image)[..., 3].min() < 255)
+            image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
+        pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+    return np.pad(pixels, ((0, 0), (border, border), (border, border)))
+
+
+@contextmanager
+def _without_words_of_libtiff() -> Iterator[None]:
+    """It writes what it thinks of a damaged file to the process's standard error, line by line."""
+    before = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
+
+
+def _orientation(image: "Image") -> int:
+    """EXIF's, of which 1 is upright."""
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # damaged EXIF data: viewers show the image as it is stored
+        return 1
+
+
+def _eight_bits(values: np.ndarray, name: str) -> np.ndarray:
+    """round(v/257), which brings 0..65535 to 0..255.
+
+    Values that all lie below 256 are most likely of 8 bits, in a file of 16; or the image is all
+    but black. Which it is only its owner knows, and in either case there would be nothing to see.
+    """
+    if 0 < values.max() < 256:
+        raise BadInput(
+            f"{name}: an image of 16 bits, but with no value above {values.max()} of 65535; if "
+            "these are values of 8 bits, convert it to 8 bits first"
+        )
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)

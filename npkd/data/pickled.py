@@ -1,4 +1,4 @@
-"""The pickles of CIFAR-10's python layout: a dictionary of lists, and of arrays of whole numbers.
+"""The pickles of CIFAR's python layout: a dictionary of lists, and of arrays of numbers.
 
 In the place of the functions that NumPy's arrays are made with there are stand-ins, which keep the
 bytes, the shape and the type; the array is made from these without NumPy's own unpickling, where a
@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from npkd import pickled
-from npkd.pickled import latin1_bytes, text
+from npkd.pickled import Unfit, latin1_bytes, text
 
-BYTES_OF_AN_OPERATION = 500  # at least, on average; an image has 3,072 and takes three or so
+# At least, on average. An image has 3,072 and takes three or so, or forty where its labels are
+# NumPy's numbers.
+BYTES_OF_AN_OPERATION = 64
 
 
 class Array:
@@ -33,10 +35,10 @@ class Type:
     def __init__(self, name: str | bytes, *_: object):
         name = text(name)
         if len(name) > len("uint64") + 1:
-            raise ValueError(f"it holds an array of {name[:40]}")
+            raise Unfit(f"it holds an array of {name[:40]}")
         self.dtype = np.dtype(name)
-        if self.dtype.kind not in "iu":
-            raise ValueError(f"it holds an array of {self.dtype}")
+        if self.dtype.kind not in "iuf":
+            raise Unfit(f"it holds an array of {self.dtype}")
 
     def build(self, state: Any) -> None:
         """Take over the order of its bytes from (version, order, …)."""
@@ -46,7 +48,7 @@ class Type:
 def array_of(data: Any, type_: Any, shape: Any, order: Any) -> Array:
     """Stands for numpy's _frombuffer, with which protocol 5 makes a whole array at once."""
     if not isinstance(type_, Type) or not all(type(size) is int for size in shape):
-        raise ValueError("it holds an array without a type or a shape")
+        raise Unfit("it holds an array without a type or a shape")
     array = Array()
     values = np.frombuffer(data, type_.dtype)
     if text(order) == "F":
@@ -56,6 +58,14 @@ def array_of(data: Any, type_: Any, shape: Any, order: Any) -> Array:
     return array
 
 
+def scalar(type_: Any, data: Any) -> int | float:
+    """Stands for numpy's scalar, with which it makes one number from its bytes."""
+    if not isinstance(type_, Type) or len(data) != type_.dtype.itemsize:
+        raise Unfit("it holds a number without a type, or with other bytes than it has")
+    (value,) = np.frombuffer(data, type_.dtype).tolist()
+    return value
+
+
 STAND_INS: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): Type,
     ("numpy", "ndarray"): Array,  # an argument of _reconstruct
@@ -63,6 +73,8 @@ STAND_INS: dict[tuple[str, str], Any] = {
     ("numpy._core.multiarray", "_reconstruct"): Array,
     ("numpy.core.numeric", "_frombuffer"): array_of,
     ("numpy._core.numeric", "_frombuffer"): array_of,
+    ("numpy.core.multiarray", "scalar"): scalar,
+    ("numpy._core.multiarray", "scalar"): scalar,
     ("_codecs", "encode"): latin1_bytes,
 }
 
@@ -72,6 +84,6 @@ LAYOUT = pickled.Layout(STAND_INS, BYTES_OF_AN_OPERATION, "images")
 def load(data: bytes) -> Any:
     """What the pickle holds: dictionaries, lists, tuples, numbers, text, bytes, and `Array`s.
 
-    Raises ValueError, or whatever comes of operations that do not go together.
+    Raises Unfit for what it does not take, or whatever comes of damaged bytes.
     """
     return pickled.load(data, LAYOUT)

@@ -1,20 +1,17 @@
 """Finds out what a user's `--data` is, and reads it."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from npkd.data import cifar10, image_folder
-from npkd.data.augmentation import Augmentation
-from npkd.data.dataset import Dataset, split
-from npkd.data.images import Images, StoredImages, standard_form, subset
-from npkd.files import ArrayInFile, BadInput, is_there, npy_in_file, read_npz, reading
+from npkd.arguments import shown
+from npkd.data import arrays, cifar, idx, image_folder, recognised
+from npkd.data.dataset import Dataset
+from npkd.data.images import require_size
+from npkd.files import BadInput, is_there, npy_in_file, read_npz, reading
 
 BUNDLED = Path(__file__).with_name("mnist5k.npz")
 MOST_BYTES = 2**30  # of one .npz file's arrays, about 350,000 images of 3×32×32
-MOST_IMAGES = 10**8  # in .npy files; their labels then take 800 MB
-ARRAYS = ("images", "labels", "test_images", "test_labels")
 
 
 def load(
@@ -28,96 +25,97 @@ def load(
 
     "mnist5k"                     5,000 handwritten digits, bundled with npkd
     FOLDER/data_batch_1.bin …     CIFAR-10, binary layout; also data_batch_1 …, python layout
-    FOLDER/train/CLASS/*.png …    images by class, with FOLDER/test/CLASS/*
+    FOLDER/train.bin, test.bin    CIFAR-100, binary layout; also train and test, python layout
+    FOLDER/train-images-idx3-ubyte …  MNIST and the like, packed (.gz) or not
+    FOLDER/train/CLASS/*.png …    images by class, with FOLDER/test/CLASS/* (or val)
     FOLDER/CLASS/*.png …          images by class, every fifth one for testing (see `split`)
     FILE.npz                      arrays `images`, `labels` and perhaps `test_images`, `test_labels`
     FOLDER/images.npy …           the same as .npy files, of any size: the images stay in them
 
     A folder called mnist5k is loaded by "./mnist5k".
 
+    size         the side S that images are brought to: each is resized until its shorter side is
+                 S, and cropped to its middle. By default their own, where all are squares of one
+                 size, a multiple of 4 (28×28 gets a border and is 32×32); otherwise 32 for folders
+                 of images, while arrays are refused.
+    background   what images in folders show where they are transparent: the name of a colour, or
+                 "#rrggbb"; by default black
+    labels       "fine" or "coarse", of CIFAR-100
+
     Raises BadInput if there is nothing of the kind, or it is damaged, or it lacks a training
-    part, a test part, or a second class; Unreadable if it cannot be read just now.
+    part, a test part, or a second class; Unreadable if it cannot be read just now; ValueError for
+    an option that is none, or that this source does not have.
     """
-    if (size, background, labels) != (None, None, "fine"):
-        raise BadInput("size, background and labels: data are read as they are")
-    if source == "mnist5k":
-        return _read_arrays(BUNDLED, read_npz(BUNDLED, at_most=MOST_BYTES))
-    path = Path(source)
+    if size is not None:
+        require_size(size)
+    if labels not in ("fine", "coarse"):
+        raise ValueError(f'labels is {shown(labels)}; expected "fine" or "coarse"')
+    if background is not None:
+        image_folder.require_colour(background)
+    path = BUNDLED if source == "mnist5k" else Path(source)
     with reading(path, "a data set"):
-        return _checked(_read(path), path)
+        return _checked(_read(path, size, background, labels), path)
 
 
-def _read(path: Path) -> Dataset:
-    if path.is_dir():
-        if cifar10.found(path):
-            return cifar10.read(path)
-        files = {name: file for name in ARRAYS if is_there(file := path / f"{name}.npy")}
-        if files:
-            return _read_arrays(path, {name: npy_in_file(file) for name, file in files.items()})
-        return image_folder.read(path)
-    if path.suffix == ".npz" and path.exists():
-        return _read_arrays(path, read_npz(path, at_most=MOST_BYTES))
-    problem = "neither a folder nor an .npz file" if path.exists() else "no such file or folder"
-    raise BadInput(
-        f"{path}: {problem}; expected a folder of CIFAR-10, of images by class or of .npy files, "
-        'an .npz file, or "mnist5k", the bundled digits'
-    )
+def _read(path: Path, size: int | None, background: str | None, labels: str) -> Dataset:
+    is_folder = path.is_dir()
+    kind = cifar.found(path) if is_folder else None
+    if kind:
+        _refuse(path, f"images of {kind.name}", background=background)
+        return cifar.read(path, kind, size=size, labels=labels)
+    if is_folder and (sets := idx.found(path)):
+        _refuse(path, "idx files", labels, background)
+        return idx.read(path, sets, size=size)
+    if is_folder and (files := _npy_files(path)):
+        _refuse(path, "arrays", labels, background)
+        stored = {name: npy_in_file(file) for name, file in files.items()}
+        return arrays.read(path, stored, size=size)
+    if is_folder and image_folder.found(path):
+        _refuse(path, "images", labels)
+        return image_folder.read(path, size=size, background=background)
+    if path.suffix.lower() == ".npz" and path.is_file():
+        _refuse(path, "arrays", labels, background)
+        return arrays.read(path, read_npz(path, at_most=MOST_BYTES), size=size)
+    raise BadInput(f"{path}: {_what_it_is(path)}; {EXPECTED}")
 
 
-def _read_arrays(path: Path, arrays: Mapping[str, np.ndarray | ArrayInFile]) -> Dataset:
-    """The data set of the arrays in an .npz file, or in .npy files of these names."""
-    images, labels = _read_part(path, arrays, "images", "labels")
-    if "test_images" in arrays or "test_labels" in arrays:
-        test_images, test_labels = _read_part(path, arrays, "test_images", "test_labels")
-    else:
-        train, test = split(labels)
-        test_images, test_labels = subset(images, test), labels[test]
-        images, labels = subset(images, train), labels[train]
+EXPECTED = (
+    "expected a folder for each class with images in it, CIFAR-10's data_batch_1.bin … and "
+    "test_batch.bin, CIFAR-100's train.bin and test.bin, MNIST's idx files, images.npy and "
+    'labels.npy, an .npz file, or "mnist5k", the bundled digits'
+)
 
-    count = len(np.unique(labels))
-    if not np.array_equal(np.unique(labels), np.arange(count)):
+
+def _refuse(path: Path, what: str, labels: str = "fine", background: str | None = None) -> None:
+    """Raise BadInput for an option that goes with another kind of source."""
+    if labels != "fine":
+        raise BadInput(f"{path}: holds {what}, which have no {labels} labels; only CIFAR-100 has")
+    if background is not None:
         raise BadInput(
-            f"{path}: labels of the training images run from {labels.min()} to {labels.max()} with "
-            f"{count} different ones; expected every whole number from 0 to the largest"
+            f"{path}: holds {what}, which are nowhere transparent; background is for folders of "
+            "images"
         )
-    if not np.isin(test_labels, labels).all():
-        raise BadInput(
-            f"{path}: labels of the test images run from {test_labels.min()} to "
-            f"{test_labels.max()}; expected only labels that training images have"
-        )
-    return Dataset(
-        name=path.resolve().stem,
-        train_images=images,
-        train_labels=labels,
-        test_images=test_images,
-        test_labels=test_labels,
-        class_names=tuple(str(label) for label in range(count)),
-        augmentation=Augmentation(shift=2),
-    )
 
 
-def _read_part(
-    path: Path, arrays: Mapping[str, np.ndarray | ArrayInFile], images_name: str, labels_name: str
-) -> tuple[Images, np.ndarray]:
-    """Images (N, 3, 32, 32) and labels (N,) int64 from the two arrays of these names."""
-    for name in (images_name, labels_name):
-        if name not in arrays:
-            found = ", ".join(sorted(arrays)) or "nothing"
-            raise BadInput(f"{path}: no array named {name}; it holds {found}")
-    stored, labels = arrays[images_name], arrays[labels_name]
-    images: Images
-    if len(stored.shape) and len(stored) > MOST_IMAGES:
-        raise BadInput(f"{path}: {len(stored):,} images; expected {MOST_IMAGES:,} at most")
-    if isinstance(stored, ArrayInFile):
-        images = StoredImages([stored], stored.path)
-    else:
-        images = standard_form(stored, path)
-    if labels.dtype.kind not in "iu" or labels.shape != (len(images),):
-        raise BadInput(
-            f"{path}: {labels_name} has shape {labels.shape} of {labels.dtype}; "
-            f"expected whole numbers, one for each of {len(images)} images"
-        )
-    return images, labels[...].astype(np.int64)
+def _npy_files(folder: Path) -> dict[str, Path]:
+    return {name: file for name in arrays.NAMES if is_there(file := folder / f"{name}.npy")}
+
+
+def _what_it_is(path: Path) -> str:
+    """What is no data set, and what to do with it."""
+    if not path.exists():
+        return "no such file or folder"
+    if not path.is_dir():
+        if not path.is_file():
+            return "neither a folder nor a file"
+        with open(path, "rb") as file:
+            what = recognised.file(path, file.read(1000))
+        return what or "neither a folder nor an .npz file"
+    entries = image_folder.visible(path)
+    for entry in entries:
+        if entry.is_dir() and (cifar.found(entry) or idx.found(entry) or _npy_files(entry)):
+            return f"the data set is in a folder of it; give {entry}"
+    return f"{recognised.folder(entries)}: it holds no data"
 
 
 def _checked(dataset: Dataset, path: Path) -> Dataset:
