@@ -93,7 +93,7 @@ def load(data: bytes, layout: Layout) -> Any:
         return layout.stand_ins[module, name]
 
     for number, (operation, argument, _) in enumerate(pickletools.genops(data)):
-        if number > 1000 + len(data) // layout.bytes_of_an_operation:
+        if number > 900 + len(data) // layout.bytes_of_an_operation:
             raise Unfit(f"it has many more operations than {layout.things}")
         match operation.name:
             case "PROTO" | "FRAME":
