@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from npkd import __version__
 from npkd.arguments import as_float
-from npkd.distill.report.table import NAMES
+from npkd.distill.report.table import NAMES, image_shape
 from npkd.distill.tasks import TASKS
 from npkd.distill.tasks.super_resolve import UPSAMPLINGS
 from npkd.distill.tasks.task import IMAGES, are_images
@@ -71,6 +71,7 @@ SETTING = Kind(
     lambda value: value is None or isinstance(value, str | bool) or LOSS.fits(value),
 )
 LAYERS = Many(TEXT, 0, 2)
+LEVEL, DEVIATION = number(0, 1), number(1 / 255, 0.5)  # of pixel values from 0 to 1
 IMAGE_SHAPE = Kind(
     f"the shape of images, {IMAGES}",
     lambda value: (
@@ -120,6 +121,7 @@ def described(task: str, given: bool = False) -> dict[str, Any]:
         "data": {
             **{"name": TEXT, "train": SIZE, "test": SIZE},
             **{"image_shape?": IMAGE_SHAPE, **READING},
+            **{"mean?": Many(LEVEL, 1, 4), "std?": Many(DEVIATION, 1, 4), "border?": COUNT},
         },
         "seed": whole(0, math.inf),
         "config": {
@@ -196,6 +198,7 @@ def read_json(path: Path) -> dict[str, Any]:
         task = checked(found, {"task": one_of(TASKS)})["task"]
         report = checked(found, described(task, given="teacher" in found))
         _require_epochs(report)
+        _require_of_images(report)
     except MemoryError as error:
         raise Unreadable(f"{path}: not enough memory to read it as {what}") from error
     except (ValueError, RecursionError) as error:
@@ -237,6 +240,18 @@ def _require_epochs(report: dict[str, Any]) -> None:
             raise ValueError(f"history.{net} has epochs that are not numbered from 1 on")
         if len(history) != count:
             raise ValueError(f"history.{net} has {len(history):,} epochs, expected {count:,}")
+
+
+def _require_of_images(report: dict[str, Any]) -> None:
+    """Raise ValueError unless what is said of the channels and the border can be of the images."""
+    channels, size, _ = image_shape(report)
+    for name in ("mean", "std"):
+        found = len(report["data"].get(name, [None] * channels))
+        if found != channels:
+            raise ValueError(f"data.{name} is of {found} channels, expected {channels}")
+    border = report["data"].get("border", 0)
+    if 2 * border >= size:
+        raise ValueError(f"data.border is {border}, expected less than half of {size}")
 
 
 def write_json(path: str | Path, report: dict[str, Any]) -> None:
