@@ -25,7 +25,7 @@ RUNS = {
     "3×20×20, resnets": ((3, 20), 0, tiny.RESNETS),
     "1×16×16": ((1, 16), 0, {}),
     "2×8×8": ((2, 8), 0, {}),
-    "4×12×12, a border of 4": ((4, 12), 4, {}),
+    "4×16×16, a border of 4": ((4, 16), 4, {}),
 }
 TEST = 70  # images: more than one batch
 
@@ -171,7 +171,8 @@ def test_two_hundred_odd_photographs_are_trained_on_and_predicted(tmp_path, caps
     folder, out = tmp_path / "photographs", tmp_path / "run"
     photographs.write(folder, 200, np.random.default_rng(0))
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    quick = ["--epochs", 20, "--large-epochs", 2, "--background", "white", "--size", 16]
+    quick = ["--epochs", 12, "--large-epochs", 1, "--background", "white", "--size", 16]
+    quick += ["--label-weight", 1, "--learning-rate", 0.05, "--small-input", "high"]
     status, shown, _ = commands.run(capsys, "distill", "--data", folder, "--out", out, *quick)
     assert status == 0
     assert "note: 3 files left out: 1 " in shown
@@ -200,8 +201,8 @@ def test_two_hundred_odd_photographs_are_trained_on_and_predicted(tmp_path, caps
 
 
 def test_the_table_has_a_row_for_each_class_that_is_asked_for(plain, tmp_path, capsys):
-    _, last, folder = plain
-    save(tmp_path, plain[0].test_images[:2])
+    dataset, _, folder = plain
+    save(tmp_path, dataset.test_images[:2])
     first, second = sorted(tmp_path.iterdir())
     status, shown, said = commands.run(capsys, "predict", folder, second, first, "--top", 3)
     assert (status, said) == (0, "")
@@ -331,7 +332,7 @@ def test_a_background_that_is_no_colour_is_refused(plain, tmp_path, capsys):
     assert npkd.Predictor(folder)(plain[0].test_images).names
     status, _, said = commands.run(capsys, "predict", folder, image)
     assert status == 2
-    assert said.startswith(f'npkd predict: {folder / "report.json"}: data.background is "<i>"; ')
+    assert said.startswith(f"npkd predict: {folder / 'report.json'}: data.background is '<i>'; ")
 
 
 @pytest.mark.parametrize("name", ["mean", "std", "border"])
@@ -353,11 +354,12 @@ def test_a_run_that_super_resolves_is_refused_in_one_line(tmp_path, capsys):
 
 def test_a_net_that_is_too_deep_for_such_images_is_no_runs(tmp_path):
     """Each array is one that it has for larger ones."""
-    dataset, last = made((3, 8), 0)
+    last = made((3, 8), 0)[1]
     vgg = npkd.zoo.vgg8(0, image_size=8, num_classes=4)
-    last.networks |= {"small": vgg, "small_from_labels": vgg}
+    nets = last.networks | {"small": vgg, "small_from_labels": vgg}
     config = last.report["config"] | {"small": "vgg8"}
-    folder = write(tmp_path, replace(last, report=last.report | {"config": config}))
+    report = last.report | {"config": config}
+    folder = write(tmp_path, replace(last, report=report, networks=nets))
     with pytest.raises(BadInput, match="not the folder of a run: small is vgg8, which is not for"):
         npkd.Predictor(folder)
 

@@ -409,7 +409,8 @@ def _predict(args: argparse.Namespace) -> int:
         say_json({"run": args.folder, "images": found})
     elif len(found) > len(problems):
         say(*aligned(_classes(found, nets), left=range(0, 2 * len(nets), 2)))
-    say(*(f"note: {text}" for text in notes), *problems, error=True)
+    for text in (*(f"note: {note}" for note in notes), *problems):
+        say(text, error=True)
     return 1 if problems else 0
 
 
