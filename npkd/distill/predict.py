@@ -51,17 +51,14 @@ class Predictor:
         >>> from npkd import cli, data
         >>> digits, few = data.load("mnist5k"), slice(0, None, 50)
         >>> np.savez("few.npz", images=digits.train_images[few], labels=digits.train_labels[few])
-        >>> quick = ["--epochs", "1", "--large", "resnet8", "--large-epochs", "1"]
+        >>> quick = ["--size", "8", "--epochs", "1", "--large-epochs", "1"]
         >>> cli.main(["distill", "--data", "few.npz", "--out", "run", *quick])
         npkd ... few, 70 images to train and 10 to test, ...
         0
         >>> found = npkd.Predictor("run")(digits.test_images[:2])
         >>> found.probabilities.shape, found.probabilities.sum(axis=1).round(6)
         ((2, 10), array([1., 1.]))
-        >>> found.names == [found.class_names[label] for label in found.labels]
-        True
-        >>> [(name, probability)] = found.top(1)[0]
-        >>> name == found.names[0] and probability == found.probabilities[0].max()
+        >>> found.names == [name for [(name, probability)] in found.top(1)]
         True
     """
 
