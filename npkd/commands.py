@@ -7,7 +7,8 @@ into a file.
 Exit statuses, of all commands:
 
     0       done, and all is well
-    1       done, and something is wrong: a check failed, a BUG was found, a training failed
+    1       done, and something is wrong: a check failed, a BUG was found, a training failed,
+            an image could not be read
     2       not done: a mistake, a file that is not what it should be, no memory, a full disk
     130     stopped by Ctrl-C; 143 by SIGTERM, 141 as nobody reads the output any more
 """

@@ -1,6 +1,7 @@
 """New images, predicted by the nets of a finished run: prepared as in the run, to the last bit."""
 
 import json
+import sys
 from dataclasses import replace
 
 import commands
@@ -170,7 +171,7 @@ def test_of_equal_logits_the_first_class_comes_first():
 def test_two_hundred_odd_photographs_are_trained_on_and_predicted(tmp_path, capsys, monkeypatch):
     folder, out = tmp_path / "photographs", tmp_path / "run"
     photographs.write(folder, 200, np.random.default_rng(0))
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     quick = ["--epochs", 12, "--large-epochs", 1, "--background", "white", "--size", 16]
     quick += ["--label-weight", 1, "--learning-rate", 0.05, "--small-input", "high"]
     status, shown, _ = commands.run(capsys, "distill", "--data", folder, "--out", out, *quick)
@@ -381,7 +382,7 @@ def test_outputs_that_are_not_finite_are_a_problem(plain, tmp_path, capsys):
 def test_files_need_pillow_and_arrays_do_not(plain, tmp_path, capsys, monkeypatch):
     dataset, _, folder = plain
     paths = save(tmp_path, dataset.test_images[:2])
-    monkeypatch.setitem(__import__("sys").modules, "PIL", None)
+    monkeypatch.setitem(sys.modules, "PIL", None)
     status, _, said = commands.run(capsys, "predict", folder, *paths)
     assert (status, said.count("\n")) == (2, 1)
     assert "needs Pillow" in said

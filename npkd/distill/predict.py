@@ -73,8 +73,8 @@ class Predictor:
             )
         if not {"mean", "std", "border"} <= about.keys():
             raise BadInput(
-                f"{self.folder / 'report.json'}: does not say how images were prepared, as it is "
-                "of an npkd before it predicted new ones; run npkd distill again with the same "
+                f"{self.folder / 'report.json'}: does not say how images were prepared; it was "
+                "written before npkd could predict new ones. Run npkd distill again with the same "
                 "settings"
             )
         self.image_shape, self.border = image_shape(report), about["border"]
