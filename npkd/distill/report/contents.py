@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from npkd import __version__
 from npkd.arguments import as_float
-from npkd.distill.report.table import NAMES, image_shape
+from npkd.distill.report.table import NAMES
 from npkd.distill.tasks import TASKS
 from npkd.distill.tasks.super_resolve import UPSAMPLINGS
 from npkd.distill.tasks.task import IMAGES, are_images
@@ -198,7 +198,6 @@ def read_json(path: Path) -> dict[str, Any]:
         task = checked(found, {"task": one_of(TASKS)})["task"]
         report = checked(found, described(task, given="teacher" in found))
         _require_epochs(report)
-        _require_of_images(report)
     except MemoryError as error:
         raise Unreadable(f"{path}: not enough memory to read it as {what}") from error
     except (ValueError, RecursionError) as error:
@@ -240,18 +239,6 @@ def _require_epochs(report: dict[str, Any]) -> None:
             raise ValueError(f"history.{net} has epochs that are not numbered from 1 on")
         if len(history) != count:
             raise ValueError(f"history.{net} has {len(history):,} epochs, expected {count:,}")
-
-
-def _require_of_images(report: dict[str, Any]) -> None:
-    """Raise ValueError unless what is said of the channels and the border can be of the images."""
-    channels, size, _ = image_shape(report)
-    for name in ("mean", "std"):
-        found = len(report["data"].get(name, [None] * channels))
-        if found != channels:
-            raise ValueError(f"data.{name} is of {found} channels, expected {channels}")
-    border = report["data"].get("border", 0)
-    if 2 * border >= size:
-        raise ValueError(f"data.border is {border}, expected less than half of {size}")
 
 
 def write_json(path: str | Path, report: dict[str, Any]) -> None:
