@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from npkd import losses, ops
+    from npkd.distill.predict import Predictor
     from npkd.engine.threads import get_num_threads, set_num_threads
     from npkd.nets.models import LargeCNN, SmallCNN
     from npkd.optim import SGD, Adam, AdamW
@@ -22,6 +23,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "LargeCNN",
+    "Predictor",
     "SmallCNN",
     "get_num_threads",
     "losses",
@@ -34,6 +36,7 @@ _HOMES = {
     "Adam": "npkd.optim",
     "AdamW": "npkd.optim",
     "LargeCNN": "npkd.nets.models",
+    "Predictor": "npkd.distill.predict",
     "SmallCNN": "npkd.nets.models",
     "get_num_threads": "npkd.engine.threads",
     "set_num_threads": "npkd.engine.threads",

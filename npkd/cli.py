@@ -42,6 +42,13 @@ PARTS = {
         "a finished run: report.json, samples.npz and the weights. Needs matplotlib (the extra "
         "app).",
     ),
+    "predict": Part(
+        "npkd.distill.command:add_predict",
+        "the classes of new images, by the nets of a finished run",
+        "Print of which class images are, and with which probability, by the nets of a finished "
+        "run. They are prepared as that run's images were. An image that cannot be read is said, "
+        "and the others are predicted; the exit status is 1 then.",
+    ),
     "gradcheck": Part(
         "npkd.proofs.command:add_gradcheck",
         "check every gradient of npkd, and every value, on this machine",

@@ -1,18 +1,21 @@
 """What the commands share: parsing, printing, Ctrl-C, and what becomes of errors.
 
-`say` is the only place that prints. Text from outside (names of settings, of classes, of cases)
-passes through it, so that no terminal obeys what somebody has put into a file.
+`say` is the only place that prints, and `say_json` for programs. Text from outside (names of
+settings, of classes, of cases) passes through them, so that no terminal obeys what somebody has put
+into a file.
 
 Exit statuses, of all commands:
 
     0       done, and all is well
-    1       done, and something is wrong: a check failed, a BUG was found, a training failed
+    1       done, and something is wrong: a check failed, a BUG was found, a training failed,
+            an image could not be read
     2       not done: a mistake, a file that is not what it should be, no memory, a full disk
     130     stopped by Ctrl-C; 143 by SIGTERM, 141 as nobody reads the output any more
 """
 
 import argparse
 import io
+import json
 import os
 import signal
 import sys
@@ -46,6 +49,12 @@ def say(*lines: str, error: bool = False) -> None:
     text = "\n".join(map(one_line, lines))
     with suppress(OSError) if error else nullcontext():  # nobody reads them: the status remains
         print(text, file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def say_json(value: Any) -> None:
+    """Print a value for programs, as JSON in ASCII, of which a terminal obeys nothing."""
+    text = json.dumps(value, indent=2, allow_nan=False)
+    print(text.replace("\x7f", "\\u007f"), flush=True)
 
 
 def say_where(text: str = "") -> None:

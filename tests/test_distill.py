@@ -8,7 +8,7 @@ import studies
 import tiny
 
 from npkd import SGD, SmallCNN, data, distill, losses, ops, optim, training, zoo
-from npkd.data import low_resolution
+from npkd.data import Normalisation, low_resolution
 from npkd.distill import config, evaluate
 from npkd.distill.preparation import LARGE_IMAGES, LARGE_ORDER, SMALL_ORDER
 from npkd.distill.tasks.task import brought_back
@@ -518,8 +518,10 @@ def test_the_report_holds_what_it_promises(finished):
     _, last = finished
     report = last.report
     assert report["task"] == "classify"
-    about = {"name": "corners", "train": 22, "test": 12, "image_shape": [3, 32, 32]}
-    assert report["data"] == about
+    about = {"name": "corners", "train": 22, "test": 12, "image_shape": [3, 32, 32], "border": 0}
+    normalise = Normalisation.of(tiny.dataset().train_images)
+    shown = {name: list(getattr(normalise, name)) for name in ("mean", "std")}
+    assert report["data"] == about | shown
     assert report["seed"] == report["config"]["seed"] == 3
     for name, parameters in (("large", 8_410_564), ("small", 267_876)):  # four classes
         model = report["models"][name]

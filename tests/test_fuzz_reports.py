@@ -240,6 +240,17 @@ class Folder:
         assert not re.search(r"\b(nan|inf|infinity)\b", page.text, re.IGNORECASE)
         return page
 
+    def predict(self, images: Path) -> int:
+        """The status of `npkd predict`: what it says is JSON, or one line."""
+        status = cli.main(["predict", str(self.path), str(images), "--json", "--net", "both"])
+        shown = self.capsys.readouterr()
+        if status == 2:
+            assert (shown.out, shown.err.count("\n")) == ("", 1)
+        else:
+            problems = ["problem" in one for one in json.loads(shown.out)["images"]]
+            assert status == any(problems)
+        return status
+
 
 @pytest.fixture
 def folder(tmp_path, capsys) -> Folder:
@@ -261,6 +272,20 @@ def test_a_malformed_folder_is_refused_or_makes_a_sound_page(
                 folder.write(runs[task] | alter(runs[task], rng))
                 attempt(TARGET, kind, folder.report)
                 assert not Path(canary).exists(), kind
+
+
+def test_it_predicts_new_images_or_is_refused(inputs, runs, folder, tmp_path):
+    rng = np.random.default_rng(1)
+    images, canary = tmp_path / "new.npy", str(tmp_path / "it-ran")
+    np.save(images, rng.integers(0, 256, (2, 40, 36, 3), dtype=np.uint8))
+    damage = kinds(runs["super-resolve"], canary)
+    folder.write(runs["classify"])
+    assert folder.predict(images) == 0
+    for _ in inputs(0.01 / len(damage)):
+        for kind, alter in damage.items():
+            folder.write(runs["classify"] | alter(runs["classify"], rng))
+            folder.predict(images)
+            assert not Path(canary).exists(), kind
 
 
 @pytest.mark.parametrize(

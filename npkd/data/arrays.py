@@ -7,7 +7,15 @@ import numpy as np
 
 from npkd.data.augmentation import Augmentation
 from npkd.data.dataset import Dataset, split
-from npkd.data.images import Images, StoredImages, border_of, parts_of, standard_form, subset
+from npkd.data.images import (
+    Images,
+    StoredImages,
+    border_of,
+    parts_of,
+    sizes_of,
+    standard_form,
+    subset,
+)
 from npkd.files import ArrayInFile, BadInput
 
 NAMES = ("images", "labels", "test_images", "test_labels")
@@ -75,14 +83,9 @@ def read(
         test_labels=np.searchsorted(names, test_labels).astype(np.int64),
         class_names=tuple(str(name) for name in names),
         augmentation=Augmentation(shift=2),
-        border=_border(arrays["images"].shape, size),
+        border=border_of(*sizes_of(arrays["images"].shape)[1:], size),
         notes=notes,
     )
-
-
-def _border(shape: tuple[int, ...], size: int | None) -> int:
-    height, width = shape[2:] if len(shape) == 4 and shape[1] <= 4 else shape[1:3]
-    return border_of(height, width, size)
 
 
 def _read_part(

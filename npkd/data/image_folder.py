@@ -121,8 +121,7 @@ def read(folder: Path, *, size: int | None = None, background: str | None = None
     else:
         training, testing = split(labels)
     if left_out:
-        what = ", ".join(f"{count} {kind}" for kind, count in left_out.most_common())
-        notes.append(f"{counted(left_out.total(), 'file')} left out: {what}")
+        notes.append(in_words(left_out))
     return Dataset(
         name=folder.resolve().name,
         train_images=images[training],
@@ -136,19 +135,42 @@ def read(folder: Path, *, size: int | None = None, background: str | None = None
     )
 
 
+def images_in(folder: Path, left_out: Counter[str], inner: str = "folder") -> list[Path]:
+    """The image files of a folder, in order of name; counts what is beside them.
+
+    inner: what folders in it are counted as.
+    """
+    entries = visible(folder)
+    left_out["hidden"] += sum(1 for _ in folder.iterdir()) - len(entries)
+    for entry in entries:
+        if entry.is_dir():
+            left_out[inner] += 1
+        elif not _is_image(entry):
+            left_out[_by_ending(entry)] += 1
+    return [entry for entry in entries if _is_image(entry) and not entry.is_dir()]
+
+
+def in_words(left_out: Counter[str]) -> str:
+    """What was left out; it is some."""
+    what = ", ".join(f"{count} {kind}" for kind, count in left_out.most_common())
+    return f"{counted(left_out.total(), 'file')} left out: {what}"
+
+
+def _by_ending(path: Path) -> str:
+    return f"of {path.suffix.lower()}" if path.suffix else "without ending"
+
+
 def _images_by_class(folder: Path, left_out: Counter[str]) -> dict[str, list[Path]]:
     """The image files of each class folder in `folder`; counts what is beside them."""
-    classes = {}
-    for home in [folder, *(entry for entry in visible(folder) if entry.is_dir())]:
-        entries = visible(home)
-        left_out["hidden"] += sum(1 for _ in home.iterdir()) - len(entries)
-        for entry in entries:
-            if entry.is_dir():
-                left_out["folder in a class"] += home is not folder
-            elif home is folder or not _is_image(entry):
-                left_out[f"of {entry.suffix.lower()}" if entry.suffix else "without ending"] += 1
-        if home is not folder:
-            classes[home.name] = [file for file in entries if _is_image(file) and not file.is_dir()]
+    beside: Counter[str] = Counter()
+    beside.update(map(_by_ending, images_in(folder, beside)))
+    del beside["folder"]
+    left_out.update(beside)
+    classes = {
+        home.name: images_in(home, left_out, "folder in a class")
+        for home in visible(folder)
+        if home.is_dir()
+    }
     left_out -= Counter()  # drops zeros
     if not any(classes.values()):
         raise BadInput(

@@ -186,12 +186,7 @@ def standard_shape(
 ) -> tuple[int, int, int]:
     """(C, S, S), which `standard_form` brings each of these images to; it says what is refused."""
     given = f"{origin}: images have shape {shape} of {dtype}"
-    channels, height, width = 0, 0, 0
-    if len(shape) == 3:
-        channels, height, width = 1, *shape[1:]
-    elif len(shape) == 4:
-        first = shape[1] <= 4
-        channels, height, width = shape[1:] if first else (shape[3], *shape[1:3])
+    channels, height, width = sizes_of(shape)
     if not (1 <= channels <= 4 and height and width):
         raise BadInput(
             f"{given}; expected uint8, as (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 to 4 "
@@ -206,6 +201,15 @@ def standard_shape(
         )
     side = size if size is not None else width + 2 * border_of(height, width)
     return 3 if channels == 1 else channels, side, side
+
+
+def sizes_of(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """C, H and W of images in a layout that `standard_form` takes; zeros for any other shape."""
+    if len(shape) == 3:
+        return 1, *shape[1:]
+    if len(shape) == 4:
+        return shape[1:] if shape[1] <= 4 else (shape[3], *shape[1:3])
+    return 0, 0, 0
 
 
 BYTES = "uint8, 0 to 255 (floats from 0 to 1: (255 * images).round().astype(np.uint8))"

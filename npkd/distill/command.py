@@ -1,7 +1,8 @@
-"""The commands `npkd distill` and `npkd report`."""
+"""The commands `npkd distill`, `npkd report` and `npkd predict`."""
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,17 @@ from typing import Any
 import numpy as np
 
 from npkd import __version__, data, distill, objectives, training, weights
-from npkd.commands import add_reading, reading, say, set_threads, stopping
+from npkd.commands import add_reading, reading, say, say_json, set_threads, stopping
 from npkd.distill import checkpoint, evaluate, loss_text
+from npkd.distill.predict import NETS, Predictor, given, likeliest
 from npkd.distill.report import contents, page
 from npkd.distill.report.table import names_of, table
 from npkd.distill.resuming import Checkpoints
 from npkd.distill.tasks import TASKS
 from npkd.distill.teacher import Teacher
 from npkd.engine import threads
-from npkd.files import BadInput, writing_to
+from npkd.files import BadInput, one_line, writing_to
+from npkd.printing.text import aligned, short
 from npkd.zoo import MODELS
 
 try:
@@ -359,3 +362,67 @@ def _report(args: argparse.Namespace) -> int:
         raise BadInput(str(error)) from error
     say(f"made {folder / 'report.html'} and report.png")
     return 0
+
+
+def add_predict(parser: argparse.ArgumentParser) -> None:
+    """The arguments of npkd predict."""
+    say = parser.add_argument
+    say("folder", metavar="DIR", help="the folder of a run that classifies: runs/NAME-SEED")
+    say(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="an image of any format that npkd takes, a folder of such images, or an array of "
+        "images (.npy, or images in .npz)",
+    )
+    say("--net", choices=(*NETS, "both"), default="small", help="which one is asked (small)")
+    say("--top", type=int, default=1, metavar="K", help="so many classes of each image (1)")
+    say("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=_predict)
+
+
+def _predict(args: argparse.Namespace) -> int:
+    """Print the classes, and on standard error what could not be read or was left out."""
+    if args.top < 1:
+        raise BadInput(f"--top is {args.top}, expected a whole number from 1")
+    predictor = Predictor(args.folder)
+    nets = NETS if args.net == "both" else (args.net,)
+    sources, notes = given(args.images)
+    images = predictor.each(sources, nets)
+    if tqdm is not None and sys.stderr.isatty():
+        images = tqdm(images, total=sum(map(len, sources)), unit="image", leave=False)
+    found: list[dict[str, Any]] = []
+    for image, logits, problem in images:
+        if problem:
+            found.append({"image": image, "problem": str(problem)})
+            continue
+        of_nets = {
+            net: [
+                {"class": name, "probability": probability}
+                for name, probability in likeliest(y, predictor.class_names, args.top)
+            ]
+            for net, y in logits.items()
+        }
+        found.append({"image": image} | of_nets)
+    problems = [one["problem"] for one in found if "problem" in one]
+    if args.json:
+        say_json({"run": args.folder, "images": found})
+    elif len(found) > len(problems):
+        say(*aligned(_classes(found, nets), left=range(0, 2 * len(nets), 2)))
+    for text in (*(f"note: {note}" for note in notes), *problems):
+        say(text, error=True)
+    return 1 if problems else 0
+
+
+def _classes(found: list[dict[str, Any]], nets: Sequence[str]) -> list[list[str]]:
+    """A row for each class that each image may be of, with its probability, net by net."""
+    names = names_of("classify")
+    rows = [["image", *(cell for net in nets for cell in (names[net], "probability"))]]
+    for one in found:
+        if "problem" not in one:
+            for place, of_nets in enumerate(zip(*(one[net] for net in nets), strict=True)):
+                row = ["" if place else one_line(one["image"])]
+                for of_net in of_nets:
+                    row += [short(of_net["class"], 40), f"{of_net['probability']:.2%}"]
+                rows.append(row)
+    return rows

@@ -71,6 +71,7 @@ SETTING = Kind(
     lambda value: value is None or isinstance(value, str | bool) or LOSS.fits(value),
 )
 LAYERS = Many(TEXT, 0, 2)
+LEVEL, DEVIATION = number(0, 1), number(1 / 255, 0.5)  # of pixel values from 0 to 1
 IMAGE_SHAPE = Kind(
     f"the shape of images, {IMAGES}",
     lambda value: (
@@ -120,6 +121,7 @@ def described(task: str, given: bool = False) -> dict[str, Any]:
         "data": {
             **{"name": TEXT, "train": SIZE, "test": SIZE},
             **{"image_shape?": IMAGE_SHAPE, **READING},
+            **{"mean?": Many(LEVEL, 1, 4), "std?": Many(DEVIATION, 1, 4), "border?": COUNT},
         },
         "seed": whole(0, math.inf),
         "config": {

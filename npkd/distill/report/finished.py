@@ -44,6 +44,7 @@ def read(folder: Path) -> tuple[dict[str, Any], Arrays, dict[str, Arrays]]:
     weights = {name: _arrays(folder / f"{name}.npz") for name in NAMES}
     for name, described in _of_weights(report).items():
         _require(folder / f"{name}.npz", weights[name], described)
+    _require_preparation(folder / "report.json", report)
     return report, samples, weights
 
 
@@ -107,6 +108,19 @@ def _of_net(name: str, channels: int, classes: int, size: int) -> dict[str, Arra
             shape = (classes, *shape[1:])
         described[key] = Array(theta.dtype, shape)
     return described
+
+
+def _require_preparation(path: Path, report: Mapping[str, Any]) -> None:
+    """Raise BadInput if what images are normalised by, or their border, is that of other images."""
+    about, (channels, size, _) = report["data"], image_shape(report)
+    for name in {"mean", "std"} & about.keys():
+        if len(about[name]) != channels:
+            found = len(about[name])
+            raise BadInput(f"{path}: data.{name} is of {found} channels, expected {channels}")
+    if 2 * about.get("border", 0) >= size:
+        raise BadInput(
+            f"{path}: data.border is {about['border']}, expected less than half of {size}"
+        )
 
 
 def _require(path: Path, arrays: Arrays, described: Mapping[str, Array]) -> None:

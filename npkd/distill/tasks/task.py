@@ -44,6 +44,7 @@ def brought_back(x_low: np.ndarray) -> np.ndarray:
 class Task(ABC):
     """What both tasks have in common: the views of stored images, uint8 (B, C, N, N).
 
+    normalise: by default that of the training images; with another the data set may have none.
     Raises ValueError for a data set of others, see IMAGES, or whose test images are others.
 
     figures     the names of what counts, the first one first; higher is better
@@ -61,7 +62,7 @@ class Task(ABC):
     first_step: str
     same: Mapping[str, float] = MappingProxyType({})
 
-    def __init__(self, dataset: Dataset, config: Config):
+    def __init__(self, dataset: Dataset, config: Config, normalise: Normalisation | None = None):
         self.dataset, self.config = dataset, config
         self.image_shape = dataset.image_shape
         if not are_images(self.image_shape):
@@ -72,7 +73,7 @@ class Task(ABC):
                 f"data has test images of {tested}, expected {written(self.image_shape)} as in "
                 "training"
             )
-        self.normalise = Normalisation.of(dataset.train_images)
+        self.normalise = normalise or Normalisation.of(dataset.train_images)
         self.augmentation = dataset.augmentation
 
     def x_high(self, images: np.ndarray) -> np.ndarray:

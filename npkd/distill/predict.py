@@ -1,0 +1,318 @@
+"""Step 6 for anybody's images: what the nets of a finished run say of those that it never saw."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from npkd import ops
+from npkd.arguments import shown
+from npkd.data import Augmentation, Dataset, Normalisation, image_folder, read_image
+from npkd.data.images import sizes_of, standard_form, standard_shape
+from npkd.data.sources import MOST_BYTES
+from npkd.distill.config import Config
+from npkd.distill.outputs import BATCH, Outputs, predictions
+from npkd.distill.report import finished
+from npkd.distill.report.table import image_shape
+from npkd.distill.tasks.classify import Classify
+from npkd.engine import threads
+from npkd.files import BadInput, npy_in_file, read_npz, reading
+
+NETS = ("large", "small")
+
+
+class Predictor:
+    """The nets of a finished run that classifies, to be asked for the classes of new images.
+
+    folder: the run's, with report.json and the weights. Called with images, it gives `Predictions`;
+    net: "small", the distilled one, or "large".
+
+    images are
+        a file of one image, as `data.read_image` takes it, or its bytes; a folder, which stands for
+        the images in it, in order of name; an .npy file of an array of images, or an .npz file with
+        one called images, or with one alone
+        or an array of uint8, (N, H, W), (N, C, H, W) or (N, H, W, C), C from 1 to 4
+        or a list of any of these, whose arrays are of one image each: (H, W), (C, H, W), (H, W, C)
+
+    All go the way of the run's own. Its reader brings them to its size S×S, border and background;
+    arrays of S×S are taken to have that border. Then they are normalised by its training images,
+    and the small net is shown them as it was trained, the large one in full resolution. Images in
+    files have three channels; grey ones are also for a run on images of one.
+
+    Raises BadInput for a folder that no run can have written, or whose run is of before npkd kept
+    how it prepared images, or super-resolves; called, for the first image that cannot be taken.
+
+    Example
+        >>> from npkd import cli, data
+        >>> digits, few = data.load("mnist5k"), slice(0, None, 50)
+        >>> np.savez("few.npz", images=digits.train_images[few], labels=digits.train_labels[few])
+        >>> quick = ["--size", "8", "--epochs", "1", "--large-epochs", "1"]
+        >>> cli.main(["distill", "--data", "few.npz", "--out", "run", *quick])
+        npkd ... few, 70 images to train and 10 to test, ...
+        0
+        >>> found = npkd.Predictor("run")(digits.test_images[:2])
+        >>> found.probabilities.shape, found.probabilities.sum(axis=1).round(6)
+        ((2, 10), array([1., 1.]))
+        >>> found.names == [name for [(name, probability)] in found.top(1)]
+        True
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        report, _, weights = finished.read(self.folder)
+        about, config = report["data"], report["config"]
+        if report["task"] != "classify":
+            raise BadInput(
+                f"{folder}: its run was to {report['task']}: its nets make images, and no classes; "
+                "expected one that classifies"
+            )
+        if not {"mean", "std", "border"} <= about.keys():
+            raise BadInput(
+                f"{self.folder / 'report.json'}: does not say how images were prepared; it was "
+                "written before npkd could predict new ones. Run npkd distill again with the same "
+                "settings"
+            )
+        self.image_shape, self.border = image_shape(report), about["border"]
+        self.background = about.get("background") or image_folder.BACKGROUND
+        self.class_names = tuple(report["class_names"])
+        none, no_labels = np.empty((0, *self.image_shape), np.uint8), np.empty(0, np.int64)
+        dataset = Dataset(
+            *(about["name"], none, no_labels, none, no_labels, self.class_names),
+            *(Augmentation(), False, self.border),
+        )
+        named = {name: config[name] for name in (*NETS, "small_input") if name in config}
+        normalise = Normalisation(np.array(about["mean"], float), np.array(about["std"], float))
+        try:
+            self.task = Classify(dataset, Config(**named), normalise)
+            networks = self.task.networks(len(self.class_names), 0, 0)
+            self.networks = dict(zip(NETS, networks, strict=True))
+            for name, network in self.networks.items():
+                network.load(weights[name])
+        except ValueError as error:
+            raise BadInput(f"{folder}: not the folder of a run: {error}") from error
+
+    def __call__(self, images: Any, *, net: str = "small") -> "Predictions":
+        """What a net says of all of them."""
+        if net not in NETS:
+            raise ValueError(f"net is {shown(net)}, expected one of {NETS}")
+        names, logits = [], [np.empty((0, len(self.class_names)), np.float32)]
+        for one in self.each(given(images)[0], [net]):
+            if one.problem:
+                raise one.problem
+            names.append(one.image)
+            logits.append(one.logits[net][None])
+        return Predictions(tuple(names), self.class_names, np.concatenate(logits))
+
+    def each(self, sources: Sequence["Source"], nets: Sequence[str]) -> Iterator["Predicted"]:
+        """What nets say of each image, one after the other; a batch of them is in memory.
+
+        An image that cannot be taken does not keep the others from it.
+        """
+        if any(source.is_file for source in sources):
+            try:
+                image_folder.require_colour(self.background)
+            except BadInput:
+                raise
+            except ValueError as error:
+                raise BadInput(f"{self.folder / 'report.json'}: data.{error}") from error
+        images = ((name, read) for source in sources for name, read in source.each())
+        while part := list(islice(images, BATCH)):
+            stored = [self._stored(name, read) for name, read in part]
+            taken = [image for image in stored if isinstance(image, np.ndarray)]
+            logits = {net: self._logits(net, np.stack(taken)) for net in nets if taken}
+            row = 0
+            for (name, _), image in zip(part, stored, strict=True):
+                if isinstance(image, BadInput):
+                    yield Predicted(name, {}, image)
+                    continue
+                of_one = {net: y[row] for net, y in logits.items()}
+                row += 1
+                problem = None
+                if not all(np.isfinite(y).all() for y in of_one.values()):
+                    problem = BadInput(f"{name}: the outputs for it are not finite")
+                yield Predicted(name, of_one, problem)
+
+    def _logits(self, net: str, images: np.ndarray) -> np.ndarray:
+        """(B, C, S, S) as stored → (B, K), in the way of a run's test."""
+        with threads.one_blas_thread(), np.errstate(all="ignore"):
+            return Outputs(self.networks[net], images, self.task.view(net))[:]
+
+    def _stored(self, name: str, read: Callable[[], Any]) -> np.ndarray | BadInput:
+        """An image as the run's data set would hold it, (C, S, S); or why not."""
+        channels, side, _ = self.image_shape
+        try:
+            image = read()
+            if isinstance(image, np.ndarray):
+                stored = self._of_array(name, image[None])
+            else:
+                of_run = {"background": self.background, "border": self.border}
+                stored = read_image(image, size=side, **of_run)
+            if channels == 1 and (stored == stored[:1]).all():
+                stored = stored[:1]  # grey
+            if len(stored) != channels:
+                raise BadInput(
+                    f"{name}: an image of {len(stored)} channels, expected {channels}, as the "
+                    "run's images have"
+                )
+        except BadInput as error:
+            return error
+        return stored
+
+    def _of_array(self, name: str, images: np.ndarray) -> np.ndarray:
+        """A single one, in a layout that `standard_form` takes."""
+        side = self.image_shape[-1]
+        has_border = sizes_of(images.shape)[1:] == (side, side)
+        border = 0 if has_border else self.border
+        stored = standard_form(images, name, side - 2 * border)[0]
+        return np.pad(stored, ((0, 0), (border, border), (border, border)))
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a net says of N images, for K classes.
+
+    images: what they are called, their paths, say. logits: the net's outputs, (N, K) float32.
+    """
+
+    images: tuple[str, ...]
+    class_names: tuple[str, ...]
+    logits: np.ndarray
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """(N, K) float64, the softmax of the logits."""
+        return ops.softmax(self.logits.astype(np.float64))[0]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) int64: of each image the class of the largest logit, as an index."""
+        return predictions(self.logits)
+
+    @property
+    def names(self) -> list[str]:
+        """And its name."""
+        return [self.class_names[label] for label in self.labels]
+
+    def top(self, count: int) -> list[list[tuple[str, float]]]:
+        """Of each image so many classes, the likeliest first, with their probabilities."""
+        return [likeliest(row, self.class_names, count) for row in self.logits]
+
+
+def likeliest(
+    logits: np.ndarray, class_names: Sequence[str], count: int
+) -> list[tuple[str, float]]:
+    """The names of so many classes, the first of equal ones first, and their probabilities."""
+    probabilities, _ = ops.softmax(logits.astype(np.float64))
+    order = np.argsort(-logits, kind="stable")[:count]
+    return [(class_names[label], float(probabilities[label])) for label in order]
+
+
+class Predicted(NamedTuple):
+    """What nets say of one image: logits (K,) by net; or the problem with it."""
+
+    image: str
+    logits: dict[str, np.ndarray]
+    problem: BadInput | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is given together: what it is called, and what gives its images by their numbers.
+
+    many: how many there are; None for a single one, which has the name of the whole.
+    is_file: whether it is a file of one image, or its bytes.
+    """
+
+    name: str
+    read: Callable[[int], Any]
+    many: int | None = None
+    is_file: bool = False
+
+    def each(self) -> Iterator[tuple[str, Callable[[], Any]]]:
+        """The images: the name of each, and what reads it."""
+        for number in range(len(self)):
+            name = self.name if self.many is None else f"{self.name}[{number}]"
+            yield name, partial(self.read, number)
+
+    def __len__(self) -> int:
+        return 1 if self.many is None else self.many
+
+
+def given(images: Any) -> tuple[list[Source], list[str]]:
+    """What `Predictor` takes, and what was left out of it, a sentence for each folder.
+
+    A file or folder that cannot be read is a source of one image that cannot be.
+    """
+    if isinstance(images, np.ndarray):
+        return [_of_many("images", images)], []
+    if isinstance(images, str | Path | bytes):
+        images = [images]
+    if not isinstance(images, Sequence):
+        raise ValueError(f"images is {shown(images)}, expected paths or arrays of uint8")
+    sources: list[Source] = []
+    notes: list[str] = []
+    for number, one in enumerate(images):
+        name = f"images[{number}]"
+        if isinstance(one, str | Path):
+            sources += _of_path(Path(one), notes)
+        elif isinstance(one, np.ndarray | bytes):
+            sources.append(Source(name, _giving(one), is_file=isinstance(one, bytes)))
+        else:
+            raise ValueError(f"{name} is {shown(one)}, expected a path or an array of uint8")
+    return sources, notes
+
+
+def _of_path(path: Path, notes: list[str]) -> list[Source]:
+    try:
+        with reading(path, "an image"):
+            if path.is_dir():
+                left_out: Counter[str] = Counter()
+                files = image_folder.images_in(path, left_out)
+                if left_out := +left_out:
+                    notes.append(f"{path}: {image_folder.in_words(left_out)}")
+                if not files:
+                    raise BadInput(f"{path}: a folder without images")
+                return [_of_file(file) for file in files]
+            if path.suffix.lower() == ".npy":
+                return [_of_many(str(path), npy_in_file(path))]
+            if path.suffix.lower() == ".npz":
+                return [_of_many(str(path), _only(path))]
+    except BadInput as error:
+        return [Source(str(path), _refusing(error))]
+    return [_of_file(path)]
+
+
+def _of_file(path: Path) -> Source:
+    return Source(str(path), _giving(path), is_file=True)
+
+
+def _of_many(name: str, images: Any) -> Source:
+    standard_shape(images.shape, images.dtype, name, 32)  # of any size: refused at once, if at all
+    return Source(name, images.__getitem__, len(images))
+
+
+def _only(path: Path) -> np.ndarray:
+    """The array of images in an .npz file."""
+    arrays = read_npz(path, at_most=MOST_BYTES)
+    if "images" in arrays:
+        return arrays["images"]
+    if len(arrays) != 1:
+        found = ", ".join(sorted(arrays)) or "nothing"
+        raise BadInput(f"{path}: no array named images; it holds {found}")
+    return next(iter(arrays.values()))
+
+
+def _giving(image: Any) -> Callable[[int], Any]:
+    return lambda number: image
+
+
+def _refusing(error: BadInput) -> Callable[[int], Any]:
+    def read(number: int) -> Any:
+        raise error
+
+    return read
