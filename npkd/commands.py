@@ -116,7 +116,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     say(
         "--background",
         metavar="COLOUR",
-        help="what is seen through images that are transparent in places (decided by the data)",
+        help="what is seen through images that are transparent in places (black)",
     )
     say(
         "--labels",

@@ -47,9 +47,9 @@ def add_distill(parser: argparse.ArgumentParser) -> None:
         "--data",
         default="mnist5k",
         metavar="PATH",
-        help="mnist5k (bundled; the default), a folder with CIFAR-10 (binary or python layout), "
-        "a folder of images by class, or images and labels in an .npz file or a folder of .npy "
-        "files",
+        help="mnist5k (bundled; the default), a folder with CIFAR-10 or CIFAR-100 (binary or "
+        "python layout), with MNIST's idx files, or of images by class; or images and labels in "
+        "an .npz file or a folder of .npy files",
     )
     add_reading(parser)
     say("--task", choices=tuple(TASKS), help=f"what the nets learn ({tuned.task})")
