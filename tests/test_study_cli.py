@@ -196,6 +196,17 @@ def test_print_shows_a_file_that_reads_back(capsys, data, file, tmp_path):
     assert run(capsys, path, "--data", data, "--print") == (0, text, "")
 
 
+def test_a_study_that_comes_with_npkd_is_meant_unless_a_file_has_its_name(
+    capsys, data, file, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    resnets = plan.shipped("resnets")
+    assert run(capsys, "resnets", "--data", data, "--print") == (0, resnets, "")
+    (tmp_path / "digits").write_text(studies.TEXT)
+    assert run(capsys, "digits", "--data", data, "--print") == (0, studies.TEXT, "")
+    assert run(capsys, "--data", data, "--print") == (0, plan.shipped("digits"), "")
+
+
 def test_a_folder_that_holds_a_study_needs_resume(capsys, data, file, tmp_path, executors):
     out = tmp_path / "out"
     assert run(capsys, file, "--data", data, "--out", out)[0] == 0

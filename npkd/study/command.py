@@ -112,9 +112,8 @@ def _study(args: argparse.Namespace) -> int:
 
 def _text(args: argparse.Namespace, dataset: Dataset) -> str:
     """The TOML of the study."""
-    name = args.file or plan.named_for(dataset)
-    if name in plan.SHIPPED and not Path(name).exists():
-        return plan.shipped(name)
+    if args.file is None or (args.file in plan.SHIPPED and not Path(args.file).exists()):
+        return plan.shipped(args.file or plan.named_for(dataset))
     try:
         return read_bytes(args.file, at_most=MOST_BYTES, what="a study").decode("utf-8")
     except UnicodeDecodeError as error:
