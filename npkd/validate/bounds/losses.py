@@ -153,7 +153,7 @@ def _value(
         return reduced(words, -(logits * of_labels), options.get("reduction", "batchmean"))
     if wrong.get("swapped"):
         given = {**given, "student": given["teacher"], "teacher": given["student"]}
-    return formulas.value(words, name, given, options, way)
+    return formulas.value(words, name, given, resolved(name, options), way)
 
 
 class OverTheBatch(Tape):
@@ -182,6 +182,19 @@ def _by_npkd(
     found = found if isinstance(found, tuple) else (found,)
     by = FACTS[name].gradients(inputs)
     return {"value": np.asarray(value)} | dict(zip(by, found, strict=True))
+
+
+def resolved(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of a loss, by default those not given; of `mix`, those of its two losses too."""
+    if name != "mix":
+        return {**FACTS[name].options, **options}
+    soft = options.get("soft", "l2")
+    return {
+        "alpha": options["alpha"],
+        "soft": soft,
+        "soft_options": resolved(soft, options.get("soft_options", {})),
+        "hard_options": resolved("cross_entropy", options.get("hard_options", {})),
+    }
 
 
 def loss_of(name: str) -> Callable:

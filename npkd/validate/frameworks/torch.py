@@ -12,8 +12,8 @@ from torch.nn import functional
 from npkd.files import BadInput
 from npkd.validate.bounds.formulas.words import Words
 from npkd.validate.bounds.measured import ulp_of
-from npkd.validate.frameworks.adapter import Adapter, Forward, Values, made_of, set_to
-from npkd.validate.frameworks.answering import answers
+from npkd.validate.frameworks.adapter import Values, made_of, set_to
+from npkd.validate.frameworks.answering import Forward, PassAdapter, answers
 from npkd.validate.program import Case
 from npkd.validate.recording.torch.tensors import array
 from npkd.validate.recording.torch.update import STATES
@@ -21,13 +21,13 @@ from npkd.validate.recording.torch.update import STATES
 
 def results(case: Case, **settings: Any) -> dict[str, np.ndarray]:
     """What PyTorch gives for a case of npkd's: all of its tensors, by name. settings: `Torch`'s."""
-    return answers(Torch(**settings), case)
+    return answers(Torch(**settings), case)[0]
 
 
 CUDNN_FLAGS = [f"cudnn.{one}" for one in ("allow_tf32", "benchmark", "deterministic")]
 
 
-class Torch(Adapter):
+class Torch(PassAdapter):
     """The PyTorch that is installed.
 
     device   "cpu" or "cuda"
