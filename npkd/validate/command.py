@@ -42,7 +42,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 class _List(argparse.Action):
     """Print the frameworks with their versions, none imported, and exit."""
 
-    def __init__(self, option_strings: Any, dest: str, help: str):  # noqa: A002
+    def __init__(self, option_strings: Any, dest: str, help: str):
         super().__init__(option_strings, dest, nargs=0, help=help, default=argparse.SUPPRESS)
 
     def __call__(self, parser: argparse.ArgumentParser, *given: Any) -> None:

@@ -52,7 +52,8 @@ def answer(
             ops = [operation["op"] for operation in case["operations"]]
             left.update(reason(ops[number], why) for number, why in without)
     about = json.dumps({"adapter": adapter.name, **adapter.about()}).encode()
-    np.savez(str(results), **found, **{ABOUT: np.frombuffer(about, np.uint8)})
+    written: dict[str, Any] = {**found, ABOUT: np.frombuffer(about, np.uint8)}
+    np.savez(str(results), **written)
     print(f"{len(found)} tensors are in {results}")
     for why, count in left.most_common():
         print(f"not given: {why} ({count} operations)")

@@ -21,7 +21,7 @@ def described(operation: Operation, shapes: Shapes | None = None) -> dict[str, A
 
     shapes: of its inputs; with them, where windows lie too.
     """
-    found = {
+    found: dict[str, Any] = {
         "name": operation.name,
         "op": operation.op,
         "pass": pass_of(operation),
@@ -32,8 +32,10 @@ def described(operation: Operation, shapes: Shapes | None = None) -> dict[str, A
     }
     op = operation.op.removesuffix("_backward")
     if shapes is not None and op in WINDOWS:
-        options = {"kernel_size": shapes["w"][2:]} if op == "conv2d" else {}
-        found["geometry"] = geometry(shapes["x"], **options, **found["options"])._asdict()
+        options: dict[str, Any] = {**found["options"]}
+        if op == "conv2d":
+            options["kernel_size"] = shapes["w"][2:]
+        found["geometry"] = geometry(shapes["x"], **options)._asdict()
     return found
 
 

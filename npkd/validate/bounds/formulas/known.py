@@ -31,7 +31,8 @@ def value(
     """The value of a loss by its formula, of these arguments and options.
 
     options: all of them. `mix` has its soft loss by name, with `soft_options` and `hard_options`,
-    and a pair of ways. own: functions that compute losses otherwise, or give NotImplemented for some options.
+    and a pair of ways. own: functions that compute losses otherwise, or give NotImplemented for
+    some options.
     """
     if loss == "mix":
         ways = way if isinstance(way, tuple) else (way, way)
