@@ -1,4 +1,4 @@
-"""The harness that is exported beside cases: it stands alone, and says all that an adapter needs."""
+"""The harness that is exported beside cases: it stands alone, and says what an adapter needs."""
 
 import ast
 import json

@@ -65,7 +65,8 @@ def as_called(op: str, options: Mapping[str, Any]) -> dict[str, Any]:
     for name in options:
         others = {key: value for key, value in called.items() if key != name}
         try:
-            same = resolved(op, others).get(name, others) == options[name]
+            by_default = resolved(op, others).get(name, others)
+            same = by_default == options[name] and type(by_default) is type(options[name])
         except (KeyError, TypeError):  # options that make no sense are refused elsewhere
             same = False
         if same:
