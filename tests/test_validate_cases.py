@@ -4,7 +4,6 @@ import inspect
 import itertools
 import json
 import math
-import textwrap
 from dataclasses import replace
 
 import numpy as np
@@ -529,14 +528,3 @@ def test_shapes_are_left_to_the_judge(tmp_path):
     path = tmp_path / "results.npz"
     np.savez(path, **{"l2 5x7/value": np.zeros(3)})
     assert exchange.read_results(path, made(0, ["l2"]))["l2 5x7"]["value"].shape == (3,)
-
-
-def test_the_example_of_the_docstring_is_a_right_framework(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    exchange.export("cases", made(0, ["linear", "l2"]))
-    text = inspect.getdoc(exchange)
-    exec(textwrap.dedent(text[text.index("    import json") :]), {})
-    known = exchange.load("cases")
-    found = exchange.read_results("results.npz", known)
-    assert len(found) == 7
-    judge([(case, found[case.name]) for case in known if case.name in found]).check()
