@@ -1,6 +1,5 @@
 """The cases of npkd.validate: what they cover, that exact ones are exact, and their way to disk."""
 
-import inspect
 import itertools
 import json
 import math

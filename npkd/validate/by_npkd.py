@@ -218,7 +218,7 @@ def resolved(op: str, options: Options) -> dict[str, Any]:
         if one.name in MAY_BE_NONE or (one.default is not one.empty and one.default is not None)
     }
     every = {**defaults, **options}
-    if "stride" in every and every["stride"] is None:
+    if "stride" in every and every["stride"] in (None, ()):
         every["stride"] = every["kernel_size"]
     return every
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 def pair(size: Any) -> tuple[int, int]:
     """A size as npkd has it, for rows and for columns."""
-    height, width = size if isinstance(size, (tuple, list)) else (size, size)
-    return height, width
+    sizes = tuple(size) if isinstance(size, (tuple, list)) else (size,)
+    return (sizes[0], sizes[-1])
 
 
 class Geometry(NamedTuple):
@@ -55,12 +55,12 @@ def geometry(
     """Where windows lie on images of a shape (N, C, H, W), by npkd's (PyTorch's) arguments."""
     found = []
     kernels, dilations = pair(kernel_size), pair(dilation)
-    strides = kernels if stride is None else pair(stride)
+    strides = kernels if stride in (None, (), []) else pair(stride)
     if padding == "same":  # what cannot be halved goes to the end
         spans = [d * (k - 1) for k, d in zip(kernels, dilations)]
         paddings = [(span // 2, span - span // 2) for span in spans]
     else:
-        paddings = [(p, p) for p in pair(padding)]
+        paddings = [(p, p) for p in pair(0 if padding == "valid" else padding)]
     for size, k, s, (before, after), d in zip(
         list(shape)[2:], kernels, strides, paddings, dilations
     ):
