@@ -5,6 +5,7 @@ size and format are what a viewer shows, at the size that was asked for.
 import io
 import re
 import tracemalloc
+import warnings
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -527,6 +528,24 @@ def test_an_image_that_is_cut_off_is_refused(pil, format):
     for length in (len(data) // 4, len(data) // 2):
         with pytest.raises(BadInput, match="the image: not an image that Pillow can read: "):
             read_image(data[:length], size=32)
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "BMP", "TIFF", "GIF"])
+def test_an_image_with_a_damaged_bit_is_refused_wherever_pillow_refuses_it(pil, format):
+    rng = np.random.default_rng(0)
+    data = encoded(pil, rng.integers(0, 256, (12, 9, 3), dtype=np.uint8), format)
+    refused = 0
+    for place in range(len(data)):
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                pil.Image.open(io.BytesIO(damaged), formats=[format]).load()
+        except Exception:
+            refused += 1
+            with pytest.raises(BadInput):
+                read_image(bytes(damaged), size=8)
+    assert refused > 5 or format == "BMP"
 
 
 def test_of_a_damaged_tiff_nothing_but_the_refusal_is_said(pil, capfd):

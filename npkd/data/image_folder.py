@@ -342,10 +342,10 @@ def _read(
     inner = size - 2 * border
     with _opened(source) as (image, name):
         image.draft(None, (2 * inner, 2 * inner))  # a JPEG may be decoded at a part of its size
-        stored = _orientation(image)  # what Pillow obeys itself, of a TIFF, is gone after it
-        is_tiff = image.format == "TIFF" and sys.__stderr__ is not None
-        with _without_words_of_libtiff() if is_tiff else nullcontext():
-            image.load()
+        is_tiff = image.format == "TIFF"
+        stored = _orientation(image) if is_tiff else 1  # which Pillow obeys itself, as it loads
+        with _without_words_of_libtiff() if is_tiff and sys.__stderr__ else nullcontext():
+            image.load()  # before a PNG is asked for EXIF data, which loads it, damaged or not
         orientation = _orientation(image)
         if _is_deep(image):
             seen["deep"] += 1
@@ -354,7 +354,7 @@ def _read(
             image = image.convert("RGBA")
         elif image.mode != "RGB":
             image = image.convert("L" if image.mode == "1" else "RGB")
-        seen["turned"] += stored in TURNS
+        seen["turned"] += stored in TURNS or orientation in TURNS
         if orientation in TURNS:
             image = image.transpose(Image.Transpose[TURNS[orientation]])
         left, top = ((length - min(image.size)) / 2 for length in image.size)
