@@ -128,8 +128,8 @@ def _of_net(name: str, channels: int, classes: int, size: int) -> dict[str, Arra
 def _require_preparation(path: Path, report: Mapping[str, Any]) -> None:
     """Raise BadInput if what images are normalised by, or their border, is that of other images."""
     about, (channels, size, _) = report["data"], image_shape(report)
-    for name in {"mean", "std"} & about.keys():
-        if len(about[name]) != channels:
+    for name in ("mean", "std"):
+        if name in about and len(about[name]) != channels:
             found = len(about[name])
             raise BadInput(f"{path}: data.{name} is of {found} channels, expected {channels}")
     if 2 * about.get("border", 0) >= size:
