@@ -216,7 +216,7 @@ def _regular(path: str | Path, what: str) -> os.stat_result:
 
     Looked at before the file is opened, since opening a named pipe would wait for its writer.
     """
-    with reading(path, what):
+    with taking(path, what):  # or ValueError: a name that no file can have
         found = os.stat(path)
     if not stat.S_ISREG(found.st_mode):
         raise BadInput(f"{path}: not a regular file; expected {what}")

@@ -239,6 +239,8 @@ def test_class_names_are_those_of_the_folder_if_it_names_them(binary):
     assert load(binary).class_names == tuple("abcdefghij")
     (binary / "batches.meta.txt").write_text("a\n")
     assert "names 1 classes; expected two or more" in refusal_within(binary)
+    (binary / "batches.meta.txt").write_text("\n".join("abcdefghia"))
+    assert "names two classes alike; expected a name for each" in refusal_within(binary)
 
 
 def refusal_within(folder: Path) -> str:

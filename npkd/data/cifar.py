@@ -181,6 +181,8 @@ def _class_names(folder: Path, kind: Kind, labels: Labels) -> tuple[str, ...]:
         return labels.class_names
     if len(names) < 2:
         raise BadInput(f"{path}: names {len(names)} classes; expected two or more, one a line")
+    if len(set(names)) < len(names):
+        raise BadInput(f"{path}: names two classes alike; expected a name for each")
     return tuple(names)
 
 

@@ -247,7 +247,8 @@ def read_image(
 
     size         from 8 to 512, a multiple of 4
     background   shown where the image is transparent: the name of a colour, or "#rrggbb"
-    border       that much of S on each side is black: `Dataset.border`
+    border       that much of S on each side is black: `Dataset.border`; an image of S×S pixels is
+                 taken to have it, and stays as it is
 
     Raises BadInput for anything that is no such image, ValueError for other options.
     """
@@ -339,8 +340,10 @@ def _read(
     """See `read_image`; counts what was done."""
     from PIL import Image
 
-    inner = size - 2 * border
     with _opened(source) as (image, name):
+        if image.size == (size, size):
+            border = 0  # more than it has
+        inner = size - 2 * border
         image.draft(None, (2 * inner, 2 * inner))  # a JPEG may be decoded at a part of its size
         is_tiff = image.format == "TIFF"
         stored = _orientation(image) if is_tiff else 1  # which Pillow obeys itself, as it loads
