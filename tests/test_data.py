@@ -914,6 +914,7 @@ def test_names_of_classes_are_numbered_in_order(save_arrays):
         (np.array(["a", None] * 5, object), "Python objects"),
         (np.array(["a" * 300, "b"] * 5), "of <U300"),
         (np.array([2**32 - 1, 0] * 5, np.uint32).view("U1"), "what is no text"),
+        (np.array([b"\xe9", b"\xe8"] * 5), "can't decode byte 0xe9"),
         (LABELS == 1, "of bool; expected whole numbers"),
     ],
 )

@@ -121,9 +121,12 @@ def _labels(path: Path, name: str, stored: Stored, count: int) -> np.ndarray:
             text = stored[...].reshape(count)
             try:
                 np.unique(text).tolist()
-                return np.strings.decode(text, "utf-8", "replace") if dtype.kind == "S" else text
-            except (ValueError, SystemError) as error:  # NumPy's, of letters beyond Unicode
-                raise BadInput(f"{path}: {name} has what is no text: {error}") from error
+                return np.strings.decode(text, "utf-8") if dtype.kind == "S" else text
+            except (ValueError, SystemError) as error:  # no UTF-8, or letters beyond Unicode
+                raise BadInput(
+                    f"{path}: {name} has what is no text: {error}; of bytes in Latin-1, store "
+                    'np.char.decode(names, "latin-1")'
+                ) from error
     if len(shape) == 2 and shape[0] == count > 0 and shape[1] > 1 and dtype.kind in "biuf":
         return np.concatenate([_places_of_ones(path, name, part) for part in parts_of(stored)])
     raise BadInput(
