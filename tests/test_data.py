@@ -666,6 +666,12 @@ def test_whether_an_idx_file_is_packed_is_told_by_its_content(tmp_path):
     np.testing.assert_array_equal(load(tmp_path).train_images, before)
 
 
+def test_idx_files_of_two_sizes_are_refused(tmp_path):
+    write_idx(tmp_path, t10k_images=np.zeros((8, 32, 32), np.uint8))
+    assert "expected one size for all, or --size N" in refusal(tmp_path)
+    assert load(tmp_path, size=16).border == 0
+
+
 def test_idx_files_without_a_test_part_are_split(tmp_path):
     write_idx(tmp_path, train_labels=np.arange(12, dtype=np.uint8) % 2)
     for path in tmp_path.glob("t10k*"):
@@ -936,10 +942,13 @@ def test_names_of_classes_beside_numbers_are_refused(save_arrays):
     assert "not both numbers, or both names" in refusal_within(path)
 
 
-def test_parts_of_two_sizes_are_refused(save_arrays):
-    other = np.zeros((10, 36, 36), np.uint8)
-    path = save_arrays(images=IMAGES, labels=LABELS, test_images=other, test_labels=LABELS)
-    assert "test images (10, 3, 36, 36); expected one size for all, or --size N" in refusal(path)
+@pytest.mark.parametrize("sides", [(28, 36), (28, 32), (32, 28)])
+def test_parts_of_two_sizes_are_refused(save_arrays, sides):
+    """Of 28×28, which get a border, and of 32×32, which do not, too."""
+    images, other = (np.zeros((10, side, side), np.uint8) for side in sides)
+    path = save_arrays(images=images, labels=LABELS, test_images=other, test_labels=LABELS)
+    message = refusal(path)
+    assert f"test images {other.shape}; expected one size for all, or --size N" in message
     assert load(path, size=16).image_shape == (3, 16, 16)
 
 
@@ -959,7 +968,7 @@ def save_image():
 
 def test_a_folder_of_images_with_two_parts_comes_back_bit_for_bit(tmp_path, save_image):
     rng = np.random.default_rng(3)
-    colour, grey = random_images(rng, 4, 32, 32, 3), random_images(rng, 2, 28, 28)
+    colour, grey = random_images(rng, 4, 32, 32, 3), random_images(rng, 2, 32, 32)
     save_image(tmp_path / "train" / "dog" / "2.PNG", colour[1])
     save_image(tmp_path / "train" / "dog" / "1.bmp", colour[0])
     save_image(tmp_path / "train" / "cat" / "1.ppm", colour[2])
@@ -980,8 +989,8 @@ def test_a_folder_of_images_with_two_parts_comes_back_bit_for_bit(tmp_path, save
     np.testing.assert_array_equal(data.train_images[[0, 2, 3]], planes[[2, 0, 1]])
     np.testing.assert_array_equal(data.test_images[1], planes[3])
     for channel in range(3):
-        np.testing.assert_array_equal(data.train_images[1, channel], np.pad(grey[0], 2))
-        np.testing.assert_array_equal(data.test_images[0, channel], np.pad(grey[1], 2))
+        np.testing.assert_array_equal(data.train_images[1, channel], grey[0])
+        np.testing.assert_array_equal(data.test_images[0, channel], grey[1])
 
 
 def test_a_folder_of_images_without_parts_is_split(tmp_path, save_image):

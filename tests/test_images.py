@@ -397,7 +397,8 @@ def test_a_folder_of_squares_of_one_size_keeps_it(tmp_path, pil):
     assert (dataset.notes, dataset.border) == ((), 0)
 
 
-def test_images_of_28_get_a_border_also_beside_those_of_32(tmp_path, pil):
+def test_images_of_28_get_a_border_where_all_are_of_28(tmp_path, pil):
+    """Beside others they are resized like these, as a new one is when it is predicted."""
     small, large = encoded(pil, GREY[:28, :28], "PNG"), encoded(pil, COLOUR, "PNG")
     dataset = load(write(tmp_path / "28", small))
     assert (dataset.image_shape, dataset.border, dataset.notes) == ((3, 32, 32), 2, ())
@@ -405,8 +406,10 @@ def test_images_of_28_get_a_border_also_beside_those_of_32(tmp_path, pil):
     np.testing.assert_array_equal(one, dataset.train_images[0])
     np.testing.assert_array_equal(one[0], np.pad(GREY[:28, :28], 2))
     both = load(write(tmp_path / "both", small, large))
-    assert (both.border, both.notes) == (0, ())
-    np.testing.assert_array_equal(both.train_images[0], one)
+    assert both.border == 0
+    assert both.notes[0].startswith("images of 28×28 to 32×32 pixels brought to 32×32: resized")
+    np.testing.assert_array_equal(both.train_images[0], read_image(small, size=32))
+    np.testing.assert_array_equal(both.train_images[1], read_image(large, size=32))
 
 
 @pytest.mark.parametrize("size", [None, 16])

@@ -51,10 +51,12 @@ def read(
         train, test = split(numbers)
         test_images, test_labels = subset(images, test), labels[test]
         images, labels = subset(images, train), labels[train]
-    if images.shape[1:] != test_images.shape[1:]:
+    stored = [arrays[name] for name in ("images", "test_images") if name in arrays]
+    borders = {border_of(*sizes_of(one.shape)[1:], size) for one in stored}
+    if images.shape[1:] != test_images.shape[1:] or len(borders) > 1:
         raise BadInput(
-            f"{path}: training images have shape {images.shape}, test images {test_images.shape}; "
-            "expected one size for all, or --size N"
+            f"{path}: training images have shape {stored[0].shape}, test images "
+            f"{stored[-1].shape}; expected one size for all, or --size N"
         )
     if labels.dtype.kind != test_labels.dtype.kind:
         raise BadInput(f"{path}: labels and test_labels are not both numbers, or both names")
@@ -83,7 +85,7 @@ def read(
         test_labels=np.searchsorted(names, test_labels).astype(np.int64),
         class_names=tuple(str(name) for name in names),
         augmentation=Augmentation(shift=2),
-        border=border_of(*sizes_of(arrays["images"].shape)[1:], size),
+        border=borders.pop(),
         notes=notes,
     )
 

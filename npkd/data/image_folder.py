@@ -195,22 +195,18 @@ def _read_all(
         with _opened(file) as (image, _):
             sizes.append(image.size)
     several = sorted(set(sizes), key=lambda one: (one[0] * one[1], one))
-    sides = {width if width == height else 0 for width, height in several}
-    borders = [0] * len(files)
-    if size is None and sides <= {28, SIZE}:
-        borders = [border_of(height, width) for width, height in sizes]
-        side = SIZE
-    elif size is None and len(several) == 1 and is_side(min(sides)):
-        side = min(sides)
-    else:
-        side = size or SIZE
+    (width, height), *others = several
+    border, side = 0, size or SIZE
+    if size is None and not others and width == height and is_side(width):
+        border = border_of(height, width)
+        side = width + 2 * border
     seen: Counter[str] = Counter()
     images = np.empty((len(files), 3, side, side), np.uint8)
     for number, file in enumerate(files):
-        images[number] = _read(file, side, background or BACKGROUND, borders[number], seen)
+        images[number] = _read(file, side, background or BACKGROUND, border, seen)
 
     notes = []
-    if not any(borders) and several != [(side, side)]:
+    if several != [(side - 2 * border,) * 2]:
         low, high = (f"{width}×{height}" for width, height in (several[0], several[-1]))
         found = f"of {low} pixels" if low == high else f"of {low} to {high} pixels"
         notes.append(
@@ -226,7 +222,7 @@ def _read_all(
         notes.append(f"{counted(seen['turned'], 'image')} turned as EXIF says")
     if seen["deep"]:
         notes.append(f"{counted(seen['deep'], 'image')} of 16 bits divided by 257, to 8 bits")
-    return images, min(borders), notes
+    return images, border, notes
 
 
 def read_image(
