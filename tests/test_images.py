@@ -321,7 +321,62 @@ def test_sixteen_bits_become_eight_by_a_division_of_257(tmp_path, pil, format):
     rounded = [[round(Fraction(int(v), 257)) for v in row] for row in deep]
     for channel in read_image(data, size=32):
         np.testing.assert_array_equal(channel, rounded)
-    assert "10 images of 16 bits divided by 257" in said(write(tmp_path, data))
+    note = "10 images of 16 bits, or nearly, brought to 8; the largest value is 65,535 of 65,535"
+    assert note in said(write(tmp_path, data))
+
+
+def packed(values: np.ndarray, bits: int) -> bytes:
+    """Rows of whole numbers, of so many bits each, the most significant first."""
+    ones = values[..., None] >> np.arange(bits)[::-1] & 1
+    return np.packbits(ones.reshape(len(values), -1), axis=1).tobytes()
+
+
+def test_a_grey_tiff_is_what_a_viewer_shows_at_every_depth_and_where_white_is_zero():
+    rng = np.random.default_rng(1)
+    for bits, dtype in ((4, None), (8, None), (12, None), (16, "<u2")):
+        v = rng.integers(0, 2**bits, (32, 32))
+        pixels = v.astype(dtype).tobytes() if dtype else packed(v, bits)
+        shown = [[round(Fraction(255 * int(p), 2**bits - 1)) for p in row] for row in v]
+        for photometric in (0, 1) if bits != 12 else (1,):
+            tags = {256: 32, 257: 32, 258: bits, 259: 1, 262: photometric, 273: 122}
+            tags |= {277: 1, 278: 32, 279: len(pixels)}
+            found = read_image(
+                malformed.tiff({tag: (4, 1, value) for tag, value in tags.items()}, pixels), size=32
+            )
+            expected = shown if photometric else np.subtract(255, shown)
+            np.testing.assert_array_equal(found[0], expected)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_a_grey_png_is_transparent_where_it_says_at_every_depth(bits):
+    """Its chunk tRNS names a value; transparent places are red then, all others grey."""
+    pytest.importorskip("PIL")
+    v = np.random.default_rng(2).integers(0, 2**bits, (32, 32))
+    v[::2] = v[0, 0]
+    clear = malformed.chunk(b"tRNS", int(v[0, 0]).to_bytes(2, "big"))
+    rows = b"".join(b"\0" + packed(row[None], bits) for row in v)
+    image = read_image(malformed.png(32, 32, bits, 0, clear, rows), size=32, background="red")
+    is_red = (image[0] == 255) & (image[1] == 0)
+    np.testing.assert_array_equal(is_red, v == v[0, 0])
+
+
+@pytest.mark.parametrize("colour", [2, 4, 6])
+def test_colours_of_sixteen_bits_are_refused_by_name(tmp_path, pil, colour):
+    """Pillow would cut them to their upper eight."""
+    refused = r"32×32 pixels of 16 bits a channel in colour; convert it to 8 bits"
+    with pytest.raises(BadInput, match=rf"0.png: an image of {refused}"):
+        load(write(tmp_path, malformed.png(32, 32, 16, colour)))
+    for data in (
+        b"P6 32 32 65535\n" + bytes(6144),
+        b"P3 32 32 256\n" + b"1 " * 3072,
+        malformed.tiff(
+            {256: (4, 1, 32), 257: (4, 1, 32), 258: (3, 3, 122), 259: (3, 1, 1), 262: (3, 1, 2)}
+            | {273: (4, 1, 128), 277: (3, 1, 3), 278: (4, 1, 32), 279: (4, 1, 6144)},
+            b"\x10\0\x10\0\x10\0" + bytes(6144),
+        ),
+    ):
+        with pytest.raises(BadInput, match=refused):
+            read_image(data, size=32)
 
 
 def test_sixteen_bits_of_no_high_value_are_refused_but_black_is_black(pil):
@@ -475,7 +530,7 @@ def test_photographs_of_odd_formats_and_sizes_show_what_a_viewer_shows(tmp_path,
         "brought to 32×32",
         f"{seen['transparent']} images with transparent places put on white",
         f"{seen['turned']} images turned as EXIF says",
-        f"{seen['deep']} images of 16 bits",
+        f"{seen['deep']} images of 16 bits, or nearly, brought to 8",
     ):
         assert expected in notes
     assert min(seen.values()) >= 14

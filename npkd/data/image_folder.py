@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from npkd.data.augmentation import Augmentation
 from npkd.data.dataset import Dataset, split
 from npkd.data.images import border_of, is_side, require_size
 from npkd.data.recognised import counted
+from npkd.data.resizing import CELLS_AT_ONCE
 from npkd.files import BadInput, reading, size_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "WebP", "BMP", "TIFF", "GIF", "PPM")  # one of Pillow's runs a program
 MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA"}  # Pillow's, of at most 8 bits a channel
-DEEP = {"I;16", "I;16L", "I;16B"}  # of 16 bits
+DEEP = {"I;16", "I;16L", "I;16B"}  # of grey of 16 bits
 TURNS = {  # by EXIF's orientation: what brings the image as it is stored to how it is shown
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
@@ -37,7 +38,9 @@ TURNS = {  # by EXIF's orientation: what brings the image as it is stored to how
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
-ORIENTATION = 0x0112
+ORIENTATION = 0x0112  # EXIF's and TIFF's numbers
+BITS_PER_SAMPLE = 0x0102
+PHOTOMETRIC_INTERPRETATION = 0x0106
 MOST_BYTES = 2**28  # of one image file
 MOST_PIXELS = 10**8  # of one image
 SIZE = 32  # of images whose own sizes differ
@@ -221,7 +224,10 @@ def _read_all(
     if seen["turned"]:
         notes.append(f"{counted(seen['turned'], 'image')} turned as EXIF says")
     if seen["deep"]:
-        notes.append(f"{counted(seen['deep'], 'image')} of 16 bits divided by 257, to 8 bits")
+        notes.append(
+            f"{counted(seen['deep'], 'image')} of 16 bits, or nearly, brought to 8; the largest "
+            f"value is {seen['largest']:,} of 65,535"
+        )
     return images, border, notes
 
 
@@ -322,11 +328,32 @@ def _require_taken(image: "Image", name: str) -> None:
             f"{size} in mode {image.mode}; expected grey or colour of 8 bits a channel, or grey of "
             "16; convert it first"
         )
+    if _bits(image) > 8 and not _is_deep(image):
+        raise BadInput(
+            f"{size} of {_bits(image)} bits a channel in colour; convert it to 8 bits a channel "
+            "first"
+        )
 
 
 def _is_deep(image: "Image") -> bool:
     """Whether it is grey of 16 bits, which Pillow may hold in 32, but of TIFF only if it is 32."""
     return image.mode in DEEP or (image.mode == "I" and image.format in ("PNG", "PPM"))
+
+
+def _bits(image: Any) -> int:
+    """Of a channel, in the file; Pillow cuts those of colours to 8 without a word.
+
+    Known until the pixels are read.
+    """
+    if image.format == "TIFF":
+        return int(max(image.tag_v2.get(BITS_PER_SAMPLE, (1,))))
+    if image.format not in ("PNG", "PPM"):
+        return 8
+    stored = image.tile[0][3]  # "RGB;16B" or, of PPM, perhaps ("RGB", the largest value)
+    if isinstance(stored, tuple):
+        return 16 if stored[1] > 255 else 8
+    found = re.search(";([0-9]+)", stored)
+    return int(found[1]) if found else 8
 
 
 def _read(
@@ -338,15 +365,19 @@ def _read(
     inner = size - 2 * border
     with _opened(source) as (image, name):
         image.draft(None, (2 * inner, 2 * inner))  # a JPEG may be decoded at a part of its size
+        bits = _bits(image)
         stored = _orientation(image)  # what Pillow obeys itself, of a TIFF, is gone after it
         is_tiff = image.format == "TIFF" and sys.__stderr__ is not None
         with _without_words_of_libtiff() if is_tiff else nullcontext():
             image.load()
         orientation = _orientation(image)
         if _is_deep(image):
+            image, largest = _eight_bits(image, bits, name)
             seen["deep"] += 1
-            image = Image.fromarray(_eight_bits(np.asarray(image), name))
-        elif "A" in image.getbands() or "transparency" in image.info:
+            seen["largest"] = max(seen["largest"], largest)
+        elif image.mode == "L" and "transparency" in image.info:
+            image.info["transparency"] *= 255 // (2**bits - 1)  # as Pillow does with the pixels
+        if "A" in image.getbands() or "transparency" in image.info:
             image = image.convert("RGBA")
         elif image.mode != "RGB":
             image = image.convert("L" if image.mode == "1" else "RGB")
@@ -385,15 +416,33 @@ def _orientation(image: "Image") -> int:
         return 1
 
 
-def _eight_bits(values: np.ndarray, name: str) -> np.ndarray:
-    """round(v/257), which brings 0..65535 to 0..255.
+def _eight_bits(image: Any, bits: int, name: str) -> tuple["Image", int]:
+    """Grey of 9 to 16 bits, with the transparency it has, in 8, and the largest value, of 65,535.
+
+    With m = 2^bits − 1, each value v becomes round(255 v/m); of 16 bits that is round(v/257).
 
     Values that all lie below 256 are most likely of 8 bits, in a file of 16; or the image is all
     but black. Which it is only its owner knows, and in either case there would be nothing to see.
     """
-    if 0 < values.max() < 256:
+    from PIL import Image
+
+    most = 2**bits - 1
+    white_is_zero = image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION, 0) == 0
+    clear = image.info.get("transparency")
+    eight = Image.new("L" if clear is None else "LA", image.size)
+    largest, step = 0, max(1, CELLS_AT_ONCE // image.width)
+    for top in range(0, image.height, step):
+        rows = image.crop((0, top, image.width, min(top + step, image.height)))
+        values = np.asarray(rows).astype(np.uint32)
+        largest = max(largest, int(values.max()))
+        shown = most - values if white_is_zero else values
+        part = ((255 * shown + most // 2) // most).astype(np.uint8)
+        if clear is not None:
+            part = np.dstack([part, np.where(values == clear, 0, 255).astype(np.uint8)])
+        eight.paste(Image.fromarray(part), (0, top))
+    if 0 < largest < 256:
         raise BadInput(
-            f"{name}: an image of 16 bits, but with no value above {values.max()} of 65535; if "
+            f"{name}: an image of {bits} bits, but with no value above {largest} of {most}; if "
             "these are values of 8 bits, convert it to 8 bits first"
         )
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return eight, largest * 65535 // most
