@@ -603,8 +603,13 @@ def test_an_image_of_too_many_pixels_or_bytes_is_refused_before_it_is_decoded(
 ):
     monkeypatch.setattr(image_folder, "MOST_PIXELS", 1000)
     data = encoded(pil, COLOUR, "PNG")
-    with pytest.raises(BadInput, match="32×32 pixels; expected 1,000 at most"):
+    with pytest.raises(BadInput, match="32×32 pixels; expected 1,000 at most; make it smaller"):
         read_image(data, size=32)
+    jpeg = encoded(pil, COLOUR, "JPEG")  # which is not decoded in full
+    assert read_image(jpeg, size=8).shape == (3, 8, 8)
+    monkeypatch.setattr(image_folder, "MOST_PIXELS_OF_JPEG", 1000)
+    with pytest.raises(BadInput, match="32×32 pixels; expected 1,000 at most; make it smaller"):
+        read_image(jpeg, size=8)
     monkeypatch.setattr(image_folder, "MOST_BYTES", 10)
     with pytest.raises(BadInput, match="expected an image of 10 bytes at most"):
         load(write(tmp_path, data))

@@ -42,7 +42,8 @@ ORIENTATION = 0x0112  # EXIF's and TIFF's numbers
 BITS_PER_SAMPLE = 0x0102
 PHOTOMETRIC_INTERPRETATION = 0x0106
 MOST_BYTES = 2**28  # of one image file
-MOST_PIXELS = 10**8  # of one image
+MOST_PIXELS = 2**26  # of one image, which takes up to 9 bytes a pixel while it is read
+MOST_PIXELS_OF_JPEG = 15 * 10**7  # which is decoded at a part of its size
 SIZE = 32  # of images whose own sizes differ
 TEST_PARTS = ("test", "val", "valid", "validation")
 BACKGROUND = "black"  # as outside of an image that is shifted
@@ -316,8 +317,9 @@ def _opened(source: str | Path | bytes) -> Iterator[tuple["Image", str]]:
 def _require_taken(image: "Image", name: str) -> None:
     """Raise BadInput for an image of too many pixels, or of colours that are none of these."""
     size = f"{name}: an image of {image.width}×{image.height} pixels"
-    if image.width * image.height > MOST_PIXELS:
-        raise BadInput(f"{size}; expected {MOST_PIXELS:,} at most")
+    most = MOST_PIXELS_OF_JPEG if image.format in ("JPEG", "MPO") else MOST_PIXELS
+    if image.width * image.height > most:
+        raise BadInput(f"{size}; expected {most:,} at most; make it smaller first")
     if image.mode == "CMYK":
         raise BadInput(
             f"{size} in CMYK, the colours of print, which look different in each of them; convert "
@@ -377,9 +379,9 @@ def _read(
             seen["largest"] = max(seen["largest"], largest)
         elif image.mode == "L" and "transparency" in image.info:
             image.info["transparency"] *= 255 // (2**bits - 1)  # as Pillow does with the pixels
-        if "A" in image.getbands() or "transparency" in image.info:
+        if image.mode == "PA" or "transparency" in image.info:
             image = image.convert("RGBA")
-        elif image.mode != "RGB":
+        elif image.mode in ("1", "P"):
             image = image.convert("L" if image.mode == "1" else "RGB")
         seen["turned"] += stored in TURNS
         if orientation in TURNS:
@@ -387,7 +389,8 @@ def _read(
         left, top = ((length - min(image.size)) / 2 for length in image.size)
         middle = (left, top, image.width - left, image.height - top)
         image = image.resize((inner, inner), Image.Resampling.BILINEAR, middle)
-        if image.mode == "RGBA":
+        if "A" in image.getbands():
+            image = image.convert("RGBA")  # it is small now
             seen["transparent"] += int(np.asarray(image)[..., 3].min() < 255)
             image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
         pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
