@@ -196,6 +196,10 @@ def test_the_default_folder_is_named_after_data_and_seed(plain):
         (["--threads", "0"], ["number of threads is 0", "an integer from 1"]),
         (["--preset", "best"], ["best", "document"]),
         (["--data", "no/such/place"], ["no/such/place", "mnist5k"]),
+        (["--data", ""], ["the path is empty; expected", "mnist5k"]),
+        (["--size", "30"], ["--size is 30; expected a multiple of 4 from 8 to 512"]),
+        (["--size", "-8"], ["--size is -8; expected"]),
+        (["--background", "nope"], ["--background is 'nope'; expected the name of a colour"]),
         (["--colour", "red"], ["--colour"]),
     ],
 )

@@ -587,7 +587,7 @@ def test_only_cifar_100_has_coarse_labels_and_only_image_files_a_background(
         ({"size": 1024}, "size is 1024"),
         ({"size": 32.0}, "size is 32.0"),
         ({"size": True}, "size is True"),
-        ({"background": "#fff"}, "background is '#fff'; expected the name of a colour"),
+        ({"background": "#ffff"}, "background is '#ffff'; expected the name of a colour"),
         ({"background": "no colour"}, "or #rrggbb"),
         ({"background": 0}, "background is 0"),
     ],
@@ -598,6 +598,17 @@ def test_an_option_that_is_none_is_refused(options, expected):
     with pytest.raises(ValueError, match=r"^[^\n]*$") as caught:
         load("mnist5k", **options)
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("source", [None, 3, b"a.npz", ["a.npz"]])
+def test_a_source_that_is_no_path_is_refused(source):
+    with pytest.raises(ValueError, match=r"^source is .*; expected a path or"):
+        load(source)
+
+
+def test_a_size_may_be_a_number_of_numpy_and_is_stored_as_one_of_python():
+    shape = load("mnist5k", size=np.int64(16)).image_shape
+    assert (shape, {type(side) for side in shape}) == ((3, 16, 16), {int})
 
 
 # idx files

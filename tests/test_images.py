@@ -622,6 +622,19 @@ def test_an_image_that_cannot_be_read_just_now_is_unreadable(tmp_path, pil):
         read_image(tmp_path, size=32)
 
 
+@pytest.mark.parametrize("source", [None, 3])  # 3 would be a file that is open already
+def test_read_image_refuses_what_is_no_path(pil, source):
+    with pytest.raises(ValueError, match=r"source is (None|3); expected a path or bytes"):
+        read_image(source, size=32)
+
+
+@pytest.mark.parametrize("background", ["#f00", "#F00", "red", "#ff0000"])
+def test_a_colour_may_be_given_in_short(pil, background):
+    clear = encoded(pil, pil.Image.new("RGBA", (32, 32)), "PNG")
+    image = read_image(clear, size=32, background=background)
+    assert (image == np.array([255, 0, 0])[:, None, None]).all()
+
+
 @pytest.mark.parametrize("options", [{"size": 30}, {"size": 32, "background": "nothing"}])
 def test_read_image_refuses_options_that_are_none(pil, options):
     with pytest.raises(ValueError, match=r"size is 30|background is 'nothing'"):

@@ -256,6 +256,8 @@ def read_image(
     """
     require_size(size)
     require_colour(background)
+    if not isinstance(source, str | os.PathLike | bytes):
+        raise ValueError(f"read_image: source is {shown(source)}; expected a path or bytes")
     return _read(source, size, background, border, Counter())
 
 
@@ -266,7 +268,7 @@ def require_colour(colour: str) -> None:
     except ImportError as error:
         raise BadInput(NO_PILLOW) from error
     if not isinstance(colour, str) or not (
-        re.fullmatch("#[0-9a-fA-F]{6}", colour) or colour.lower() in ImageColor.colormap
+        re.fullmatch("#([0-9a-fA-F]{3}){1,2}", colour) or colour.lower() in ImageColor.colormap
     ):
         raise ValueError(
             f"background is {shown(colour)}; expected the name of a colour, such as white, or "

@@ -1,5 +1,6 @@
 """Finds out what a user's `--data` is, and reads it."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -46,15 +47,25 @@ def load(
     part, a test part, or a second class; Unreadable if it cannot be read just now; ValueError for
     an option that is none, or that this source does not have.
     """
+    require_options(size, background, labels)
+    if not isinstance(source, str | os.PathLike) or not isinstance(os.fspath(source), str):
+        raise ValueError(f"source is {shown(source)}; expected a path or {DIGITS}")
+    if not os.fspath(source):
+        raise BadInput(f"the path is empty; {EXPECTED}")
+    path = BUNDLED if source == "mnist5k" else Path(source)
+    size = None if size is None else int(size)
+    with reading(path, "a data set"):
+        return _checked(_read(path, size, background, labels), path)
+
+
+def require_options(size: int | None, background: str | None, labels: str) -> None:
+    """Raise ValueError unless `load` may take these, whatever the source."""
     if size is not None:
         require_size(size)
     if labels not in ("fine", "coarse"):
         raise ValueError(f'labels is {shown(labels)}; expected "fine" or "coarse"')
     if background is not None:
         image_folder.require_colour(background)
-    path = BUNDLED if source == "mnist5k" else Path(source)
-    with reading(path, "a data set"):
-        return _checked(_read(path, size, background, labels), path)
 
 
 def _read(path: Path, size: int | None, background: str | None, labels: str) -> Dataset:
@@ -79,10 +90,11 @@ def _read(path: Path, size: int | None, background: str | None, labels: str) -> 
     raise BadInput(f"{path}: {_what_it_is(path)}; {EXPECTED}")
 
 
+DIGITS = '"mnist5k", the bundled digits'
 EXPECTED = (
     "expected a folder for each class with images in it, CIFAR-10's data_batch_1.bin … and "
     "test_batch.bin, CIFAR-100's train.bin and test.bin, MNIST's idx files, images.npy and "
-    'labels.npy, an .npz file, or "mnist5k", the bundled digits'
+    f"labels.npy, an .npz file, or {DIGITS}"
 )
 
 
