@@ -245,7 +245,7 @@ def _read_pickle(
     what = f"a {kind.name} batch"
     data, content = _unpickled(path, what)
     pixels, numbers = _value(content, "data"), _value(content, labels.key)
-    if isinstance(numbers, list) and all(type(number) is int for number in numbers):
+    if isinstance(numbers, list | tuple) and all(type(number) is int for number in numbers):
         numbers = np.array(numbers)
     elif isinstance(numbers, pickled.Array):
         numbers = numbers.values
