@@ -711,6 +711,20 @@ def test_idx_files_without_a_test_part_are_split(tmp_path):
     assert load(tmp_path).test_labels.tolist() == [0, 1]
 
 
+def test_hidden_files_beside_data_are_passed_over(tmp_path, binary):
+    """As macOS puts them beside all files, on discs and in archives of others."""
+    home, arrays = tmp_path / "idx", tmp_path / "arrays"
+    home.mkdir()
+    arrays.mkdir()
+    np.save(arrays / "images.npy", IMAGES)
+    np.save(arrays / "labels.npy", LABELS)
+    for folder in (write_idx(home), binary, arrays):
+        before = load(folder).digest()
+        for path in list(folder.iterdir()):
+            path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+        assert load(folder).digest() == before
+
+
 def test_several_sets_of_idx_files_in_a_folder_are_refused_by_name(tmp_path):
     for name in ("emnist-letters", "emnist-digits"):
         write_idx(tmp_path, f"{name}-{{part}}-{{what}}-idx{{axes}}-ubyte", "test")
@@ -733,13 +747,16 @@ BOMB = gzipped(idx(np.zeros((5000, 784), np.uint8)), compresslevel=1)[:3000]
         (idx(np.zeros((12, 27, 28), np.uint8)), "28×27 pixels; expected squares"),
         (idx(np.zeros(12, np.uint8)), "images have shape (12,) of uint8"),
         (idx(np.zeros((11, 28, 28), np.uint8)), "one for each of 11 images"),
-        (gzipped(idx(np.zeros((12, 28, 28), np.uint8)))[:-9], "not an idx file"),
+        (gzipped(idx(np.zeros((12, 28, 28), np.uint8)))[:-9], "damaged: Compressed file ended"),
+        (gzipped(idx(np.zeros((12, 28, 28), np.uint8)))[:-8] + bytes(8), "damaged: CRC check"),
+        (gzipped(idx(np.zeros((12, 28, 28), np.uint8))) + b"more", "damaged: Not a gzipped file"),
+        (gzipped(b"x" * 99)[:10] + b"\7" * 40, "damaged: Error -3 while decompressing"),
         (gzipped(idx(np.zeros((12, 28, 28), np.uint8))[:-1]), "unpacks to less than"),
         (gzipped(idx(np.zeros((12, 28, 28), np.uint8)) + bytes(9)), "unpacks to more than"),
         (gzipped(struct.pack(">HBB3I", 0, 8, 3, 2**21, 28, 28)), "at most 1,073,741,824"),
         (gzipped(struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3)), "unpack it first"),
         (gzipped(b""), "begins with nothing"),
-        (BOMB, "not an idx file"),
+        (BOMB, "damaged: Compressed file ended"),
     ],
 )
 def test_a_damaged_idx_file_is_refused(tmp_path, content, expected):

@@ -106,7 +106,11 @@ def folder(entries: list[Path]) -> str:
         return "an empty folder"
     files = [entry for entry in entries if not entry.is_dir()]
     below = [
-        file for entry in entries if entry.is_dir() for file in entry.iterdir() if file.is_file()
+        file
+        for entry in entries
+        if entry.is_dir()
+        for file in entry.iterdir()
+        if file.is_file() and not file.name.startswith(".")
     ]
     endings = Counter(file.suffix.lower() for file in (*files, *below))
     videos = sum(endings[ending] for ending in VIDEO_ENDINGS)
