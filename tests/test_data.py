@@ -237,6 +237,12 @@ def test_the_python_layout_may_have_text_keys_an_array_of_labels_and_any_order(
 def test_class_names_are_those_of_the_folder_if_it_names_them(binary):
     (binary / "batches.meta.txt").write_text("\n".join("abcdefghij") + "\n\n")
     assert load(binary).class_names == tuple("abcdefghij")
+    (binary / "batches.meta.txt").write_bytes(
+        b"caf\xe9\ncaf\xe8\n" + b"\n".join(b"%d" % i for i in range(8))
+    )
+    assert len(set(load(binary).class_names)) == 10
+    (binary / "batches.meta.txt").write_text("cat\n" * 10)
+    assert "names several classes cat" in refusal_within(binary)
     (binary / "batches.meta.txt").write_text("a\n")
     assert "names 1 classes; expected two or more" in refusal_within(binary)
 
@@ -246,6 +252,13 @@ def refusal_within(folder: Path) -> str:
     message = refusal(folder)
     assert message.startswith(str(folder))
     return message
+
+
+def test_that_training_batches_are_missing_is_said(binary, cifar):
+    assert load(binary).notes == ("2 of 5 training batches are there",)
+    for number in (1, 3, 4):
+        write_binary(binary / f"data_batch_{number}.bin", *cifar[0])
+    assert load(binary).notes == ()
 
 
 def test_a_binary_file_cut_inside_a_record_is_refused_with_what_is_left_over(binary):

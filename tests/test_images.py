@@ -4,6 +4,7 @@ size and format are what a viewer shows, at the size that was asked for.
 
 import io
 import re
+import shutil
 import tracemalloc
 from dataclasses import replace
 from fractions import Fraction
@@ -548,10 +549,57 @@ def test_val_does_for_test_and_what_is_beside_the_parts_is_said(tmp_path, pil):
     dataset = load(tmp_path)
     assert (len(dataset.train_images), len(dataset.test_images)) == (10, 10)
     assert "tested with the images in val/" in dataset.notes
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "1.png").write_bytes(encoded(pil, COLOUR, "PNG"))  # no labels: a contest's
+    notes = ("tested with the images in val/", "left out beside these two parts: test")
+    assert load(tmp_path).notes == notes
     write(tmp_path / "test", encoded(pil, COLOUR, "PNG"))
+    (tmp_path / "test" / "1.png").unlink()
     dataset = load(tmp_path)
     np.testing.assert_array_equal(dataset.test_images[0], COLOUR.transpose(2, 0, 1))
     assert dataset.notes == ("left out beside these two parts: val",)
+
+
+@pytest.mark.parametrize("name", ["train/c", "test"])
+def test_a_folder_that_is_a_link_to_nothing_is_refused(tmp_path, pil, name):
+    """Its class, or its part of the data set, would be missing without a word."""
+    for part in ("train", "val"):
+        write(tmp_path / part, encoded(pil, COLOUR, "PNG"))
+    (tmp_path / name).symlink_to(tmp_path / "absent")
+    with pytest.raises(BadInput, match=rf"{tmp_path / name}: (a link to nothing|missing)"):
+        load(tmp_path)
+
+
+def test_what_macos_adds_to_an_archive_is_no_class(tmp_path, pil):
+    folder = write(tmp_path, encoded(pil, COLOUR, "PNG"))
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "._0.png").write_bytes(b"x")
+    dataset = load(folder)
+    assert dataset.class_names == ("a", "b")
+    assert dataset.notes == ("1 file left out: 1 folder __MACOSX",)
+
+
+def test_a_class_called_as_a_part_is_refused_with_the_reason(tmp_path, pil):
+    folder = write(tmp_path, encoded(pil, COLOUR, "PNG"))
+    for name in ("train", "test"):
+        (folder / "b").rename(folder / name)
+        (folder / "b").mkdir()
+        with pytest.raises(BadInput, match="a class that is called so needs another name"):
+            load(folder)
+        (folder / "b").rmdir()
+        (folder / name).rename(folder / "b")
+
+
+def test_a_name_is_one_class_however_its_letters_are_stored(tmp_path, pil):
+    """é may be one character or an e with an accent, as on macOS; sorted by the former."""
+    whole, apart = "caf\u00e9", "cafe\u0301"
+    for part, name in (("train", whole), ("test", apart), ("train", "cafz")):
+        write(tmp_path / part / "new", encoded(pil, COLOUR, "PNG"))
+        (tmp_path / part / "new" / "a").rename(tmp_path / part / name)
+        shutil.rmtree(tmp_path / part / "new")
+    dataset = load(tmp_path)
+    assert dataset.class_names == ("cafz", whole)
+    assert dataset.test_labels.tolist() == [1] * 5
 
 
 @pytest.mark.parametrize(

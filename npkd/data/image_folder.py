@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import sys
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -46,6 +47,11 @@ MOST_PIXELS = 2**26  # of one image, which takes up to 9 bytes a pixel while it 
 MOST_PIXELS_OF_JPEG = 15 * 10**7  # which is decoded at a part of its size
 SIZE = 32  # of images whose own sizes differ
 TEST_PARTS = ("test", "val", "valid", "validation")
+PARTS = (
+    f"a data set has train/ and test/ (or {', '.join(TEST_PARTS[1:])}), or neither of them; a "
+    "class that is called so needs another name"
+)
+NO_CLASS = "__MACOSX"  # what macOS adds to an archive
 BACKGROUND = "black"  # as outside of an image that is shifted
 
 # Without a handler, Python prints what Pillow has to say of a damaged file.
@@ -54,23 +60,28 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 def found(folder: Path) -> bool:
     """Whether there are images by class in the folder, or parts for training and testing."""
-    return bool(_parts(folder)) or any(
-        _is_image(file) for entry in visible(folder) if entry.is_dir() for file in visible(entry)
-    )
+    return bool(_parts(folder)) or _has_classes(folder)
 
 
 def _parts(folder: Path) -> list[Path]:
     """The folders for training and testing, if there is either."""
     if not ((folder / "train").is_dir() or (folder / "test").is_dir()):
         return []
-    there = [name for name in TEST_PARTS if (folder / name).is_dir()]
-    return [folder / "train", folder / (there or ["test"])[0]]
+    there = [part for name in TEST_PARTS if os.path.lexists(part := folder / name)]
+    labelled = [part for part in there if not part.exists() or _has_classes(part)]
+    return [folder / "train", *(labelled or there or [folder / "test"])[:1]]
+
+
+def _has_classes(folder: Path) -> bool:
+    return folder.is_dir() and any(
+        _is_image(file) for entry in visible(folder) if entry.is_dir() for file in visible(entry)
+    )
 
 
 def visible(folder: Path) -> list[Path]:
     """What is in a folder and not hidden, in order of name."""
     if not folder.is_dir():
-        raise BadInput(f"{folder}: missing; a data set has train/ and test/, or neither of them")
+        raise BadInput(f"{folder}: missing; {PARTS}")
     return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
 
 
@@ -82,9 +93,10 @@ def read(folder: Path, *, size: int | None = None, background: str | None = None
     """The data set in `folder`. Classes and, within a class, files are taken in order of name.
 
     With neither train/ nor test/, every fifth image of each class is for testing (see `split`);
-    beside train/, val/ does for test/. Files with other endings than those of images are left out,
-    as is what is hidden, and the notes of the data set count them. What format a file has is told
-    by its content.
+    beside train/, val/ does for test/ where that has no classes. Files with other endings than
+    those of images are left out, as is what is hidden, and the notes of the data set count them.
+    What format a file has is told by its content. A class is known by its name in Unicode's form
+    NFC.
 
     size         the side that all images are brought to, see `read_image`; by default their own,
                  where all are squares of one size that is a multiple of 4, else 32. 28×28 gets a
@@ -170,16 +182,23 @@ def _images_by_class(folder: Path, left_out: Counter[str]) -> dict[str, list[Pat
     beside.update(map(_by_ending, images_in(folder, beside)))
     del beside["folder"]
     left_out.update(beside)
-    classes = {
-        home.name: images_in(home, left_out, "folder in a class")
-        for home in visible(folder)
-        if home.is_dir()
-    }
+    classes: dict[str, list[Path]] = {}
+    for home in visible(folder):
+        if home.is_symlink() and not home.exists():
+            raise BadInput(f"{home}: a link to nothing; expected a class, or no such link")
+        if home.name == NO_CLASS:
+            left_out[f"folder {NO_CLASS}"] += 1
+        elif home.is_dir():  # the same letters may be stored as one or as several
+            files = classes.setdefault(unicodedata.normalize("NFC", home.name), [])
+            files += images_in(home, left_out, "folder in a class")
+    classes = dict(sorted(classes.items()))
     left_out -= Counter()  # drops zeros
     if not any(classes.values()):
         raise BadInput(
             f"{folder}: holds no data; expected a folder for each class with images in it "
             f"({', '.join(recognised.IMAGE_ENDINGS)})"
+            + f"; {PARTS}"
+            * bool(images_in(folder, beside))
         )
     for name, files in classes.items():
         if not files:
