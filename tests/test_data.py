@@ -880,8 +880,21 @@ IMAGES, LABELS = np.zeros((10, 28, 28), np.uint8), np.arange(10) // 5
         ({"images": IMAGES, "labels": LABELS + 1}, "from 1 to 2 with 2 different ones"),
         ({"images": IMAGES, "labels": LABELS - 1}, "from -1 to 0 with 2 different ones"),
         ({"images": IMAGES, "labels": 2 * LABELS}, "from 0 to 2 with 2 different ones"),
+        (
+            {"images": IMAGES, "labels": 3 + 5 * LABELS},
+            "or names, in an .npz file: labels.astype(str)",
+        ),
         ({"images": IMAGES, "labels": 0 * LABELS}, "all of one class"),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, "holds no training images"),
+        (
+            {
+                "images": IMAGES[:0],
+                "labels": LABELS[:0],
+                "test_images": IMAGES,
+                "test_labels": LABELS,
+            },
+            "holds no training images",
+        ),
         ({"images": IMAGES[::2], "labels": LABELS[::2]}, "leaves no test images"),
         (
             {"images": IMAGES, "labels": LABELS, "test_images": IMAGES, "test_labels": LABELS + 1},
@@ -965,6 +978,26 @@ def test_labels_may_be_columns_rows_with_a_one_or_names(save_arrays, given):
     assert data.class_names == ("0", "1")
 
 
+def test_arrays_may_be_called_as_keras_calls_them(save_arrays):
+    images = random_images(np.random.default_rng(12), 20, 32, 32)
+    names = {"x_train": images[:10], "y_train": LABELS[:, None]}
+    data = load(save_arrays(**names, x_test=images[10:], y_test=LABELS))
+    np.testing.assert_array_equal(np.asarray(data.train_images)[:, 0], images[:10])
+    np.testing.assert_array_equal(np.asarray(data.test_images)[:, 0], images[10:])
+    assert data.test_labels.tolist() == LABELS.tolist()
+    assert data.notes == ()
+
+
+def test_arrays_that_are_left_out_and_classes_without_test_images_are_said(tmp_path):
+    more = {"x_train": IMAGES, "names": np.array(["a"])}
+    labels = np.array([0, 0, 0, 0, 0, 1, 1, 1, 2, 2])
+    np.savez(tmp_path / "a.npz", images=IMAGES, labels=labels, **more)
+    assert load(tmp_path / "a.npz").notes == (
+        "2 arrays left out: names, x_train",
+        "2 of 3 classes have no test images: 1, 2",
+    )
+
+
 def test_names_of_classes_are_numbered_in_order(save_arrays):
     names = np.array(["zebra", "ant", "été"] * 5)
     data = load(save_arrays(images=np.zeros((15, 8, 8), np.uint8), labels=names))
@@ -976,10 +1009,11 @@ def test_names_of_classes_are_numbered_in_order(save_arrays):
     ("labels", "expected"),
     [
         (np.ones((10, 2)), "rows of 2 float64 that are not zeros with a single one"),
+        (np.arange(80).reshape(10, 8), "as one column of several may be: labels[:, 0]"),
         (np.zeros((10, 2), int), "not zeros with a single one"),
         (np.full((10, 3), np.nan), "not zeros with a single one"),
         (np.eye(10)[:, :, None], "shape (10, 10, 1) of float64"),
-        (np.array(["a", None] * 5, object), "Python objects"),
+        (np.array(["a", None] * 5, object), "Python objects; expected numbers, or text: .astype"),
         (np.array(["a" * 300, "b"] * 5), "of <U300"),
         (np.array([2**32 - 1, 0] * 5, np.uint32).view("U1"), "what is no text"),
         (np.array([b"\xe9", b"\xe8"] * 5), "can't decode byte 0xe9"),
@@ -1171,6 +1205,8 @@ def test_a_name_too_long_for_a_file_is_refused():
         ("cat.jpg", b"\xff\xd8\xff\xe0", "a JPEG image; a data set is a folder"),
         ("cat.png", b"RIFF....WEBPVP8 ", "a WebP image; a data set is a folder"),
         ("cat.heic", b"\0\0\0\x18ftypheic", "a HEIC image"),
+        ("cat.heif", b"\0\0\0\x18ftypheix", "a HEIC image"),
+        ("cat.avif", b"\0\0\0\x18ftypavis", "an AVIF image"),
         ("a.mp4", b"\0\0\0\x18ftypisom", "a video; take images from it first"),
         ("train_32x32.mat", b"MATLAB 5.0", "a MATLAB file; store it as an .npz file"),
         ("a.h5", b"\x89HDF\r\n", "an HDF5 file; store it as an .npz file"),
@@ -1197,7 +1233,9 @@ def test_a_file_that_is_no_data_set_is_called_what_it_is(tmp_path, name, content
         (["run/a.mp4", "walk/a.MOV"], "a folder of 2 videos; take images from them first"),
         (["a.pt"], "a folder of 1 file of weights"),
         (["a.txt", "b.txt", "c.md"], "a folder of 2 files of .txt"),
-        (["a/b/c.png"], "nothing but folders"),
+        (["Train/a/1.png", "Test/a/1.png"], "no data set has parts called Test, Train; call them"),
+        (["training/a/1.png"], "parts called training; call them train and test"),
+        (["a/b/c/d.png"], "nothing but folders"),
     ],
 )
 def test_a_folder_that_is_no_data_set_is_called_what_it_is(tmp_path, files, expected):
@@ -1207,12 +1245,16 @@ def test_a_folder_that_is_no_data_set_is_called_what_it_is(tmp_path, files, expe
     assert expected in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("make", ["idx", "cifar", "npy"])
+@pytest.mark.parametrize("make", ["idx", "cifar", "npy", "classes", "parts"])
 def test_a_data_set_one_folder_further_down_is_pointed_to(tmp_path, make):
     home = tmp_path / "raw"
     home.mkdir()
     if make == "idx":
         write_idx(home)
+    elif make in ("classes", "parts"):
+        for name in ("a", "b") if make == "classes" else ("train/a", "test/a"):
+            (home / name).mkdir(parents=True)
+            (home / name / "1.png").write_bytes(b"x")
     elif make == "cifar":
         write_cifar100(home, "python", np.random.default_rng(0))
     else:

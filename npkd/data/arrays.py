@@ -16,9 +16,11 @@ from npkd.data.images import (
     standard_form,
     subset,
 )
+from npkd.data.recognised import counted, few
 from npkd.files import ArrayInFile, BadInput
 
 NAMES = ("images", "labels", "test_images", "test_labels")
+KERAS_NAMES = ("x_train", "y_train", "x_test", "y_test")  # for the same
 MOST_IMAGES = 10**8  # in .npy files; their labels then take 800 MB
 LONGEST_NAME = 1024  # bytes of the name of a class
 
@@ -33,7 +35,9 @@ def read(
     first_label: int | None = 0,
     notes: tuple[str, ...] = (),
 ) -> Dataset:
-    """The data set of arrays of these names; without a test part, `split` makes one.
+    """The data set of arrays of these names, or KERAS_NAMES; others are left out, and noted.
+
+    Without a test part, `split` makes one.
 
     images   as `standard_form` takes them, with this size
     labels   whole numbers, or names of classes, which are then numbered in sorted order, (N,) or
@@ -43,7 +47,15 @@ def read(
 
     Raises BadInput for anything else.
     """
+    if not arrays.keys() & set(NAMES):
+        ours = dict(zip(KERAS_NAMES, NAMES, strict=True))
+        arrays = {ours.get(name, name): array for name, array in arrays.items()}
+    others = sorted(arrays.keys() - set(NAMES))
+    if others:
+        notes += (f"{counted(len(others), 'array')} left out: {few(others)}",)
     images, labels = _read_part(path, arrays, "images", "labels", size)
+    if not len(images):
+        raise BadInput(f"{path}: holds no training images")
     if "test_images" in arrays or "test_labels" in arrays:
         test_images, test_labels = _read_part(path, arrays, "test_images", "test_labels", size)
     else:
@@ -62,13 +74,13 @@ def read(
         raise BadInput(f"{path}: labels and test_labels are not both numbers, or both names")
 
     names = np.unique(labels)
-    if labels.dtype.kind == "i" and len(names):
+    if labels.dtype.kind == "i":
         first = names[0] if first_label is None else first_label
         if not np.array_equal(names, first + np.arange(len(names))):
             raise BadInput(
                 f"{path}: labels of the training images run from {names[0]} to {names[-1]} with "
                 f"{len(names)} different ones; expected every whole number from {first} to the "
-                "largest"
+                "largest, or names, in an .npz file: labels.astype(str)"
             )
     unknown = ~np.isin(test_labels, names)
     if unknown.any():
@@ -141,6 +153,7 @@ def _places_of_ones(path: Path, name: str, rows: np.ndarray) -> np.ndarray:
     if not (np.isin(rows, (0, 1)).all() and (np.count_nonzero(rows, axis=1) == 1).all()):
         raise BadInput(
             f"{path}: {name} has rows of {rows.shape[1]} {rows.dtype} that are not zeros with a "
-            "single one, at the image's class; expected that, or whole numbers (N,)"
+            "single one, at the image's class; expected that, or whole numbers (N,), as one "
+            "column of several may be: labels[:, 0]"
         )
     return rows.argmax(axis=1)

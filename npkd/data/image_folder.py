@@ -20,7 +20,7 @@ from npkd.data import recognised
 from npkd.data.augmentation import Augmentation
 from npkd.data.dataset import Dataset, split
 from npkd.data.images import border_of, is_side, require_size
-from npkd.data.recognised import counted
+from npkd.data.recognised import counted, few
 from npkd.data.resizing import CELLS_AT_ONCE
 from npkd.files import BadInput, reading, size_of
 
@@ -119,8 +119,7 @@ def read(folder: Path, *, size: int | None = None, background: str | None = None
         notes += [f"tested with the images in {parts[1].name}/"] * (parts[1].name != "test")
         others = [entry.name for entry in visible(folder) if entry not in parts]
         if others:
-            names = ", ".join(others[:5]) + " …" * (len(others) > 5)
-            notes.append(f"left out beside these two parts: {names}")
+            notes.append(f"left out beside these two parts: {few(others)}")
     else:
         train = _images_by_class(folder, left_out)
     class_names = tuple(train)
