@@ -333,6 +333,7 @@ def packed(values: np.ndarray, bits: int) -> bytes:
 
 
 def test_a_grey_tiff_is_what_a_viewer_shows_at_every_depth_and_where_white_is_zero():
+    pytest.importorskip("PIL")
     rng = np.random.default_rng(1)
     for bits, dtype in ((4, None), (8, None), (12, None), (16, "<u2")):
         v = rng.integers(0, 2**bits, (32, 32))

@@ -43,7 +43,7 @@ ORIENTATION = 0x0112  # EXIF's and TIFF's numbers
 BITS_PER_SAMPLE = 0x0102
 PHOTOMETRIC_INTERPRETATION = 0x0106
 MOST_BYTES = 2**28  # of one image file
-MOST_PIXELS = 2**26  # of one image, which takes up to 9 bytes a pixel while it is read
+MOST_PIXELS = 2**26  # of one image, which takes 9 bytes a pixel while it is read, turned 12
 MOST_PIXELS_OF_JPEG = 15 * 10**7  # which is decoded at a part of its size
 SIZE = 32  # of images whose own sizes differ
 TEST_PARTS = ("test", "val", "valid", "validation")
@@ -262,12 +262,13 @@ def read_image(
     Shapes
         (3, S, S) uint8, S = size, the channels red, green and blue
 
-    PNG, JPEG, WebP, BMP, TIFF, GIF (its first frame) or PPM, told by content. It is turned as its
-    EXIF data say, resized so that its shorter side is S, weighted as in `npkd.data.resizing`, and
-    cropped to its middle. Grey is repeated to three channels. 16-bit grey becomes round(v/257).
+    PNG, JPEG, WebP, BMP, TIFF, GIF or PPM, told by content; of several frames or pages the first.
+    It is turned as its EXIF data say, resized so that its shorter side is S, weighted as in
+    `npkd.data.resizing`, and cropped to its middle. Grey is repeated to three channels. 16-bit grey
+    becomes round(v/257). A JPEG much larger than S is decoded at a part of its size first.
 
     size         from 8 to 512, a multiple of 4
-    background   shown where the image is transparent: the name of a colour, or "#rrggbb"
+    background   shown where the image is transparent: the name of a colour, "#rrggbb" or "#rgb"
     border       that much of S on each side is black: `Dataset.border`
 
     Raises BadInput for anything that is no such image, ValueError for other options.
@@ -369,13 +370,15 @@ def _bits(image: Any) -> int:
     """
     if image.format == "TIFF":
         return int(max(image.tag_v2.get(BITS_PER_SAMPLE, (1,))))
+    if image.mode[0] == "I":
+        return 16
     if image.format not in ("PNG", "PPM"):
         return 8
     stored = image.tile[0][3]  # "RGB;16B" or, of PPM, perhaps ("RGB", the largest value)
     if isinstance(stored, tuple):
         return 16 if stored[1] > 255 else 8
-    found = re.search(";([0-9]+)", stored)
-    return int(found[1]) if found else 8
+    found = re.search("(^|;)([0-9]+)", stored)
+    return int(found[2]) if found else 8
 
 
 def _read(
@@ -397,8 +400,9 @@ def _read(
             image, largest = _eight_bits(image, bits, name)
             seen["deep"] += 1
             seen["largest"] = max(seen["largest"], largest)
-        elif image.mode == "L" and "transparency" in image.info:
-            image.info["transparency"] *= 255 // (2**bits - 1)  # as Pillow does with the pixels
+        elif image.mode in ("1", "L") and "transparency" in image.info:
+            clear = image.info["transparency"] * (255 // (2**bits - 1))  # as Pillow has the pixels
+            image.info["transparency"] = min(clear, 255)  # of one bit it may have done so already
         if image.mode == "PA" or "transparency" in image.info:
             image = image.convert("RGBA")
         elif image.mode in ("1", "P"):
