@@ -390,7 +390,7 @@ def _read_npy_header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dt
     except MemoryError as error:  # Python's parser, of thousands of brackets
         raise ValueError(f"{name} has a header that is no array's") from error
     if dtype.hasobject:
-        raise ValueError(f"{name} holds Python objects; expected numbers")
+        raise ValueError(f"{name} holds Python objects; expected numbers, or text: .astype(str)")
     if not dtype.itemsize:
         raise ValueError(f"{name} has entries of no bytes ({dtype}); expected numbers")
     if min(shape, default=0) < 0:

@@ -30,7 +30,7 @@ class Layout:
                            name; what it makes has a method `build` if a pickle alters it
     bytes_of_an_operation  at least, on average
     things                 what they are about: "images"
-    more                   operations beside the usual: BINFLOAT, NEWOBJ, BINPERSID
+    more                   operations beside the usual: BINFLOAT, FLOAT, NEWOBJ, BINPERSID
     persistent             makes what is outside of the pickle from its persistent id
     """
 
@@ -161,7 +161,7 @@ def load(data: bytes, layout: Layout) -> Any:
                 if not hasattr(type(stack[-1]), "build"):
                     raise Unfit(f"it alters a {type(stack[-1]).__name__}")
                 stack[-1].build(state)
-            case "BINFLOAT" if "BINFLOAT" in layout.more:
+            case "BINFLOAT" | "FLOAT" if operation.name in layout.more:
                 stack.append(argument)
             case "BINPERSID" if "BINPERSID" in layout.more:
                 stack.append(layout.persistent(stack.pop()))
