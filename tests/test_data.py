@@ -246,7 +246,7 @@ def test_class_names_are_those_of_the_folder_if_it_names_them(binary):
     (binary / "batches.meta.txt").write_text("a\n")
     assert "names 1 classes; expected two or more" in refusal_within(binary)
     (binary / "batches.meta.txt").write_text("\n".join("abcdefghia"))
-    assert "names several classes a; expected a name for each" in refusal_within(binary)
+    assert "names several classes a; expected a name of its own" in refusal_within(binary)
 
 
 def refusal_within(folder: Path) -> str:
