@@ -333,24 +333,29 @@ def complaint(values):
     return str(refused.value)
 
 
-@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module.", "module.module."])
-def test_what_wrappers_put_before_every_name_is_taken_off(prefix):
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.module.", "module.module.", "a.b.conv1."])
+@pytest.mark.parametrize("others", [{}, {"n_averaged": np.array(3)}])
+def test_what_wrappers_put_before_every_name_is_taken_off(prefix, others):
     state, other = net(0).state_dict(), net(1)
-    other.load({prefix + name: value for name, value in state.items()})
+    other.load({prefix + name: value for name, value in state.items()} | others)
     assert_equal(other.state_dict(), state)
 
 
-def test_it_is_taken_off_only_if_it_is_before_every_name():
+@pytest.mark.parametrize("beside", [{"epoch": np.array(0.5)}, {"list": np.ones(2, int)}])
+def test_it_is_taken_off_only_if_it_is_before_every_name(beside):
     state = net().state_dict()
     wrapped = {f"module.{name}": value for name, value in state.items()}
-    assert "'module.' before them" in complaint(wrapped | {"n_averaged": np.array(3)})
+    assert "'module.' before them" in complaint(wrapped | beside)
+    del wrapped["module.fc.bias"]
+    assert "weights lack ['fc.bias'], and have [] that" in complaint(wrapped)
+    assert "have ['n_averaged'] that" in complaint(state | {"n_averaged": np.array(3)})
     layers = {"module.fc": nets.Linear(2, 3)}  # a name of its own
     own = nets.Network({"flat": nets.Function(ops.flatten), **layers}, (2, 1, 1), 0)
     own.load(own.state_dict())
 
 
-@pytest.mark.parametrize("others", [{}, {"teacher.fc.weight": np.ones(2), "epoch": np.ones(1)}])
-def test_another_prefix_is_named_with_what_takes_it_off(others):
+def test_a_prefix_of_most_names_is_named_with_what_takes_it_off():
+    others = {"teacher.fc.weight": np.ones(2), "epoch": np.ones(1)}
     values = {f"student.{name}": value for name, value in net().state_dict().items()} | others
     message = complaint(values)
     assert "its names are there with 'student.' before them" in message
@@ -366,6 +371,75 @@ def test_names_that_are_missing_or_too_many_come_with_the_nearest():
     message = complaint(values)
     assert "lack ['conv1.weight', 'fc.weight'], and have ['conv1.weights', 'fc.kernel']" in message
     assert "; conv1.weights: is conv1.weight meant?; fc.kernel: is fc.weight meant?" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "shape"),
+    [
+        ("bn1.bias", "bn1.gamma", (4,)),  # which is the weight
+        ("conv1.weight", "conv2.weights", (4, 3, 3, 3)),
+        ("conv1.weight", "conv1.weights", (4, 3, 5, 5)),
+        ("conv1.weight", "conv1.0.weight", (4, 3, 3, 3)),
+    ],
+)
+def test_no_name_is_suggested_of_another_spelling_number_or_shape(name, given, shape):
+    values = dict(net().state_dict())
+    del values[name]
+    assert "meant?" not in complaint(values | {given: np.ones(shape, np.float32)})
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("fc.weight_orig", "fc.weight_mask"),
+        ("fc.weight_g", "fc.weight_v"),
+        ("fc.parametrizations.weight.original0", "fc.parametrizations.weight.original1"),
+    ],
+)
+def test_of_a_pruned_or_normed_weight_it_is_said_how_to_remove_that(names):
+    values = dict(net().state_dict())
+    message = complaint(dict.fromkeys(names, values.pop("fc.weight")) | values)
+    assert f"{names[0]!r} is part of a weight that is pruned or normed; remove" in message or (
+        f"{names[1]!r} is part of a weight that is pruned or normed; remove" in message
+    )
+
+
+def tensor(change):
+    torch = pytest.importorskip("torch")
+    return change(torch.zeros(5, requires_grad=True))
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda: None, "weights are None, expected a dict of arrays by name"),
+        (lambda: "small.npz", "weights are 'small.npz', expected a dict of arrays by name"),
+        (lambda: {3: np.ones(3)}, "expected a dict of arrays by name"),
+        (lambda: net(1), "weights are <npkd.nets.network.Network object"),
+        (
+            lambda: {"fc.bias": tensor(lambda w: w.detach().bfloat16())},
+            "'fc.bias' cannot become a NumPy array: Got unsupported ScalarType BFloat16",
+        ),
+        (
+            lambda: {"fc.bias": tensor(lambda w: w)},
+            "'fc.bias' cannot become a NumPy array: Can't call numpy() on Tensor that requires g",
+        ),
+        (lambda: {"fc.bias": [[1.0], 2.0]}, "'fc.bias' cannot become a NumPy array: "),
+        (
+            lambda: {"fc.bias": np.ma.masked_less(np.zeros(5), 1)},
+            "'fc.bias' is a masked array, expected one without a mask",
+        ),
+        (lambda: {"bn1.running_var": -np.ones(4)}, "bn1.running_var holds negative values, exp"),
+        (lambda: {"x" * 10**6: np.ones(4)}, "and have ['xxxxx"),
+    ],
+)
+def test_what_is_no_weight_is_refused_in_one_line(made, words):
+    values = made()
+    if isinstance(values, dict) and 3 not in values:
+        values = net().state_dict() | values
+    message = complaint(values)
+    assert words in message
+    assert len(message) < 400
 
 
 def test_of_many_names_the_first_are_listed():
