@@ -349,6 +349,9 @@ def opened_zip(data: bytes | memoryview, *, at_most: int) -> Iterator[zipfile.Zi
             yield archive
     except MemoryError:
         raise
+    except zipfile.BadZipFile as error:
+        why = "it is cut off or damaged" if data[:2] == b"PK" else str(error)
+        raise ValueError(why) from error
     except Exception as error:  # zipfile, zlib and NumPy answer damaged bytes in a dozen ways
         raise ValueError(str(error)) from error
 
