@@ -397,7 +397,7 @@ ENTRY = '{"dtype":"F32","shape":[2],"data_offsets":[0,8]}'
         ('{"w":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}', "not where a tensor"),
         ('{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', "4 bytes that are no tensor's"),
         (f'{{"w":{ENTRY},"v":{ENTRY}}}', "is cut off, or not where"),
-        (f'{{"w":{ENTRY},"w":{ENTRY}}}', "w stands twice in one object"),
+        (f'{{"w":{ENTRY},"w":{ENTRY}}}', "'w' stands twice in one object"),
         (f'{{"w":{ENTRY}', "not a .safetensors file that npkd can take"),
         ('{"w":' + "[" * 100_000, "not a .safetensors file that npkd can take"),
     ],
