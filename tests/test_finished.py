@@ -102,7 +102,7 @@ def test_a_value_that_no_run_writes_is_named_with_its_place(
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        (('"loss"', '"epoch"'), "epoch stands twice in one object; expected the report of a run"),
+        (('"loss"', '"epoch"'), "'epoch' stands twice in one object; expected the report of a run"),
         (('"epoch": 2', '"epoch": 1'), "history.small has epochs that are not numbered from 1 on"),
         (
             ('"total": ', '"total": 1e999, "other": '),

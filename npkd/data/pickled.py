@@ -91,9 +91,7 @@ STAND_INS: dict[tuple[str, str], Any] = {
     ("_codecs", "encode"): latin1_bytes,
 }
 
-LAYOUT = pickled.Layout(
-    STAND_INS, BYTES_OF_AN_OPERATION, "images", frozenset({"BINFLOAT", "FLOAT"})
-)
+LAYOUT = pickled.Layout(STAND_INS, BYTES_OF_AN_OPERATION, "images")
 
 
 def load(data: bytes) -> Any:
