@@ -1,6 +1,7 @@
 """General checks of arguments, and values in one line for a message."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -8,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
-WRAPPERS = ("module.", "_orig_mod.")  # before names: of DataParallel's, and of torch.compile's nets
 LAYOUTS = {  # of Keras and JAX: the axes that bring one to PyTorch's, in their order
     (1, 0): "(in, out)",
     (3, 2, 0, 1): "(height, width, in, out)",
     (2, 3, 0, 1): "(height, width, channels, multiplier)",
 }
+KERAS = {"kernel": "weight", "gamma": "weight", "beta": "bias"}  # what is not spelled alike
+PARAMETRISED = ("orig", "mask", "g", "v", "u")  # behind "weight_": of pruned or normed weights
 MOST_NAMES = 6  # in a message
+MOST_BEFORE = 8  # wrappers of one another
 FLOATS = tuple(map(np.dtype, ("float32", "float64", "complex64", "complex128")))
 
 
@@ -78,60 +81,140 @@ def as_float(value: object) -> float:
 # Of weights by name
 
 
-def unwrapped(values: Mapping[str, Any], expected: Collection[str]) -> dict[str, Any]:
-    """Values by name, without what PyTorch's wrappers put before every name, once or several times.
+class OtherNet(ValueError):
+    """Weights are of another net, by their names, or by the shapes given and expected by name."""
 
-    expected: the names of the net; where it has one of those given, they stay as they are.
+    def __init__(self, message: str, shapes: Mapping[str, tuple[Any, Any]]):
+        super().__init__(message)
+        self.shapes = shapes
+
+
+def fitted(
+    owner: str, values: Mapping[str, Any], own: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Weights with the names, shapes and dtypes of a net's `own`, as `Network.load` takes them.
+
+    Raises ValueError for what it does not take, OtherNet where that is another net's.
     """
-    values = dict(values)
-    while values and not values.keys() & set(expected):
-        before = [one for one in WRAPPERS if all(str(name).startswith(one) for name in values)]
-        if not before:
-            break
-        values = {name.removeprefix(before[0]): value for name, value in values.items()}
-    return values
+    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+        raise ValueError(f"{owner}: weights are {shown(values)}, expected a dict of arrays by name")
+    counts = {name: np.array(0) for name in own if name.endswith("num_batches_tracked")}
+    given = {name: _array(owner, name, value) for name, value in values.items()}
+    given = counts | unwrapped(given, own)
+    _require_names(owner, given, own)
+    _require_shapes(owner, given, own)
+    return {name: _of_dtype(owner, name, given[name], theta.dtype) for name, theta in own.items()}
 
 
-def require_names(owner: str, given: Collection[str], expected: Collection[str]) -> None:
+def _array(owner: str, name: str, value: Any) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except Exception as error:  # PyTorch's, of tensors that need gradients or are bfloat16
+        why = " ".join(str(error).split())
+        raise ValueError(f"{owner}: {shown(name)} cannot become a NumPy array: {why}") from error
+    if isinstance(value, np.ma.MaskedArray):
+        raise ValueError(f"{owner}: {shown(name)} is a masked array, expected one without a mask")
+    return array
+
+
+def _of_dtype(owner: str, name: str, value: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    kind = value.dtype
+    no_floats = kind.kind in "biuOSUMm" or kind.type is np.void
+    if no_floats and dtype.kind in "fc":
+        raise ValueError(
+            f"{owner}: {name} is {kind}, expected {dtype}; quantised weights, or bfloat16 as "
+            "bytes, have to be made floats first"
+        )
+    if np.iscomplexobj(value) and dtype.kind != "c":
+        raise ValueError(f"{owner}: {name} is complex, expected {dtype}")
+    with np.errstate(over="ignore"):
+        taken = np.asarray(value, dtype)
+    if not np.isfinite(taken).all():
+        raise ValueError(f"{owner}: {name} holds values that are not finite {dtype}")
+    if name.endswith("running_var") and (taken.real < 0).any():
+        raise ValueError(f"{owner}: {name} holds negative values, expected variances")
+    return taken
+
+
+def unwrapped(arrays: Mapping[str, np.ndarray], expected: Collection[str]) -> dict[str, np.ndarray]:
+    """Arrays by name, without what wrappers put before every name, once or several times.
+
+    So do DataParallel ("module."), torch.compile ("_orig_mod.") and Lightning ("model."). Counts
+    beside them, as AveragedModel's n_averaged, are left out. expected: the names of the net; all
+    stays as it is where one of those stands among them, or none behind what they share.
+    """
+    named = {name: w for name, w in arrays.items() if "." in name or w.ndim or w.dtype.kind != "i"}
+    parts = next(iter(named), "").split(".", MOST_BEFORE)
+    befores = [".".join([*parts[:k], ""]) for k in range(len(parts))]
+    shared = [one for one in befores if all(name.startswith(one) for name in named)]
+    found = {one: sum(name.removeprefix(one) in expected for name in named) for one in shared}
+    before = max(shared, key=lambda one: found[one])
+    if found[before] == 0 or found[""]:
+        return dict(arrays)
+    return {name.removeprefix(before): array for name, array in named.items()}
+
+
+def _require_names(
+    owner: str, given: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray]
+) -> None:
     """Raise ValueError unless weights have just the names expected.
 
     It says what stands before the names, if that is all, or which are missing and which are too
     many; of these, which one may be meant.
     """
-    missing = sorted(set(expected) - set(given))
-    surplus = sorted(set(given) - set(expected), key=str)
+    missing, surplus = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
     if not missing and not surplus:
         return
+    for name in surplus:
+        base, _, ending = name.rpartition("_")
+        if "parametrizations." in name or (ending in PARAMETRISED and base in own):
+            raise ValueError(
+                f"{owner}: {shown(name)} is part of a weight that is pruned or normed; remove that "
+                "before it is saved: torch.nn.utils.prune.remove, remove_weight_norm, or "
+                "parametrize.remove_parametrizations"
+            )
     before = _before(surplus, set(missing))
     if before:
         raise ValueError(
             f"{owner}: its names are there with {before} before them; take that off: "
             f"{{k.removeprefix({before}): w for k, w in weights.items() if k.startswith({before})}}"
         )
-    from difflib import get_close_matches  # rarely needed
-
-    few, hints = [str(name)[:80] for name in surplus[:MOST_NAMES]], ""
-    for name in few:
-        for near in get_close_matches(name.replace("kernel", "weight"), missing, 1, 0.8):  # Keras's
-            hints += f"; {name}: is {near} meant?"
-    raise ValueError(
+    near = {
+        name: [one for one in missing if _are_near(name, one, given[name].shape, own[one].shape)]
+        for name in surplus[:MOST_NAMES]
+    }
+    hints = [f"; {name[:80]}: is {ones[0]} meant?" for name, ones in near.items() if ones]
+    message = (
         f"{owner}: weights lack {_listed(missing)}, and have {_listed(surplus)} that are not its"
-        + hints
+        + "".join(hints)
     )
+    raise ValueError(message) if hints else OtherNet(message, {})
 
 
 def _before(surplus: Collection[str], missing: set[str]) -> str:
-    """What stands before most of the names that are missing, or before all that there are."""
+    """What stands before most of the names that are missing."""
     longest = max((name.count(".") + 1 for name in missing), default=0)
     counts: Counter[str] = Counter()
-    for name in map(str, surplus):
+    for name in surplus:
         parts = name.rsplit(".", longest)
         ends = (".".join(parts[k:]) for k in range(1, len(parts)))
         counts.update(name.removesuffix(end) for end in ends if end in missing)
-    for before, count in counts.most_common(1):
-        if 2 * count > len(missing) or all(str(name).startswith(before) for name in surplus):
-            return shown(before)
-    return ""
+    return "".join(shown(one) for one, count in counts.most_common(1) if 2 * count > len(missing))
+
+
+def _are_near(name: str, other: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    """Whether one name may be meant by another: nearly alike part by part, in all their numbers,
+    and, but for the order of their axes, in shape.
+    """
+    from difflib import SequenceMatcher  # rarely needed
+
+    parts, others = name[:200].split("."), other.split(".")
+    if len(parts) != len(others) or sorted(shape) != sorted(expected):
+        return False
+    return re.findall(r"\d+", name[:200]) == re.findall(r"\d+", other) and all(
+        SequenceMatcher(None, KERAS.get(one, one), two).ratio() > 0.8
+        for one, two in zip(parts, others, strict=True)
+    )
 
 
 def _listed(names: Collection[str]) -> str:
@@ -141,7 +224,19 @@ def _listed(names: Collection[str]) -> str:
     return f"[{few}, and {more:,} more]" if more > 0 else f"[{few}]"
 
 
-def transposition(shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
+def _require_shapes(
+    owner: str, given: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray]
+) -> None:
+    """Raise ValueError unless weights have the shapes expected; see `LAYOUTS`."""
+    shapes = {name: (given[name].shape, theta.shape) for name, theta in own.items()}
+    wrong = {name: both for name, both in shapes.items() if both[0] != both[1]}
+    for name, (shape, expected) in wrong.items():
+        advice = _transposition(shape, expected)
+        message = f"{owner}: {name} has shape {shape}, expected {expected}{advice}"
+        raise ValueError(message) if advice else OtherNet(message, wrong)
+
+
+def _transposition(shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
     """What to say of an array that another framework's axes would make fit; "" if none would."""
     for axes, layout in LAYOUTS.items():
         if len(axes) == len(shape) and tuple(shape[axis] for axis in axes) == tuple(expected):

@@ -5,10 +5,12 @@ What they share is in `commands`. A part is imported when it is asked for, as th
 
 import argparse
 import inspect
+import os
 import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import takewhile
 from typing import NamedTuple
 
 import npkd
@@ -129,6 +131,9 @@ def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
             module, _, add = part.place.partition(":")
             getattr(import_module(module), add)(of_part)
     commands.prepare_streams()
+    for word in takewhile(lambda word: word != "--", given):
+        if word.startswith("-") and "." in word and os.path.lexists(word):
+            parser.error(f"{word} begins as options do; for the file of this name write ./{word}")
     args = parser.parse_args(argv)
     for name, value in vars(args).items():
         if value == [] and name != "names":  # what some versions of argparse make of --name=--

@@ -25,6 +25,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, NoReturn, TextIO
 
+from npkd.data.images import SIDES
+from npkd.data.sources import require_options
 from npkd.engine import threads
 from npkd.files import BadInput, one_line
 
@@ -111,12 +113,13 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=int,
         metavar="N",
-        help="bring images to N×N pixels, N a multiple of 4 (the data's own size, else 32)",
+        help=f"bring images to N×N pixels, N {SIDES} (their own size if all are such squares; else "
+        "those in folders are brought to 32×32, and arrays refused)",
     )
     say(
         "--background",
         metavar="COLOUR",
-        help="what is seen through images that are transparent in places (black)",
+        help="what is seen through images that are transparent in places: white, #rrggbb (black)",
     )
     say(
         "--labels",
@@ -127,7 +130,13 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
 
 
 def reading(args: argparse.Namespace) -> dict[str, Any]:
-    """What `add_reading` added, as `data.load` takes it."""
+    """What `add_reading` added, as `data.load` takes it. Raises BadInput for what is none."""
+    try:
+        require_options(args.size, args.background, args.labels)
+    except BadInput:
+        raise
+    except ValueError as error:
+        raise BadInput(f"--{error}") from error
     return {"size": args.size, "background": args.background, "labels": args.labels}
 
 

@@ -31,6 +31,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike
 
+from npkd.arguments import shown
+
 LONGEST_LINE = 8000  # letters of a message; names that somebody made up may have millions
 LONGEST_HEADER = 1 << 14  # bytes of an .npy file; NumPy refuses more than 10,000 of its text
 
@@ -103,7 +105,7 @@ def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"{name} stands twice in one object")
+            raise ValueError(f"{shown(name)} stands twice in one object")
         found[name] = value
     return found
 
@@ -216,7 +218,7 @@ def _regular(path: str | Path, what: str) -> os.stat_result:
 
     Looked at before the file is opened, since opening a named pipe would wait for its writer.
     """
-    with reading(path, what):
+    with taking(path, what):  # or ValueError: a name that no file can have
         found = os.stat(path)
     if not stat.S_ISREG(found.st_mode):
         raise BadInput(f"{path}: not a regular file; expected {what}")
@@ -349,14 +351,17 @@ def opened_zip(data: bytes | memoryview, *, at_most: int) -> Iterator[zipfile.Zi
             yield archive
     except MemoryError:
         raise
+    except zipfile.BadZipFile as error:
+        why = "it is cut off or damaged" if data[:2] == b"PK" else str(error)
+        raise ValueError(why) from error
     except Exception as error:  # zipfile, zlib and NumPy answer damaged bytes in a dozen ways
         raise ValueError(str(error)) from error
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     """One array of the archive, once its .npy header agrees with the zip directory."""
-    name = member.filename
-    if not name.endswith(".npy"):
+    name = shown(member.filename)
+    if not member.filename.endswith(".npy"):
         raise ValueError(f"member {name} is not an .npy array")
     # The two that NumPy writes; the others' decoders may take memory of a size that we cannot see.
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -390,7 +395,7 @@ def _read_npy_header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dt
     except MemoryError as error:  # Python's parser, of thousands of brackets
         raise ValueError(f"{name} has a header that is no array's") from error
     if dtype.hasobject:
-        raise ValueError(f"{name} holds Python objects; expected numbers")
+        raise ValueError(f"{name} holds Python objects; expected numbers, or text: .astype(str)")
     if not dtype.itemsize:
         raise ValueError(f"{name} has entries of no bytes ({dtype}); expected numbers")
     if min(shape, default=0) < 0:

@@ -4,7 +4,9 @@ A pickle is a program for a stack machine. It may name any function and have it 
 bytes of it can take any time and memory: tuples in tuples that are hashed, one text copied over and
 over, a place in the memo that has to be made room for. What a layout needs of it is little:
 dictionaries, lists, numbers, text, and stand-ins in the place of the few functions that it names.
-The machine here knows no operation that its layout does not take.
+The machine here knows no operation that its layout does not take. A function or class that it does
+not know it refuses, or, where a layout has room for other things, holds it to be one (`Ignored`):
+none is ever looked up, let alone called.
 
 Source: pickletools, Python's own description of the operations.
 """
@@ -14,10 +16,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-NUMBERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1"}
+NUMBERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "FLOAT", "BINFLOAT"}
 TEXTS = {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
 BYTES = {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}
 STRINGS = {"STRING", "BINSTRING", "SHORT_BINSTRING"}  # Python 2's, which were bytes
+# What no settings hold, and attacks do. None of it would be run either; but who is sent such a
+# file should know.
+HARMFUL = {"os", "posix", "nt", "subprocess", "pty", "shutil", "runpy", "importlib", "socket"}
+HARMFUL |= {"io", "_io", "sys", "ctypes", "webbrowser", "pickle", "_pickle", "code"}
+HARMFUL |= {
+    f"{module}.{name}"
+    for module in ("builtins", "__builtin__")
+    for name in ("eval", "exec", "execfile", "compile", "open", "getattr", "__import__")
+}
 MOST_ARGUMENTS = 16
 MOST_OF_A_KEY = 1 << 60  # larger whole numbers may have one hash, many of them
 
@@ -30,27 +41,32 @@ class Layout:
                            name; what it makes has a method `build` if a pickle alters it
     bytes_of_an_operation  at least, on average
     things                 what they are about: "images"
-    more                   operations beside the usual: BINFLOAT, NEWOBJ, BINPERSID
-    persistent             makes what is outside of the pickle from its persistent id
+    persistent             makes what is outside of the pickle from its persistent id; then other
+                           things may stand beside those, and are ignored
     """
 
     stand_ins: Mapping[tuple[str, str], Any]
     bytes_of_an_operation: int
     things: str
-    more: frozenset[str] = frozenset()
-    persistent: Callable[[Any], Any] = repr
+    persistent: Callable[[Any], Any] | None = None
+
+
+class Ignored:
+    """Stands for a function or class that a layout does not know, and for all that it makes."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def build(self, _: object) -> None:
+        """What is put into it is left out: a state, entries, items."""
+
+    update = append = extend = build
 
 
 class Unfit(ValueError):
     """The pickle may be whole, but holds what its layout does not take."""
-
-
-class Unknown(Unfit):
-    """It asks for a function or a class that its layout does not have: `name`."""
-
-    def __init__(self, module: str, name: str):
-        self.name = f"{module[:40]}.{name[:40]}"
-        super().__init__(f"it asks for {self.name}, which no array needs")
 
 
 def latin1_bytes(string: str, encoding: str) -> bytes:
@@ -68,6 +84,7 @@ def load(data: bytes, layout: Layout) -> Any:
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[Any, Any] = {}
+    ignoring = layout.persistent is not None
     encoded = 0
 
     def from_mark() -> list[Any]:
@@ -77,20 +94,26 @@ def load(data: bytes, layout: Layout) -> Any:
         return items
 
     def top_of(kind: type) -> Any:
-        if not isinstance(stack[-1], kind):
+        if not isinstance(stack[-1], kind | Ignored):
             raise Unfit(f"it treats a {type(stack[-1]).__name__} as a {kind.__name__}")
         return stack[-1]
 
     def set_items(items: list[Any]) -> None:
-        keys = items[::2]
-        if not all(map(_is_key, keys)):
+        pairs = list(zip(items[::2], items[1::2], strict=True))
+        known = [pair for pair in pairs if _is_key(pair[0])]
+        if len(known) < len(pairs) and not ignoring:
             raise Unfit("it has a dictionary whose keys are no text")
-        top_of(dict).update(zip(keys, items[1::2], strict=True))
+        top_of(dict).update(known)
 
     def stand_in(module: str, name: str) -> Any:
-        if (module, name) not in layout.stand_ins:
-            raise Unknown(module, name)
-        return layout.stand_ins[module, name]
+        if (module, name) in layout.stand_ins:
+            return layout.stand_ins[module, name]
+        full = f"{module[:40]}.{name[:40]}"
+        if not ignoring:
+            raise Unfit(f"it asks for {full}, which no array needs")
+        if module.split(".")[0] in HARMFUL or full in HARMFUL:
+            raise Unfit(f"it asks for {full}, with which a file does harm; nothing of it was run")
+        return Ignored(full)
 
     for number, (operation, argument, _) in enumerate(pickletools.genops(data)):
         if number > 900 + len(data) // layout.bytes_of_an_operation:
@@ -145,8 +168,11 @@ def load(data: bytes, layout: Layout) -> Any:
             case "STACK_GLOBAL":
                 name, module = text(stack.pop()), text(stack.pop())
                 stack.append(stand_in(module, name))
-            case "REDUCE" | "NEWOBJ" if operation.name in {"REDUCE", *layout.more}:
+            case "REDUCE" | "NEWOBJ" if operation.name == "REDUCE" or ignoring:
                 arguments, function = stack.pop(), stack.pop()
+                if isinstance(function, Ignored):
+                    stack.append(function)
+                    continue
                 if len(arguments) > MOST_ARGUMENTS:
                     raise Unfit(f"it calls something with {len(arguments)} arguments")
                 if not any(function is known for known in layout.stand_ins.values()):
@@ -161,10 +187,16 @@ def load(data: bytes, layout: Layout) -> Any:
                 if not hasattr(type(stack[-1]), "build"):
                     raise Unfit(f"it alters a {type(stack[-1]).__name__}")
                 stack[-1].build(state)
-            case "BINFLOAT" if "BINFLOAT" in layout.more:
-                stack.append(argument)
-            case "BINPERSID" if "BINPERSID" in layout.more:
+            case "BINPERSID" if layout.persistent is not None:
                 stack.append(layout.persistent(stack.pop()))
+            case "EMPTY_SET" if ignoring:
+                stack.append(Ignored("set"))
+            case "ADDITEMS" | "FROZENSET" if ignoring:
+                from_mark()
+                if operation.name == "FROZENSET":
+                    stack.append(Ignored("frozenset"))
+            case "NEWOBJ_EX" if ignoring:
+                del stack[-2:]
             case "STOP":
                 return stack.pop()
             case name:

@@ -419,13 +419,20 @@ def odd_state_dict(arrays: dict[str, Any], rng: np.random.Generator) -> bytes:
 ZEROS = zlib.compress(bytes(30 * 2**20))
 
 
-def png(width: int, height: int, depth: int = 8, colour: int = 2, chunks: bytes = b"") -> bytes:
-    """A PNG that declares any size, with next to no pixels."""
+def png(
+    width: int,
+    height: int,
+    depth: int = 8,
+    colour: int = 2,
+    chunks: bytes = b"",
+    rows: bytes = bytes(5000),
+) -> bytes:
+    """A PNG that declares any size, with next to no pixels by default."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    pixels = zlib.compress(bytes(5000))
+    pixels = zlib.compress(rows)
     return b"".join(
-        [b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", header), chunks, _chunk(b"IDAT", pixels)]
-    ) + _chunk(b"IEND", b"")
+        [b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), chunks, chunk(b"IDAT", pixels)]
+    ) + chunk(b"IEND", b"")
 
 
 def tiff(entries: dict[int, tuple[int, int, int]], more: bytes = b"") -> bytes:
@@ -458,7 +465,7 @@ def huge_webp(rng: np.random.Generator) -> bytes:
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
-def _chunk(name: bytes, data: bytes) -> bytes:
+def chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
@@ -469,8 +476,8 @@ def huge_image(rng: np.random.Generator) -> bytes:
         png(side, side),
         png(32, side),
         png(32, 32, depth=16),
-        png(32, 32, chunks=_chunk(b"zTXt", b"a\0\0" + ZEROS)),
-        png(32, 32, chunks=_chunk(b"iCCP", b"a\0\0" + ZEROS)),
+        png(32, 32, chunks=chunk(b"zTXt", b"a\0\0" + ZEROS)),
+        png(32, 32, chunks=chunk(b"iCCP", b"a\0\0" + ZEROS)),
         b"P6 %d %d 255\n" % (side, side) + bytes(3072),
         b"P6 32 32 65535\n" + bytes(6144),
         b"GIF89a" + struct.pack("<HHBBB", side % 65536, side % 65536, 0x80, 0, 0) + bytes(900),

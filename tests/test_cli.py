@@ -196,6 +196,9 @@ def test_the_default_folder_is_named_after_data_and_seed(plain):
         (["--threads", "0"], ["number of threads is 0", "an integer from 1"]),
         (["--preset", "best"], ["best", "document"]),
         (["--data", "no/such/place"], ["no/such/place", "mnist5k"]),
+        (["--data", ""], ["the path is empty; expected", "mnist5k"]),
+        (["--size", "30"], ["--size is 30; expected a multiple of 4 from 8 to 512"]),
+        (["--size", "-8"], ["--size is -8; expected"]),
         (["--colour", "red"], ["--colour"]),
     ],
 )
@@ -205,6 +208,12 @@ def test_a_mistake_on_the_command_line_is_one_line_and_status_2(
     monkeypatch.chdir(tmp_path)
     assert_one_line(run(capsys, *arguments), *words)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_background_that_is_no_colour_is_one_line(capsys):
+    pytest.importorskip("PIL")
+    result = run(capsys, "--background", "nope")
+    assert_one_line(result, "--background is 'nope'; expected the name of a colour")
 
 
 def test_files_that_are_no_data_are_one_line_each(capsys, tmp_path):

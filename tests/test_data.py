@@ -237,8 +237,16 @@ def test_the_python_layout_may_have_text_keys_an_array_of_labels_and_any_order(
 def test_class_names_are_those_of_the_folder_if_it_names_them(binary):
     (binary / "batches.meta.txt").write_text("\n".join("abcdefghij") + "\n\n")
     assert load(binary).class_names == tuple("abcdefghij")
+    (binary / "batches.meta.txt").write_bytes(
+        b"caf\xe9\ncaf\xe8\n" + b"\n".join(b"%d" % i for i in range(8))
+    )
+    assert len(set(load(binary).class_names)) == 10
+    (binary / "batches.meta.txt").write_text("cat\n" * 10)
+    assert "names several classes cat" in refusal_within(binary)
     (binary / "batches.meta.txt").write_text("a\n")
     assert "names 1 classes; expected two or more" in refusal_within(binary)
+    (binary / "batches.meta.txt").write_text("\n".join("abcdefghia"))
+    assert "names several classes a; expected a name of its own" in refusal_within(binary)
 
 
 def refusal_within(folder: Path) -> str:
@@ -246,6 +254,13 @@ def refusal_within(folder: Path) -> str:
     message = refusal(folder)
     assert message.startswith(str(folder))
     return message
+
+
+def test_that_training_batches_are_missing_is_said(binary, cifar):
+    assert load(binary).notes == ("2 of 5 training batches are there",)
+    for number in (1, 3, 4):
+        write_binary(binary / f"data_batch_{number}.bin", *cifar[0])
+    assert load(binary).notes == ()
 
 
 def test_a_binary_file_cut_inside_a_record_is_refused_with_what_is_left_over(binary):
@@ -301,7 +316,7 @@ PIXELS = np.zeros((3, 3072), np.uint8)
         ({"data": PIXELS, "labels": [0, 2**70, 2]}, "expected whole numbers"),
         ({"data": PIXELS, "labels": [0, -1, 2]}, "record 1, counted from 0, has the label -1"),
         ({"data": PIXELS.astype(float), "labels": [0, 1, 2]}, "an array of float64"),
-        ({"data": np.array([None, 1]), "labels": [0, 1, 2]}, "an array of object"),
+        ({"data": np.array([None, 1]), "labels": [0, 1, 2]}, "shape (2,) of object"),
     ],
 )
 @pytest.mark.parametrize("protocol", [2, 4])
@@ -349,7 +364,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_nothing_runs(pickled, proto
     ("value", "expected"),
     [
         (b"c_codecs\nencode\n(S'a'\nS'bz2'\ntR", "asks for the encoding"),
-        (b"cnumpy\ndtype\n(S'V8'\ntR", "an array of |V8"),
+        (b"cnumpy\ndtype\n(S'V8'\ntR", "lacks data"),
         (b"cnumpy\ndtype\n(S'(999999999,)u1'\ntR", "an array of (999999999,)u1"),
         (b"cnumpy\nndarray\n(S'pixels'\ntR", "data has shape (0,) of uint8"),
         (b"cnumpy\nndarray\n", "lacks data"),
@@ -442,6 +457,27 @@ def test_pixels_may_be_images_with_their_channels_first_or_last(tmp_path, cifar,
     assert_is(load(tmp_path), cifar)
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("axes", [(0, 2, 3, 1), (3, 1, 0, 2)])
+def test_pixels_may_lie_in_any_order_and_labels_be_a_tuple(tmp_path, cifar, protocol, axes):
+    """Axes moved without a copy; NumPy 2 tells of them at protocol 5."""
+    for name, (images, labels) in zip(NAMES, cifar, strict=True):
+        stored = np.ascontiguousarray(images.transpose(axes)).transpose(np.argsort(axes))
+        batch = {"data": stored.transpose(0, 2, 3, 1), "labels": tuple(labels)}
+        (tmp_path / name).write_bytes(pickle.dumps(batch, protocol))
+    assert_is(load(tmp_path), cifar)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_else_a_batch_holds_is_left_alone(tmp_path, cifar, protocol):
+    for name, (images, labels) in zip(NAMES, cifar, strict=True):
+        batch = {"data": images.reshape(-1, 3072), "labels": labels, "mean": 0.5, "more": [None]}
+        batch |= {"names": np.array(["a", "é"]), "objects": np.array(["a", None, 1.5], object)}
+        batch |= {"is_odd": np.array(labels) % 2 == 1, "name": np.str_("a"), "deviation": np.e}
+        (tmp_path / name).write_bytes(pickle.dumps(batch, protocol))
+    assert_is(load(tmp_path), cifar)
+
+
 def test_classes_may_be_named_by_a_pickle(pickled):
     def name(key: str, names: object) -> None:
         (pickled / "batches.meta").write_bytes(pickle.dumps({key: names}, 2))
@@ -459,8 +495,8 @@ def test_what_a_whole_file_should_not_hold_is_named_and_only_damage_is_fetched_a
     for content, named in (
         ({"data": PIXELS.astype("f4"), "labels": [0, 1, 2]}, "data is an array of float32"),
         ({"data": PIXELS, "labels": np.zeros(3)}, "labels have shape (3,) of float64"),
-        ({"data": PIXELS, "labels": [0.5, 1, 2]}, "BINFLOAT"),
-        ({"data": np.array(["a"]), "labels": [0]}, "an array of <U1"),
+        ({"data": PIXELS, "labels": [0.5, 1, 2]}, "or labels, a list of N whole numbers"),
+        ({"data": np.array(["a"]), "labels": [0]}, "data has shape (1,) of <U1"),
     ):
         path.write_bytes(pickle.dumps(content))
         message = refusal_within(pickled)
@@ -587,7 +623,7 @@ def test_only_cifar_100_has_coarse_labels_and_only_image_files_a_background(
         ({"size": 1024}, "size is 1024"),
         ({"size": 32.0}, "size is 32.0"),
         ({"size": True}, "size is True"),
-        ({"background": "#fff"}, "background is '#fff'; expected the name of a colour"),
+        ({"background": "#ffff"}, "background is '#ffff'; expected the name of a colour"),
         ({"background": "no colour"}, "or #rrggbb"),
         ({"background": 0}, "background is 0"),
     ],
@@ -598,6 +634,17 @@ def test_an_option_that_is_none_is_refused(options, expected):
     with pytest.raises(ValueError, match=r"^[^\n]*$") as caught:
         load("mnist5k", **options)
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("source", [None, 3, b"a.npz", ["a.npz"]])
+def test_a_source_that_is_no_path_is_refused(source):
+    with pytest.raises(ValueError, match=r"^source is .*; expected a path or"):
+        load(source)
+
+
+def test_a_size_may_be_a_number_of_numpy_and_is_stored_as_one_of_python():
+    shape = load("mnist5k", size=np.int64(16)).image_shape
+    assert (shape, {type(side) for side in shape}) == ((3, 16, 16), {int})
 
 
 # idx files
@@ -666,11 +713,31 @@ def test_whether_an_idx_file_is_packed_is_told_by_its_content(tmp_path):
     np.testing.assert_array_equal(load(tmp_path).train_images, before)
 
 
+def test_idx_files_of_two_sizes_are_refused(tmp_path):
+    write_idx(tmp_path, t10k_images=np.zeros((8, 32, 32), np.uint8))
+    assert "expected one size for all, or --size N" in refusal(tmp_path)
+    assert load(tmp_path, size=16).border == 0
+
+
 def test_idx_files_without_a_test_part_are_split(tmp_path):
     write_idx(tmp_path, train_labels=np.arange(12, dtype=np.uint8) % 2)
     for path in tmp_path.glob("t10k*"):
         path.unlink()
     assert load(tmp_path).test_labels.tolist() == [0, 1]
+
+
+def test_hidden_files_beside_data_are_passed_over(tmp_path, binary):
+    """As macOS puts them beside all files, on discs and in archives of others."""
+    home, arrays = tmp_path / "idx", tmp_path / "arrays"
+    home.mkdir()
+    arrays.mkdir()
+    np.save(arrays / "images.npy", IMAGES)
+    np.save(arrays / "labels.npy", LABELS)
+    for folder in (write_idx(home), binary, arrays):
+        before = load(folder).digest()
+        for path in list(folder.iterdir()):
+            path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+        assert load(folder).digest() == before
 
 
 def test_several_sets_of_idx_files_in_a_folder_are_refused_by_name(tmp_path):
@@ -695,13 +762,16 @@ BOMB = gzipped(idx(np.zeros((5000, 784), np.uint8)), compresslevel=1)[:3000]
         (idx(np.zeros((12, 27, 28), np.uint8)), "28×27 pixels; expected squares"),
         (idx(np.zeros(12, np.uint8)), "images have shape (12,) of uint8"),
         (idx(np.zeros((11, 28, 28), np.uint8)), "one for each of 11 images"),
-        (gzipped(idx(np.zeros((12, 28, 28), np.uint8)))[:-9], "not an idx file"),
+        (gzipped(idx(np.zeros((12, 28, 28), np.uint8)))[:-9], "damaged: Compressed file ended"),
+        (gzipped(idx(np.zeros((12, 28, 28), np.uint8)))[:-8] + bytes(8), "damaged: CRC check"),
+        (gzipped(idx(np.zeros((12, 28, 28), np.uint8))) + b"more", "damaged: Not a gzipped file"),
+        (gzipped(b"x" * 99)[:10] + b"\7" * 40, "damaged: Error -3 while decompressing"),
         (gzipped(idx(np.zeros((12, 28, 28), np.uint8))[:-1]), "unpacks to less than"),
         (gzipped(idx(np.zeros((12, 28, 28), np.uint8)) + bytes(9)), "unpacks to more than"),
         (gzipped(struct.pack(">HBB3I", 0, 8, 3, 2**21, 28, 28)), "at most 1,073,741,824"),
         (gzipped(struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3)), "unpack it first"),
         (gzipped(b""), "begins with nothing"),
-        (BOMB, "not an idx file"),
+        (BOMB, "damaged: Compressed file ended"),
     ],
 )
 def test_a_damaged_idx_file_is_refused(tmp_path, content, expected):
@@ -812,8 +882,21 @@ IMAGES, LABELS = np.zeros((10, 28, 28), np.uint8), np.arange(10) // 5
         ({"images": IMAGES, "labels": LABELS + 1}, "from 1 to 2 with 2 different ones"),
         ({"images": IMAGES, "labels": LABELS - 1}, "from -1 to 0 with 2 different ones"),
         ({"images": IMAGES, "labels": 2 * LABELS}, "from 0 to 2 with 2 different ones"),
+        (
+            {"images": IMAGES, "labels": 3 + 5 * LABELS},
+            "or names, in an .npz file: labels.astype(str)",
+        ),
         ({"images": IMAGES, "labels": 0 * LABELS}, "all of one class"),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, "holds no training images"),
+        (
+            {
+                "images": IMAGES[:0],
+                "labels": LABELS[:0],
+                "test_images": IMAGES,
+                "test_labels": LABELS,
+            },
+            "holds no training images",
+        ),
         ({"images": IMAGES[::2], "labels": LABELS[::2]}, "leaves no test images"),
         (
             {"images": IMAGES, "labels": LABELS, "test_images": IMAGES, "test_labels": LABELS + 1},
@@ -897,6 +980,26 @@ def test_labels_may_be_columns_rows_with_a_one_or_names(save_arrays, given):
     assert data.class_names == ("0", "1")
 
 
+def test_arrays_may_be_called_as_keras_calls_them(save_arrays):
+    images = random_images(np.random.default_rng(12), 20, 32, 32)
+    names = {"x_train": images[:10], "y_train": LABELS[:, None]}
+    data = load(save_arrays(**names, x_test=images[10:], y_test=LABELS))
+    np.testing.assert_array_equal(np.asarray(data.train_images)[:, 0], images[:10])
+    np.testing.assert_array_equal(np.asarray(data.test_images)[:, 0], images[10:])
+    assert data.test_labels.tolist() == LABELS.tolist()
+    assert data.notes == ()
+
+
+def test_arrays_that_are_left_out_and_classes_without_test_images_are_said(tmp_path):
+    more = {"x_train": IMAGES, "names": np.array(["a"])}
+    labels = np.array([0, 0, 0, 0, 0, 1, 1, 1, 2, 2])
+    np.savez(tmp_path / "a.npz", images=IMAGES, labels=labels, **more)
+    assert load(tmp_path / "a.npz").notes == (
+        "2 arrays left out: names, x_train",
+        "2 of 3 classes have no test images: 1, 2",
+    )
+
+
 def test_names_of_classes_are_numbered_in_order(save_arrays):
     names = np.array(["zebra", "ant", "été"] * 5)
     data = load(save_arrays(images=np.zeros((15, 8, 8), np.uint8), labels=names))
@@ -908,12 +1011,14 @@ def test_names_of_classes_are_numbered_in_order(save_arrays):
     ("labels", "expected"),
     [
         (np.ones((10, 2)), "rows of 2 float64 that are not zeros with a single one"),
+        (np.arange(80).reshape(10, 8), "as one column of several may be: labels[:, 0]"),
         (np.zeros((10, 2), int), "not zeros with a single one"),
         (np.full((10, 3), np.nan), "not zeros with a single one"),
         (np.eye(10)[:, :, None], "shape (10, 10, 1) of float64"),
-        (np.array(["a", None] * 5, object), "Python objects"),
+        (np.array(["a", None] * 5, object), "Python objects; expected numbers, or text: .astype"),
         (np.array(["a" * 300, "b"] * 5), "of <U300"),
         (np.array([2**32 - 1, 0] * 5, np.uint32).view("U1"), "what is no text"),
+        (np.array([b"\xe9", b"\xe8"] * 5), "can't decode byte 0xe9"),
         (LABELS == 1, "of bool; expected whole numbers"),
     ],
 )
@@ -935,10 +1040,13 @@ def test_names_of_classes_beside_numbers_are_refused(save_arrays):
     assert "not both numbers, or both names" in refusal_within(path)
 
 
-def test_parts_of_two_sizes_are_refused(save_arrays):
-    other = np.zeros((10, 36, 36), np.uint8)
-    path = save_arrays(images=IMAGES, labels=LABELS, test_images=other, test_labels=LABELS)
-    assert "test images (10, 3, 36, 36); expected one size for all, or --size N" in refusal(path)
+@pytest.mark.parametrize("sides", [(28, 36), (28, 32), (32, 28)])
+def test_parts_of_two_sizes_are_refused(save_arrays, sides):
+    """Of 28×28, which get a border, and of 32×32, which do not, too."""
+    images, other = (np.zeros((10, side, side), np.uint8) for side in sides)
+    path = save_arrays(images=images, labels=LABELS, test_images=other, test_labels=LABELS)
+    message = refusal(path)
+    assert f"test images {other.shape}; expected one size for all, or --size N" in message
     assert load(path, size=16).image_shape == (3, 16, 16)
 
 
@@ -958,7 +1066,7 @@ def save_image():
 
 def test_a_folder_of_images_with_two_parts_comes_back_bit_for_bit(tmp_path, save_image):
     rng = np.random.default_rng(3)
-    colour, grey = random_images(rng, 4, 32, 32, 3), random_images(rng, 2, 28, 28)
+    colour, grey = random_images(rng, 4, 32, 32, 3), random_images(rng, 2, 32, 32)
     save_image(tmp_path / "train" / "dog" / "2.PNG", colour[1])
     save_image(tmp_path / "train" / "dog" / "1.bmp", colour[0])
     save_image(tmp_path / "train" / "cat" / "1.ppm", colour[2])
@@ -979,8 +1087,8 @@ def test_a_folder_of_images_with_two_parts_comes_back_bit_for_bit(tmp_path, save
     np.testing.assert_array_equal(data.train_images[[0, 2, 3]], planes[[2, 0, 1]])
     np.testing.assert_array_equal(data.test_images[1], planes[3])
     for channel in range(3):
-        np.testing.assert_array_equal(data.train_images[1, channel], np.pad(grey[0], 2))
-        np.testing.assert_array_equal(data.test_images[0, channel], np.pad(grey[1], 2))
+        np.testing.assert_array_equal(data.train_images[1, channel], grey[0])
+        np.testing.assert_array_equal(data.test_images[0, channel], grey[1])
 
 
 def test_a_folder_of_images_without_parts_is_split(tmp_path, save_image):
@@ -1099,6 +1207,8 @@ def test_a_name_too_long_for_a_file_is_refused():
         ("cat.jpg", b"\xff\xd8\xff\xe0", "a JPEG image; a data set is a folder"),
         ("cat.png", b"RIFF....WEBPVP8 ", "a WebP image; a data set is a folder"),
         ("cat.heic", b"\0\0\0\x18ftypheic", "a HEIC image"),
+        ("cat.heif", b"\0\0\0\x18ftypheix", "a HEIC image"),
+        ("cat.avif", b"\0\0\0\x18ftypavis", "an AVIF image"),
         ("a.mp4", b"\0\0\0\x18ftypisom", "a video; take images from it first"),
         ("train_32x32.mat", b"MATLAB 5.0", "a MATLAB file; store it as an .npz file"),
         ("a.h5", b"\x89HDF\r\n", "an HDF5 file; store it as an .npz file"),
@@ -1125,7 +1235,9 @@ def test_a_file_that_is_no_data_set_is_called_what_it_is(tmp_path, name, content
         (["run/a.mp4", "walk/a.MOV"], "a folder of 2 videos; take images from them first"),
         (["a.pt"], "a folder of 1 file of weights"),
         (["a.txt", "b.txt", "c.md"], "a folder of 2 files of .txt"),
-        (["a/b/c.png"], "nothing but folders"),
+        (["Train/a/1.png", "Test/a/1.png"], "no data set has parts called Test, Train; call them"),
+        (["training/a/1.png"], "parts called training; call them train and test"),
+        (["a/b/c/d.png"], "nothing but folders"),
     ],
 )
 def test_a_folder_that_is_no_data_set_is_called_what_it_is(tmp_path, files, expected):
@@ -1135,12 +1247,16 @@ def test_a_folder_that_is_no_data_set_is_called_what_it_is(tmp_path, files, expe
     assert expected in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("make", ["idx", "cifar", "npy"])
+@pytest.mark.parametrize("make", ["idx", "cifar", "npy", "classes", "parts"])
 def test_a_data_set_one_folder_further_down_is_pointed_to(tmp_path, make):
     home = tmp_path / "raw"
     home.mkdir()
     if make == "idx":
         write_idx(home)
+    elif make in ("classes", "parts"):
+        for name in ("a", "b") if make == "classes" else ("train/a", "test/a"):
+            (home / name).mkdir(parents=True)
+            (home / name / "1.png").write_bytes(b"x")
     elif make == "cifar":
         write_cifar100(home, "python", np.random.default_rng(0))
     else:

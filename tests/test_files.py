@@ -160,11 +160,11 @@ def test_a_file_that_is_no_zip_is_refused(tmp_path):
 
 def test_arrays_of_python_objects_are_refused(tmp_path):
     np.savez(tmp_path / "objects.npz", labels=np.array([{}], dtype=object))
-    assert "labels.npy holds Python objects" in refusal(tmp_path / "objects.npz")
+    assert "'labels.npy' holds Python objects" in refusal(tmp_path / "objects.npz")
 
 
 def test_a_member_that_is_no_array_is_refused(tmp_path):
-    assert "notes.txt is not an .npy array" in refusal(
+    assert "'notes.txt' is not an .npy array" in refusal(
         zip_of(tmp_path / "notes.npz", "notes.txt", b"hello")
     )
 

@@ -73,7 +73,8 @@ def test_what_a_run_writes_is_read_back_to_the_last_value(run, tmp_path):
         ("models.large.accuracy", 1.5, " is 1.5, expected a number from 0 to 1"),
         ("models.large.macs", 0.5, " is 0.5, expected a whole number from 1 to 1,000,000,000,0"),
         ("models.small.latency_ms.1", 0, " is 0, expected a number from 1e-06 to 1e+100"),
-        ("history.large", [], " is a list, expected a list of 1 to 100,000"),
+        ("history.large", [], " is [], expected a list of 1 to 100,000"),
+        ("data.image_shape", [3, 28, 30], " is [3, 28, 30], expected the shape of images"),
         ("seconds.total", -math.inf, " is -Infinity, expected a number from 0 to 1e+100"),
         ("seed", "<script>", ' is "<script>", expected a whole number from 0'),
         ("seed", 10**4000, " is Infinity, expected a whole number from 0"),
@@ -101,12 +102,13 @@ def test_a_value_that_no_run_writes_is_named_with_its_place(
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        (('"loss"', '"epoch"'), "epoch stands twice in one object; expected the report of a run"),
+        (('"loss"', '"epoch"'), "'epoch' stands twice in one object; expected the report of a run"),
         (('"epoch": 2', '"epoch": 1'), "history.small has epochs that are not numbered from 1 on"),
         (
             ('"total": ', '"total": 1e999, "other": '),
             "seconds.total is Infinity, expected a number",
         ),
+        (('"corner 1"', '"corner 0"'), 'class_names has "corner 0" 2 times, expected once'),
         (('"seed"', '{"seed"'), "Expecting property name enclosed in double quotes"),
         (('"seed": 3', '"seed": ' + "[" * 100_000), "nested too deeply"),
     ],
@@ -192,6 +194,15 @@ def test_an_array_that_no_run_writes_is_named(classified, tmp_path, name, key, a
     with pytest.raises(BadInput) as refused:
         finished.read(tmp_path)
     assert str(refused.value) == f"{tmp_path / name}.npz: {words}"
+
+
+def test_a_run_that_is_not_finished_is_said_to_be(classified, tmp_path):
+    write(tmp_path, classified)
+    (tmp_path / "checkpoint-0000000007.npkd").touch()
+    finished.read(tmp_path)  # it was stopped only as its checkpoints were taken away
+    (tmp_path / "report.json").unlink()
+    with pytest.raises(BadInput, match=r"its run is not finished; go on with it .* --resume"):
+        finished.read(tmp_path)
 
 
 def test_an_array_that_is_missing_is_named(classified, tmp_path):

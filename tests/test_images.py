@@ -4,7 +4,9 @@ size and format are what a viewer shows, at the size that was asked for.
 
 import io
 import re
+import shutil
 import tracemalloc
+import warnings
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -321,7 +323,63 @@ def test_sixteen_bits_become_eight_by_a_division_of_257(tmp_path, pil, format):
     rounded = [[round(Fraction(int(v), 257)) for v in row] for row in deep]
     for channel in read_image(data, size=32):
         np.testing.assert_array_equal(channel, rounded)
-    assert "10 images of 16 bits divided by 257" in said(write(tmp_path, data))
+    note = "10 images of 16 bits, or nearly, brought to 8; the largest value is 65,535 of 65,535"
+    assert note in said(write(tmp_path, data))
+
+
+def packed(values: np.ndarray, bits: int) -> bytes:
+    """Rows of whole numbers, of so many bits each, the most significant first."""
+    ones = values[..., None] >> np.arange(bits)[::-1] & 1
+    return np.packbits(ones.reshape(len(values), -1), axis=1).tobytes()
+
+
+def test_a_grey_tiff_is_what_a_viewer_shows_at_every_depth_and_where_white_is_zero():
+    pytest.importorskip("PIL")
+    rng = np.random.default_rng(1)
+    for bits, dtype in ((4, None), (8, None), (12, None), (16, "<u2")):
+        v = rng.integers(0, 2**bits, (32, 32))
+        pixels = v.astype(dtype).tobytes() if dtype else packed(v, bits)
+        shown = [[round(Fraction(255 * int(p), 2**bits - 1)) for p in row] for row in v]
+        for photometric in (0, 1) if bits != 12 else (1,):
+            tags = {256: 32, 257: 32, 258: bits, 259: 1, 262: photometric, 273: 122}
+            tags |= {277: 1, 278: 32, 279: len(pixels)}
+            found = read_image(
+                malformed.tiff({tag: (4, 1, value) for tag, value in tags.items()}, pixels), size=32
+            )
+            expected = shown if photometric else np.subtract(255, shown)
+            np.testing.assert_array_equal(found[0], expected)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_a_grey_png_is_transparent_where_it_says_at_every_depth(bits):
+    """Its chunk tRNS names a value; transparent places are red then, all others grey."""
+    pytest.importorskip("PIL")
+    v = np.random.default_rng(2).integers(0, 2**bits, (32, 32))
+    v[::2] = v[0, 0]
+    clear = malformed.chunk(b"tRNS", int(v[0, 0]).to_bytes(2, "big"))
+    rows = b"".join(b"\0" + packed(row[None], bits) for row in v)
+    image = read_image(malformed.png(32, 32, bits, 0, clear, rows), size=32, background="red")
+    is_red = (image[0] == 255) & (image[1] == 0)
+    np.testing.assert_array_equal(is_red, v == v[0, 0])
+
+
+@pytest.mark.parametrize("colour", [2, 4, 6])
+def test_colours_of_sixteen_bits_are_refused_by_name(tmp_path, pil, colour):
+    """Pillow would cut them to their upper eight."""
+    refused = r"32×32 pixels of 16 bits a channel in colour; convert it to 8 bits"
+    with pytest.raises(BadInput, match=rf"0.png: an image of {refused}"):
+        load(write(tmp_path, malformed.png(32, 32, 16, colour)))
+    for data in (
+        b"P6 32 32 65535\n" + bytes(6144),
+        b"P3 32 32 256\n" + b"1 " * 3072,
+        malformed.tiff(
+            {256: (4, 1, 32), 257: (4, 1, 32), 258: (3, 3, 122), 259: (3, 1, 1), 262: (3, 1, 2)}
+            | {273: (4, 1, 128), 277: (3, 1, 3), 278: (4, 1, 32), 279: (4, 1, 6144)},
+            b"\x10\0\x10\0\x10\0" + bytes(6144),
+        ),
+    ):
+        with pytest.raises(BadInput, match=refused):
+            read_image(data, size=32)
 
 
 def test_sixteen_bits_of_no_high_value_are_refused_but_black_is_black(pil):
@@ -397,7 +455,8 @@ def test_a_folder_of_squares_of_one_size_keeps_it(tmp_path, pil):
     assert (dataset.notes, dataset.border) == ((), 0)
 
 
-def test_images_of_28_get_a_border_also_beside_those_of_32(tmp_path, pil):
+def test_images_of_28_get_a_border_where_all_are_of_28(tmp_path, pil):
+    """Beside others they are resized like these, as a new one is when it is predicted."""
     small, large = encoded(pil, GREY[:28, :28], "PNG"), encoded(pil, COLOUR, "PNG")
     dataset = load(write(tmp_path / "28", small))
     assert (dataset.image_shape, dataset.border, dataset.notes) == ((3, 32, 32), 2, ())
@@ -405,8 +464,10 @@ def test_images_of_28_get_a_border_also_beside_those_of_32(tmp_path, pil):
     np.testing.assert_array_equal(one, dataset.train_images[0])
     np.testing.assert_array_equal(one[0], np.pad(GREY[:28, :28], 2))
     both = load(write(tmp_path / "both", small, large))
-    assert (both.border, both.notes) == (0, ())
-    np.testing.assert_array_equal(both.train_images[0], one)
+    assert both.border == 0
+    assert both.notes[0].startswith("images of 28×28 to 32×32 pixels brought to 32×32: resized")
+    np.testing.assert_array_equal(both.train_images[0], read_image(small, size=32))
+    np.testing.assert_array_equal(both.train_images[1], read_image(large, size=32))
 
 
 @pytest.mark.parametrize("size", [None, 16])
@@ -472,7 +533,7 @@ def test_photographs_of_odd_formats_and_sizes_show_what_a_viewer_shows(tmp_path,
         "brought to 32×32",
         f"{seen['transparent']} images with transparent places put on white",
         f"{seen['turned']} images turned as EXIF says",
-        f"{seen['deep']} images of 16 bits",
+        f"{seen['deep']} images of 16 bits, or nearly, brought to 8",
     ):
         assert expected in notes
     assert min(seen.values()) >= 14
@@ -490,10 +551,57 @@ def test_val_does_for_test_and_what_is_beside_the_parts_is_said(tmp_path, pil):
     dataset = load(tmp_path)
     assert (len(dataset.train_images), len(dataset.test_images)) == (10, 10)
     assert "tested with the images in val/" in dataset.notes
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "1.png").write_bytes(encoded(pil, COLOUR, "PNG"))  # no labels: a contest's
+    notes = ("tested with the images in val/", "left out beside these two parts: test")
+    assert load(tmp_path).notes == notes
     write(tmp_path / "test", encoded(pil, COLOUR, "PNG"))
+    (tmp_path / "test" / "1.png").unlink()
     dataset = load(tmp_path)
     np.testing.assert_array_equal(dataset.test_images[0], COLOUR.transpose(2, 0, 1))
     assert dataset.notes == ("left out beside these two parts: val",)
+
+
+@pytest.mark.parametrize("name", ["train/c", "test"])
+def test_a_folder_that_is_a_link_to_nothing_is_refused(tmp_path, pil, name):
+    """Its class, or its part of the data set, would be missing without a word."""
+    for part in ("train", "val"):
+        write(tmp_path / part, encoded(pil, COLOUR, "PNG"))
+    (tmp_path / name).symlink_to(tmp_path / "absent")
+    with pytest.raises(BadInput, match=rf"{tmp_path / name}: (a link to nothing|missing)"):
+        load(tmp_path)
+
+
+def test_what_macos_adds_to_an_archive_is_no_class(tmp_path, pil):
+    folder = write(tmp_path, encoded(pil, COLOUR, "PNG"))
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "._0.png").write_bytes(b"x")
+    dataset = load(folder)
+    assert dataset.class_names == ("a", "b")
+    assert dataset.notes == ("1 file left out: 1 folder __MACOSX",)
+
+
+def test_a_class_called_as_a_part_is_refused_with_the_reason(tmp_path, pil):
+    folder = write(tmp_path, encoded(pil, COLOUR, "PNG"))
+    for name in ("train", "test"):
+        (folder / "b").rename(folder / name)
+        (folder / "b").mkdir()
+        with pytest.raises(BadInput, match="a class that is called so needs another name"):
+            load(folder)
+        (folder / "b").rmdir()
+        (folder / name).rename(folder / "b")
+
+
+def test_a_name_is_one_class_however_its_letters_are_stored(tmp_path, pil):
+    """é may be one character or an e with an accent, as on macOS; sorted by the former."""
+    whole, apart = "caf\u00e9", "cafe\u0301"
+    for part, name in (("train", whole), ("test", apart), ("train", "cafz")):
+        write(tmp_path / part / "new", encoded(pil, COLOUR, "PNG"))
+        (tmp_path / part / "new" / "a").rename(tmp_path / part / name)
+        shutil.rmtree(tmp_path / part / "new")
+    dataset = load(tmp_path)
+    assert dataset.class_names == ("cafz", whole)
+    assert dataset.test_labels.tolist() == [1] * 5
 
 
 @pytest.mark.parametrize(
@@ -529,6 +637,24 @@ def test_an_image_that_is_cut_off_is_refused(pil, format):
             read_image(data[:length], size=32)
 
 
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "BMP", "TIFF", "GIF"])
+def test_an_image_with_a_damaged_bit_is_refused_wherever_pillow_refuses_it(pil, format):
+    rng = np.random.default_rng(0)
+    data = encoded(pil, rng.integers(0, 256, (12, 9, 3), dtype=np.uint8), format)
+    refused = 0
+    for place in range(len(data)):
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                pil.Image.open(io.BytesIO(damaged), formats=[format]).load()
+        except Exception:
+            refused += 1
+            with pytest.raises(BadInput):
+                read_image(bytes(damaged), size=8)
+    assert refused > 5 or format == "BMP"
+
+
 def test_of_a_damaged_tiff_nothing_but_the_refusal_is_said(pil, capfd):
     """libtiff has words of its own, and so has Pillow, for a log that nobody has set up."""
     tiff = pil.Image.open(io.BytesIO(encoded(pil, COLOUR, "TIFF")))
@@ -545,8 +671,13 @@ def test_an_image_of_too_many_pixels_or_bytes_is_refused_before_it_is_decoded(
 ):
     monkeypatch.setattr(image_folder, "MOST_PIXELS", 1000)
     data = encoded(pil, COLOUR, "PNG")
-    with pytest.raises(BadInput, match="32×32 pixels; expected 1,000 at most"):
+    with pytest.raises(BadInput, match="32×32 pixels; expected 1,000 at most; make it smaller"):
         read_image(data, size=32)
+    jpeg = encoded(pil, COLOUR, "JPEG")  # which is not decoded in full
+    assert read_image(jpeg, size=8).shape == (3, 8, 8)
+    monkeypatch.setattr(image_folder, "MOST_PIXELS_OF_JPEG", 1000)
+    with pytest.raises(BadInput, match="32×32 pixels; expected 1,000 at most; make it smaller"):
+        read_image(jpeg, size=8)
     monkeypatch.setattr(image_folder, "MOST_BYTES", 10)
     with pytest.raises(BadInput, match="expected an image of 10 bytes at most"):
         load(write(tmp_path, data))
@@ -557,6 +688,19 @@ def test_an_image_that_cannot_be_read_just_now_is_unreadable(tmp_path, pil):
         read_image(tmp_path / "absent.png", size=32)
     with pytest.raises(BadInput, match="not a regular file"):
         read_image(tmp_path, size=32)
+
+
+@pytest.mark.parametrize("source", [None, 3])  # 3 would be a file that is open already
+def test_read_image_refuses_what_is_no_path(pil, source):
+    with pytest.raises(ValueError, match=r"source is (None|3); expected a path or bytes"):
+        read_image(source, size=32)
+
+
+@pytest.mark.parametrize("background", ["#f00", "#F00", "red", "#ff0000"])
+def test_a_colour_may_be_given_in_short(pil, background):
+    clear = encoded(pil, pil.Image.new("RGBA", (32, 32)), "PNG")
+    image = read_image(clear, size=32, background=background)
+    assert (image == np.array([255, 0, 0])[:, None, None]).all()
 
 
 @pytest.mark.parametrize("options", [{"size": 30}, {"size": 32, "background": "nothing"}])

@@ -10,7 +10,8 @@ import studies
 import tiny
 
 from npkd import cli, distill, nets, ops, training, weights, zoo
-from npkd.distill import command
+from npkd.distill import command, teacher
+from npkd.distill.outputs import digest_of
 from npkd.distill.report import finished
 from npkd.distill.tasks.task import with_layers
 from npkd.objectives import KINDS, Term
@@ -245,18 +246,24 @@ def test_a_run_with_its_teacher_from_a_file_gives_the_bits_of_the_run_that_train
         patch.setattr(command, "_draw", print)
         assert cli.main(arguments("--large-epochs", "1", data=data, out=trained)) == 0
     wrapped = {f"module.{k}": w for k, w in weights.load_weights(trained / "large.npz").items()}
-    teacher = tmp_path / "teacher.pth"
-    teacher.write_bytes(malformed.state_dict(wrapped))
+    path = tmp_path / "teacher.pth"
+    path.write_bytes(malformed.state_dict(wrapped))
     capsys.readouterr()
-    assert cli.main(arguments(data=data, out=given, teacher=teacher)) == 0
+    assert cli.main(arguments(data=data, out=given, teacher=path)) == 0
     shown = capsys.readouterr().out
     assert (
-        f"left out: it is frozen, and teaches as it is, with the weights of {teacher.name}" in shown
+        "step 1 of 6: left out: the large net is frozen, and teaches as it is, with the weights of "
+        f"{path.name}" in shown
     )
+    assert "train the large net" not in shown
+    assert "had other" not in shown
     assert "large, epoch" not in shown
     assert held(given) == held(trained)
     report, _, _ = finished.read(given)
-    assert report["teacher"] == {"file": teacher.name, "sha256": weights.digest(wrapped)}
+    large = zoo.make("resnet8", 0, num_classes=4)
+    large.load(wrapped)
+    counted = {k: w for k, w in large.state_dict().items() if not k.endswith("num_batches_tracked")}
+    assert report["teacher"] == {"file": path.name, "sha256": digest_of(counted)}
     assert report["history"]["large"] == []
     before, _, _ = finished.read(trained)
     assert report["teacher_against_truth"] == before["teacher_against_truth"]
@@ -264,7 +271,7 @@ def test_a_run_with_its_teacher_from_a_file_gives_the_bits_of_the_run_that_train
     assert training.split()[2] == "–"
     if find_spec("matplotlib"):
         text = (given / "report.html").read_text()
-        assert f"had been trained before: its weights are those of {teacher.name}" in text
+        assert f"had been trained before: its weights are those of {path.name}" in text
         assert "large epochs" not in text
 
 
@@ -292,8 +299,18 @@ def test_a_run_goes_on_with_the_same_teacher_alone(tmp_path, capsys, monkeypatch
         assert cli.main(arguments("--resume", data=data, out=folder, **other)) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert f"--teacher is {other['teacher'].name if other else None}, but the run in" in line
-        assert "has 1.npz, or other weights" in line
+        assert "has 1.npz; go on with that" in line
     moved = paths[0].rename(tmp_path / "moved.npz")
+    paths[1].rename(paths[0])
+    assert cli.main(arguments("--resume", data=data, out=folder, teacher=paths[0])) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "has other weights: 1.npz has been changed" in line
+    same = {  # in another form
+        f"module.{name}": theta.astype(float)
+        for name, theta in weights.load_weights(moved).items()
+        if not name.endswith("num_batches_tracked")
+    }
+    weights.save_weights(moved, same)
     assert cli.main(arguments("--resume", data=data, out=folder, teacher=moved)) == 0
     assert held(folder) == held(whole)
 
@@ -307,7 +324,12 @@ def test_a_run_goes_on_with_the_same_teacher_alone(tmp_path, capsys, monkeypatch
         ),
         (["--large-epochs", "3"], "--large-epochs means nothing with --teacher"),
         (["--teacher-views", "high"], "--teacher-views means nothing with --teacher"),
-        (["--large", "large"], "LargeCNN: weights lack ['conv1.bias', "),
+        (["--large", "large"], "that are not its; --large says which net it is of\n"),
+        (["--large", "resnet14"], "--large says which net it is of\n"),
+        (
+            ["--large", "large", "--task", "super-resolve"],
+            "; --task super-resolve has no other large net\n",
+        ),
         (["--teacher", "not/there.npz"], "not/there.npz: No such file or directory"),
     ],
 )
@@ -318,9 +340,61 @@ def test_a_teacher_that_cannot_teach_is_refused_before_anything_is_run(
     weights.save_weights(path, zoo.make("resnet8", 0, num_classes=4).state_dict())
     out = tmp_path / "run"
     assert cli.main(arguments(*["--teacher", path, *more], data=data, out=out)) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
     assert words in line
     assert not out.exists()
+
+
+NEGATIVE = {"bn1.running_var": -np.ones(16)}
+
+
+@pytest.mark.parametrize(
+    ("net", "options", "other", "words"),
+    [
+        ("resnet8", {"num_classes": 100}, {}, "the file has 100 classes, the data 4\n"),
+        ("resnet8", {"in_channels": 1}, {}, "the file is for 1 channels, the data have 3\n"),
+        ("large", {"image_size": 64}, {}, "the file is for images of 64×64; see --size\n"),
+        ("resnet20", {}, {}, "; --large says which net it is of\n"),
+        ("resnet8x4", {}, {}, "; --large says which net it is of\n"),
+        ("resnet8", {}, NEGATIVE, "bn1.running_var holds negative values, expected variances\n"),
+        ("resnet8", {}, {"fc.bias": np.full(4, np.nan)}, "values that are not finite float32\n"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_with_what_to_do(
+    net, options, other, words, tmp_path, capsys
+):
+    data, path = tiny.file(tmp_path), tmp_path / "t.npz"
+    taught = zoo.make(net, 0, **{"num_classes": 4, **options}).state_dict() | other
+    weights.save_weights(path, taught)
+    large = "large" if net == "large" else "resnet8"
+    given = arguments("--teacher", path, "--large", large, data=data, out=tmp_path / "run")
+    assert cli.main(given) == 2
+    assert capsys.readouterr().err.endswith(words)
+
+
+@pytest.mark.usefixtures("small_nets")
+def test_a_teacher_whose_outputs_overflow_is_named_with_its_file(tmp_path, capsys):
+    data, path = tiny.file(tmp_path), tmp_path / "t.npz"
+    state = zoo.make("resnet8", 0, num_classes=4).state_dict()
+    weights.save_weights(path, {k: w if w.ndim < 2 else w + 1e30 for k, w in state.items()})
+    assert cli.main(arguments("--teacher", path, data=data, out=tmp_path / "run")) == 2
+    line = capsys.readouterr().err
+    assert "large, with the weights of t.npz: outputs are no longer finite" in line
+
+
+def test_a_report_beside_a_teacher_says_what_it_was_trained_on(tmp_path, monkeypatch):
+    report = {"data": {"mean": [0.5], "std": [0.25]}, "class_names": ["a", "b"]}
+    monkeypatch.setattr(teacher, "read_json", lambda path: report)
+    given = teacher.Teacher(tmp_path / "large.npz", {})
+    same = report["data"] | {"class_names": ["a", "b"]}
+    assert given.differences(same) == ""
+    differences = given.differences(same | {"std": [0.5], "class_names": ["b", "a"]})
+    assert differences == f"the run of {tmp_path / 'report.json'} had other std and class_names"
+    monkeypatch.undo()
+    assert given.differences(same) == ""  # none is there
+    (tmp_path / "report.json").write_text("{}")
+    assert given.differences(same) == ""
 
 
 # In turn

@@ -29,6 +29,7 @@ RUNS = {
     "4×16×16, a border of 4": ((4, 16), 4, {}),
 }
 TEST = 70  # images: more than one batch
+IMAGE = np.random.default_rng(0).integers(0, 256, (3, 32, 32), dtype=np.uint8)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -78,6 +79,7 @@ def plain(tmp_path_factory):
 
 def save(folder, images, border=0):
     """Each image (C, S, S) without its border as a PNG file: the paths."""
+    folder.mkdir(exist_ok=True)
     size = images.shape[-1]
     inside = images[..., border : size - border, border : size - border]
     for number, image in enumerate(inside):
@@ -104,9 +106,10 @@ def test_images_of_the_test_have_the_logits_of_the_test_to_the_bit(run, net, tmp
     if dataset.image_shape[0] == 1:
         given.append(images[:, 0])
     if dataset.image_shape[0] in (1, 3):
-        (tmp_path / "files").mkdir()
         paths = save(tmp_path / "files", images, border)
         given += [paths, tmp_path / "files", [path.read_bytes() for path in paths]]
+        given += [[bytearray(path.read_bytes()) for path in paths]]
+        given += [save(tmp_path / "with border", images)]
     for one in given:
         found = ask(one, net=net)
         np.testing.assert_array_equal(found.logits, expected, strict=True)
@@ -319,12 +322,30 @@ def test_no_name_is_obeyed_by_a_terminal_and_json_stays_valid(plain, tmp_path, c
         ({"std": [0.5, 0.5, 0.0]}, r"data.std\[2\] is 0.0, expected a number from 0.00392157"),
         ({"border": 16}, "data.border is 16, expected less than half of 32"),
         ({"border": -1}, "data.border is -1, expected a whole number from 0"),
-        ({"image_shape": [3, 28, 28]}, "samples.npz: x_high is uint8"),
+        ({"image_shape": [3, 28, 28]}, "small.npz: fc1.weight is float32"),
     ],
 )
 def test_a_folder_that_no_run_can_have_written_is_refused(plain, tmp_path, about, words):
     with pytest.raises(BadInput, match=words):
-        npkd.Predictor(write(tmp_path, plain[1], about))
+        npkd.Predictor(write(tmp_path, plain[1], about))([])
+
+
+@pytest.mark.parametrize("net", predict.NETS)
+def test_report_and_the_weights_of_the_net_are_enough(plain, tmp_path, net):
+    dataset, last, folder = plain
+    for name in ("report.json", f"{net}.npz"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    ask, (other,) = npkd.Predictor(tmp_path), {*predict.NETS} - {net}
+    found = ask(dataset.test_images, net=net)
+    np.testing.assert_array_equal(found.logits, last.samples[f"logits/{net}"])
+    with pytest.raises(BadInput, match=rf"{other}.npz: No such file"):
+        ask(dataset.test_images, net=other)
+
+
+@pytest.mark.parametrize("folder", [None, b"run", 3, ""])
+def test_what_is_no_folder_is_named(folder):
+    with pytest.raises(ValueError, match=f"^folder is {folder!r}, expected the path of a run's"):
+        npkd.Predictor(folder)
 
 
 def test_a_background_that_is_no_colour_is_refused(plain, tmp_path, capsys):
@@ -362,7 +383,7 @@ def test_a_net_that_is_too_deep_for_such_images_is_no_runs(tmp_path):
     report = last.report | {"config": config}
     folder = write(tmp_path, replace(last, report=report, networks=nets))
     with pytest.raises(BadInput, match="not the folder of a run: small is vgg8, which is not for"):
-        npkd.Predictor(folder)
+        npkd.Predictor(folder)([])
 
 
 def test_outputs_that_are_not_finite_are_a_problem(plain, tmp_path, capsys):
@@ -397,8 +418,18 @@ def test_files_need_pillow_and_arrays_do_not(plain, tmp_path, capsys, monkeypatc
         ([], {"net": "tiny"}, "net is 'tiny', expected one of"),
         (np.zeros((2, 32, 32)), {}, r"images: images have shape \(2, 32, 32\) of float64; expec"),
         (np.zeros(3, np.uint8), {}, r"images: images have shape \(3,\) of uint8; expected uint8"),
-        ([np.zeros(3, np.uint8)], {}, r"images\[0\]: images have shape \(1, 3\) of uint8; exp"),
-        (b"nothing", {}, r"images\[0\]|the image: not an image that Pillow can read"),
+        ([np.zeros(3, np.uint8)], {}, r"images\[0\]: has shape \(3,\) of uint8; expected one im"),
+        ([IMAGE[None]], {}, r"images\[0\]: has shape \(1, 3, 32, 32\) of uint8; expected one im"),
+        ([IMAGE / 255], {}, r"images\[0\]: has shape \(3, 32, 32\) of float64; expected one im"),
+        (IMAGE, {}, r"images: an array of shape \(3, 32, 32\) may be three grey images or one"),
+        (np.ma.array(IMAGE[None]), {}, r"images: a masked array; expected one without a mask"),
+        ([np.ma.array(IMAGE)], {}, r"images\[0\]: a masked array; expected one without a mask"),
+        (b"nothing", {}, r"^images\[0\]: not an image that Pillow can read"),
+        ([IMAGE, memoryview(b"")], {}, r"^images\[1\]: not an image that Pillow can read"),
+        ("", {}, r"images\[0\] is '', expected a path or an array of uint8"),
+        ([IMAGE, ""], {}, r"images\[1\] is '', expected a path or an array of uint8"),
+        ("a\0b", {}, "a.b: not an image that npkd can take: embedded null byte"),
+        ("a\0b.npy", {}, "a.b.npy: not an .npy file that npkd can take: embedded null byte"),
     ],
 )
 def test_what_is_no_image_is_refused(plain, images, options, words):
@@ -406,10 +437,93 @@ def test_what_is_no_image_is_refused(plain, images, options, words):
         npkd.Predictor(plain[2])(images, **options)
 
 
+@pytest.mark.parametrize(("channels", "is_grey"), [(1, False), (2, True), (4, False)])
+def test_an_image_of_other_channels_is_called_by_those_that_it_has(tmp_path, channels, is_grey):
+    folder = write(tmp_path, made((channels, 8), 0)[1])
+    image = IMAGE[:1] if is_grey else IMAGE
+    found = "a grey image" if is_grey else "an image of 3 channels"
+    channels = "1 channel" if channels == 1 else f"{channels} channels"
+    (path,) = save(tmp_path / "files", image[None])
+    for given in ([image], path):
+        with pytest.raises(BadInput, match=f": {found}, expected {channels}, as the run's"):
+            npkd.Predictor(folder)(given)
+
+
+def test_an_array_of_one_image_is_one_where_it_can_be_no_more(run, tmp_path):
+    dataset, _, folder = run
+    image = dataset.test_images[0]
+    expected = npkd.Predictor(folder)([image]).logits
+    given = [np.ascontiguousarray(image.transpose(1, 2, 0))]  # (H, W, C)
+    given += [image] if len(image) != 3 else []
+    given += [image[0]] if len(image) == 1 else []
+    for one in given:
+        np.save(tmp_path / "one.npy", one)
+        for images in (one, tmp_path / "one.npy"):
+            found = npkd.Predictor(folder)(images)
+            np.testing.assert_array_equal(found.logits, expected)
+
+
+def test_files_of_arrays_say_what_is_not_taken_of_them(plain, tmp_path, capsys):
+    dataset, _, folder = plain
+    np.save(tmp_path / "none.npy", dataset.test_images[:0])
+    status, shown, said = commands.run(capsys, "predict", folder, tmp_path / "none.npy")
+    assert (status, shown) == (1, "")
+    assert said.endswith("none.npy: an array without images, of shape (0, 3, 32, 32)\n")
+    parts = {"images": dataset.test_images[:2], "labels": np.zeros(2, int)}
+    np.savez(tmp_path / "some.npz", **parts, test_images=dataset.test_images)
+    status, shown, said = commands.run(capsys, "predict", folder, tmp_path / "some.npz")
+    assert (status, len(shown.splitlines())) == (0, 4)
+    assert said == f"note: {tmp_path / 'some.npz'}: images alone; left out test_images\n"
+
+
+def test_an_empty_path_is_not_the_current_folder(plain, tmp_path, capsys, monkeypatch):
+    dataset, _, folder = plain
+    save(tmp_path, dataset.test_images[:1])
+    monkeypatch.chdir(tmp_path)
+    for arguments, name in (((folder, "000.png", ""), "images[1]"), (("", "000.png"), "folder")):
+        status, shown, said = commands.run(capsys, "predict", *arguments)
+        assert (status, shown) == (2, "")
+        assert said.startswith(f"npkd predict: {name} is '', expected ")
+
+
+def test_a_file_called_as_an_option_is_hinted_at(plain, tmp_path, capsys, monkeypatch):
+    save(tmp_path, plain[0].test_images[:1])[0].rename(tmp_path / "-one.png")
+    monkeypatch.chdir(tmp_path)
+    status, _, said = commands.run(capsys, "predict", plain[2], "-one.png")
+    assert (status, said.count("\n")) == (2, 1)
+    assert "write ./-one.png" in said
+    for arguments in (["./-one.png"], ["--", "-one.png"]):
+        assert commands.run(capsys, "predict", plain[2], *arguments)[0] == 0
+
+
+def test_rows_are_printed_as_images_are_predicted(plain, tmp_path, capsys, monkeypatch):
+    """So Ctrl-C leaves those that are done, in columns as wide as any other would need."""
+    dataset, _, folder = plain
+    np.save(tmp_path / "many.npy", dataset.test_images)
+    arguments = ("predict", folder, "absent.png", tmp_path / "many.npy")
+    status, shown, problem = commands.run(capsys, *arguments)
+    assert (status, len(shown.splitlines())) == (1, 2 + TEST)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    logits = iter([predict.Predictor._logits, stop])
+    monkeypatch.setattr(predict.Predictor, "_logits", lambda *given: next(logits)(*given))
+    status, first, said = commands.run(capsys, *arguments)
+    assert (status, said) == (130, f"{problem}npkd predict: interrupted\n")
+    assert first.splitlines() == shown.splitlines()[: 2 + predict.BATCH - 1]
+
+
 @pytest.mark.parametrize("top", [0, -1])
 def test_so_is_a_number_of_classes_that_is_none(plain, capsys, top):
     status, _, said = commands.run(capsys, "predict", plain[2], "any.png", "--top", top)
     assert (status, said) == (2, f"npkd predict: --top is {top}, expected a whole number from 1\n")
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, "2", True])
+def test_and_so_it_is_in_python(plain, count):
+    with pytest.raises(ValueError, match=f"count is {count!r}, expected a whole number from 1"):
+        npkd.Predictor(plain[2])([]).top(count)
 
 
 def test_the_command_is_listed():

@@ -146,11 +146,14 @@ def test_a_run_goes_on_from_anywhere_to_the_same_bits(run):
 def test_files_of_a_run_on_images_of_another_size_are_refused(run, tmp_path):
     dataset, _, last = run
     channels, size, _ = dataset.image_shape
-    others = [(channels, size + 4, size + 4), (channels % 4 + 1, size, size)]
-    for shape in others:
+    others = {
+        (channels, size + 4, size + 4): "samples.npz: x_high is uint8 .*, expected uint8",
+        (channels % 4 + 1, size, size): "report.json: data.mean is of .* channels, expected",
+    }
+    for shape, words in others.items():
         about = last.report["data"] | {"image_shape": list(shape)}
         write(tmp_path, replace(last, report=last.report | {"data": about}))
-        with pytest.raises(BadInput, match=r"samples.npz: x_high is uint8 .*, expected uint8"):
+        with pytest.raises(BadInput, match=words):
             finished.read(tmp_path)
 
 

@@ -138,6 +138,7 @@ def test_the_default_folder_is_named_after_the_data(
         (["--seeds", "9" * 5000], ["--seeds"]),
         (["--seeds"], ["--seeds"]),
         (["--data", "no/such/place"], ["no/such/place"]),
+        (["--size", "0"], ["--size is 0; expected a multiple of 4 from 8 to 512"]),
         (["no/such.toml"], ["no/such.toml: No such file", "expected a study"]),
         (["."], [".: not a regular file"]),
         (["--dask", "x", "--mpi"], ["--mpi", "not allowed with"]),

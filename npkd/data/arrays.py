@@ -16,9 +16,11 @@ from npkd.data.images import (
     standard_form,
     subset,
 )
+from npkd.data.recognised import counted, few
 from npkd.files import ArrayInFile, BadInput
 
 NAMES = ("images", "labels", "test_images", "test_labels")
+KERAS_NAMES = ("x_train", "y_train", "x_test", "y_test")  # for the same
 MOST_IMAGES = 10**8  # in .npy files; their labels then take 800 MB
 LONGEST_NAME = 1024  # bytes of the name of a class
 
@@ -33,7 +35,9 @@ def read(
     first_label: int | None = 0,
     notes: tuple[str, ...] = (),
 ) -> Dataset:
-    """The data set of arrays of these names; without a test part, `split` makes one.
+    """The data set of arrays of these names, or KERAS_NAMES; others are left out, and noted.
+
+    Without a test part, `split` makes one.
 
     images   as `standard_form` takes them, with this size
     labels   whole numbers, or names of classes, which are then numbered in sorted order, (N,) or
@@ -43,7 +47,15 @@ def read(
 
     Raises BadInput for anything else.
     """
+    if not arrays.keys() & set(NAMES):
+        ours = dict(zip(KERAS_NAMES, NAMES, strict=True))
+        arrays = {ours.get(name, name): array for name, array in arrays.items()}
+    others = sorted(arrays.keys() - set(NAMES))
+    if others:
+        notes += (f"{counted(len(others), 'array')} left out: {few(others)}",)
     images, labels = _read_part(path, arrays, "images", "labels", size)
+    if not len(images):
+        raise BadInput(f"{path}: holds no training images")
     if "test_images" in arrays or "test_labels" in arrays:
         test_images, test_labels = _read_part(path, arrays, "test_images", "test_labels", size)
     else:
@@ -51,22 +63,24 @@ def read(
         train, test = split(numbers)
         test_images, test_labels = subset(images, test), labels[test]
         images, labels = subset(images, train), labels[train]
-    if images.shape[1:] != test_images.shape[1:]:
+    stored = [arrays[name] for name in ("images", "test_images") if name in arrays]
+    borders = {border_of(*sizes_of(one.shape)[1:], size) for one in stored}
+    if images.shape[1:] != test_images.shape[1:] or len(borders) > 1:
         raise BadInput(
-            f"{path}: training images have shape {images.shape}, test images {test_images.shape}; "
-            "expected one size for all, or --size N"
+            f"{path}: training images have shape {stored[0].shape}, test images "
+            f"{stored[-1].shape}; expected one size for all, or --size N"
         )
     if labels.dtype.kind != test_labels.dtype.kind:
         raise BadInput(f"{path}: labels and test_labels are not both numbers, or both names")
 
     names = np.unique(labels)
-    if labels.dtype.kind == "i" and len(names):
+    if labels.dtype.kind == "i":
         first = names[0] if first_label is None else first_label
         if not np.array_equal(names, first + np.arange(len(names))):
             raise BadInput(
                 f"{path}: labels of the training images run from {names[0]} to {names[-1]} with "
                 f"{len(names)} different ones; expected every whole number from {first} to the "
-                "largest"
+                "largest, or names, in an .npz file: labels.astype(str)"
             )
     unknown = ~np.isin(test_labels, names)
     if unknown.any():
@@ -83,7 +97,7 @@ def read(
         test_labels=np.searchsorted(names, test_labels).astype(np.int64),
         class_names=tuple(str(name) for name in names),
         augmentation=Augmentation(shift=2),
-        border=border_of(*sizes_of(arrays["images"].shape)[1:], size),
+        border=borders.pop(),
         notes=notes,
     )
 
@@ -121,9 +135,12 @@ def _labels(path: Path, name: str, stored: Stored, count: int) -> np.ndarray:
             text = stored[...].reshape(count)
             try:
                 np.unique(text).tolist()
-                return np.strings.decode(text, "utf-8", "replace") if dtype.kind == "S" else text
-            except (ValueError, SystemError) as error:  # NumPy's, of letters beyond Unicode
-                raise BadInput(f"{path}: {name} has what is no text: {error}") from error
+                return np.strings.decode(text, "utf-8") if dtype.kind == "S" else text
+            except (ValueError, SystemError) as error:  # no UTF-8, or letters beyond Unicode
+                raise BadInput(
+                    f"{path}: {name} has what is no text: {error}; of bytes in Latin-1, store "
+                    'np.char.decode(names, "latin-1")'
+                ) from error
     if len(shape) == 2 and shape[0] == count > 0 and shape[1] > 1 and dtype.kind in "biuf":
         return np.concatenate([_places_of_ones(path, name, part) for part in parts_of(stored)])
     raise BadInput(
@@ -136,6 +153,7 @@ def _places_of_ones(path: Path, name: str, rows: np.ndarray) -> np.ndarray:
     if not (np.isin(rows, (0, 1)).all() and (np.count_nonzero(rows, axis=1) == 1).all()):
         raise BadInput(
             f"{path}: {name} has rows of {rows.shape[1]} {rows.dtype} that are not zeros with a "
-            "single one, at the image's class; expected that, or whole numbers (N,)"
+            "single one, at the image's class; expected that, or whole numbers (N,), as one "
+            "column of several may be: labels[:, 0]"
         )
     return rows.argmax(axis=1)

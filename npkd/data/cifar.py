@@ -148,6 +148,9 @@ def read(folder: Path, kind: Kind, *, size: int | None = None, labels: str = "fi
             f"{folder}: has {training[0].name} but no test file {test.name} of {kind.name}"
         )
 
+    notes = []
+    if len(training) < len(kind.train):
+        notes.append(f"{len(training)} of {len(kind.train)} training batches are there")
     class_names = _class_names(folder, kind, kind.labels[labels])
     parts = [read_file(path, kind, kind.labels[labels], len(class_names)) for path in training]
     test_images, test_labels = read_file(test, kind, kind.labels[labels], len(class_names))
@@ -160,28 +163,34 @@ def read(folder: Path, kind: Kind, *, size: int | None = None, labels: str = "fi
         class_names=class_names,
         augmentation=Augmentation(shift=4, flip=True),
         photographs=True,
+        notes=tuple(notes),
     )
 
 
 def _class_names(folder: Path, kind: Kind, labels: Labels) -> tuple[str, ...]:
     if is_there(path := folder / labels.names_file):
-        text = read_bytes(path, at_most=2**16, what="a list of class names").decode(
-            errors="replace"
-        )
+        text = _text(read_bytes(path, at_most=2**16, what="a list of class names"))
         names = [line.strip() for line in text.splitlines() if line.strip()]
     elif _has(folder, kind.meta):
         path = folder / kind.meta
         found = _value(_unpickled(path, "a list of class names")[1], labels.names_key)
         if not isinstance(found, list) or not all(isinstance(name, str | bytes) for name in found):
             raise BadInput(f"{path}: lacks {labels.names_key}, a list of text")
-        names = [
-            name.decode(errors="replace") if isinstance(name, bytes) else name for name in found
-        ]
+        names = [_text(name) if isinstance(name, bytes) else name for name in found]
     else:
         return labels.class_names
     if len(names) < 2:
         raise BadInput(f"{path}: names {len(names)} classes; expected two or more, one a line")
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise BadInput(
+            f"{path}: names several classes {twice[0]}; expected a name of its own for each"
+        )
     return tuple(names)
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")
 
 
 def _read_binary(
@@ -245,7 +254,7 @@ def _read_pickle(
     what = f"a {kind.name} batch"
     data, content = _unpickled(path, what)
     pixels, numbers = _value(content, "data"), _value(content, labels.key)
-    if isinstance(numbers, list) and all(type(number) is int for number in numbers):
+    if isinstance(numbers, list | tuple) and all(type(number) is int for number in numbers):
         numbers = np.array(numbers)
     elif isinstance(numbers, pickled.Array):
         numbers = numbers.values

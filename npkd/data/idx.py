@@ -10,6 +10,7 @@ import gzip
 import math
 import re
 import struct
+import zlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from npkd.data import arrays
 from npkd.data.dataset import Dataset
-from npkd.files import ArrayInFile, BadInput, files_in, size_of, taking
+from npkd.files import ArrayInFile, BadInput, Damaged, files_in, size_of, taking
 
 NAME = re.compile(
     r"(?P<set>.*?)-?(?P<part>train|t10k|test)-(?P<what>images|labels)[-.]idx\d-ubyte(\.gz)?",
@@ -39,11 +40,12 @@ WHAT = "an idx file"
 def found(folder: Path) -> dict[str, dict[str, Path]]:
     """The files of each set in the folder: "emnist-letters", or "" where the names have none.
 
-    By the names of arrays; a file that is there twice, packed and not, is taken as it is.
+    By the names of arrays; a file that is there twice, packed and not, is taken as it is. Hidden
+    files are none of them: macOS puts ._NAME beside each NAME.
     """
     sets: dict[str, dict[str, Path]] = {}
     for path in files_in(folder, "a folder of idx files"):  # .gz after the same name without it
-        if name := NAME.fullmatch(path.name):
+        if (name := NAME.fullmatch(path.name)) and not path.name.startswith("."):
             part = "" if name["part"].lower() == "train" else "test_"
             files = sets.setdefault(name["set"], {})
             files.setdefault(f"{part}{name['what'].lower()}", path)
@@ -84,8 +86,11 @@ def _read_file(path: Path) -> arrays.Stored:
         is_packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         if is_packed:
-            with gzip.open(file) as unpacked:
-                return _unpacked(path, unpacked)
+            try:
+                with gzip.open(file) as unpacked:
+                    return _unpacked(path, unpacked)
+            except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+                raise Damaged(f"{path}: damaged: {error}; fetch the file again") from error
         shape = _read_header(path, file)
         offset = file.tell()
     if size != offset + math.prod(shape):

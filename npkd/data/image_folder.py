@@ -5,12 +5,13 @@ import logging
 import os
 import re
 import sys
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +20,8 @@ from npkd.data import recognised
 from npkd.data.augmentation import Augmentation
 from npkd.data.dataset import Dataset, split
 from npkd.data.images import border_of, is_side, require_size
-from npkd.data.recognised import counted
+from npkd.data.recognised import counted, few
+from npkd.data.resizing import CELLS_AT_ONCE
 from npkd.files import BadInput, reading, size_of
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "WebP", "BMP", "TIFF", "GIF", "PPM")  # one of Pillow's runs a program
 MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA"}  # Pillow's, of at most 8 bits a channel
-DEEP = {"I;16", "I;16L", "I;16B"}  # of 16 bits
+DEEP = {"I;16", "I;16L", "I;16B"}  # of grey of 16 bits
 TURNS = {  # by EXIF's orientation: what brings the image as it is stored to how it is shown
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
@@ -37,11 +39,19 @@ TURNS = {  # by EXIF's orientation: what brings the image as it is stored to how
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
-ORIENTATION = 0x0112
+ORIENTATION = 0x0112  # EXIF's and TIFF's numbers
+BITS_PER_SAMPLE = 0x0102
+PHOTOMETRIC_INTERPRETATION = 0x0106
 MOST_BYTES = 2**28  # of one image file
-MOST_PIXELS = 10**8  # of one image
+MOST_PIXELS = 2**26  # of one image, which takes 9 bytes a pixel while it is read, turned 12
+MOST_PIXELS_OF_JPEG = 15 * 10**7  # which is decoded at a part of its size
 SIZE = 32  # of images whose own sizes differ
 TEST_PARTS = ("test", "val", "valid", "validation")
+PARTS = (
+    f"a data set has train/ and test/ (or {', '.join(TEST_PARTS[1:])}), or neither of them; a "
+    "class that is called so needs another name"
+)
+NO_CLASS = "__MACOSX"  # what macOS adds to an archive
 BACKGROUND = "black"  # as outside of an image that is shifted
 
 # Without a handler, Python prints what Pillow has to say of a damaged file.
@@ -50,23 +60,28 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 def found(folder: Path) -> bool:
     """Whether there are images by class in the folder, or parts for training and testing."""
-    return bool(_parts(folder)) or any(
-        _is_image(file) for entry in visible(folder) if entry.is_dir() for file in visible(entry)
-    )
+    return bool(_parts(folder)) or _has_classes(folder)
 
 
 def _parts(folder: Path) -> list[Path]:
     """The folders for training and testing, if there is either."""
     if not ((folder / "train").is_dir() or (folder / "test").is_dir()):
         return []
-    there = [name for name in TEST_PARTS if (folder / name).is_dir()]
-    return [folder / "train", folder / (there or ["test"])[0]]
+    there = [part for name in TEST_PARTS if os.path.lexists(part := folder / name)]
+    labelled = [part for part in there if not part.exists() or _has_classes(part)]
+    return [folder / "train", *(labelled or there or [folder / "test"])[:1]]
+
+
+def _has_classes(folder: Path) -> bool:
+    return folder.is_dir() and any(
+        _is_image(file) for entry in visible(folder) if entry.is_dir() for file in visible(entry)
+    )
 
 
 def visible(folder: Path) -> list[Path]:
     """What is in a folder and not hidden, in order of name."""
     if not folder.is_dir():
-        raise BadInput(f"{folder}: missing; a data set has train/ and test/, or neither of them")
+        raise BadInput(f"{folder}: missing; {PARTS}")
     return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
 
 
@@ -78,9 +93,10 @@ def read(folder: Path, *, size: int | None = None, background: str | None = None
     """The data set in `folder`. Classes and, within a class, files are taken in order of name.
 
     With neither train/ nor test/, every fifth image of each class is for testing (see `split`);
-    beside train/, val/ does for test/. Files with other endings than those of images are left out,
-    as is what is hidden, and the notes of the data set count them. What format a file has is told
-    by its content.
+    beside train/, val/ does for test/ where that has no classes. Files with other endings than
+    those of images are left out, as is what is hidden, and the notes of the data set count them.
+    What format a file has is told by its content. A class is known by its name in Unicode's form
+    NFC.
 
     size         the side that all images are brought to, see `read_image`; by default their own,
                  where all are squares of one size that is a multiple of 4, else 32. 28×28 gets a
@@ -103,8 +119,7 @@ def read(folder: Path, *, size: int | None = None, background: str | None = None
         notes += [f"tested with the images in {parts[1].name}/"] * (parts[1].name != "test")
         others = [entry.name for entry in visible(folder) if entry not in parts]
         if others:
-            names = ", ".join(others[:5]) + " …" * (len(others) > 5)
-            notes.append(f"left out beside these two parts: {names}")
+            notes.append(f"left out beside these two parts: {few(others)}")
     else:
         train = _images_by_class(folder, left_out)
     class_names = tuple(train)
@@ -166,16 +181,23 @@ def _images_by_class(folder: Path, left_out: Counter[str]) -> dict[str, list[Pat
     beside.update(map(_by_ending, images_in(folder, beside)))
     del beside["folder"]
     left_out.update(beside)
-    classes = {
-        home.name: images_in(home, left_out, "folder in a class")
-        for home in visible(folder)
-        if home.is_dir()
-    }
+    classes: dict[str, list[Path]] = {}
+    for home in visible(folder):
+        if home.is_symlink() and not home.exists():
+            raise BadInput(f"{home}: a link to nothing; expected a class, or no such link")
+        if home.name == NO_CLASS:
+            left_out[f"folder {NO_CLASS}"] += 1
+        elif home.is_dir():  # the same letters may be stored as one or as several
+            files = classes.setdefault(unicodedata.normalize("NFC", home.name), [])
+            files += images_in(home, left_out, "folder in a class")
+    classes = dict(sorted(classes.items()))
     left_out -= Counter()  # drops zeros
     if not any(classes.values()):
         raise BadInput(
             f"{folder}: holds no data; expected a folder for each class with images in it "
             f"({', '.join(recognised.IMAGE_ENDINGS)})"
+            + f"; {PARTS}"
+            * bool(images_in(folder, beside))
         )
     for name, files in classes.items():
         if not files:
@@ -195,22 +217,18 @@ def _read_all(
         with _opened(file) as (image, _):
             sizes.append(image.size)
     several = sorted(set(sizes), key=lambda one: (one[0] * one[1], one))
-    sides = {width if width == height else 0 for width, height in several}
-    borders = [0] * len(files)
-    if size is None and sides <= {28, SIZE}:
-        borders = [border_of(height, width) for width, height in sizes]
-        side = SIZE
-    elif size is None and len(several) == 1 and is_side(min(sides)):
-        side = min(sides)
-    else:
-        side = size or SIZE
+    (width, height), *others = several
+    border, side = 0, size or SIZE
+    if size is None and not others and width == height and is_side(width):
+        border = border_of(height, width)
+        side = width + 2 * border
     seen: Counter[str] = Counter()
     images = np.empty((len(files), 3, side, side), np.uint8)
     for number, file in enumerate(files):
-        images[number] = _read(file, side, background or BACKGROUND, borders[number], seen)
+        images[number] = _read(file, side, background or BACKGROUND, border, seen)
 
     notes = []
-    if not any(borders) and several != [(side, side)]:
+    if several != [(side - 2 * border,) * 2]:
         low, high = (f"{width}×{height}" for width, height in (several[0], several[-1]))
         found = f"of {low} pixels" if low == high else f"of {low} to {high} pixels"
         notes.append(
@@ -225,8 +243,11 @@ def _read_all(
     if seen["turned"]:
         notes.append(f"{counted(seen['turned'], 'image')} turned as EXIF says")
     if seen["deep"]:
-        notes.append(f"{counted(seen['deep'], 'image')} of 16 bits divided by 257, to 8 bits")
-    return images, min(borders), notes
+        notes.append(
+            f"{counted(seen['deep'], 'image')} of 16 bits, or nearly, brought to 8; the largest "
+            f"value is {seen['largest']:,} of 65,535"
+        )
+    return images, border, notes
 
 
 def read_image(
@@ -241,18 +262,22 @@ def read_image(
     Shapes
         (3, S, S) uint8, S = size, the channels red, green and blue
 
-    PNG, JPEG, WebP, BMP, TIFF, GIF (its first frame) or PPM, told by content. It is turned as its
-    EXIF data say, resized so that its shorter side is S, weighted as in `npkd.data.resizing`, and
-    cropped to its middle. Grey is repeated to three channels. 16-bit grey becomes round(v/257).
+    PNG, JPEG, WebP, BMP, TIFF, GIF or PPM, told by content; of several frames or pages the first.
+    It is turned as its EXIF data say, resized so that its shorter side is S, weighted as in
+    `npkd.data.resizing`, and cropped to its middle. Grey is repeated to three channels. 16-bit grey
+    becomes round(v/257). A JPEG much larger than S is decoded at a part of its size first.
 
     size         from 8 to 512, a multiple of 4
-    background   shown where the image is transparent: the name of a colour, or "#rrggbb"
-    border       that much of S on each side is black: `Dataset.border`
+    background   shown where the image is transparent: the name of a colour, "#rrggbb" or "#rgb"
+    border       that much of S on each side is black: `Dataset.border`; an image of S×S pixels is
+                 taken to have it, and stays as it is
 
     Raises BadInput for anything that is no such image, ValueError for other options.
     """
     require_size(size)
     require_colour(background)
+    if not isinstance(source, str | os.PathLike | bytes):
+        raise ValueError(f"read_image: source is {shown(source)}; expected a path or bytes")
     return _read(source, size, background, border, Counter())
 
 
@@ -263,7 +288,7 @@ def require_colour(colour: str) -> None:
     except ImportError as error:
         raise BadInput(NO_PILLOW) from error
     if not isinstance(colour, str) or not (
-        re.fullmatch("#[0-9a-fA-F]{6}", colour) or colour.lower() in ImageColor.colormap
+        re.fullmatch("#([0-9a-fA-F]{3}){1,2}", colour) or colour.lower() in ImageColor.colormap
     ):
         raise ValueError(
             f"background is {shown(colour)}; expected the name of a colour, such as white, or "
@@ -314,8 +339,9 @@ def _opened(source: str | Path | bytes) -> Iterator[tuple["Image", str]]:
 def _require_taken(image: "Image", name: str) -> None:
     """Raise BadInput for an image of too many pixels, or of colours that are none of these."""
     size = f"{name}: an image of {image.width}×{image.height} pixels"
-    if image.width * image.height > MOST_PIXELS:
-        raise BadInput(f"{size}; expected {MOST_PIXELS:,} at most")
+    most = MOST_PIXELS_OF_JPEG if image.format in ("JPEG", "MPO") else MOST_PIXELS
+    if image.width * image.height > most:
+        raise BadInput(f"{size}; expected {most:,} at most; make it smaller first")
     if image.mode == "CMYK":
         raise BadInput(
             f"{size} in CMYK, the colours of print, which look different in each of them; convert "
@@ -326,11 +352,34 @@ def _require_taken(image: "Image", name: str) -> None:
             f"{size} in mode {image.mode}; expected grey or colour of 8 bits a channel, or grey of "
             "16; convert it first"
         )
+    if _bits(image) > 8 and not _is_deep(image):
+        raise BadInput(
+            f"{size} of {_bits(image)} bits a channel in colour; convert it to 8 bits a channel "
+            "first"
+        )
 
 
 def _is_deep(image: "Image") -> bool:
     """Whether it is grey of 16 bits, which Pillow may hold in 32, but of TIFF only if it is 32."""
     return image.mode in DEEP or (image.mode == "I" and image.format in ("PNG", "PPM"))
+
+
+def _bits(image: Any) -> int:
+    """Of a channel, in the file; Pillow cuts those of colours to 8 without a word.
+
+    Known until the pixels are read.
+    """
+    if image.format == "TIFF":
+        return int(max(image.tag_v2.get(BITS_PER_SAMPLE, (1,))))
+    if image.mode[0] == "I":
+        return 16
+    if image.format not in ("PNG", "PPM"):
+        return 8
+    stored = image.tile[0][3]  # "RGB;16B" or, of PPM, perhaps ("RGB", the largest value)
+    if isinstance(stored, tuple):
+        return 16 if stored[1] > 255 else 8
+    found = re.search("(^|;)([0-9]+)", stored)
+    return int(found[2]) if found else 8
 
 
 def _read(
@@ -339,28 +388,36 @@ def _read(
     """See `read_image`; counts what was done."""
     from PIL import Image
 
-    inner = size - 2 * border
     with _opened(source) as (image, name):
+        if image.size == (size, size):
+            border = 0  # more than it has
+        inner = size - 2 * border
         image.draft(None, (2 * inner, 2 * inner))  # a JPEG may be decoded at a part of its size
-        stored = _orientation(image)  # what Pillow obeys itself, of a TIFF, is gone after it
-        is_tiff = image.format == "TIFF" and sys.__stderr__ is not None
-        with _without_words_of_libtiff() if is_tiff else nullcontext():
-            image.load()
+        bits = _bits(image)
+        is_tiff = image.format == "TIFF"
+        stored = _orientation(image) if is_tiff else 1  # which Pillow obeys itself, as it loads
+        with _without_words_of_libtiff() if is_tiff and sys.__stderr__ else nullcontext():
+            image.load()  # before a PNG is asked for EXIF data, which loads it, damaged or not
         orientation = _orientation(image)
         if _is_deep(image):
+            image, largest = _eight_bits(image, bits, name)
             seen["deep"] += 1
-            image = Image.fromarray(_eight_bits(np.asarray(image), name))
-        elif "A" in image.getbands() or "transparency" in image.info:
+            seen["largest"] = max(seen["largest"], largest)
+        elif image.mode in ("1", "L") and "transparency" in image.info:
+            clear = image.info["transparency"] * (255 // (2**bits - 1))  # as Pillow has the pixels
+            image.info["transparency"] = min(clear, 255)  # of one bit it may have done so already
+        if image.mode == "PA" or "transparency" in image.info:
             image = image.convert("RGBA")
-        elif image.mode != "RGB":
+        elif image.mode in ("1", "P"):
             image = image.convert("L" if image.mode == "1" else "RGB")
-        seen["turned"] += stored in TURNS
+        seen["turned"] += stored in TURNS or orientation in TURNS
         if orientation in TURNS:
             image = image.transpose(Image.Transpose[TURNS[orientation]])
         left, top = ((length - min(image.size)) / 2 for length in image.size)
         middle = (left, top, image.width - left, image.height - top)
         image = image.resize((inner, inner), Image.Resampling.BILINEAR, middle)
-        if image.mode == "RGBA":
+        if "A" in image.getbands():
+            image = image.convert("RGBA")  # it is small now
             seen["transparent"] += int(np.asarray(image)[..., 3].min() < 255)
             image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
         pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
@@ -389,15 +446,33 @@ def _orientation(image: "Image") -> int:
         return 1
 
 
-def _eight_bits(values: np.ndarray, name: str) -> np.ndarray:
-    """round(v/257), which brings 0..65535 to 0..255.
+def _eight_bits(image: Any, bits: int, name: str) -> tuple["Image", int]:
+    """Grey of 9 to 16 bits, with the transparency it has, in 8, and the largest value, of 65,535.
+
+    With m = 2^bits − 1, each value v becomes round(255 v/m); of 16 bits that is round(v/257).
 
     Values that all lie below 256 are most likely of 8 bits, in a file of 16; or the image is all
     but black. Which it is only its owner knows, and in either case there would be nothing to see.
     """
-    if 0 < values.max() < 256:
+    from PIL import Image
+
+    most = 2**bits - 1
+    white_is_zero = image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION, 0) == 0
+    clear = image.info.get("transparency")
+    eight = Image.new("L" if clear is None else "LA", image.size)
+    largest, step = 0, max(1, CELLS_AT_ONCE // image.width)
+    for top in range(0, image.height, step):
+        rows = image.crop((0, top, image.width, min(top + step, image.height)))
+        values = np.asarray(rows).astype(np.uint32)
+        largest = max(largest, int(values.max()))
+        shown = most - values if white_is_zero else values
+        part = ((255 * shown + most // 2) // most).astype(np.uint8)
+        if clear is not None:
+            part = np.dstack([part, np.where(values == clear, 0, 255).astype(np.uint8)])
+        eight.paste(Image.fromarray(part), (0, top))
+    if 0 < largest < 256:
         raise BadInput(
-            f"{name}: an image of 16 bits, but with no value above {values.max()} of 65535; if "
+            f"{name}: an image of {bits} bits, but with no value above {largest} of {most}; if "
             "these are values of 8 bits, convert it to 8 bits first"
         )
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return eight, largest * 65535 // most

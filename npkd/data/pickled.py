@@ -2,7 +2,8 @@
 
 In the place of the functions that NumPy's arrays are made with there are stand-ins, which keep the
 bytes, the shape and the type; the array is made from these without NumPy's own unpickling, where a
-crafted type could reach memory that is not its own.
+crafted type could reach memory that is not its own. Of what is no number only the type and the
+shape are kept, as it may stand beside the images and means nothing to them.
 """
 
 from typing import Any
@@ -37,29 +38,41 @@ class Type:
         if len(name) > len("uint64") + 1:
             raise Unfit(f"it holds an array of {name[:40]}")
         self.dtype = np.dtype(name)
-        if self.dtype.kind not in "iuf":
-            raise Unfit(f"it holds an array of {self.dtype}")
+
+    @property
+    def is_number(self) -> bool:
+        return self.dtype.kind in "iuf"
 
     def build(self, state: Any) -> None:
         """Take over the order of its bytes from (version, order, …)."""
         self.dtype = self.dtype.newbyteorder(text(state[1]))  # type: ignore[arg-type]
 
 
-def array_of(data: Any, type_: Any, shape: Any, order: Any) -> Array:
-    """Stands for numpy's _frombuffer, with which protocol 5 makes a whole array at once."""
+def array_of(data: Any, type_: Any, shape: Any, order: Any, axes: Any = None) -> Array:
+    """Stands for numpy's _frombuffer, with which protocol 5 makes a whole array at once.
+
+    axes: in the order "K", those of the bytes in which the array's come.
+    """
     if not isinstance(type_, Type) or not all(type(size) is int for size in shape):
         raise Unfit("it holds an array without a type or a shape")
     array = Array()
+    if not type_.is_number:
+        array.values = np.broadcast_to(np.empty((), type_.dtype), shape)
+        return array
     values = np.frombuffer(data, type_.dtype)
     if text(order) == "F":
         array.values = values.reshape(shape[::-1]).T
+    elif text(order) == "K" and axes is not None:
+        array.values = values.reshape(shape).transpose(axes)
     else:
         array.values = values.reshape(shape)
     return array
 
 
-def scalar(type_: Any, data: Any) -> int | float:
+def scalar(type_: Any, data: Any) -> int | float | None:
     """Stands for numpy's scalar, with which it makes one number from its bytes."""
+    if isinstance(type_, Type) and not type_.is_number:
+        return None
     if not isinstance(type_, Type) or len(data) != type_.dtype.itemsize:
         raise Unfit("it holds a number without a type, or with other bytes than it has")
     (value,) = np.frombuffer(data, type_.dtype).tolist()

@@ -1,6 +1,7 @@
 """What a file or a folder is that is no data set, and what to do with it: for messages."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 # How a file begins, and what it then is.
@@ -71,9 +72,9 @@ def content(head: bytes) -> str:
     if head[:4] == b"RIFF":
         return "a WebP image" if head[8:12] == b"WEBP" else "a video"
     if head[4:8] == b"ftyp":
-        return {b"heic": "a HEIC image", b"mif1": "a HEIC image", b"avif": "an AVIF image"}.get(
-            head[8:12], "a video"
-        )
+        is_avif = head[8:12] in (b"avif", b"avis")
+        is_heic = head[8:10] == b"he" or head[8:12] in (b"mif1", b"msf1")
+        return "an AVIF image" if is_avif else "a HEIC image" if is_heic else "a video"
     if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace():
         return "a PPM image"
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
@@ -106,7 +107,11 @@ def folder(entries: list[Path]) -> str:
         return "an empty folder"
     files = [entry for entry in entries if not entry.is_dir()]
     below = [
-        file for entry in entries if entry.is_dir() for file in entry.iterdir() if file.is_file()
+        file
+        for entry in entries
+        if entry.is_dir()
+        for file in entry.iterdir()
+        if file.is_file() and not file.name.startswith(".")
     ]
     endings = Counter(file.suffix.lower() for file in (*files, *below))
     videos = sum(endings[ending] for ending in VIDEO_ENDINGS)
@@ -122,6 +127,11 @@ def folder(entries: list[Path]) -> str:
         (ending, count), *_ = endings.most_common(1)
         return f"a folder of {counted(count, 'file')} of {ending or 'no ending'}"
     return "a folder of nothing but folders that are empty or hold folders"
+
+
+def few(names: Sequence[str]) -> str:
+    """The first five of them."""
+    return ", ".join(names[:5]) + " …" * (len(names) > 5)
 
 
 def counted(number: int, what: str) -> str:

@@ -1,5 +1,8 @@
 """Finds out what a user's `--data` is, and reads it."""
 
+import os
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,7 @@ from npkd.arguments import shown
 from npkd.data import arrays, cifar, idx, image_folder, recognised
 from npkd.data.dataset import Dataset
 from npkd.data.images import require_size
+from npkd.data.recognised import few
 from npkd.files import BadInput, is_there, npy_in_file, read_npz, reading
 
 BUNDLED = Path(__file__).with_name("mnist5k.npz")
@@ -30,6 +34,7 @@ def load(
     FOLDER/train/CLASS/*.png …    images by class, with FOLDER/test/CLASS/* (or val)
     FOLDER/CLASS/*.png …          images by class, every fifth one for testing (see `split`)
     FILE.npz                      arrays `images`, `labels` and perhaps `test_images`, `test_labels`
+                                  (or Keras's `x_train`, `y_train`, `x_test`, `y_test`)
     FOLDER/images.npy …           the same as .npy files, of any size: the images stay in them
 
     A folder called mnist5k is loaded by "./mnist5k".
@@ -46,15 +51,25 @@ def load(
     part, a test part, or a second class; Unreadable if it cannot be read just now; ValueError for
     an option that is none, or that this source does not have.
     """
+    require_options(size, background, labels)
+    if not isinstance(source, str | os.PathLike) or not isinstance(os.fspath(source), str):
+        raise ValueError(f"source is {shown(source)}; expected a path or {DIGITS}")
+    if not os.fspath(source):
+        raise BadInput(f"the path is empty; {EXPECTED}")
+    path = BUNDLED if source == "mnist5k" else Path(source)
+    size = None if size is None else int(size)
+    with reading(path, "a data set"):
+        return _checked(_read(path, size, background, labels), path)
+
+
+def require_options(size: int | None, background: str | None, labels: str) -> None:
+    """Raise ValueError unless `load` may take these, whatever the source."""
     if size is not None:
         require_size(size)
     if labels not in ("fine", "coarse"):
         raise ValueError(f'labels is {shown(labels)}; expected "fine" or "coarse"')
     if background is not None:
         image_folder.require_colour(background)
-    path = BUNDLED if source == "mnist5k" else Path(source)
-    with reading(path, "a data set"):
-        return _checked(_read(path, size, background, labels), path)
 
 
 def _read(path: Path, size: int | None, background: str | None, labels: str) -> Dataset:
@@ -79,10 +94,12 @@ def _read(path: Path, size: int | None, background: str | None, labels: str) -> 
     raise BadInput(f"{path}: {_what_it_is(path)}; {EXPECTED}")
 
 
+PART = re.compile("(train|test)(ing)?|val(id|idation)?|dev|eval", re.IGNORECASE)
+DIGITS = '"mnist5k", the bundled digits'
 EXPECTED = (
     "expected a folder for each class with images in it, CIFAR-10's data_batch_1.bin … and "
     "test_batch.bin, CIFAR-100's train.bin and test.bin, MNIST's idx files, images.npy and "
-    'labels.npy, an .npz file, or "mnist5k", the bundled digits'
+    f"labels.npy, an .npz file, or {DIGITS}"
 )
 
 
@@ -98,7 +115,8 @@ def _refuse(path: Path, what: str, labels: str = "fine", background: str | None 
 
 
 def _npy_files(folder: Path) -> dict[str, Path]:
-    return {name: file for name in arrays.NAMES if is_there(file := folder / f"{name}.npy")}
+    names = (*arrays.NAMES, *arrays.KERAS_NAMES)
+    return {name: file for name in names if is_there(file := folder / f"{name}.npy")}
 
 
 def _what_it_is(path: Path) -> str:
@@ -112,20 +130,29 @@ def _what_it_is(path: Path) -> str:
             what = recognised.file(path, file.read(1000))
         return what or "neither a folder nor an .npz file"
     entries = image_folder.visible(path)
-    for entry in entries:
-        if entry.is_dir() and (cifar.found(entry) or idx.found(entry) or _npy_files(entry)):
-            return f"the data set is in a folder of it; give {entry}"
+    folders = [entry for entry in entries if entry.is_dir()]
+    parts = [folder.name for folder in folders if PART.fullmatch(folder.name)]
+    for folder in folders:
+        is_found = cifar.found(folder) or idx.found(folder) or _npy_files(folder)
+        if is_found or (not parts and image_folder.found(folder)):
+            return f"the data set is in a folder of it; give {folder}"
+    if parts:
+        return f"no data set has parts called {few(parts)}; call them train and test"
     return f"{recognised.folder(entries)}: it holds no data"
 
 
 def _checked(dataset: Dataset, path: Path) -> Dataset:
     """The data set itself, if there is something to learn from it and something to test with."""
-    if len(dataset.train_labels) == 0:
-        raise BadInput(f"{path}: holds no training images")
     if len(np.unique(dataset.train_labels)) < 2:
         raise BadInput(f"{path}: the training images are all of one class; expected two or more")
     if len(dataset.test_labels) == 0:
         raise BadInput(
             f"{path}: leaves no test images; give a test part, or five images or more of a class"
         )
+    tested = set(dataset.test_labels.tolist())
+    untested = [name for label, name in enumerate(dataset.class_names) if label not in tested]
+    if untested:
+        found = f"{len(untested)} of {dataset.num_classes} classes"
+        note = f"{found} have no test images: {few(untested)}"
+        return replace(dataset, notes=(*dataset.notes, note))
     return dataset

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from npkd import __version__, data, distill, objectives, training, weights
 from npkd.commands import add_reading, reading, say, say_json, set_threads, stopping
 from npkd.distill import checkpoint, evaluate, loss_text
-from npkd.distill.predict import NETS, Predictor, given, likeliest
+from npkd.distill.predict import NETS, Predicted, Predictor, Source, given, likeliest
 from npkd.distill.report import contents, page
 from npkd.distill.report.table import names_of, table
 from npkd.distill.resuming import Checkpoints
@@ -20,7 +20,7 @@ from npkd.distill.tasks import TASKS
 from npkd.distill.teacher import Teacher
 from npkd.engine import threads
 from npkd.files import BadInput, one_line, writing_to
-from npkd.printing.text import aligned, short
+from npkd.printing.text import in_columns, short
 from npkd.zoo import MODELS
 
 try:
@@ -373,7 +373,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="IMAGE",
         help="an image of any format that npkd takes, a folder of such images, or an array of "
-        "images (.npy, or images in .npz)",
+        "images (.npy, or images in .npz); one whose name begins with - as ./-NAME",
     )
     say("--net", choices=(*NETS, "both"), default="small", help="which one is asked (small)")
     say("--top", type=int, default=1, metavar="K", help="so many classes of each image (1)")
@@ -382,47 +382,71 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    """Print the classes, and on standard error what could not be read or was left out."""
+    """Print the classes, and on standard error what was left out or could not be read.
+
+    The table is printed as images are predicted, so that those that are done are seen.
+    """
     if args.top < 1:
         raise BadInput(f"--top is {args.top}, expected a whole number from 1")
     predictor = Predictor(args.folder)
     nets = NETS if args.net == "both" else (args.net,)
-    sources, notes = given(args.images)
+    sources, notes = given(args.images, predictor.image_shape[0])
     images = predictor.each(sources, nets)
-    if tqdm is not None and sys.stderr.isatty():
-        images = tqdm(images, total=sum(map(len, sources)), unit="image", leave=False)
-    found: list[dict[str, Any]] = []
-    for image, logits, problem in images:
-        if problem:
-            found.append({"image": image, "problem": str(problem)})
-            continue
-        of_nets = {
-            net: [
-                {"class": name, "probability": probability}
-                for name, probability in likeliest(y, predictor.class_names, args.top)
-            ]
-            for net, y in logits.items()
-        }
-        found.append({"image": image} | of_nets)
-    problems = [one["problem"] for one in found if "problem" in one]
+    for note in notes:
+        say(f"note: {note}", error=True)
+    found: Iterable[dict[str, Any]] = (
+        _found(image, predictor.class_names, args.top) for image in images
+    )
     if args.json:
+        if tqdm is not None and sys.stderr.isatty():
+            found = tqdm(found, total=sum(map(len, sources)), unit="image", leave=False)
+        found = list(found)
         say_json({"run": args.folder, "images": found})
-    elif len(found) > len(problems):
-        say(*aligned(_classes(found, nets), left=range(0, 2 * len(nets), 2)))
-    for text in (*(f"note: {note}" for note in notes), *problems):
-        say(text, error=True)
-    return 1 if problems else 0
-
-
-def _classes(found: list[dict[str, Any]], nets: Sequence[str]) -> list[list[str]]:
-    """A row for each class that each image may be of, with its probability, net by net."""
-    names = names_of("classify")
-    rows = [["image", *(cell for net in nets for cell in (names[net], "probability"))]]
+    table, status = _Classes(sources, predictor.class_names, nets), 0
     for one in found:
-        if "problem" not in one:
-            for place, of_nets in enumerate(zip(*(one[net] for net in nets), strict=True)):
-                row = ["" if place else one_line(one["image"])]
-                for of_net in of_nets:
-                    row += [short(of_net["class"], 40), f"{of_net['probability']:.2%}"]
-                rows.append(row)
-    return rows
+        if "problem" in one:
+            status = 1
+            say(one["problem"], error=True)
+        elif not args.json:
+            table.show(one)
+    return status
+
+
+def _found(image: Predicted, class_names: Sequence[str], top: int) -> dict[str, Any]:
+    """An image in JSON: its classes by net, or the problem."""
+    if image.problem:
+        return {"image": image.image, "problem": str(image.problem)}
+    of_nets = {
+        net: [
+            {"class": name, "probability": probability}
+            for name, probability in likeliest(y, class_names, top)
+        ]
+        for net, y in image.logits.items()
+    }
+    return {"image": image.image} | of_nets
+
+
+class _Classes:
+    """A table that is printed image by image; its columns are as wide as any of them may need."""
+
+    def __init__(self, sources: Sequence[Source], class_names: Sequence[str], nets: Sequence[str]):
+        names = names_of("classify")
+        head = ["image", *(cell for net in nets for cell in (names[net], "probability"))]
+        longest = [
+            max(len(one_line(source.called(len(source) - 1))) for source in sources),
+            *(max(len(short(name, 40)) for name in class_names), len("100.00%")) * len(nets),
+        ]
+        self.nets, self.left = nets, range(0, len(head) - 1, 2)
+        self.widths = [max(len(cell), width) for cell, width in zip(head, longest, strict=True)]
+        line = in_columns(head, self.widths, self.left)
+        self.above = [line, "─" * len(line)]
+
+    def show(self, one: dict[str, Any]) -> None:
+        """A row for each class that the image may be of, with its probability, net by net."""
+        lines, self.above = self.above, []
+        for place, of_nets in enumerate(zip(*(one[net] for net in self.nets), strict=True)):
+            row = ["" if place else one_line(one["image"])]
+            for of_net in of_nets:
+                row += [short(of_net["class"], 40), f"{of_net['probability']:.2%}"]
+            lines.append(in_columns(row, self.widths, self.left))
+        say(*lines)

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npkd import ops
-from npkd.arguments import shown
+from npkd.arguments import is_integer, shown
 from npkd.data import Augmentation, Dataset, Normalisation, image_folder, read_image
 from npkd.data.images import sizes_of, standard_form, standard_shape
+from npkd.data.recognised import counted
 from npkd.data.sources import MOST_BYTES
 from npkd.distill.config import Config
 from npkd.distill.outputs import BATCH, Outputs, predictions
@@ -22,6 +23,7 @@ from npkd.distill.report.table import image_shape
 from npkd.distill.tasks.classify import Classify
 from npkd.engine import threads
 from npkd.files import BadInput, npy_in_file, read_npz, reading
+from npkd.nets import Network
 
 NETS = ("large", "small")
 
@@ -29,23 +31,27 @@ NETS = ("large", "small")
 class Predictor:
     """The nets of a finished run that classifies, to be asked for the classes of new images.
 
-    folder: the run's, with report.json and the weights. Called with images, it gives `Predictions`;
-    net: "small", the distilled one, or "large".
+    folder: the run's, with report.json and the weights of the nets that are asked. Called with
+    images, it gives `Predictions`; net: "small", the distilled one, or "large".
 
     images are
         a file of one image, as `data.read_image` takes it, or its bytes; a folder, which stands for
         the images in it, in order of name; an .npy file of an array of images, or an .npz file with
-        one called images, or with one alone
-        or an array of uint8, (N, H, W), (N, C, H, W) or (N, H, W, C), C from 1 to 4
-        or a list of any of these, whose arrays are of one image each: (H, W), (C, H, W), (H, W, C)
+        one called images (others in it are left out), or with one alone
+        or an array of uint8, (N, H, W), (N, C, H, W) or (N, H, W, C), C from 1 to 4; or of one
+        image, (H, W), (H, W, C) or (C, H, W)
+        or a list of any of these, whose arrays are of one image each
+
+    An array (C, H, W) that might be of three grey images as well is refused.
 
     All go the way of the run's own. Its reader brings them to its size S×S, border and background;
-    arrays of S×S are taken to have that border. Then they are normalised by its training images,
+    images of S×S are taken to have that border. Then they are normalised by its training images,
     and the small net is shown them as it was trained, the large one in full resolution. Images in
     files have three channels; grey ones are also for a run on images of one.
 
     Raises BadInput for a folder that no run can have written, or whose run is of before npkd kept
-    how it prepared images, or super-resolves; called, for the first image that cannot be taken.
+    how it prepared images, or super-resolves, or is not finished; called, for weights that are not
+    the run's, and for the first image that cannot be taken.
 
     Example
         >>> from npkd import cli, data
@@ -63,8 +69,10 @@ class Predictor:
     """
 
     def __init__(self, folder: str | Path):
+        if not isinstance(folder, str | Path) or folder == "":
+            raise BadInput(f"folder is {shown(folder)}, expected the path of a run's folder")
         self.folder = Path(folder)
-        report, _, weights = finished.read(self.folder)
+        self.report = report = finished.read_report(self.folder)
         about, config = report["data"], report["config"]
         if report["task"] != "classify":
             raise BadInput(
@@ -89,19 +97,16 @@ class Predictor:
         normalise = Normalisation(np.array(about["mean"], float), np.array(about["std"], float))
         try:
             self.task = Classify(dataset, Config(**named), normalise)
-            networks = self.task.networks(len(self.class_names), 0, 0)
-            self.networks = dict(zip(NETS, networks, strict=True))
-            for name, network in self.networks.items():
-                network.load(weights[name])
         except ValueError as error:
             raise BadInput(f"{folder}: not the folder of a run: {error}") from error
+        self.networks: dict[str, Network] = {}  # those that were asked
 
     def __call__(self, images: Any, *, net: str = "small") -> "Predictions":
         """What a net says of all of them."""
         if net not in NETS:
             raise ValueError(f"net is {shown(net)}, expected one of {NETS}")
         names, logits = [], [np.empty((0, len(self.class_names)), np.float32)]
-        for one in self.each(given(images)[0], [net]):
+        for one in self.each(given(images, self.image_shape[0])[0], [net]):
             if one.problem:
                 raise one.problem
             names.append(one.image)
@@ -111,8 +116,11 @@ class Predictor:
     def each(self, sources: Sequence["Source"], nets: Sequence[str]) -> Iterator["Predicted"]:
         """What nets say of each image, one after the other; a batch of them is in memory.
 
-        An image that cannot be taken does not keep the others from it.
+        An image that cannot be taken does not keep the others from it. Raises BadInput at once for
+        files of the run that are not what they should be.
         """
+        for net in nets:
+            self._network(net)
         if any(source.is_file for source in sources):
             try:
                 image_folder.require_colour(self.background)
@@ -120,6 +128,9 @@ class Predictor:
                 raise
             except ValueError as error:
                 raise BadInput(f"{self.folder / 'report.json'}: data.{error}") from error
+        return self._predicted(sources, nets)
+
+    def _predicted(self, sources: Sequence["Source"], nets: Sequence[str]) -> Iterator["Predicted"]:
         images = ((name, read) for source in sources for name, read in source.each())
         while part := list(islice(images, BATCH)):
             stored = [self._stored(name, read) for name, read in part]
@@ -137,35 +148,54 @@ class Predictor:
                     problem = BadInput(f"{name}: the outputs for it are not finite")
                 yield Predicted(name, of_one, problem)
 
+    def _network(self, net: str) -> Network:
+        """A net, which is read when it is first asked."""
+        if net not in self.networks:
+            weights = finished.read_weights(self.folder, self.report, net)
+            try:
+                network = self.task.network(net, len(self.class_names), 0)
+                network.load(weights)
+            except ValueError as error:
+                raise BadInput(f"{self.folder}: not the folder of a run: {error}") from error
+            self.networks[net] = network
+        return self.networks[net]
+
     def _logits(self, net: str, images: np.ndarray) -> np.ndarray:
         """(B, C, S, S) as stored → (B, K), in the way of a run's test."""
         with threads.one_blas_thread(), np.errstate(all="ignore"):
-            return Outputs(self.networks[net], images, self.task.view(net))[:]
+            return Outputs(self._network(net), images, self.task.view(net))[:]
 
     def _stored(self, name: str, read: Callable[[], Any]) -> np.ndarray | BadInput:
         """An image as the run's data set would hold it, (C, S, S); or why not."""
-        channels, side, _ = self.image_shape
+        channels = self.image_shape[0]
         try:
             image = read()
-            if isinstance(image, np.ndarray):
-                stored = self._of_array(name, image[None])
-            else:
-                of_run = {"background": self.background, "border": self.border}
-                stored = read_image(image, size=side, **of_run)
-            if channels == 1 and (stored == stored[:1]).all():
-                stored = stored[:1]  # grey
+            is_array = isinstance(image, np.ndarray)
+            stored = (self._of_array if is_array else self._of_file)(name, image)
+            is_grey = len(stored) == 3 and (stored == stored[:1]).all()
+            if is_grey and channels == 1:
+                stored = stored[:1]
             if len(stored) != channels:
+                found = "a grey image" if is_grey else f"an image of {len(stored)} channels"
                 raise BadInput(
-                    f"{name}: an image of {len(stored)} channels, expected {channels}, as the "
-                    "run's images have"
+                    f"{name}: {found}, expected {counted(channels, 'channel')}, as the run's "
+                    "images have"
                 )
         except BadInput as error:
             return error
         return stored
 
-    def _of_array(self, name: str, images: np.ndarray) -> np.ndarray:
-        """A single one, in a layout that `standard_form` takes."""
-        side = self.image_shape[-1]
+    def _of_file(self, name: str, image: Path | bytes) -> np.ndarray:
+        of_run = {"background": self.background, "border": self.border}
+        try:
+            return read_image(image, size=self.image_shape[-1], **of_run)
+        except BadInput as error:
+            if isinstance(image, Path):
+                raise
+            raise BadInput(f"{name}: {str(error).removeprefix('the image: ')}") from error
+
+    def _of_array(self, name: str, image: np.ndarray) -> np.ndarray:
+        images, side = image[None], self.image_shape[-1]
         has_border = sizes_of(images.shape)[1:] == (side, side)
         border = 0 if has_border else self.border
         stored = standard_form(images, name, side - 2 * border)[0]
@@ -199,7 +229,12 @@ class Predictions:
         return [self.class_names[label] for label in self.labels]
 
     def top(self, count: int) -> list[list[tuple[str, float]]]:
-        """Of each image so many classes, the likeliest first, with their probabilities."""
+        """Of each image so many classes, the likeliest first, with their probabilities.
+
+        Raises ValueError unless count is a whole number from 1.
+        """
+        if not is_integer(count) or count < 1:
+            raise ValueError(f"count is {shown(count)}, expected a whole number from 1")
         return [likeliest(row, self.class_names, count) for row in self.logits]
 
 
@@ -236,38 +271,44 @@ class Source:
     def each(self) -> Iterator[tuple[str, Callable[[], Any]]]:
         """The images: the name of each, and what reads it."""
         for number in range(len(self)):
-            name = self.name if self.many is None else f"{self.name}[{number}]"
-            yield name, partial(self.read, number)
+            yield self.called(number), partial(self.read, number)
+
+    def called(self, number: int) -> str:
+        """The name of an image."""
+        return self.name if self.many is None else f"{self.name}[{number}]"
 
     def __len__(self) -> int:
         return 1 if self.many is None else self.many
 
 
-def given(images: Any) -> tuple[list[Source], list[str]]:
-    """What `Predictor` takes, and what was left out of it, a sentence for each folder.
+def given(images: Any, channels: int) -> tuple[list[Source], list[str]]:
+    """What `Predictor` takes, and what was left out of it, a sentence for each folder or file.
 
-    A file or folder that cannot be read is a source of one image that cannot be.
+    channels: those of the run's images. A file or folder that cannot be read is a source of one
+    image that cannot be.
     """
     if isinstance(images, np.ndarray):
-        return [_of_many("images", images)], []
-    if isinstance(images, str | Path | bytes):
+        return [_of_array("images", images, channels)], []
+    if isinstance(images, str | Path | bytes | bytearray | memoryview):
         images = [images]
     if not isinstance(images, Sequence):
-        raise ValueError(f"images is {shown(images)}, expected paths or arrays of uint8")
+        raise BadInput(f"images is {shown(images)}, expected paths or arrays of uint8")
     sources: list[Source] = []
     notes: list[str] = []
     for number, one in enumerate(images):
         name = f"images[{number}]"
-        if isinstance(one, str | Path):
-            sources += _of_path(Path(one), notes)
-        elif isinstance(one, np.ndarray | bytes):
-            sources.append(Source(name, _giving(one), is_file=isinstance(one, bytes)))
+        if isinstance(one, np.ndarray):
+            sources.append(_of_image(name, one))
+        elif isinstance(one, bytes | bytearray | memoryview):
+            sources.append(Source(name, _giving(bytes(one)), is_file=True))
+        elif isinstance(one, str | Path) and one != "":  # "" would be the current folder
+            sources += _of_path(Path(one), notes, channels)
         else:
-            raise ValueError(f"{name} is {shown(one)}, expected a path or an array of uint8")
+            raise BadInput(f"{name} is {shown(one)}, expected a path or an array of uint8")
     return sources, notes
 
 
-def _of_path(path: Path, notes: list[str]) -> list[Source]:
+def _of_path(path: Path, notes: list[str], channels: int) -> list[Source]:
     try:
         with reading(path, "an image"):
             if path.is_dir():
@@ -278,10 +319,13 @@ def _of_path(path: Path, notes: list[str]) -> list[Source]:
                 if not files:
                     raise BadInput(f"{path}: a folder without images")
                 return [_of_file(file) for file in files]
-            if path.suffix.lower() == ".npy":
-                return [_of_many(str(path), npy_in_file(path))]
-            if path.suffix.lower() == ".npz":
-                return [_of_many(str(path), _only(path))]
+            if path.suffix.lower() in (".npy", ".npz"):
+                is_npy = path.suffix.lower() == ".npy"
+                images = npy_in_file(path) if is_npy else _only(path, notes)
+                source = _of_array(str(path), images, channels)
+                if not len(source):
+                    raise BadInput(f"{path}: an array without images, of shape {images.shape}")
+                return [source]
     except BadInput as error:
         return [Source(str(path), _refusing(error))]
     return [_of_file(path)]
@@ -291,20 +335,56 @@ def _of_file(path: Path) -> Source:
     return Source(str(path), _giving(path), is_file=True)
 
 
-def _of_many(name: str, images: Any) -> Source:
-    standard_shape(images.shape, images.dtype, name, 32)  # of any size: refused at once, if at all
+def _of_array(name: str, images: Any, channels: int) -> Source:
+    """An array that is given alone: of many images, or of one.
+
+    Three axes are those of grey images, unless the last is that of channels, which no image is as
+    narrow as, or the first, in a run that takes no grey images.
+    """
+    shape = images.shape
+    if len(shape) == 3 and shape[0] == channels == 3:
+        raise BadInput(
+            f"{name}: an array of shape {shape} may be three grey images or one of three channels; "
+            "give images[:, None] if it is the former, images[None] if the latter"
+        )
+    if len(shape) == 2 or (
+        len(shape) == 3 and (shape[2] <= 4 < min(shape[:2]) or shape[0] == channels in (2, 4))
+    ):
+        return _of_image(name, images)
+    _require_no_mask(name, images)
+    standard_shape(shape, images.dtype, name, 32)  # of any size: refused at once, if at all
     return Source(name, images.__getitem__, len(images))
 
 
-def _only(path: Path) -> np.ndarray:
+def _of_image(name: str, image: Any) -> Source:
+    """An array of one image."""
+    _require_no_mask(name, image)
+    channels, height, width = sizes_of((1, *image.shape))
+    if image.dtype != np.uint8 or not (1 <= channels <= 4 and height and width):
+        raise BadInput(
+            f"{name}: has shape {image.shape} of {image.dtype}; expected one image of uint8, 0 to "
+            "255, as (H, W), (C, H, W) or (H, W, C) with 1 to 4 channels C"
+        )
+    return Source(name, lambda number: image[...])
+
+
+def _require_no_mask(name: str, array: Any) -> None:
+    if isinstance(array, np.ma.MaskedArray):
+        raise BadInput(f"{name}: a masked array; expected one without a mask: array.filled(0), say")
+
+
+def _only(path: Path, notes: list[str]) -> np.ndarray:
     """The array of images in an .npz file."""
     arrays = read_npz(path, at_most=MOST_BYTES)
-    if "images" in arrays:
-        return arrays["images"]
-    if len(arrays) != 1:
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    if "images" not in arrays:
         found = ", ".join(sorted(arrays)) or "nothing"
         raise BadInput(f"{path}: no array named images; it holds {found}")
-    return next(iter(arrays.values()))
+    images = arrays.pop("images")
+    if others := [other for other, array in arrays.items() if array.ndim > 2]:
+        notes.append(f"{path}: images alone; left out {', '.join(others)}")
+    return images
 
 
 def _giving(image: Any) -> Callable[[int], Any]:

@@ -44,7 +44,6 @@ class Checkpoints:
             "reading": self.reading,
             "name": dataset.name,
             "data": dataset.digest(),
-            "teacher": teacher.about if teacher else {},
         }
 
     def run(self, resume: bool) -> distill.Run:
@@ -104,7 +103,9 @@ class Checkpoints:
             state = about.pop("state")
             self._require_same(about)
             state = distill.State(**state, arrays=arrays)
-            return distill.Run(self.dataset, self.config, state, teacher=self.teacher)
+            run = distill.Run(self.dataset, self.config, state, teacher=self.teacher)
+            self._require_teacher(about.get("teacher", {}))
+            return run
         except BadInput:
             raise
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
@@ -127,12 +128,21 @@ class Checkpoints:
                 f"--data: {self.dataset.name} is not what the run in {self.folder} was started "
                 f"with ({about['name']}, or other images or labels); give another --out"
             )
-        theirs, ours = about.get("teacher", {}), self.about["teacher"]
-        if theirs.get("sha256") != ours.get("sha256"):
-            raise BadInput(
-                f"--teacher is {ours.get('file')}, but the run in {self.folder} has "
-                f"{theirs.get('file')}, or other weights; go on with that, or give another --out"
-            )
+        if bool(about.get("teacher")) != bool(self.teacher):
+            self._require_teacher(about.get("teacher", {}))
+
+    def _require_teacher(self, theirs: dict[str, Any]) -> None:
+        """Raise BadInput if the run in the folder has a teacher of other weights."""
+        ours = self.teacher.about if self.teacher else {}
+        if theirs.get("sha256") == ours.get("sha256"):
+            return
+        has = theirs.get("file")
+        if has == ours.get("file"):
+            has = f"other weights: {has} has been changed"
+        raise BadInput(
+            f"--teacher is {ours.get('file')}, but the run in {self.folder} has {has}; go on with "
+            "that, or give another --out"
+        )
 
     def after(self, event: distill.Event, run: distill.Run) -> None:
         """Write a checkpoint if one is due after this event."""
@@ -144,7 +154,10 @@ class Checkpoints:
     def write(self, run: distill.Run) -> None:
         """Write a checkpoint now."""
         state = vars(run.state())
-        about = self.about | {"state": {k: v for k, v in state.items() if k != "arrays"}}
+        about = self.about | {
+            "state": {k: v for k, v in state.items() if k != "arrays"},
+            "teacher": self.teacher.about if self.teacher else {},
+        }
         try:
             checkpoint.save(self.folder, sum(state["updates"].values()), about, state["arrays"])
         except OSError as error:

@@ -26,6 +26,7 @@ from npkd.distill.teacher import Teacher
 from npkd.distill.trainer import Trainer, objective_of
 from npkd.engine import threads
 from npkd.nets import Network
+from npkd.training import Diverged
 
 STEPS = {
     1: Classify.first_step,  # super-resolving, another
@@ -124,7 +125,8 @@ class Run:
             dataset.num_classes, large_rng, small_rng
         )
         if teacher:
-            teacher.teach(self.large)
+            teacher.teach(self.large, config.task)
+        self.of_file = f", with the weights of {teacher.path.name}" if teacher else ""
         self.is_given_frozen = self.large.is_frozen
         self.task.require_fitting(self.large, self.small)
         if not self.is_given_frozen:
@@ -156,14 +158,18 @@ class Run:
         train, progress, large = self.trainer.train, self.progress, self.large
         images, labels = self.dataset.test_images, self.dataset.test_labels
 
-        yield Stage(1, task.first_step)
         if self.is_given_frozen:
-            of = f", with the weights of {self.teacher.path.name}" if self.teacher else ""
-            yield Note(f"left out: it is frozen, and teaches as it is{of}")
+            frozen = "left out: the large net is frozen, and teaches as it is"
+            yield Stage(1, frozen + self.of_file)
+            differences = self.teacher.differences(self._made_for()) if self.teacher else ""
+            if differences:
+                yield Note(f"note: {differences}")
         elif config.alternating:
+            yield Stage(1, task.first_step)
             yield Note("and, in turn with it, step 5: an epoch of each net")
             yield from self._alternating()
         else:
+            yield Stage(1, task.first_step)
             yield from train("large", progress)
         large.freeze()  # from here on
 
@@ -184,12 +190,15 @@ class Run:
         yield Note(f"{count:,} training images in {versions} version(s), {kept}")
 
         yield Stage(3, STEPS[3])
-        truth = evaluate.against_truth(task, low, labels)
-        text = evaluate.in_words(truth)
-        if task.takes_high:
-            high = evaluate.against_truth(task, outputs["large"], labels)
-            text += f" (on high resolution {evaluate.in_words(high)})"
-            truth |= {f"{name}_high": value for name, value in high.items()}
+        try:
+            truth = evaluate.against_truth(task, low, labels)
+            text = evaluate.in_words(truth)
+            if task.takes_high:
+                high = evaluate.against_truth(task, outputs["large"], labels)
+                text += f" (on high resolution {evaluate.in_words(high)})"
+                truth |= {f"{name}_high": value for name, value in high.items()}
+        except Diverged as error:
+            raise Diverged(f"large{self.of_file}: {error}") from error
         yield Note(text)
 
         yield Stage(4, self._title(4))
@@ -250,9 +259,15 @@ class Run:
         layers = layers or [self.large.last]
         return TeacherFeatures(self.large, images, self.task.x_teaching, layers, kept)
 
+    def _made_for(self) -> dict[str, Any]:
+        """What a teacher has to agree with: the classes, and how images are normalised."""
+        normalise = self.task.normalise
+        mean, std = normalise.mean.tolist(), normalise.std.tolist()
+        return {"class_names": list(self.dataset.class_names), "mean": mean, "std": std}
+
     def _report(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """What report.json holds: of what, how it was made, and what was found."""
-        dataset, config = self.dataset, self.config
+        dataset, config, made_for = self.dataset, self.config, self._made_for()
         return {
             "task": config.task,
             "data": {
@@ -260,8 +275,8 @@ class Run:
                 "train": len(dataset.train_labels),
                 "test": len(dataset.test_labels),
                 "image_shape": list(dataset.image_shape),
-                "mean": self.task.normalise.mean.tolist(),
-                "std": self.task.normalise.std.tolist(),
+                "mean": made_for["mean"],
+                "std": made_for["std"],
                 "border": dataset.border,
             },
             "seed": config.seed,
@@ -275,7 +290,7 @@ class Run:
                 "npkd": __version__,
             },
             "threads": threads.get_num_threads(),
-            "class_names": list(dataset.class_names),
+            "class_names": made_for["class_names"],
             "image_versions": self.prepare.versions,
             **found,
             "history": {name: self.progress.history.get(name, []) for name in self.networks},

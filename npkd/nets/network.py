@@ -10,15 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npkd import ops
-from npkd.arguments import (
-    FLOATS,
-    is_integer,
-    require_arrays,
-    require_names,
-    shown,
-    transposition,
-    unwrapped,
-)
+from npkd.arguments import FLOATS, fitted, is_integer, require_arrays, shown
 from npkd.engine.threads import one_pass
 from npkd.nets.layers import BatchNorm, Conv2d, Function, Layer, Params
 from npkd.ops.contract import require_gradient
@@ -299,42 +291,18 @@ class Network:
     def load(self, values: Mapping[str, np.ndarray]) -> None:
         """Take over parameters and state of the same names and shapes, in our dtype.
 
-        What PyTorch's wrappers put before every name ("module.", "_orig_mod.") is taken off.
-        Batches counted (`num_batches_tracked`) may be missing, as in files of old; they are 0 then.
-        Raises ValueError if anything else is, if a value is not finite or is whole numbers (as are
-        quantised weights), or for a frozen network; then nothing is changed. An array that would
-        fit as Keras and JAX lay it out is refused with the transposition to make; a square one
-        cannot be told from one that fits.
+        What wrappers put before every name ("module.", "model.") is taken off, if all names share
+        it. Batches counted (`num_batches_tracked`) may be missing, as in files of old; they are 0
+        then. Raises ValueError if anything else is, if a value is not finite, a negative variance
+        or a whole number (as quantised weights are), or for a frozen network; then nothing is
+        changed. An array that would fit as Keras and JAX lay it out is refused with the
+        transposition to make; a square one cannot be told from one that fits.
         """
-        name, own = type(self).__name__, self.state_dict()
         if self.is_frozen:
-            raise ValueError(f"{name} is frozen, and takes no values")
-        counts = {key: np.array(0) for key in self.state if key.endswith("num_batches_tracked")}
-        values = counts | unwrapped(values, own)
-        require_names(name, values, own)
-        taken = {}
-        for key, theta in own.items():
-            value = values[key]
-            if np.shape(value) != theta.shape:
-                raise ValueError(
-                    f"{name}: {key} has shape {np.shape(value)}, expected {theta.shape}"
-                    + transposition(np.shape(value), theta.shape)
-                )
-            kind = np.asarray(value).dtype
-            no_floats = kind.kind in "biuOSUMm" or kind.type is np.void
-            if no_floats and theta.dtype.kind in "fc":
-                raise ValueError(
-                    f"{name}: {key} is {kind}, expected {theta.dtype}; quantised weights, or "
-                    "bfloat16 as bytes, have to be made floats first"
-                )
-            if np.iscomplexobj(value) and not np.iscomplexobj(theta):
-                raise ValueError(f"{name}: {key} is complex, expected {theta.dtype}")
-            with np.errstate(over="ignore"):
-                taken[key] = np.asarray(value, theta.dtype)
-            if not np.isfinite(taken[key]).all():
-                raise ValueError(f"{name}: {key} holds values that are not finite {theta.dtype}")
-        for key, theta in own.items():
-            theta[...] = taken[key]
+            raise ValueError(f"{type(self).__name__} is frozen, and takes no values")
+        own = self.state_dict()
+        for key, value in fitted(type(self).__name__, values, own).items():
+            own[key][...] = value
 
     def macs(self) -> int:
         """Multiply-adds for one image."""

@@ -14,11 +14,14 @@ def short(name: str, most: int = 12) -> str:
 def aligned(rows: Sequence[Sequence[str]], left: Container[int] = (0,)) -> list[str]:
     """The lines of a table, a rule below its head; columns lean right, but for those at `left`."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if k in left else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    lines = [in_columns(row, widths, left) for row in rows]
     return [lines[0], "─" * max(map(len, lines)), *lines[1:]]
+
+
+def in_columns(row: Sequence[str], widths: Sequence[int], left: Container[int]) -> str:
+    """One line of a table whose columns are so wide."""
+    cells = (
+        cell.ljust(width) if k in left else cell.rjust(width)
+        for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+    )
+    return "  ".join(cells).rstrip()

@@ -1,6 +1,5 @@
 """Parameters of nets to a file and back: .npz, .safetensors, and the state_dicts of PyTorch."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,11 +9,17 @@ from npkd.files import BadInput, npz_arrays, read_bytes, taking, write_atomicall
 from npkd.weights import pytorch, safetensors
 
 MOST_BYTES = 1 << 30  # of one file, written or read; the large net has 34 million
+UNPACKED, RATIO = (
+    1 << 26,
+    20,
+)  # of an .npz file: bytes, or times its own; trained weights pack badly
+PYTORCH = (".pt", ".pth", ".bin", ".ckpt", ".pt2")
 FORMS = "an .npz or .safetensors file, or a state_dict of PyTorch"
 OTHERS = {  # that are told by how they begin: what they are, and the way out
     b"\x89HDF": "an HDF5 file, as Keras has it; write its arrays with numpy.savez",
-    pytorch.OLD: "of the format that PyTorch had before 1.6; in PyTorch, load it and save it again:"
-    " torch.save(torch.load(PATH, map_location='cpu'), PATH)",
+    pytorch.OLD: "of the format that PyTorch had before 1.6. If it is from somebody you trust, "
+    "as it may run code: checkpoint = torch.load(PATH, map_location='cpu', weights_only=False); "
+    "torch.save(checkpoint['model'], NEW), or all of it if it is a state_dict",
     b"\x80": "a plain pickle, which may run code and is not read; write its arrays with "
     "numpy.savez",
 }
@@ -23,12 +28,15 @@ OTHERS = {  # that are told by how they begin: what they are, and the way out
 def save_weights(path: str | Path, params: Mapping[str, np.ndarray]) -> None:
     """Write parameters by name: the same bytes for the same parameters.
 
-    path: an .npz file, or one that ends in .safetensors. Raises BadInput for more bytes than
-    `load_weights` takes, and for dtypes that the format has not.
+    path: an .npz file, or one that ends in .safetensors. Raises BadInput for an ending of
+    PyTorch's files, which npkd does not write, for more bytes than `load_weights` takes, and for
+    dtypes and names that the format has not.
 
     Example
         >>> weights.save_weights("small.npz", npkd.SmallCNN(rng=0).params)
     """
+    if Path(path).suffix in PYTORCH:
+        raise BadInput(f"{path}: npkd writes no files of PyTorch; expected .npz or .safetensors")
     require_readable(path, sum(theta.nbytes for theta in params.values()))
     if Path(path).suffix == ".safetensors":
         data = safetensors.written(path, params)
@@ -42,9 +50,10 @@ def load_weights(path: str | Path) -> dict[str, np.ndarray]:
 
     path: an .npz file, a .safetensors file, or what `torch.save(net.state_dict(), …)` writes (.pt,
     .pth, .bin), which is read without PyTorch and without running anything in it; so is a
-    checkpoint with such a state_dict under a name like "state_dict" or "model", beside plain
-    values, which are left out. Which it is its content says, not its name. float16 and bfloat16
-    are widened to float32, which is exact. Arrays may be read-only.
+    checkpoint with such a state_dict under one of `pytorch.WHERE`, "model", say, or "model_ema",
+    beside anything else, which is left out. Which it is its content says, not its name. float16 and
+    bfloat16 are widened to float32, which is exact. Arrays may be read-only. An .npz file may
+    unpack to 64 MiB, or to 20 times what it has.
 
     Raises BadInput for anything else, and Unreadable if it cannot be read just now.
 
@@ -74,18 +83,9 @@ def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
             raise BadInput(f"{path}: {what}")
     if is_zip and pytorch.is_one(data):
         with taking(path, "a state_dict of PyTorch"):
-            return pytorch.read(data)
+            return pytorch.read(data, at_most=MOST_BYTES)
     with taking(path, "an .npz file" if is_zip else FORMS):
-        return npz_arrays(data, at_most=MOST_BYTES)
-
-
-def digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """The SHA-256 of arrays with their names, shapes and dtypes, in whatever order they are."""
-    found = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        found.update(f"{name} {array.shape} {array.dtype}\n".encode())
-        found.update(array.tobytes())
-    return found.hexdigest()
+        return npz_arrays(data, at_most=min(MOST_BYTES, max(UNPACKED, RATIO * len(data))))
 
 
 def require_readable(path: str | Path, size: int) -> None:

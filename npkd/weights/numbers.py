@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from npkd.arguments import shown
+
 KINDS = (
     *("float64", "float32", "float16", "bfloat16", "complex128", "complex64", "bool"),
     *("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8"),
@@ -32,12 +34,13 @@ def array_of(data: bytes | memoryview, kind: str, order: str = "<") -> np.ndarra
 def unreadable(name: str, kind: str) -> ValueError:
     """What is raised for a tensor of another type."""
     return ValueError(
-        f"{name} is of {kind}, which npkd does not read; save it as float32 (PyTorch's w.float())"
+        f"{shown(name)} is of {shown(kind)}, which npkd does not read; save it as float32 "
+        "(PyTorch's w.float())"
     )
 
 
 def count_of(name: str, shape: Any) -> int:
     """How many numbers a tensor of this shape has. Raises ValueError if it is no shape."""
     if len(shape) > 64 or not all(type(n) is int and 0 <= n < 1 << 62 for n in shape):
-        raise ValueError(f"{name} has no shape that a tensor can have")
+        raise ValueError(f"{shown(name)} has no shape that a tensor can have")
     return math.prod(shape)

@@ -3,26 +3,40 @@
 A zip file, in which nothing is compressed: data.pkl, a pickle of what was saved, in which a tensor
 is a call of _rebuild_tensor_v2 with a storage, an offset, a size and strides; and data/0, data/1,
 …, the numbers of the storages. Several tensors may lie in one storage, in any order of axes. Only
-what a state_dict needs is known of the pickle (`npkd.pickled`), and tensors are made by NumPy.
+what a state_dict needs is known of the pickle (`npkd.pickled`), and tensors are made by NumPy. What
+else it asks for, settings, an optimiser or a program that does harm, is never called, whatever it
+is: beside a state_dict it is left out, and in the place of one, or of a tensor of it, refused.
 
 Source: torch/serialization.py and torch/_utils.py.
 """
 
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from npkd import pickled
+from npkd.arguments import shown
 from npkd.files import opened_zip
+from npkd.pickled import Ignored
 from npkd.weights.numbers import KINDS, array_of, count_of, size_of, unreadable
 
 OLD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickle of the number that files began with
-LONGEST_PICKLE = 1 << 22  # bytes; a tensor takes some 200
-BYTES_OF_AN_OPERATION = 2  # at least, on average
-WHERE = ("state_dict", "model_state_dict", "model", "net", "network", "model_state", "weights")
+LONGEST_PICKLE = 1 << 26  # bytes; a tensor takes some 200
+MOST_OPERATIONS = 1 << 21
+ALONE = "save the weights alone: torch.save(torch.load(PATH)['model'], NEW)"
+WHERE = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+    "network",
+    "model_state",
+    "weights",
+    "ema",
+)
 ORDERS = {b"little": "<", b"big": ">"}
 STORAGES = {
     **{"Double": "float64", "Float": "float32", "Half": "float16", "BFloat16": "bfloat16"},
@@ -68,18 +82,6 @@ class Dictionary(dict):
         """Attributes, such as the versions of modules, are left out."""
 
 
-class Plain:
-    """Stands for what is left out: settings, a number of NumPy's, a size."""
-
-    __slots__ = ()
-
-    def __init__(self, *_: object):
-        pass
-
-    def build(self, state: Any) -> None:
-        """What is in it is left out too."""
-
-
 def tensor(storage: Any, offset: Any, size: Any, stride: Any, *more: object) -> Tensor:
     """Stands for _rebuild_tensor_v2: a view of a storage, and of nothing outside of it."""
     if not isinstance(storage, Storage):
@@ -93,8 +95,8 @@ def tensor(storage: Any, offset: Any, size: Any, stride: Any, *more: object) -> 
     if storage.values is None:
         return Tensor(storage.kind, None)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if count > len(storage.values) or (count and last >= len(storage.values)):
-        raise ValueError("it holds a tensor that reaches beyond its storage, or repeats it")
+    if count and last >= len(storage.values):
+        raise ValueError("it holds a tensor that reaches beyond its storage")
     values = storage.values[offset:] if count else storage.values[:0]
     strides = [step * values.itemsize for step in stride]
     return Tensor(
@@ -120,20 +122,12 @@ def parameter(data: Any, *_: object) -> Tensor:
 
 STAND_INS: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): Dictionary,
-    ("collections", "Counter"): Plain,
     ("torch._utils", "_rebuild_tensor_v2"): tensor,
     ("torch._utils", "_rebuild_tensor_v3"): tensor_of_kind,
     ("torch._utils", "_rebuild_parameter"): parameter,
     **{("torch", f"{name}Storage"): Kind(kind) for name, kind in STORAGES.items()},
     **{("torch", kind): Kind(kind) for kind in (*KINDS, *OTHERS)},
     ("torch.storage", "UntypedStorage"): Kind("bytes"),
-    ("torch", "Size"): Plain,
-    ("torch", "device"): Plain,
-    ("argparse", "Namespace"): Plain,
-    ("numpy", "dtype"): Plain,
-    ("numpy.core.multiarray", "scalar"): Plain,
-    ("numpy._core.multiarray", "scalar"): Plain,
-    ("_codecs", "encode"): pickled.latin1_bytes,
 }
 
 
@@ -142,16 +136,22 @@ def is_one(data: bytes) -> bool:
     return data[:2] == b"PK" and b"/data.pkl" in data
 
 
-def read(data: bytes) -> dict[str, np.ndarray]:
+def read(data: bytes, *, at_most: int) -> dict[str, np.ndarray]:
     """The tensors of the state_dict in the bytes of a file, by name; see `load_weights`.
 
-    float16 and bfloat16 are widened to float32. Arrays are read-only, as they may share memory.
-    Raises ValueError, or whatever comes of operations that do not go together.
+    float16 and bfloat16 are widened to float32. Arrays are read-only, as they may share memory, and
+    one that is expanded repeats it: they have no more than `at_most` bytes together. Raises
+    ValueError, or whatever comes of operations that do not go together.
     """
+    if b"/archive_format" in data or b"serialized_exported_program" in data:
+        raise ValueError(
+            "it holds a program of torch.export (.pt2), not a state_dict; in PyTorch: "
+            "torch.save(torch.export.load(PATH).state_dict, NEW)"
+        )
     if b"/constants.pkl" in data:
         raise ValueError(
             "it holds a TorchScript program, not a state_dict; in PyTorch: "
-            "torch.save(torch.jit.load(PATH).state_dict(), …)"
+            "torch.save(torch.jit.load(PATH).state_dict(), NEW)"
         )
     with opened_zip(data, at_most=sys.maxsize) as archive:
         members = archive.infolist()
@@ -164,25 +164,20 @@ def read(data: bytes) -> dict[str, np.ndarray]:
             raise ValueError(f"it has {len(names)} members named data.pkl, expected one")
         root = names[0].removesuffix("data.pkl")
         if archive.getinfo(names[0]).file_size > LONGEST_PICKLE:
-            raise ValueError(f"its data.pkl has more than {LONGEST_PICKLE:,} bytes")
+            raise ValueError(f"its data.pkl has more than {LONGEST_PICKLE:,} bytes; {ALONE}")
         program = archive.read(names[0])
+        bytes_of_an_operation = -(-len(program) // MOST_OPERATIONS)
         layout = pickled.Layout(
-            STAND_INS,
-            BYTES_OF_AN_OPERATION,
-            "tensors",
-            frozenset({"BINFLOAT", "NEWOBJ", "BINPERSID"}),
-            storages(archive, root),
+            STAND_INS, bytes_of_an_operation, f"tensors need; {ALONE}", storages(archive, root)
         )
-        try:
-            content = pickled.load(program, layout)
-        except pickled.Unknown as error:
-            if b"torch.nn.modules" not in program:
-                raise
-            raise ValueError(
-                f"it holds a whole net ({error.name}), not its state_dict; in PyTorch: "
-                "torch.save(net.state_dict(), …)"
-            ) from error
-    return {pickled.text(name): _values(name, one) for name, one in _tensors(content).items()}
+        found = _state_dict(pickled.load(program, layout), b"torch.nn.modules" in program)
+    arrays = {pickled.text(name): _values(name, one) for name, one in found.items()}
+    size = sum(array.nbytes for array in arrays.values())
+    if size > at_most:
+        raise ValueError(
+            f"its tensors have {size:,} bytes, as some are expanded; give contiguous()"
+        )
+    return arrays
 
 
 def storages(archive: zipfile.ZipFile, root: str) -> Callable[[Any], Storage]:
@@ -201,7 +196,7 @@ def storages(archive: zipfile.ZipFile, root: str) -> Callable[[Any], Storage]:
         if key not in known:
             known[key] = (kind, count), _read(archive, f"{root}data/{key}", kind.name, count, order)
         if known[key][0] != (kind, count):
-            raise ValueError(f"its storage {key[:40]} is of two types or sizes")
+            raise ValueError(f"its storage {shown(key)} is of two types or sizes")
         return known[key][1]
 
     return storage
@@ -211,7 +206,7 @@ def _read(archive: zipfile.ZipFile, name: str, kind: str, count: Any, order: str
     if kind not in KINDS:
         return Storage(kind, None)
     if archive.getinfo(name).file_size != count_of("a storage", (count,)) * size_of(kind):
-        raise ValueError(f"its storage {name[:40]} has another size than the pickle says")
+        raise ValueError(f"its storage {shown(name)} has another size than the pickle says")
     values = array_of(archive.read(name), kind, order)
     if kind == "float16":
         with np.errstate(invalid="ignore"):  # of a NaN
@@ -226,24 +221,52 @@ def _values(name: str, one: Tensor) -> np.ndarray:
     return one.values
 
 
-def _tensors(content: Any) -> dict[Any, Tensor]:
-    """The tensors of a state_dict, or of the one that stands under a usual name."""
-    if not isinstance(content, dict):
-        raise ValueError(f"it holds a {type(content).__name__}, expected a state_dict")
-    held = {name: found for name in WHERE if (found := _own(content.get(name)))}
+def _state_dict(content: Any, has_modules: bool) -> dict[Any, Tensor]:
+    """The tensors of a state_dict, or of the one that stands under a usual name.
+
+    has_modules: whether the file asks for classes of layers.
+    """
+    entries = content if isinstance(content, dict) else {"state_dict": content}
+    usual_last = sorted(entries.items(), key=lambda entry: _is_usual(entry[0]))
+    each = {id(one): (name, one) for name, one in usual_last}  # once, by its usual name if any
+    own = {name: tensors for name, one in each.values() if (tensors := _own(one))}
+    usual = [name for name in own if _is_usual(name)]
+    same = [own[name].keys() for name in usual]  # of the same net, under whatever name
+    held = [name for name in own if name in usual or own[name].keys() in same]
     if len(held) > 1:
-        raise ValueError(f"it holds several: {', '.join(held)}; save one of them")
-    found = next(iter(held.values()), _own(content))
-    if not found:
-        names = ", ".join(map(str, list(content)[:10]))
+        raise ValueError(f"it holds several: {_some(held)}; save the one you want")
+    found = entries[held[0]] if held else content
+    if not _own(found):
+        nets = [one.name for k, one in entries.items() if _is_usual(k) and isinstance(one, Ignored)]
+        if nets and has_modules:
+            raise ValueError(
+                f"it holds a whole net ({nets[0]}), not its state_dict; in PyTorch: "
+                "torch.save(net.state_dict(), NEW)"
+            )
+        if found is not entries:
+            kind = nets[0] if nets else type(content).__name__
+            raise ValueError(f"it holds a {kind}, expected a state_dict")
         raise ValueError(
-            f"it holds {names or 'nothing'}; expected tensors by name, or these under one of "
-            f"{', '.join(WHERE)}"
+            f"it holds {_some(content) or 'nothing'}; expected tensors by name, or these under one "
+            f"of {', '.join(WHERE)}"
         )
-    return found
+    for name, one in found.items():
+        if isinstance(one, Ignored):
+            raise ValueError(f"its {shown(name)} is a {one.name}, and no tensor that npkd reads")
+    return _own(found)
 
 
 def _own(content: Any) -> dict[Any, Tensor]:
     """What is a tensor of a dictionary; of anything else, nothing."""
     found = content.items() if isinstance(content, dict) else ()
     return {name: one for name, one in found if isinstance(one, Tensor)}
+
+
+def _is_usual(name: Any) -> bool:
+    """Whether a state_dict is kept under this name, or the mean of several (EMA) is."""
+    return isinstance(name, str) and name.removesuffix("_ema").removeprefix("ema_") in WHERE
+
+
+def _some(names: Collection[Any]) -> str:
+    """The first few."""
+    return ", ".join(shown(name) for name in list(names)[:10])

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from npkd.arguments import shown
 from npkd.files import BadInput, each_once
 from npkd.weights.numbers import array_of, count_of, size_of, unreadable
 
+METADATA = "__metadata__"  # what texts stand under
 LONGEST_HEADER = 1 << 24  # bytes; a tensor takes some hundred
 TYPES = {  # in the order in which those who defined the format write the tensors
     **{"U64": "uint64", "I64": "int64", "F64": "float64", "C64": "complex64", "F32": "float32"},
@@ -38,7 +40,7 @@ def read(data: bytes) -> dict[str, np.ndarray]:
     if length > min(len(data) - 8, LONGEST_HEADER):
         raise ValueError("its header is cut off or too long")
     header = json.loads(data[8 : 8 + length], object_pairs_hook=each_once)
-    header.pop("__metadata__", None)
+    header.pop(METADATA, None)
     body, at, found = memoryview(data)[8 + length :], 0, {}
     for name, tensor in sorted(header.items(), key=lambda entry: entry[1]["data_offsets"]):
         if tensor["dtype"] not in TYPES:
@@ -46,7 +48,9 @@ def read(data: bytes) -> dict[str, np.ndarray]:
         kind, shape = TYPES[tensor["dtype"]], tensor["shape"]
         size = count_of(name, shape) * size_of(kind)
         if tensor["data_offsets"] != [at, at + size] or at + size > len(body):
-            raise ValueError(f"{name} is cut off, or not where a tensor of its shape has to be")
+            raise ValueError(
+                f"{shown(name)} is cut off, or not where a tensor of its shape has to be"
+            )
         found[name] = array_of(body[at : at + size], kind).reshape(shape)
         at += size
     if at != len(body):
@@ -55,8 +59,10 @@ def read(data: bytes) -> dict[str, np.ndarray]:
 
 
 def written(path: str | Path, arrays: Mapping[str, np.ndarray]) -> list[bytes | memoryview]:
-    """A file with these arrays, in pieces. Raises BadInput for a dtype that the format has not."""
+    """A file with these arrays, in pieces. Raises BadInput for what the format has not."""
     names = {kind: name for name, kind in TYPES.items()}
+    if METADATA in arrays:
+        raise BadInput(f"{path}: a parameter is named {METADATA}, as the format's own texts are")
     for name, array in arrays.items():
         if array.dtype.name not in names:
             raise BadInput(f"{path}: {name} is {array.dtype}, which the format does not have")

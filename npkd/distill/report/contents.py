@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -198,6 +199,7 @@ def read_json(path: Path) -> dict[str, Any]:
         task = checked(found, {"task": one_of(TASKS)})["task"]
         report = checked(found, described(task, given="teacher" in found))
         _require_epochs(report)
+        _require_different(report["class_names"])
     except MemoryError as error:
         raise Unreadable(f"{path}: not enough memory to read it as {what}") from error
     except (ValueError, RecursionError) as error:
@@ -224,9 +226,7 @@ def _version(found: Any) -> Any:
 
 def _as_json(value: Any) -> str:
     """A value in a message, as it stands in the file."""
-    if isinstance(value, dict | list):
-        return "an object" if isinstance(value, dict) else "a list"
-    return short(json.dumps(value), 40)
+    return "an object" if isinstance(value, dict) else short(json.dumps(value), 40)
 
 
 def _require_epochs(report: dict[str, Any]) -> None:
@@ -239,6 +239,13 @@ def _require_epochs(report: dict[str, Any]) -> None:
             raise ValueError(f"history.{net} has epochs that are not numbered from 1 on")
         if len(history) != count:
             raise ValueError(f"history.{net} has {len(history):,} epochs, expected {count:,}")
+
+
+def _require_different(class_names: list[str]) -> None:
+    """Raise ValueError if two classes have one name."""
+    for name, count in Counter(class_names).items():
+        if count > 1:
+            raise ValueError(f"class_names has {_as_json(name)} {count:,} times, expected once")
 
 
 def write_json(path: str | Path, report: dict[str, Any]) -> None:

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npkd import zoo
+from npkd.distill import checkpoint
 from npkd.distill.report.contents import read_json
 from npkd.distill.report.table import NAMES, image_shape
 from npkd.distill.tasks.super_resolve import LargeSuperResolver, SmallSuperResolver
 from npkd.distill.tasks.task import MOST_SAMPLES
-from npkd.files import BadInput, read_npz, size_of
+from npkd.files import BadInput, is_there, read_npz, size_of
 from npkd.weights import MOST_BYTES
 
 Arrays = dict[str, np.ndarray]
@@ -35,17 +36,34 @@ class Array(NamedTuple):
 def read(folder: Path) -> tuple[dict[str, Any], Arrays, dict[str, Arrays]]:
     """What report.json and samples.npz hold, and the weights of the nets by name.
 
-    Raises BadInput if a file is missing or holds anything else, OtherVersion if another version of
-    npkd wrote it, Unreadable if it cannot be read just now.
+    Raises BadInput if a file is missing or holds anything else, or the run is not finished,
+    OtherVersion if another version of npkd wrote it, Unreadable if it cannot be read just now.
     """
-    report = read_json(folder / "report.json")
+    report = read_report(folder)
     samples = _arrays(folder / "samples.npz")
     _require(folder / "samples.npz", samples, _of_samples(report, samples))
-    weights = {name: _arrays(folder / f"{name}.npz") for name in NAMES}
-    for name, described in _of_weights(report).items():
-        _require(folder / f"{name}.npz", weights[name], described)
-    _require_preparation(folder / "report.json", report)
-    return report, samples, weights
+    return report, samples, {name: read_weights(folder, report, name) for name in NAMES}
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """What report.json holds. Raises as `read` does."""
+    path = folder / "report.json"
+    if not is_there(path) and checkpoint.found(folder):
+        raise BadInput(
+            f"{folder}: its run is not finished; go on with it by the command that began it, and "
+            "--resume"
+        )
+    report = read_json(path)
+    _require_preparation(path, report)
+    return report
+
+
+def read_weights(folder: Path, report: Mapping[str, Any], name: str) -> Arrays:
+    """The weights of one of the three nets. Raises as `read` does."""
+    path = folder / f"{name}.npz"
+    weights = _arrays(path)
+    _require(path, weights, _of_weights(report, name))
+    return weights
 
 
 def _arrays(path: Path) -> Arrays:
@@ -74,21 +92,18 @@ def _of_samples(report: Mapping[str, Any], samples: Arrays) -> dict[str, Array]:
     return described | {f"logits/{name}": logits for name in (*NAMES, "large_low")}
 
 
-def _of_weights(report: Mapping[str, Any]) -> dict[str, dict[str, Array]]:
-    """The arrays of the nets."""
+def _of_weights(report: Mapping[str, Any], name: str) -> dict[str, Array]:
+    """The arrays of one of the nets."""
     channels, size, _ = image_shape(report)
+    setting = "large" if name == "large" else "small"
     if report["task"] == "super-resolve":
-        options = {"in_channels": channels, "image_size": size // 2}
-        large, small = (
-            {key: Array(theta.dtype, theta.shape) for key, theta in net.state_dict().items()}
-            for net in (LargeSuperResolver(0, **options), SmallSuperResolver(0, **options))
-        )
-    else:
-        config, classes = report["config"], len(report["class_names"])
-        small_size = size if config.get("small_input") == "high" else size // 2
-        large = _of_net(config.get("large", "large"), channels, classes, size)
-        small = _of_net(config.get("small", "small"), channels, classes, small_size)
-    return {"large": large, "small": small, "small_from_labels": small}
+        made = {"large": LargeSuperResolver, "small": SmallSuperResolver}[setting]
+        params = made(0, in_channels=channels, image_size=size // 2).state_dict()
+        return {key: Array(theta.dtype, theta.shape) for key, theta in params.items()}
+    config, classes = report["config"], len(report["class_names"])
+    if setting == "small" and config.get("small_input") != "high":
+        size //= 2
+    return _of_net(config.get(setting, setting), channels, classes, size)
 
 
 def _of_net(name: str, channels: int, classes: int, size: int) -> dict[str, Array]:
@@ -113,8 +128,8 @@ def _of_net(name: str, channels: int, classes: int, size: int) -> dict[str, Arra
 def _require_preparation(path: Path, report: Mapping[str, Any]) -> None:
     """Raise BadInput if what images are normalised by, or their border, is that of other images."""
     about, (channels, size, _) = report["data"], image_shape(report)
-    for name in {"mean", "std"} & about.keys():
-        if len(about[name]) != channels:
+    for name in ("mean", "std"):
+        if name in about and len(about[name]) != channels:
             found = len(about[name])
             raise BadInput(f"{path}: data.{name} is of {found} channels, expected {channels}")
     if 2 * about.get("border", 0) >= size:

@@ -29,13 +29,13 @@ class Classify(Task):
 
     def networks(self, classes: int, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
         """Those that the settings name, by default the document's."""
-        size = self.image_shape[-1]
-        small_size = size if self.config.small_input == "high" else size // 2
-        large = self._network("large", large_rng, classes, size)
-        return large, self._network("small", small_rng, classes, small_size)
+        return self.network("large", classes, large_rng), self.network("small", classes, small_rng)
 
-    def _network(self, setting: str, rng: Any, classes: int, size: int) -> Network:
-        name, channels = getattr(self.config, setting), self.image_shape[0]
+    def network(self, setting: str, classes: int, rng: Any) -> Network:
+        """One of them, "large" or "small"."""
+        name, (channels, size, _) = getattr(self.config, setting), self.image_shape
+        if setting == "small" and self.config.small_input != "high":
+            size //= 2
         try:
             return zoo.make(name, rng, in_channels=channels, num_classes=classes, image_size=size)
         except ValueError as error:
