@@ -29,7 +29,7 @@ class Mlx(Adapter):
             mx,
             array=self.given,
             floating=lambda x: x.astype(self.dtype),
-            softmax=mx.softmax,
+            softmax=lambda z, axis=-1: mx.softmax(z, axis),
             log_softmax=nn.log_softmax,
             softplus=nn.softplus,
             log_sum_exp=lambda z: mx.logsumexp(z, -1, keepdims=True),
