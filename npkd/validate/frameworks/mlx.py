@@ -138,16 +138,30 @@ def upsample(x, factor, mode):
 
 def normalised(x, epsilon=1e-5, momentum=0.1, training=True, **given):
     """A layer of batch norm that has been called, and what it made."""
-    layer = nn.BatchNorm(x.shape[1], epsilon, momentum, affine=False).train(training)
+    given = {name: value for name, value in given.items() if value is not None}
+    affine = "weight" in given or "bias" in given
+    layer = nn.BatchNorm(x.shape[1], epsilon, momentum, affine).train(training)
     for name, value in given.items():
-        if value is not None:
-            setattr(layer, name, value)
+        setattr(layer, name, value)
     return layer, channels_last(layer)(x) if x.ndim == 4 else layer(x)
 
 
 def batch_norm(x, w=None, b=None, mean=None, variance=None, *, epsilon):
     given = dict(weight=w, bias=b, running_mean=mean, running_var=variance)
     return normalised(x, epsilon, training=mean is None, **given)[1]
+
+
+def running(statistic):
+    def updated(x, momentum, **before):
+        (given,) = before.values()
+        return getattr(normalised(x, momentum=momentum, **{statistic: given})[0], statistic)
+
+    return updated
+
+
+def distinct(workers):
+    keys = mx.random.split(mx.random.key(0), workers)
+    return mx.stack([mx.random.uniform(shape=(16,), key=key) for key in keys])
 
 
 def reduced(apart, reduction, elements=None):
@@ -203,14 +217,8 @@ OPERATIONS: dict[str, Callable[..., mx.array]] = {
     "flatten": lambda x: mx.flatten(x, 1),
     "upsample": upsample,
     "batch_norm": batch_norm,
-    "running_mean": lambda x, mean, momentum: normalised(x, momentum=momentum, running_mean=mean)[
-        0
-    ].running_mean,
-    "running_variance": lambda x, variance, momentum: normalised(
-        x, momentum=momentum, running_var=variance
-    )[0].running_var,
+    "running_mean": running("running_mean"),
+    "running_variance": running("running_var"),
     "dropout": lambda x, mask=None, p=0.5: nn.Dropout(p).eval()(x) if mask is None else x * mask,
-    "distinct": lambda workers: mx.stack(
-        [mx.random.uniform(shape=(16,), key=key) for key in mx.random.split(mx.random.key(0), workers)]
-    ),
+    "distinct": distinct,
 }
