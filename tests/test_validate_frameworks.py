@@ -21,8 +21,8 @@ from npkd.validate.bounds.formulas.words import Words
 from npkd.validate.frameworks import FRAMEWORKS, adapter, versions
 from npkd.validate.frameworks.adapter import NotGiven, made_of
 from npkd.validate.frameworks.answering import PassAdapter, answers
-from npkd.validate.program import Case, Operation
 from npkd.validate.judging.verdicts import CONSISTENT
+from npkd.validate.program import Case, Operation
 from npkd.validate.questions import exchange
 from npkd.validate.questions.at_random import random_case
 from npkd.validate.questions.subjects import cases

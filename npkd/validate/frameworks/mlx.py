@@ -84,7 +84,7 @@ class Mlx(Adapter):
 def optimizer(op, *, lr, weight_decay, beta1=0, beta2=0, epsilon=0, decoupled=False, **options):
     if op == "sgd":
         return optimizers.SGD(lr, weight_decay=weight_decay, **options)
-    of_adam = dict(betas=[beta1, beta2], eps=epsilon, bias_correction=True)
+    of_adam = {"betas": [beta1, beta2], "eps": epsilon, "bias_correction": True}
     if decoupled:
         return optimizers.AdamW(lr, weight_decay=weight_decay, **of_adam)
     if weight_decay:
@@ -147,7 +147,7 @@ def normalised(x, epsilon=1e-5, momentum=0.1, training=True, **given):
 
 
 def batch_norm(x, w=None, b=None, mean=None, variance=None, *, epsilon):
-    given = dict(weight=w, bias=b, running_mean=mean, running_var=variance)
+    given = {"weight": w, "bias": b, "running_mean": mean, "running_var": variance}
     return normalised(x, epsilon, training=mean is None, **given)[1]
 
 

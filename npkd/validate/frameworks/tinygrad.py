@@ -127,14 +127,14 @@ def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
 def avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override):
     if divisor_override is not None:
         raise NotGiven("average pools with a divisor of their own")
-    asked = dict(ceil_mode=True) if ceil_mode else {}  # that which is older has no such options
-    asked.update({} if count_include_pad else dict(count_include_pad=False))
+    asked = {"ceil_mode": True} if ceil_mode else {}  # that which is older has no such options
+    asked.update({} if count_include_pad else {"count_include_pad": False})
     stride = kernel_size if stride is None else stride
     return x.avg_pool2d(pair(kernel_size), pair(stride), padding=pair(padding), **asked)
 
 
 def max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode):
-    asked = dict(ceil_mode=True) if ceil_mode else {}
+    asked = {"ceil_mode": True} if ceil_mode else {}
     stride = kernel_size if stride is None else stride
     return x.max_pool2d(pair(kernel_size), pair(stride), pair(dilation), pair(padding), **asked)
 
@@ -153,7 +153,7 @@ def normalised(x, epsilon=1e-5, momentum=0.1, **given):
 
 
 def batch_norm(x, w=None, b=None, mean=None, variance=None, *, epsilon):
-    affine = dict(weight=w, bias=b)
+    affine = {"weight": w, "bias": b}
     if mean is not None:
         return normalised(x, epsilon, running_mean=mean, running_var=variance, **affine)[1]
     with training():
