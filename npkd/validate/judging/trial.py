@@ -168,7 +168,11 @@ class Trial:
         for operation in self.case.operations:
             made = self._results(arithmetic, operation, known, None)
             if exactly is not None and exactly.issuperset(operation.inputs.values()):
-                made = {name: replace(one, error=0.0, jump=0.0) for name, one in made.items()}
+                by_weights = operation.op == "upsample"  # as quotients they are rounded
+                made = {
+                    name: replace(one, error=0.0, jump=one.jump if by_weights else 0.0)
+                    for name, one in made.items()
+                }
                 self.exactly |= made.keys()
                 exactly |= {name for name, one in made.items() if self._is_right(name, one.value)}
             known.update(made)
