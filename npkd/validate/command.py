@@ -307,7 +307,14 @@ def _check(args: argparse.Namespace) -> int:
     about |= {"precision": precision} if precision else {}
     asked = [_needing_forward(case) if args.forward else case for case in asked]
     given = _stored_in(precision, (case for case in asked if case.name in found))
-    return _judged([(case, found[case.name]) for case in given], args, about)
+    not_had = exchange.read_left(args.results)
+    pairs, left = [], Counter()
+    for case in given:
+        without = {t: not_had[key] for t in case.needed if (key := f"{case.name}/{t}") in not_had}
+        left.update(without.values())
+        pairs.append((replace(case, needed=case.needed - without.keys()), found[case.name]))
+    lines = [f"{why} ({count} tensor{'s' * (count > 1)})" for why, count in left.most_common()]
+    return _judged(pairs, args, about, left=lines)
 
 
 def _stored(found: Mapping[str, Arrays]) -> str | None:

@@ -3,7 +3,7 @@
     adapter     what the judge asks of a framework: one small class
     answer      a case, answered operation by operation; it stands without npkd too
     answering   a case, answered in whole passes, where an adapter can
-    torch, jax, onnx, …  the adapters
+    torch, jax, mlx, …  the adapters
 
     arrays, left = answers(adapter("torch", dtype="float32"), case)
 
@@ -57,10 +57,13 @@ FRAMEWORKS = {
         {
             "device": Setting(str, "where (cpu)", ("cpu", "cuda"), "cpu"),
             "threads": Setting(int, "PyTorch's threads (its own choice)"),
+            "compile": Setting(bool, "compile each operation with its gradient by torch.compile"),
         },
         "whether PyTorch uses TF32 on a GPU",
     ),
     "jax": Framework("JAX", "Jax", ("jax",), left="the device, and the precision of its products"),
+    "mlx": Framework("MLX", "Mlx", ("mlx",)),
+    "tinygrad": Framework("tinygrad", "TinyGrad", ("tinygrad",), left="the device"),
 }
 
 

@@ -25,7 +25,8 @@ from npkd.validate.frameworks.adapter import Adapter, NotGiven
 
 Arrays = Mapping[str, np.ndarray]
 UPDATES = {"sgd": ("velocity",), "adam": ("m", "v")}  # and what they remember
-ABOUT = "about"  # the key of JSON, as bytes, about who has answered
+# Keys of JSON, as bytes: who has answered, and why tensors are not given that it does not have
+ABOUT, LEFT = "about", "left"
 
 
 def answer(
@@ -38,6 +39,7 @@ def answer(
     manifest = json.loads(Path(folder, "manifest.json").read_text(encoding="utf-8"))
     found: dict[str, np.ndarray] = {}
     left: Counter[str] = Counter()
+    not_had: dict[str, str] = {}
     with np.load(Path(folder, "inputs.npz")) as stored:
         for case in manifest["cases"]:
             if subjects is not None and case["subject"] not in subjects:
@@ -49,10 +51,16 @@ def answer(
             }
             made, without = answered(adapter, inputs, case["operations"])
             found.update({f"{case['name']}/{tensor}": array for tensor, array in made.items()})
-            ops = [operation["op"] for operation in case["operations"]]
-            left.update(reason(ops[number], why) for number, why in without)
-    about = json.dumps({"adapter": adapter.name, **adapter.about()}).encode()
-    written: dict[str, Any] = {**found, ABOUT: np.frombuffer(about, np.uint8)}
+            for number, why in without:
+                operation = case["operations"][number]
+                left[reason(operation["op"], why)] += 1
+                if isinstance(why, NotGiven):
+                    keys = (f"{case['name']}/{tensor}" for tensor in operation["outputs"].values())
+                    not_had.update({key: str(why) for key in keys if key not in found})
+    texts = {ABOUT: {"adapter": adapter.name, **adapter.about()}, LEFT: not_had}
+    written: dict[str, Any] = dict(found)
+    for key, text in texts.items():
+        written[key] = np.frombuffer(json.dumps(text).encode(), np.uint8)
     np.savez(str(results), **written)
     print(f"{len(found)} tensors are in {results}")
     for why, count in left.most_common():
@@ -62,7 +70,10 @@ def answer(
 
 def reason(op: str, why: Exception) -> str:
     """Why an operation was left out, in words."""
-    return str(why) if isinstance(why, NotGiven) else f"{op}: {type(why).__name__}: {why}"
+    if isinstance(why, NotGiven):
+        return str(why)
+    line, *_ = str(why).split("\n")  # the rest may tell of this one's sizes
+    return f"{op}: {type(why).__name__}: {line}"
 
 
 def answered(

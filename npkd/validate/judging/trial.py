@@ -65,7 +65,9 @@ ELSEWHERE = {
     "standardize_backward": "within what a variance as E[x²] − m² may give",
     "avg_pool2d": "within what sums from the image's corner (an integral image) may give",
     "avg_pool2d_backward": "within what sums from the image's corner may give",
+    "huber": "within what ½ q² + δ (|x| − q) may give, q = min(|x|, δ)",
     "sgd": "within what θ (1 − lr λ) − lr v may give",
+    "adam": "within what 1 − βᵗ of a rounded βᵗ may give",
 }
 ASSUMED = (
     f"a bug, or exp, log and their like are off by more than {ULP:g} ulp and up to {WORST_ULP:g}: "
@@ -166,7 +168,11 @@ class Trial:
         for operation in self.case.operations:
             made = self._results(arithmetic, operation, known, None)
             if exactly is not None and exactly.issuperset(operation.inputs.values()):
-                made = {name: replace(one, error=0.0, jump=0.0) for name, one in made.items()}
+                by_weights = operation.op == "upsample"  # as quotients they are rounded
+                made = {
+                    name: replace(one, error=0.0, jump=one.jump if by_weights else 0.0)
+                    for name, one in made.items()
+                }
                 self.exactly |= made.keys()
                 exactly |= {name for name, one in made.items() if self._is_right(name, one.value)}
             known.update(made)

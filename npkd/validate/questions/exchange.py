@@ -39,8 +39,8 @@ Arrays that are the same to the bit are stored once, under the key of the first.
 .npz or .safetensors file with the key CASE/TENSOR for each tensor, `linear plain/dw`; a name of a
 case has no slash in it. Names have 1 to 200 letters, and arrays one entry or more. A case that npkd
 cannot compute to tensors of these shapes and dtypes makes no sense (`sense`), and none is judged
-then. A file of results may have one key more, "about":
-who has answered, as bytes of JSON.
+then. A file of results may have two keys more, both of JSON as bytes: "about", who has answered,
+and "left", by CASE/TENSOR what a framework does not have, so that this tensor is not given.
 """
 
 import hashlib
@@ -82,8 +82,8 @@ from npkd.weights import MOST_BYTES, load_arrays, save_weights
 
 FORMAT, VERSION = "npkd cases", 1
 MANIFEST, INPUTS, SAFE = "manifest.json", "inputs.npz", "inputs.safetensors"
-SCHEMA, ABOUT = "schema.json", "about"
-MOST_ABOUT = 1 << 14  # bytes of who has answered
+SCHEMA, ABOUT, LEFT = "schema.json", "about", "left"
+MOST_ABOUT = 1 << 20  # bytes of who has answered, or of what is left out
 MOST_TEXT = 1 << 23  # bytes of a manifest; that of all cases has 660,000
 MOST_AXES = 8  # of an array
 DTYPES = ("float32", "float64", "float16", "int64", "int32", "uint8", "bool")
@@ -464,7 +464,7 @@ def read_results(path: str | Path, cases: Sequence[Case]) -> dict[str, dict[str,
     tensors = {case.name: set(case.tensors()) for case in cases}
     results: dict[str, dict[str, np.ndarray]] = {}
     for key, array in load_arrays(path).items():
-        if key == ABOUT:
+        if key in (ABOUT, LEFT):
             continue
         case, slash, tensor = key.partition("/")
         if not slash:
@@ -482,7 +482,16 @@ def read_results(path: str | Path, cases: Sequence[Case]) -> dict[str, dict[str,
 
 def read_about(path: str | Path) -> dict[str, str]:
     """Who has answered, as a file of results says; nothing where it does not."""
-    stored = load_arrays(path).get(ABOUT)
+    return _texts(path, ABOUT, "who has answered")
+
+
+def read_left(path: str | Path) -> dict[str, str]:
+    """What a framework does not have, by CASE/TENSOR, as a file of results says."""
+    return _texts(path, LEFT, "what is left out")
+
+
+def _texts(path: str | Path, key: str, what: str) -> dict[str, str]:
+    stored = load_arrays(path).get(key)
     if stored is None:
         return {}
     try:
@@ -493,7 +502,6 @@ def read_about(path: str | Path) -> dict[str, str]:
             raise ValueError("no object of texts")
     except (ValueError, RecursionError) as error:
         raise BadInput(
-            f"{path}: {ABOUT!r} is not who has answered: expected bytes of a JSON object of texts: "
-            f"{error}"
+            f"{path}: {key!r} is not {what}: expected bytes of a JSON object of texts: {error}"
         ) from error
     return found
