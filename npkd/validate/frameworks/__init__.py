@@ -61,6 +61,21 @@ FRAMEWORKS = {
         "whether PyTorch uses TF32 on a GPU",
     ),
     "jax": Framework("JAX", "Jax", ("jax",), left="the device, and the precision of its products"),
+    "onnx": Framework(
+        "ONNX",
+        "Onnx",
+        ("onnx", "onnxruntime"),
+        {
+            "engine": Setting(
+                str,
+                "what runs it: ONNX Runtime, OpenVINO, or the evaluator that comes with ONNX "
+                "(onnxruntime)",
+                ("onnxruntime", "openvino", "reference"),
+                "onnxruntime",
+            ),
+            "opset": Setting(int, "version of ONNX's operators, from 13 (20, or its newest)"),
+        },
+    ),
 }
 
 
