@@ -76,6 +76,12 @@ FRAMEWORKS = {
             "opset": Setting(int, "version of ONNX's operators, from 13 (20, or its newest)"),
         },
     ),
+    "ncnn": Framework(
+        "ncnn",
+        "Ncnn",
+        ("ncnn",),
+        {"threads": Setting(int, "ncnn's threads (its own choice)")},
+    ),
 }
 
 
