@@ -11,7 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from npkd.validate.bounds.formulas.words import Words
-from npkd.validate.frameworks.adapter import Adapter, NotGiven, made_of
+from npkd.validate.frameworks.adapter import Adapter, NamespaceWords, NotGiven, made_of
 from npkd.validate.geometry import geometry, pair
 
 ENGINES = {  # what each is called, its module, and its flags
@@ -62,9 +62,9 @@ class Onnx(Adapter):
         self.result, self.hint = getattr(self, f"_by_{engine}"), HINTS.get(dtype)
         self.flags = f"onnx {onnx.__version__}, opset {self.opset}, {flags.format(self.hint)}"
         self.dtype = np.dtype("float32" if engine == "openvino" else dtype)
-        self.kind = type("Tensor", (Tensor,), {"run": staticmethod(self.run)})
-        self.words = OnnxWords(self)
-        self.operations = {**made_of(self.words), **operations(self.run, self.words)}
+        self.kind: Any = type("Tensor", (Tensor,), {"run": staticmethod(self.run)})
+        self.words = words_of(self)
+        self.operations = {**made_of(self.words), **operations(self.run, self.words, self.opset)}
         self.losses = {"cross_entropy": self._cross_entropy}
 
     def about(self) -> dict[str, str]:
@@ -134,41 +134,47 @@ def _code(x: np.ndarray) -> int:
     return helper.np_dtype_to_tensor_dtype(x.dtype)
 
 
-class OnnxWords(Words):
+def words_of(asked: Onnx) -> Words:
     """The words of formulas in ONNX."""
+    run = asked.run
 
-    def __init__(self, asked: Onnx):
-        run, self.run, self.opset, self.array = asked.run, asked.run, asked.opset, asked.given
-        self.floating = lambda x: run("Cast", x, to=_code(np.zeros(0, asked.dtype)))
-        self.exp, self.log = (lambda x: run("Exp", x)), (lambda x: run("Log", x))
-        self.sqrt, self.abs = (lambda x: run("Sqrt", x)), (lambda x: run("Abs", x))
-        self.softplus = lambda x: run("Softplus", x)
-        self.where = lambda condition, x, y: run("Where", condition, x, y)
-        self.matmul = lambda x, y: run("MatMul", x, y)
-        self.added = lambda terms: run("Sum", *terms)
-        self.softmax = lambda z, axis=-1: run("Softmax", z, axis=axis)
-        self.log_softmax = lambda z, axis=-1: run("LogSoftmax", z, axis=axis)
-        self.reshape, self.permute, self.stop_gradient = np.reshape, np.transpose, lambda x: x
-        self.concatenate = lambda parts, axis: run("Concat", *parts, axis=axis)
-        self.sum = lambda x, axis=None, keepdims=False: self.over_axes("Sum", x, axis, keepdims)
-        self.max = lambda x, axis, keepdims=False: self.over_axes("Max", x, axis, keepdims)
-        self.length = lambda x: self.over_axes("L2", x, -1, True)
-        self.log_sum_exp = lambda z: self.over_axes("LogSumExp", z, -1, True)
-
-    def over_axes(self, name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
+    def over(axis: Any, op: str, x: Any, keepdims: bool = False) -> Tensor:
         axes = list(range(x.ndim)) if axis is None else np.atleast_1d(axis).tolist()
-        op, keep = f"Reduce{name}", int(keepdims)
-        if name == "Sum" or self.opset >= 18:
-            return self.run(op, x, np.array(axes, np.int64), weights=True, keepdims=keep)
-        return self.run(op, x, axes=axes, keepdims=keep)
+        if op == "ReduceSum" or asked.opset >= 18:
+            axes = np.array(axes, np.int64)
+            return run(op, x, axes, weights=True, keepdims=int(keepdims))
+        return run(op, x, axes=axes, keepdims=int(keepdims))
+
+    return NamespaceWords(
+        None,
+        array=asked.given,
+        floating=lambda x: run("Cast", x, to=_code(np.zeros(0, asked.dtype))),
+        exp=lambda x: run("Exp", x),
+        log=lambda x: run("Log", x),
+        sqrt=lambda x: run("Sqrt", x),
+        abs=lambda x: run("Abs", x),
+        where=lambda condition, x, y: run("Where", condition, x, y),
+        sum=lambda x, axis=None, keepdims=False: over(axis, "ReduceSum", x, keepdims),
+        max=lambda x, axis, keepdims=False: over(axis, "ReduceMax", x, keepdims),
+        matmul=lambda x, y: run("MatMul", x, y),
+        reshape=np.reshape,
+        permute=np.transpose,
+        concatenate=lambda parts, axis: run("Concat", *parts, axis=axis),
+        added=lambda terms: run("Sum", *terms),
+        length=lambda x: over(-1, "ReduceL2", x, True),
+        softplus=lambda x: run("Softplus", x),
+        softmax=lambda z, axis=-1: run("Softmax", z, axis=axis),
+        log_softmax=lambda z, axis=-1: run("LogSoftmax", z, axis=axis),
+        log_sum_exp=lambda z: over(-1, "ReduceLogSumExp", z, True),
+    )
 
 
-def operations(run: Any, words: OnnxWords) -> dict[str, Any]:
+def operations(run: Any, words: Words, opset: int) -> dict[str, Any]:
     """Operations, each by an operator of ONNX."""
 
-    def since(opset: int, what: str) -> None:
-        if words.opset < opset:
-            raise NotGiven(f"{what}: ONNX has it since opset {opset}")
+    def since(first: int, what: str) -> None:
+        if opset < first:
+            raise NotGiven(f"{what} before opset {first}")
 
     def conv2d(x, w, b=None, *, groups, padding, **options):
         of = geometry(x.shape, w.shape[2:], padding=padding, **options)
