@@ -80,7 +80,10 @@ FRAMEWORKS = {
         "ncnn",
         "Ncnn",
         ("ncnn",),
-        {"threads": Setting(int, "ncnn's threads (its own choice)")},
+        {
+            "threads": Setting(int, "ncnn's threads (its own choice)"),
+            "direct": Setting(bool, "convolve without Winograd's transform"),
+        },
     ),
 }
 

@@ -25,19 +25,19 @@ TAG = np.zeros(1, np.float32)  # before weights: they are stored as float32
 class Ncnn(Adapter):
     """The ncnn that is installed, on the CPU.
 
-    threads   how many it uses; None: its own choice
-    winograd  whether it may convolve by Winograd's transform, as it does unless it is told not to
+    threads  how many it uses; None: its own choice
+    direct   whether it must convolve without Winograd's transform, which it takes by itself
     """
 
     name = "ncnn"
     infers = True
 
-    def __init__(self, dtype: str = "float32", threads: int | None = None, winograd: bool = True):
+    def __init__(self, dtype: str = "float32", threads: int | None = None, direct: bool = False):
         if dtype not in FLAGS:
             raise ValueError(f"ncnn does not compute in {dtype}")
         self.chosen = {
             **{flag: flag in FLAGS[dtype] for flags in FLAGS.values() for flag in flags},
-            "use_winograd_convolution": winograd,
+            "use_winograd_convolution": not direct,
             "num_threads": threads or ncnn.Option().num_threads,
         }
         self.operations = {name: getattr(self, f"_{name}") for name in OPERATIONS}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import platform
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -59,7 +61,10 @@ class Onnx(Adapter):
         if dtype == ("float64" if engine == "openvino" else "bfloat16"):
             raise ValueError(f"{self.name} does not compute in {dtype}")
         self.package: Any = importlib.import_module(module)
-        self.result, self.hint = getattr(self, f"_by_{engine}"), HINTS.get(dtype)
+        self.hint = HINTS.get(dtype)
+        self.compiled = getattr(self, f"_{engine}")
+        if engine == "openvino":  # compiling takes it long
+            self.compiled = functools.lru_cache(64)(self.compiled)
         self.flags = f"onnx {onnx.__version__}, opset {self.opset}, {flags.format(self.hint)}"
         self.dtype = np.dtype("float32" if engine == "openvino" else dtype)
         self.kind: Any = type("Tensor", (Tensor,), {"run": staticmethod(self.run)})
@@ -109,21 +114,23 @@ class Onnx(Adapter):
         )
         opset = helper.make_opsetid("", self.opset)
         model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
-        return np.asarray(self.result(model, fed)).view(self.kind)
+        return np.array(self.compiled(model.SerializeToString())(fed)).view(self.kind)
 
-    def _by_onnxruntime(self, model: onnx.ModelProto, fed: dict[str, np.ndarray]) -> Any:
+    def _onnxruntime(self, model: bytes) -> Callable[..., Any]:
         options = self.package.SessionOptions()
         options.log_severity_level = 3  # no warnings
-        text, on_cpu = model.SerializeToString(), ["CPUExecutionProvider"]
-        return self.package.InferenceSession(text, options, on_cpu).run(None, fed)[0]
+        session = self.package.InferenceSession(model, options, ["CPUExecutionProvider"])
+        return lambda fed: session.run(None, fed)[0]
 
-    def _by_openvino(self, model: onnx.ModelProto, fed: dict[str, np.ndarray]) -> Any:
+    def _openvino(self, model: bytes) -> Callable[..., Any]:
         core, hint = self.package.Core(), {"INFERENCE_PRECISION_HINT": self.hint}
-        compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", hint)
-        return np.array(compiled([fed[one.get_any_name()] for one in compiled.inputs])[0])
+        compiled = core.compile_model(core.read_model(model), "CPU", hint)
+        names = [one.get_any_name() for one in compiled.inputs]
+        return lambda fed: compiled([fed[name] for name in names])[0]
 
-    def _by_reference(self, model: onnx.ModelProto, fed: dict[str, np.ndarray]) -> Any:
-        return self.package.ReferenceEvaluator(model).run(None, fed)[0]
+    def _reference(self, model: bytes) -> Callable[..., Any]:
+        evaluator = self.package.ReferenceEvaluator(onnx.load_from_string(model))
+        return lambda fed: evaluator.run(None, fed)[0]
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
         how = {"batchmean": "mean"}.get(reduction, reduction)
