@@ -60,7 +60,7 @@ def geometry(
         spans = [d * (k - 1) for k, d in zip(kernels, dilations)]
         paddings = [(span // 2, span - span // 2) for span in spans]
     else:
-        paddings = [(p, p) for p in pair(padding)]
+        paddings = [(p, p) for p in pair(0 if padding == "valid" else padding)]
     for size, k, s, (before, after), d in zip(
         list(shape)[2:], kernels, strides, paddings, dilations
     ):

@@ -136,7 +136,7 @@ class Ncnn(Adapter):
         return self.run("BatchNorm", {0: len(w), 1: epsilon}, x, weights=[w, mean, variance, b])
 
     def _softmax(self, x, axis):
-        return self.run("Softmax", {0: axis % x.ndim - 1, 1: 1}, x)
+        return self.run("Softmax", {0: _of_image(axis, x), 1: 1}, x)
 
     def _upsample(self, x, factor, mode):
         way = {"nearest": 1, "bilinear": 2}[mode]
@@ -155,8 +155,15 @@ class Ncnn(Adapter):
         return self.run("BinaryOp", {0: 0}, a, b)
 
     def _concat(self, axis=1, **xs):
-        first = next(iter(xs.values()))
-        return self.run("Concat", {0: axis % first.ndim - 1}, *xs.values())
+        images = [*xs.values()]
+        return self.run("Concat", {0: _of_image(axis, images[0])}, *images)
+
+
+def _of_image(axis: int, x: np.ndarray) -> int:
+    """An axis of a batch as one of each of its images."""
+    if axis % x.ndim == 0:
+        raise NotGiven("operations along the batch")
+    return axis % x.ndim - 1
 
 
 def _sizes(of: tuple[int, int], number: int) -> dict[int, int]:

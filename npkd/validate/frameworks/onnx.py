@@ -97,6 +97,8 @@ class Onnx(Adapter):
         """
         kinds = [x.dtype for x in inputs if isinstance(x, np.ndarray) and x.dtype.kind != "b"]
         kind = kinds[0] if kinds else self.dtype
+        while inputs[-1] is None:
+            inputs = inputs[:-1]
         names = [f"x{number}" if x is not None else "" for number, x in enumerate(inputs)]
         arrays = {
             name: np.array(x, getattr(x, "dtype", kind), order="C")
@@ -125,7 +127,7 @@ class Onnx(Adapter):
     def _openvino(self, model: bytes) -> Callable[..., Any]:
         core, hint = self.package.Core(), {"INFERENCE_PRECISION_HINT": self.hint}
         compiled = core.compile_model(core.read_model(model), "CPU", hint)
-        names = [one.get_any_name() for one in compiled.inputs]
+        names = [one.get_node().get_friendly_name() for one in compiled.inputs]
         return lambda fed: compiled([fed[name] for name in names])[0]
 
     def _reference(self, model: bytes) -> Callable[..., Any]:
@@ -183,11 +185,10 @@ def operations(run: Any, words: Words, opset: int) -> dict[str, Any]:
         if opset < first:
             raise NotGiven(f"{what} before opset {first}")
 
-    def conv2d(x, w, b=None, *, groups, padding, **options):
-        of = geometry(x.shape, w.shape[2:], padding=padding, **options)
-        around = {"auto_pad": "SAME_UPPER"} if padding == "same" else {"pads": of.before + of.after}
-        steps = {"strides": of.stride, "dilations": of.dilation}
-        return run("Conv", x, w, b, weights=True, group=groups, **steps, **around)
+    def conv2d(x, w, b=None, *, groups, **options):
+        of = geometry(x.shape, w.shape[2:], **options)
+        steps = {"strides": of.stride, "dilations": of.dilation, "pads": of.before + of.after}
+        return run("Conv", x, w, b, weights=True, group=groups, **steps)
 
     def conv2d_backward(x, w, dy, b=None, *, groups, **options):
         """By x a transposed convolution; by w one of x with dy, images in the place of channels."""
