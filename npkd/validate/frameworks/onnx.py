@@ -127,8 +127,7 @@ class Onnx(Adapter):
     def _openvino(self, model: bytes) -> Callable[..., Any]:
         core, hint = self.package.Core(), {"INFERENCE_PRECISION_HINT": self.hint}
         compiled = core.compile_model(core.read_model(model), "CPU", hint)
-        names = [one.get_node().get_friendly_name() for one in compiled.inputs]
-        return lambda fed: compiled([fed[name] for name in names])[0]
+        return lambda fed: compiled([*fed.values()])[0]
 
     def _reference(self, model: bytes) -> Callable[..., Any]:
         evaluator = self.package.ReferenceEvaluator(onnx.load_from_string(model))
