@@ -73,7 +73,9 @@ FRAMEWORKS = {
                 ("onnxruntime", "openvino", "reference"),
                 "onnxruntime",
             ),
-            "opset": Setting(int, "version of ONNX's operators, from 13 (20, or its newest)"),
+            "opset": Setting(
+                int, "version of ONNX's operators, from 13 (20, or 17 of an older ONNX)"
+            ),
         },
     ),
     "ncnn": Framework(

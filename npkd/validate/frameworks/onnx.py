@@ -44,7 +44,7 @@ class Onnx(Adapter):
     """The ONNX that is installed, on the CPU.
 
     engine   "onnxruntime", "openvino", or "reference", the evaluator that comes with ONNX
-    opset    the version of its operators, from 13; None: 20, or the newest that there is
+    opset    the version of its operators, from 13; None: 20, or 17 of an older ONNX
     dtype    of all tensors of numbers; OpenVINO's are float32, and dtype its hint
     """
 
@@ -54,7 +54,7 @@ class Onnx(Adapter):
         self, dtype: str = "float32", engine: str = "onnxruntime", opset: int | None = None
     ):
         newest = onnx.defs.onnx_opset_version()
-        self.opset = min(newest, 20) if opset is None else opset
+        self.opset = opset if opset is not None else 20 if newest >= 20 else 17
         if not 13 <= self.opset <= newest:
             raise ValueError(f"its opset is {opset}, expected 13 to {newest}")
         self.name, module, flags = ENGINES[engine]
