@@ -64,6 +64,32 @@ FRAMEWORKS = {
     "jax": Framework("JAX", "Jax", ("jax",), left="the device, and the precision of its products"),
     "mlx": Framework("MLX", "Mlx", ("mlx",)),
     "tinygrad": Framework("tinygrad", "TinyGrad", ("tinygrad",), left="the device"),
+    "onnx": Framework(
+        "ONNX",
+        "Onnx",
+        ("onnx", "onnxruntime"),
+        {
+            "engine": Setting(
+                str,
+                "what runs it: ONNX Runtime, OpenVINO, or the evaluator that comes with ONNX "
+                "(onnxruntime)",
+                ("onnxruntime", "openvino", "reference"),
+                "onnxruntime",
+            ),
+            "opset": Setting(
+                int, "version of ONNX's operators, from 13 (20, or 17 of an older ONNX)"
+            ),
+        },
+    ),
+    "ncnn": Framework(
+        "ncnn",
+        "Ncnn",
+        ("ncnn",),
+        {
+            "threads": Setting(int, "ncnn's threads (its own choice)"),
+            "direct": Setting(bool, "convolve without Winograd's transform"),
+        },
+    ),
 }
 
 
