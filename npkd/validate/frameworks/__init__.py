@@ -3,7 +3,7 @@
     adapter     what the judge asks of a framework: one small class
     answer      a case, answered operation by operation; it stands without npkd too
     answering   a case, answered in whole passes, where an adapter can
-    torch, jax, onnx, …  the adapters
+    torch, jax, tensorflow, …  the adapters
 
     arrays, left = answers(adapter("torch", dtype="float32"), case)
 
@@ -40,6 +40,7 @@ class Framework(NamedTuple):
     packages  what it is installed as
     settings  what there is to choose
     left      what is left as it comes, in words, if anything
+    builds    other distributions that hold the first of the packages
     """
 
     name: str
@@ -47,6 +48,7 @@ class Framework(NamedTuple):
     packages: tuple[str, ...]
     settings: Mapping[str, Setting] = {}
     left: str = ""
+    builds: tuple[str, ...] = ()
 
 
 FRAMEWORKS = {
@@ -61,13 +63,48 @@ FRAMEWORKS = {
         "whether PyTorch uses TF32 on a GPU",
     ),
     "jax": Framework("JAX", "Jax", ("jax",), left="the device, and the precision of its products"),
+    "tensorflow": Framework(
+        "TensorFlow",
+        "TensorFlow",
+        ("tensorflow",),
+        {
+            "mode": Setting(
+                str,
+                "operation by operation, by tf.function, or compiled (eager)",
+                ("eager", "graph", "xla"),
+                "eager",
+            ),
+            "threads": Setting(int, "TensorFlow's threads in an operation (its own choice)"),
+        },
+        "the device, and whether TensorFlow uses TF32 on a GPU",
+        ("tensorflow-cpu", "tensorflow-intel", "tensorflow-macos"),
+    ),
+    "keras": Framework(
+        "Keras",
+        "Keras",
+        ("keras",),
+        {
+            "backend": Setting(
+                str, "what Keras computes with (its own choice)", ("tensorflow", "jax", "torch")
+            ),
+        },
+        "the device, and the precision of its products",
+    ),
+    "paddle": Framework(
+        "PaddlePaddle",
+        "Paddle",
+        ("paddlepaddle",),
+        {"device": Setting(str, "where (cpu)", ("cpu", "gpu"), "cpu")},
+        builds=("paddlepaddle-gpu",),
+    ),
 }
 
 
 def versions(framework: str) -> dict[str, str]:
     """The versions of its packages that are installed; none is imported."""
     found = {}
-    for package in FRAMEWORKS[framework].packages:
+    about = FRAMEWORKS[framework]
+    for package in (*about.packages, *about.builds):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
