@@ -40,7 +40,7 @@ class Framework(NamedTuple):
     packages  what it is installed as
     settings  what there is to choose
     left      what is left as it comes, in words, if anything
-    builds    other distributions that hold the first of the packages
+    builds    other distributions, one of which may stand for the last of the packages
     """
 
     name: str
@@ -50,6 +50,8 @@ class Framework(NamedTuple):
     left: str = ""
     builds: tuple[str, ...] = ()
 
+
+OF_TENSORFLOW = ("tensorflow-cpu", "tensorflow-intel", "tensorflow-macos")
 
 FRAMEWORKS = {
     "torch": Framework(
@@ -77,18 +79,19 @@ FRAMEWORKS = {
             "threads": Setting(int, "TensorFlow's threads in an operation (its own choice)"),
         },
         "the device, and whether TensorFlow uses TF32 on a GPU",
-        ("tensorflow-cpu", "tensorflow-intel", "tensorflow-macos"),
+        OF_TENSORFLOW,
     ),
     "keras": Framework(
         "Keras",
         "Keras",
-        ("keras",),
+        ("keras", "tensorflow"),
         {
             "backend": Setting(
                 str, "what Keras computes with (its own choice)", ("tensorflow", "jax", "torch")
             ),
         },
         "the device, and the precision of its products",
+        OF_TENSORFLOW,
     ),
     "paddle": Framework(
         "PaddlePaddle",

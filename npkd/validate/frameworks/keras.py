@@ -52,7 +52,7 @@ class Keras(Adapter):
         flags = [f"{name} {os.environ[name]}" for name in names if name in os.environ]
         return {
             "framework": f"Keras {keras.__version__} with {self.backend} {backend}",
-            "device": f"{keras.distribution.list_devices()[0]}, {platform.machine()}",
+            "device": f"{ops.zeros(1).device}, {platform.machine()}",
             "flags": ", ".join([f"float {keras.backend.floatx()}", *flags]),
         }
 

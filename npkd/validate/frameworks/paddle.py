@@ -120,6 +120,14 @@ class PaddleWords(NamespaceWords):
     def floating(self, x: Tensor) -> Tensor:
         return x.astype(self.dtype)
 
+    def where(self, condition: Tensor, x: Any, y: Any) -> Tensor:
+        """Its own promotes no number to the type of an array."""
+        kind = next((one.dtype for one in (x, y) if paddle.is_tensor(one)), self.dtype)
+        if kind == paddle.uint8:
+            raise NotGiven("where, of uint8")
+        full = (one if paddle.is_tensor(one) else paddle.full([1], one, kind) for one in (x, y))
+        return paddle.where(condition, *full)
+
     def sum(self, x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
         return paddle.sum(x, axis=axis, keepdim=keepdims)
 

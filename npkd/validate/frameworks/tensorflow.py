@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,25 @@ from npkd.validate.frameworks.adapter import Adapter, NamespaceWords, NotGiven, 
 from npkd.validate.geometry import geometry
 
 Tensor = Any
+LACKS = {  # by what it says where it does not have something, on a CPU or compiled
+    "grouped convolutions are not supported": "gradients of convolutions with groups",
+    "filter_size does not have enough elements": "gradients of convolutions with groups",
+    "do not yet support dilation": "gradients of convolutions with dilation",
+    "XLA does not support pooling ops with explicit padding": "max-pools with padding",
+    "ResizeNearestNeighborG": "gradients of nearest interpolation",
+}
+
+
+@contextmanager
+def not_given() -> Iterator[None]:
+    """What TensorFlow says it lacks is not given; all else that it raises is a fault."""
+    try:
+        yield
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+        for told, lack in LACKS.items():
+            if told in str(error):
+                raise NotGiven(lack) from error
+        raise
 
 
 class TensorFlow(Adapter):
@@ -65,7 +85,8 @@ class TensorFlow(Adapter):
         def run(inputs: Mapping[str, Tensor]) -> Tensor:
             return Adapter.computed(self, op, inputs, options)
 
-        return tf.function(run, autograph=False, jit_compile=self.mode == "xla")(dict(inputs))
+        with not_given():
+            return tf.function(run, autograph=False, jit_compile=self.mode == "xla")(dict(inputs))
 
     def vjp(
         self, function: Callable[..., Tensor], arrays: list[Tensor], dy: Tensor | None
@@ -73,7 +94,8 @@ class TensorFlow(Adapter):
         with tf.GradientTape() as tape:
             tape.watch(arrays)
             y = function(*arrays)
-        return tape.gradient(y, arrays, dy, tf.UnconnectedGradients.ZERO)
+        with not_given():
+            return tape.gradient(y, arrays, dy, tf.UnconnectedGradients.ZERO)
 
     def updater(self, op: str, **memory: Tensor) -> Callable[..., Tensor]:
         """By an optimiser of Keras'. Its velocity holds the rate: v ← μ v − lr g, θ ← θ + v."""
