@@ -99,9 +99,7 @@ def _optimizer(op: str, lr: float, theta: Tensor, weight_decay: float, **options
         if not options["momentum"]:
             return paddle.optimizer.SGD(lr, **of_all)
         nesterov = options["nesterov"]
-        return paddle.optimizer.Momentum(
-            lr, options["momentum"], use_nesterov=nesterov, **of_all
-        )
+        return paddle.optimizer.Momentum(lr, options["momentum"], use_nesterov=nesterov, **of_all)
     by = paddle.optimizer.AdamW if options["decoupled"] else paddle.optimizer.Adam
     of_all["weight_decay"] = weight_decay if options["decoupled"] else weight_decay or None
     return by(lr, options["beta1"], options["beta2"], options["epsilon"], **of_all)
@@ -177,9 +175,7 @@ def batch_norm(x, w=None, b=None, mean=None, variance=None, epsilon=1e-5):
 def running_mean(x, mean, momentum):
     """PaddlePaddle writes it into the one before, and calls 1 − momentum the momentum."""
     mean = mean.clone()
-    functional.batch_norm(
-        x, mean, paddle.ones_like(mean), None, None, True, momentum=1 - momentum
-    )
+    functional.batch_norm(x, mean, paddle.ones_like(mean), None, None, True, momentum=1 - momentum)
     return mean
 
 

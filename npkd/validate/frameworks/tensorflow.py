@@ -1,4 +1,4 @@
-"""TensorFlow, asked: tf.nn on images with their channels last, GradientTape, tf.keras.optimizers."""
+"""TensorFlow, asked: tf.nn with channels last, GradientTape, tf.keras.optimizers."""
 
 from __future__ import annotations
 
