@@ -115,6 +115,7 @@ def installed(framework):
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.filterwarnings("ignore:No ccache found")
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("op", [*OPS, *LOSSES])
 @ONCE
@@ -144,6 +145,7 @@ def test_an_operation_that_is_unknown_is_refused(framework):
         assert (found, operation.op, type(why), str(why)) == ({}, "fold", NotGiven, "fold")
 
 
+@pytest.mark.filterwarnings("ignore:No ccache found")
 @pytest.mark.parametrize("framework", ALONE)
 def test_an_adapter_answers_exported_cases_without_npkd(framework, tmp_path):
     installed(framework)
