@@ -99,6 +99,7 @@ ALONE = [name for name in FRAMEWORKS if name not in ("torch", "jax")]  # they ne
 FAULTS = {  # known ones of its own, by the options that show them
     ("paddle", "avg_pool2d"): lambda options: options.get("ceil_mode"),
     ("paddle", "max_pool2d"): lambda options: options.get("ceil_mode"),
+    ("paddle", "batch_norm"): lambda options: True,  # a weight alone, with no bias, has dw = 0
     ("paddle", "conv2d"): lambda options: (
         options.get("padding") == "same" and options.get("dilation", 1) not in (1, (1, 1))
     ),
