@@ -3,7 +3,7 @@
     adapter     what the judge asks of a framework: one small class
     answer      a case, answered operation by operation; it stands without npkd too
     answering   a case, answered in whole passes, where an adapter can
-    torch, jax, mlx, …  the adapters
+    torch, jax, onnx, …  the adapters
 
     arrays, left = answers(adapter("torch", dtype="float32"), case)
 
@@ -40,6 +40,7 @@ class Framework(NamedTuple):
     packages  what it is installed as
     settings  what there is to choose
     left      what is left as it comes, in words, if anything
+    builds    other distributions, one of which may stand for the last of the packages
     """
 
     name: str
@@ -47,7 +48,10 @@ class Framework(NamedTuple):
     packages: tuple[str, ...]
     settings: Mapping[str, Setting] = {}
     left: str = ""
+    builds: tuple[str, ...] = ()
 
+
+OF_TENSORFLOW = ("tensorflow-cpu", "tensorflow-intel", "tensorflow-macos")
 
 FRAMEWORKS = {
     "torch": Framework(
@@ -90,13 +94,49 @@ FRAMEWORKS = {
             "direct": Setting(bool, "convolve without Winograd's transform"),
         },
     ),
+    "tensorflow": Framework(
+        "TensorFlow",
+        "TensorFlow",
+        ("tensorflow",),
+        {
+            "mode": Setting(
+                str,
+                "operation by operation, by tf.function, or compiled (eager)",
+                ("eager", "graph", "xla"),
+                "eager",
+            ),
+            "threads": Setting(int, "TensorFlow's threads in an operation (its own choice)"),
+        },
+        "the device, and whether TensorFlow uses TF32 on a GPU",
+        OF_TENSORFLOW,
+    ),
+    "keras": Framework(
+        "Keras",
+        "Keras",
+        ("keras", "tensorflow"),
+        {
+            "backend": Setting(
+                str, "what Keras computes with (its own choice)", ("tensorflow", "jax", "torch")
+            ),
+        },
+        "the device, and the precision of its products",
+        OF_TENSORFLOW,
+    ),
+    "paddle": Framework(
+        "PaddlePaddle",
+        "Paddle",
+        ("paddlepaddle",),
+        {"device": Setting(str, "where (cpu)", ("cpu", "gpu"), "cpu")},
+        builds=("paddlepaddle-gpu",),
+    ),
 }
 
 
 def versions(framework: str) -> dict[str, str]:
     """The versions of its packages that are installed; none is imported."""
     found = {}
-    for package in FRAMEWORKS[framework].packages:
+    about = FRAMEWORKS[framework]
+    for package in (*about.packages, *about.builds):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -260,13 +260,13 @@ def made_of(words: Words) -> dict[str, Callable[..., Array]]:
 class NamespaceWords(Words):
     """The words of an array namespace, by the names of NumPy, of the array API or of TensorFlow.
 
-    words: those that it has otherwise, or has not.
+    words: those that it has otherwise, or has not; a class of its own may define them too.
     """
 
     def __init__(self, xp: Any, **words: Any):
         for word, names in NAMES.items():
             for name in names.split()[::-1]:
-                if hasattr(xp, name):
+                if hasattr(xp, name) and word not in vars(type(self)):
                     setattr(self, word, getattr(xp, name))
         for word, function in words.items():
             setattr(self, word, function)
