@@ -308,7 +308,8 @@ def _check(args: argparse.Namespace) -> int:
     asked = [_needing_forward(case) if args.forward else case for case in asked]
     given = _stored_in(precision, (case for case in asked if case.name in found))
     not_had = exchange.read_left(args.results)
-    pairs, left = [], Counter()
+    pairs = []
+    left: Counter[str] = Counter()
     for case in given:
         without = {t: not_had[key] for t in case.needed if (key := f"{case.name}/{t}") in not_had}
         left.update(without.values())

@@ -53,22 +53,22 @@ def answer(
             found.update({f"{case['name']}/{tensor}": array for tensor, array in made.items()})
             for number, why in without:
                 operation = case["operations"][number]
-                left[reason(operation["op"], why)] += 1
+                left[_reason(operation["op"], why)] += 1
                 if isinstance(why, NotGiven):
                     keys = (f"{case['name']}/{tensor}" for tensor in operation["outputs"].values())
                     not_had.update({key: str(why) for key in keys if key not in found})
     texts = {ABOUT: {"adapter": adapter.name, **adapter.about()}, LEFT: not_had}
     written: dict[str, Any] = dict(found)
-    for key, text in texts.items():
-        written[key] = np.frombuffer(json.dumps(text).encode(), np.uint8)
+    for key, words in texts.items():
+        written[key] = np.frombuffer(json.dumps(words).encode(), np.uint8)
     np.savez(str(results), **written)
     print(f"{len(found)} tensors are in {results}")
-    for why, count in left.most_common():
-        print(f"not given: {why} ({count} operations)")
+    for reason, count in left.most_common():
+        print(f"not given: {reason} ({count} operations)")
     return found
 
 
-def reason(op: str, why: Exception) -> str:
+def _reason(op: str, why: Exception) -> str:
     """Why an operation was left out, in words."""
     if isinstance(why, NotGiven):
         return str(why)

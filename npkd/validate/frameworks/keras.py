@@ -39,7 +39,7 @@ class Keras(Adapter):
         self.backend = keras.backend.backend()
         if backend and self.backend != backend:
             raise ValueError(f"it has been imported with the backend {self.backend}")
-        self.vjp = GRADIENTS[self.backend]
+        self.vjp = GRADIENTS[self.backend]  # type: ignore[method-assign]
         self.dtype, self.words = dtype, KerasWords(dtype)
         if keras.backend.standardize_dtype(self.words.array(np.zeros(1)).dtype) != dtype:
             raise ValueError(f"its backend {self.backend} computes no {dtype}")
@@ -127,9 +127,9 @@ class KerasWords(NamespaceWords):
     """The words of formulas in Keras."""
 
     def __init__(self, dtype: str):
-        super().__init__(ops)
-        self.dtype, self.softplus = dtype, ops.softplus
-        self.softmax, self.log_softmax = ops.softmax, ops.log_softmax
+        own = {"softmax": ops.softmax, "log_softmax": ops.log_softmax}
+        super().__init__(ops, **own, softplus=ops.softplus)
+        self.dtype = dtype
 
     def array(self, x: np.ndarray) -> Tensor:
         return ops.convert_to_tensor(x, self.dtype if x.dtype.kind == "f" else None)

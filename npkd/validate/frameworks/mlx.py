@@ -194,7 +194,7 @@ def soft_cross_entropy(student, teacher, temperature, temperature_squared, reduc
     return reduced(apart, reduction, student.size)
 
 
-LOSSES = {
+LOSSES: dict[str, Callable[..., Any]] = {
     "l1": lambda student, teacher, reduction: reduced(
         nn.losses.l1_loss(student, teacher, "none"), reduction
     ),

@@ -109,8 +109,9 @@ class PaddleWords(NamespaceWords):
     """The words of formulas in PaddlePaddle."""
 
     def __init__(self, dtype: str):
-        super().__init__(paddle, concatenate=paddle.concat, stop_gradient=lambda x: x.detach())
-        self.dtype, self.softplus = dtype, functional.softplus
+        own = {"concatenate": paddle.concat, "stop_gradient": lambda x: x.detach()}
+        super().__init__(paddle, **own, softplus=functional.softplus)
+        self.dtype = dtype
 
     def array(self, x: np.ndarray) -> Tensor:
         return paddle.to_tensor(x, self.dtype if x.dtype.kind == "f" else None)

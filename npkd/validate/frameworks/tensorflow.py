@@ -135,9 +135,9 @@ class TensorFlowWords(NamespaceWords):
     """The words of formulas in TensorFlow."""
 
     def __init__(self, dtype: Any):
-        super().__init__(tf, log=tf.math.log)
-        self.dtype, self.softplus = dtype, tf.math.softplus
-        self.softmax, self.log_softmax = tf.nn.softmax, tf.nn.log_softmax
+        own = {"log": tf.math.log, "softplus": tf.math.softplus}
+        super().__init__(tf, **own, softmax=tf.nn.softmax, log_softmax=tf.nn.log_softmax)
+        self.dtype = dtype
 
     def array(self, x: np.ndarray) -> Tensor:
         return tf.constant(x, self.dtype if x.dtype.kind == "f" else None)
