@@ -279,13 +279,20 @@ def test_the_list_names_every_framework_and_imports_none(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("flag", [[], ["--forward"]])
-def test_an_engine_that_only_infers_ends_well_where_that_is_said(folder, tmp_path, capsys, flag):
+@pytest.mark.parametrize("says_why", [False, True])
+def test_an_engine_that_only_infers_ends_well_where_that_is_said(
+    folder, tmp_path, capsys, flag, says_why
+):
     from npkd.cli import main
     from npkd.validate.frameworks.answer import answer
 
-    answer(NumPy(), folder, tmp_path / "r.npz", subjects=["concat", "dkd"])
+    path = tmp_path / "r.npz"
+    found = answer(NumPy(), folder, path, subjects=["concat", "dkd"])
+    if not says_why:
+        np.savez(path, **found)
     assert "tensors are in" in capsys.readouterr().out
-    status = main(["validate", "check", str(folder), str(tmp_path / "r.npz"), *flag])
+    status = main(["validate", "check", str(folder), str(path), *flag])
     shown = capsys.readouterr().out
-    assert f"NumPy {np.__version__}, CPU, none" in shown
-    assert ("not given: " in shown, status) == ((True, 1) if not flag else (False, 0))
+    assert (f"NumPy {np.__version__}, CPU, none" in shown) == says_why
+    assert ("not given: " in shown, status) == ((False, 0) if flag or says_why else (True, 1))
+    assert ("left out: gradients: it only infers" in shown) == (says_why and not flag)

@@ -62,7 +62,8 @@ def test_formulas_in_the_fewest_words_have_npkds_values(name, seed):
     case = in_float64(random_case(name, np.random.default_rng(seed)))
     (operation,) = case.operations
     inputs = {argument: case.inputs[tensor] for argument, tensor in operation.inputs.items()}
-    value = formulas.value(OfNumPy(), name, inputs, operation.options)
+    options = by_npkd.resolved(name, operation.options)
+    value = formulas.value(OfNumPy(), name, inputs, options)
     expected = by_npkd.results(case)["value"]
     np.testing.assert_allclose(value, expected, rtol=1e-9, atol=1e-9)
 

@@ -42,7 +42,8 @@ def adam(
     moved = (m / (1 - beta1**t)) / size * lr
     updated = (theta - moved).rounded
     # βᵗ is near 1 at first: rounded before it is subtracted from 1 it leaves few digits
-    shares = [beta**t / (1 - beta**t) for beta in (beta1, beta2)]
+    powers = np.array([beta1, beta2]) ** t
+    shares = powers / (1 - powers)
     updated.jump = arithmetic.gamma(2 * t + 4) * (shares[0] + shares[1] / 2) * moved.most
     return {"theta": updated, "m": m.rounded, "v": v.rounded}
 
