@@ -44,7 +44,8 @@ def adam(
     # βᵗ is near 1 at first: rounded before it is subtracted from 1 it leaves few digits
     powers = np.array([beta1, beta2]) ** t
     shares = powers / (1 - powers)
-    updated.jump = arithmetic.gamma(2 * t + 4) * (shares[0] + shares[1] / 2) * moved.most
+    of_powers = 2 * min(t, 1 << 20) + 4  # roundings; a βᵗ of more steps is 0
+    updated.jump = arithmetic.gamma(of_powers) * (shares[0] + shares[1] / 2) * moved.most
     return {"theta": updated, "m": m.rounded, "v": v.rounded}
 
 
