@@ -6,7 +6,7 @@
     steps of 2⁻¹¹ from −110 to 90, so that no threshold of exp or a tail is missed
     the nearest to 1, where log is 0
 
-Numbers above a power of two lie in equal steps, each moved within its step by multiples of the
+Each number is there once, in order of its bits. Numbers above a power of two lie in equal steps, each moved within its step by multiples of the
 golden ratio, so that their last bits are of all kinds.
 """
 
@@ -19,20 +19,21 @@ COARSER = 5  # and by how much less above the others
 VARYING = (2.0**-12, 2.0**7)
 STEEP = (-110, 90)
 ROW = 1024  # the grid is a matrix of rows of so many
-MANTISSA, BIAS, SIGN = 23, 127, np.uint32(1 << 31)
+MANTISSA, BIAS = 23, 127
+SIGN = np.uint32(1 << 31)
 GOLDEN = 0x9E3779B1  # 2³² over the golden ratio
 
 
 def grid(fine: int = FINE) -> np.ndarray:
     """The numbers, (…, 1024) float32; some 2.3 million, or with a smaller `fine` fewer."""
     limits = np.finfo(np.float32)
-    ends = [0, np.inf, limits.max, limits.smallest_normal, limits.smallest_subnormal]
+    ends = [0.0, np.inf, *map(float, (limits.max, limits.tiny, limits.smallest_subnormal))]
     special = np.array([sign * end for end in ends for sign in (1, -1)] + [np.nan], np.float32)
     bits = np.concatenate([*_above_powers(fine), _near_one(fine)])
     of_both = np.concatenate([bits, bits | SIGN]).view(np.float32)
     steps = 2 ** max(0, fine - 4)
     steep = np.arange(STEEP[0] * steps, STEEP[1] * steps, dtype=np.float32) / np.float32(steps)
-    every = np.concatenate([special, of_both, steep])
+    every = np.unique(np.concatenate([special, of_both, steep]).view(np.uint32)).view(np.float32)
     return np.append(every, np.ones(-every.size % ROW, np.float32)).reshape(-1, ROW)
 
 

@@ -1,4 +1,4 @@
-"""accuracy.html, all figures of several frameworks on one page, and accuracy.md, the table alone."""
+"""accuracy.html, all figures of several frameworks on one page; accuracy.md, the table alone."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

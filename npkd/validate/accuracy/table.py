@@ -38,7 +38,7 @@ def of_one(accuracy: Accuracy) -> list[str]:
             number(row.measured.typical),
             NOTHING if row.bits is None else f"{row.bits:.1f}",
             letters(row),
-            short(at(row.measured.worst), 60),
+            short(_briefly(row.measured.worst), 70),
         ]
         for row in accuracy.rows
     ]
@@ -66,12 +66,15 @@ def in_words(kind: str, fault: Fault) -> str:
 
 
 def at(place: Place | None) -> str:
+    """In full: the argument exactly, too."""
     if place is None:
         return ""
-    exact = (
-        f" ({place.hex})" if place.hex and "inf" not in place.hex and "nan" not in place.hex else ""
-    )
+    exact = f" ({place.hex})" if "x" in place.hex else ""
     return f"{place.x}{exact} gives {place.found}, right is {place.right}"
+
+
+def _briefly(place: Place | None) -> str:
+    return "" if place is None else f"{place.x} gives {place.found}, right is {place.right}"
 
 
 def number(value: float | None) -> str:
