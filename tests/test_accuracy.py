@@ -33,9 +33,7 @@ def asked_of(op):
 def rounded(case):
     """A framework that computes everything in float64, and rounds once."""
     (operation,) = case.operations
-    question = next(
-        one for one in questions.questions([operation.op], COARSE) if one.case.name == case.name
-    )
+    question = next(one for one in asked_of(operation.op) if one.case.name == case.name)
     with np.errstate(over="ignore"):
         return Given({name: one.value.astype(np.float32) for name, one in question.right().items()})
 
@@ -47,7 +45,7 @@ def measured(op, change=lambda x, y: y, tensor="y"):
         found = rounded(case).arrays[tensor]
         return Given({tensor: change(case.inputs["x"], found).astype(np.float32)})
 
-    asked = questions.questions([op], COARSE)[:1]
+    asked = asked_of(op)[:1]
     (row,) = measuring.measure(asked, ask, {}).rows
     return row.measured
 
@@ -176,7 +174,7 @@ def test_sums_are_as_near_to_exact_ones_as_they_say():
 
 @pytest.mark.parametrize("op", questions.ops())
 def test_results_that_are_rounded_once_are_off_by_half_an_ulp_and_nothing_else(op):
-    found = measuring.measure(questions.questions([op], COARSE), rounded, {})
+    found = measuring.measure(asked_of(op), rounded, {})
     assert found.rows
     assert not found.left
     for row in found.rows:

@@ -6,8 +6,9 @@
     steps of 2⁻¹¹ from −110 to 90, so that no threshold of exp or a tail is missed
     the nearest to 1, where log is 0
 
-Each number is there once, in order of its bits. Numbers above a power of two lie in equal steps, each moved within its step by multiples of the
-golden ratio, so that their last bits are of all kinds.
+Each number is there once, in order of its bits. Numbers above a power of two lie in equal steps,
+each moved within its step by multiples of the golden ratio, so that their last bits are of all
+kinds.
 """
 
 from collections.abc import Iterator

@@ -31,7 +31,7 @@ class Right:
     unit       an ulp is that of each number's OWN right result, or of the LARGEST one
     off        how far what is right may be off itself, in ulp
     arguments  of a function of one number
-    shown      by what numbers are named in other functions
+    shown      by what numbers are named in other functions: a word, and numbers
     limits     the range, where there is one
     scale      Q = √Σ a² b² of sums of products, for effective bits
     bits       whether they are counted
@@ -41,7 +41,7 @@ class Right:
     unit: str
     off: float
     arguments: Arguments | None = None
-    shown: np.ndarray | None = None
+    shown: tuple[str, np.ndarray] | None = None
     limits: tuple[float, float] = (-np.inf, np.inf)
     scale: np.ndarray | None = None
     bits: bool = False
@@ -141,7 +141,11 @@ def _by_row(
 ) -> dict[str, Right]:
     z = inputs["x"].astype(np.float64)
     below = z - np.max(z, axis=-1, keepdims=True)
-    return {"y": Right(function(z), OWN, right.OFF_OF_SOFTMAX, shown=below, limits=limits)}
+    return {
+        "y": Right(
+            function(z), OWN, right.OFF_OF_SOFTMAX, shown=("z − max = ", below), limits=limits
+        )
+    }
 
 
 # Losses on outputs

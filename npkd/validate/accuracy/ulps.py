@@ -3,10 +3,10 @@
 Each number belongs to one of these, in this order; only the last has an error in ulp:
 
     its argument is subnormal, and it is what 0 would give       "subnormal arguments"
-    right is NaN, ±∞, 0, or beyond the largest number; or the argument is ±∞   "special", if wrong
-    right is below the smallest normal number                    "subnormal results", if 0;
-                                                                 "not small", if far off
+    right is NaN, ±∞ or beyond the largest number; or the argument is ±∞   "special", if wrong
     found is NaN or ±∞                                           "not finite"
+    right is below the smallest normal number                    "subnormal results", if found is 0;
+                                                                 "not small", if far off
     found is 0                                                   "zero": a normal number is right
     all else                                                     how many ulp is it off?
 
@@ -25,7 +25,7 @@ KINDS = {  # by kind: its letter in tables, and what it says
     "not small": ("t", "far off where the right result is below the smallest normal number"),
     "range": ("o", "out of the function's range"),
     "not finite": ("n", "NaN or ∞ where the right result is a number"),
-    "special": ("s", "a wrong result of, or for, 0, ∞ or NaN"),
+    "special": ("s", "wrong where ∞ or NaN is right, or is the argument"),
 }
 LIMITS = np.finfo(np.float32)
 MOST, SMALLEST = float(LIMITS.max), float(LIMITS.smallest_normal)
@@ -109,13 +109,13 @@ def by_own(
     found: np.ndarray,
     right: np.ndarray,
     arguments: Arguments | None = None,
-    shown: np.ndarray | None = None,
+    shown: tuple[str, np.ndarray] | None = None,
     limits: tuple[float, float] = (-np.inf, np.inf),
 ) -> Measured:
     """Each number in ulp of its own right result.
 
     right    in float64
-    shown    by what places are named, if not by arguments: numbers in float64; else by index
+    shown    by what places are named, if not by arguments: a word, and numbers; else by index
     limits   the function's range
     """
     with np.errstate(all="ignore"):
@@ -140,12 +140,13 @@ class _Sorting:
         found: np.ndarray,
         right: np.ndarray,
         arguments: Arguments | None,
-        shown: np.ndarray | None,
+        shown: tuple[str, np.ndarray] | None,
     ):
+        self.shown_as, values = shown or ("", None)
         self.shape, self.given, self.arguments = right.shape, found, arguments
         self.found, self.right = found.astype(np.float64), right
         self.rounded = right.astype(np.float32).astype(np.float64)
-        self.names = shown if arguments is None else arguments.x
+        self.names = values if arguments is None else arguments.x
 
     def measured(self, limits: tuple[float, float]) -> Measured:
         found, right, rounded = self.found, self.right, self.rounded
@@ -154,21 +155,22 @@ class _Sorting:
         found = np.where(beyond, np.copysign(2.0**128, found), found)
         as_zero, may_be = self._of_subnormal_arguments()
         left = ~as_zero
-        special = left & (~np.isfinite(rounded) | (right == 0))
+        special = left & ~np.isfinite(rounded)
         if self.arguments is not None:
             special |= left & np.isinf(self.arguments.x)
         wrong = special & ~_same(self.found, rounded) & ~(beyond & np.isinf(rounded))
         wrong &= ~(nearly_most & (np.abs(found) > MOST * (1 - NEARLY)) & np.isfinite(right))
         left &= ~special
+        infinite = left & ~np.isfinite(found)
+        left &= ~infinite
         small = left & (np.abs(right) < SMALLEST * (1 + NEARLY))
         flushed = small & (found == 0) & (rounded != 0)
         far = small & ~flushed & ~(np.abs(found - right) <= FAR * STEP)
         left &= ~small
-        infinite = left & ~np.isfinite(found)
         zero = left & (found == 0)
         low, high = limits
         out = (self.found < low) | (self.found > high)
-        where = np.flatnonzero(left & ~infinite & ~zero)
+        where = np.flatnonzero(left & ~zero)
         errors = in_ulps(found.ravel()[where], right.ravel()[where])
         typical = errors
         if self.arguments is not None:
@@ -231,7 +233,7 @@ class _Sorting:
         name, exact = str([int(k) for k in index]), ""
         if self.names is not None:
             x = self.names[index]
-            name = str(x) if self.arguments is not None else f"{float(x):.9g}"
+            name = str(x) if self.arguments is not None else f"{self.shown_as}{float(x):.9g}"
             exact = float(x).hex() if self.arguments is not None else ""
         return Place(name, exact, str(self.given[index]), f"{float(self.right[index]):.9g}")
 
