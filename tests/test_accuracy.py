@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pages
@@ -145,7 +146,7 @@ def test_losses_are_as_near_to_mpmath_as_they_say(name):
     for question in questions.questions([name]):
         (operation,) = question.case.operations
         some = {
-            key: x[:2, :40] if x.ndim > 1 else x[:2] % 40 for key, x in question.case.inputs.items()
+            key: x[:2, :12] if x.ndim > 1 else x[:2] % 12 for key, x in question.case.inputs.items()
         }
         found = questions._by_loss(name, operation.options, some)
         s, t = (some.get(key, some.get("logits")) for key in ("student", "teacher"))
@@ -503,6 +504,25 @@ def test_text_from_a_file_is_text(text, figures, tmp_path):
         assert "<" not in line
         for letter in "`[!":
             assert all(line[k - 1] == "\\" for k in range(len(line)) if line[k] == letter)
+
+
+def test_frameworks_of_one_version_are_told_apart_by_device_then_by_flags(figures):
+    def one(**about):
+        return measuring.Accuracy({**figures.about, **about}, (), {})
+
+    every = [one(), one(device="a"), one(device="a", flags="f"), one(framework="other")]
+    names = table.titles(every)
+    assert len(set(names)) == 4
+    assert names[2].endswith(", a, f")
+    assert names[3] == "other"
+
+
+def test_the_table_in_the_readme_is_that_of_the_files():
+    root = Path(__file__).parents[1]
+    paths = sorted((root / "benchmarks" / "verdicts" / "accuracy").glob("*.json"))
+    text = (root / "npkd" / "validate" / "accuracy" / "README.md").read_text(encoding="utf-8")
+    made = text.split("<!-- table -->\n")[1].split("<!-- end -->")[0]
+    assert made.strip() == table.markdown([files.read(path) for path in paths]).strip()
 
 
 # The command

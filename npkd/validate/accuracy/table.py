@@ -96,14 +96,15 @@ def letters(row: Row) -> str:
 
 
 def titles(every: Sequence[Accuracy]) -> list[str]:
-    """What each is called: by its device too, where two are the same version."""
+    """What each is called: by its device and flags too, where two would be called alike."""
     names = [one.about.get("framework", "") for one in every]
-    often = Counter(names)
-    named = [
-        name if often[name] == 1 else f"{name}, {one.about.get('device', '')}"
-        for name, one in zip(names, every, strict=True)
-    ]
-    return [short(name, LONGEST_CELL) for name in named]
+    for more in ("device", "flags"):
+        often = Counter(names)
+        names = [
+            f"{name}, {one.about.get(more, '')}" if often[name] > 1 else name
+            for name, one in zip(names, every, strict=True)
+        ]
+    return [short(name, LONGEST_CELL) for name in names]
 
 
 def cells(every: Sequence[Accuracy]) -> list[list[str]]:
