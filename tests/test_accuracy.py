@@ -73,12 +73,10 @@ def test_the_grid_holds_all_exponents_both_signs_and_what_is_special(fine):
 def test_the_grid_is_the_same_everywhere_and_densest_where_functions_vary():
     x = grid()
     assert 2_000_000 < x.size < 3_000_000
-    assert np.array_equal(x.view(np.uint32), grid().view(np.uint32))
+    assert np.array_equal(grid(9).view(np.uint32), grid(9).view(np.uint32))
     assert np.mean(varying(x)) > 0.5
-    size = np.abs(x[(x >= 4) & (x < 8)])
-    gaps = np.diff(np.unique(size))
-    assert np.max(gaps) < 2e-4
-    assert len(np.unique(x.view(np.uint32) & 0xFF)) == 256
+    assert np.max(np.diff(x[(x >= 4) & (x < 8)])) < 2e-4
+    assert np.all(np.bincount(x.view(np.uint8)[:, ::4].ravel(), minlength=256) > 1000)
     assert math.gcd(GOLDEN, 1 << 32) == 1
 
 
@@ -123,12 +121,12 @@ def test_softmax_is_as_near_to_mpmath_as_it_says():
     mp = pytest.importorskip("mpmath")
     for question in questions.questions(["softmax", "log_softmax"]):
         z = question.case.inputs["x"][:2]
+        if z.shape[1] > 1000:
+            continue  # that takes too long
         value = question.right()["y"].value[:2]
         with mp.workdps(50):
             for row, found in zip(z, value, strict=True):
-                e = [mp.exp(mp.mpf(float(x))) for x in row[:: max(1, len(row) // 1000)]]
-                if len(e) < len(row):
-                    continue  # 100,000 take too long
+                e = [mp.exp(mp.mpf(float(x))) for x in row]
                 total = mp.fsum(e)
                 for k in {*range(0, len(row), 50), int(np.argmax(row))}:
                     p = e[k] / total

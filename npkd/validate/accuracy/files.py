@@ -84,10 +84,16 @@ def write(path: Path, accuracy: Accuracy) -> Path:
     Returns its path. Raises BadInput if it cannot be written.
     """
     path = path / name_of(accuracy) if path.is_dir() else path
-    text = json.dumps(as_json(accuracy), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    held = as_json(accuracy)
+    rows = ",\n".join(map(_dumped, held.pop("rows")))  # each in a line, to be compared
+    text = f'{_dumped(held)[:-1]}, "rows": [\n{rows}\n]}}\n'
     with writing_to(path.parent):
         write_atomically(path, lambda file: file.write(text.encode("utf-8", "replace")))
     return path
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def read(path: str | Path) -> Accuracy:

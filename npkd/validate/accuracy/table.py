@@ -163,10 +163,19 @@ def thresholds(every: Sequence[Accuracy]) -> list[list[str]]:
 
 
 def _threshold(fault: Fault | None) -> str:
-    if fault is None:
+    if fault is None or not fault.places:
         return ""
     place = fault.places[0]
-    return f"{place.x}: {place.found} for {place.right}"
+    return f"{_few(place.x)}: {place.found}, right is {_few(place.right)}"
+
+
+def _few(text: str) -> str:
+    """A number in three digits, and with the words before it."""
+    *words, last = text.split(" ")
+    try:
+        return " ".join([*words, f"{float(last):.3g}"])
+    except ValueError:
+        return text
 
 
 def markdown(every: Sequence[Accuracy]) -> str:
