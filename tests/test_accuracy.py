@@ -76,7 +76,7 @@ def test_the_grid_is_the_same_everywhere_and_densest_where_functions_vary():
     assert np.array_equal(grid(9).view(np.uint32), grid(9).view(np.uint32))
     assert np.mean(varying(x)) > 0.5
     assert np.max(np.diff(x[(x >= 4) & (x < 8)])) < 2e-4
-    assert np.all(np.bincount(x.view(np.uint8)[:, ::4].ravel(), minlength=256) > 1000)
+    assert np.all(np.bincount(x[::8].view(np.uint8)[:, ::4].ravel(), minlength=256) > 100)
     assert math.gcd(GOLDEN, 1 << 32) == 1
 
 
@@ -479,7 +479,7 @@ def test_frameworks_stand_side_by_side(figures):
     text = table.markdown([figures, other])
     assert text.count("\n| ") == len(rows) + 1 + len(table.thresholds([figures, other])) - 1
     assert "effective bits" in text
-    assert "silu | \\-88.7".replace("\\", "") in text
+    assert "| silu | -88.8: -0.0, right is -2.5" in text
 
 
 @pytest.mark.parametrize("text", [*pages.HOSTILE, "a|b", "`x`", "![x](y)", "[x]: y"])
