@@ -252,6 +252,7 @@ def made_of(words: Words) -> dict[str, Callable[..., Array]]:
         "exp": words.exp,
         "log": words.log,
         "sqrt": words.sqrt,
+        "softplus": words.softplus,
         "negative": lambda x: -x,
         "sum_over": lambda x, axes=None, keepdims=False, **of: words.sum(x, axes, keepdims),
     }

@@ -325,9 +325,9 @@ class Trial:
         if errors is None:  # a replay has the shapes that were recorded
             raise ValueError(f"validate: {tensor} has shape {found.shape}, not {expected.shape}")
         worst = int(np.argmax(errors)) if errors.size else 0
-        bits = _bits(errors, Rounded(np.where(np.isfinite(expected), expected, 0.0)), found.dtype)[
-            0
-        ]
+        bits = effective_bits(
+            errors, Rounded(np.where(np.isfinite(expected), expected, 0.0)), found.dtype
+        )[0]
         figures: dict[str, Any] = dict.fromkeys(("bound", "ratio", "band"), math.nan)
         figures |= {
             "error": _at(errors, worst),
@@ -602,7 +602,7 @@ class Measure:
         within = bool(np.all(errors <= bound))
         if not within:
             figures["factor"] = _factor(found, outcome.value, bound)
-        bits, typical, grown = _bits(errors, outcome, found.dtype)
+        bits, typical, grown = effective_bits(errors, outcome, found.dtype)
         share = trial.arithmetic.band(outcome.roundings)
         return cls(
             within=within,
@@ -678,7 +678,9 @@ def _seen(reach: np.ndarray, value: np.ndarray, dtype: np.dtype) -> float:
     return float(np.min(reach[counted] / size[counted])) if np.any(counted) else math.nan
 
 
-def _bits(errors: np.ndarray, outcome: Rounded, dtype: np.dtype) -> tuple[float, float, float]:
+def effective_bits(
+    errors: np.ndarray, outcome: Rounded, dtype: np.dtype
+) -> tuple[float, float, float]:
     """The effective precision by the root mean square of errors, and by their median; and of y/Q.
 
     Of normal errors half are below 0.6745 of the root mean square; a single wrong entry is seen in

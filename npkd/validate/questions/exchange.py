@@ -48,9 +48,10 @@ import inspect
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -161,8 +162,16 @@ def _from_docstring(function: Any) -> dict[str, str]:
 # Writing
 
 
-def export(folder: str | Path, cases: Iterable[Case]) -> list[Path]:
+def export(
+    folder: str | Path,
+    cases: Iterable[Case],
+    results: Callable[[Case], Arrays] = by_npkd.results,
+    words: Mapping[str, str] = MappingProxyType({}),
+) -> list[Path]:
     """Write cases to a folder: the same bytes for the same cases. Returns the files' paths.
+
+    results: what a case gives, whose shapes and dtypes are listed. words: of operations that are
+    not in the vocabulary, what they give, in a line.
 
     Raises BadInput if the folder cannot be written to, ValueError for cases that cannot be told
     apart or hold what the format has not.
@@ -177,13 +186,16 @@ def export(folder: str | Path, cases: Iterable[Case]) -> list[Path]:
                 f"validate: {case.name!r} cannot name a case; it must be new, without /, and of 1 "
                 f"to {LONGEST_NAME} letters"
             )
-        entries[case.name] = _entry(case, stored, keys)
+        entries[case.name] = _entry(case, stored, keys, results)
     manifest = {
         "format": FORMAT,
         "version": VERSION,
         "npkd": npkd.__version__,
         "conventions": CONVENTIONS,
-        "vocabulary": vocabulary(),
+        "vocabulary": {
+            **vocabulary(),
+            **{op: {"line": line, "definition": line} for op, line in words.items()},
+        },
         "results": RESULTS,
         "cases": list(entries.values()),
     }
@@ -222,18 +234,23 @@ def standalone(program: str) -> str:
     )
 
 
-def _entry(case: Case, stored: dict[str, np.ndarray], keys: dict[str, str]) -> dict[str, Any]:
+def _entry(
+    case: Case,
+    stored: dict[str, np.ndarray],
+    keys: dict[str, str],
+    results: Callable[[Case], Arrays],
+) -> dict[str, Any]:
     """A case in the manifest; its arrays are put into `stored`."""
     tensors: dict[str, dict[str, Any]] = {}
     for name, array in case.inputs.items():
         array = little_endian(array)
         about = {"shape": list(array.shape), "dtype": array.dtype.name}
-        digest = hashlib.sha256(array.tobytes()).hexdigest()
-        key = keys.setdefault(f"{digest} {about}", f"{case.name}/{name}")
+        sha256 = digest(array)
+        key = keys.setdefault(f"{sha256} {about}", f"{case.name}/{name}")
         stored.setdefault(key, array)
-        tensors[name] = {"role": "input", **about, "key": key, "sha256": digest}
+        tensors[name] = {"role": "input", **about, "key": key, "sha256": sha256}
     shapes = {name: array.shape for name, array in case.inputs.items()}
-    for name, array in by_npkd.results(case).items():
+    for name, array in results(case).items():
         shapes[name] = np.shape(array)
         about = {"shape": list(shapes[name]), "dtype": np.asarray(array).dtype.name}
         tensors[name] = {"role": "result", **about, "needed": name in case.needed}
@@ -249,6 +266,11 @@ def _entry(case: Case, stored: dict[str, np.ndarray], keys: dict[str, str]) -> d
         "tensors": tensors,
         "operations": operations,
     }
+
+
+def digest(array: np.ndarray) -> str:
+    """SHA-256 of an array's bytes, little-endian and in C order."""
+    return hashlib.sha256(little_endian(array).tobytes()).hexdigest()
 
 
 def little_endian(array: np.ndarray) -> np.ndarray:
@@ -293,13 +315,13 @@ def load(folder: str | Path) -> list[Case]:
     """
     folder = Path(folder)
     path = folder / MANIFEST
-    entries = _entries(path)
+    every = listed_in(path)
     stored = read_npz(folder / INPUTS, at_most=MOST_BYTES)
     digests: dict[str, str] = {}
     cases: dict[str, Case] = {}
     of_subject: Counter[str] = Counter()
     terms = 0
-    for number, entry in enumerate(entries, 1):
+    for number, entry in enumerate(every, 1):
         where = f"{path}: case {number}"
         try:
             name = _name("its", entry, "name")
@@ -319,7 +341,7 @@ def load(folder: str | Path) -> list[Case]:
     return list(cases.values())
 
 
-def _entries(path: Path) -> list[Any]:
+def listed_in(path: Path) -> list[Any]:
     """The cases in a manifest, as JSON has them."""
     data = read_bytes(path, at_most=MOST_TEXT, what="a manifest of npkd's cases")
     try:
@@ -449,7 +471,7 @@ def _array(
         )
     if key not in digests:
         stored[key] = little_endian(stored[key])
-        digests[key] = hashlib.sha256(stored[key].tobytes()).hexdigest()
+        digests[key] = digest(stored[key])
     if digests[key] != sha256:
         raise Damaged(f"{folder / INPUTS}: {key!r} has been altered: another SHA-256 for {tensor}")
     return stored[key]
