@@ -15,7 +15,7 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from pathlib import Path
@@ -83,7 +83,12 @@ RELEASES = [
     *_onnx(
         "onnxruntime",
         "onnxruntime",
-        {"1.15.1": OLD, "1.18.1": OLD, "1.22.1": ("onnx<1.18",), "1.32.0": ("onnx",)},
+        {
+            "1.15.1": ("numpy<2", "onnx<1.15"),
+            "1.18.1": OLD,
+            "1.22.1": ("onnx<1.18",),
+            "1.32.0": ("onnx",),
+        },
     ),
     *_onnx("openvino", "openvino", {"2023.3.0": OLD, "2024.6.0": OLD, "2026.4.1": ("onnx",)}),
     *_onnx("reference", "onnx", {"1.14.1": ("numpy<2",), "1.16.2": ("numpy<2",), "1.23.2": ()}),
@@ -208,10 +213,11 @@ def row(release: str, report: Mapping[str, Any]) -> list[str]:
     return [release, f"{len(verdicts):,}", *(f"{counts[kind]:,}" for kind in kinds), by_op]
 
 
-def table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    head = ["framework", "tensors", CONSISTENT, CONVENTION, UNPROVEN, BUG, "where"]
-    for one in [head, ["---"] * len(head), *rows]:
-        yield f"| {' | '.join(one)} |"
+def line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+HEAD = ("framework", "tensors", CONSISTENT, CONVENTION, UNPROVEN, BUG, "where")
 
 
 def main() -> None:
@@ -232,6 +238,7 @@ def main() -> None:
         exchange.export(folder, asked(args.random))
     known = exchange.load(folder)
     rows = []
+    print(line(HEAD), line(["---"] * len(HEAD)), sep="\n")
     for release in chosen:
         home = work / release.name.replace(" ", "-")
         home.mkdir(parents=True, exist_ok=True)
@@ -247,12 +254,11 @@ def main() -> None:
         kept = as_json(report)
         kept["verdicts"] = [one for one in kept["verdicts"] if one["verdict"] != CONSISTENT]
         rows.append(row(release.name, as_json(report)))
-        print(*table(rows[-1:]), sep="\n", flush=True)
+        print(line(rows[-1]), flush=True)
         if args.write:
             KEPT.mkdir(parents=True, exist_ok=True)
             text = json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
             (KEPT / f"{release.name.replace(' ', '-')}.json").write_text(text)
-    print(*table(rows), sep="\n")
 
 
 if __name__ == "__main__":
