@@ -102,6 +102,16 @@ PARTS = {
         "Python, see npkd.validate: its arithmetic is judged, not whether its layers are the ones "
         "that were meant.",
     ),
+    "accuracy": Part(
+        "npkd.validate.accuracy.command:add",
+        "measure how exact a framework's operators are, in ulp",
+        "Measure how exact the operators of a framework are, in float32, beside float64: the "
+        "largest and the typical error in ulp, with the argument that is worst, of functions of "
+        "one number on a grid over all float32 numbers, of softmax, losses and their gradients, "
+        "pools, and sums of products by their length; and what is wrong otherwise: 0 too early, "
+        "subnormal numbers taken for 0, results out of range, NaN. A table for one framework, or "
+        "one over many, from the files that --out writes.",
+    ),
 }
 
 

@@ -83,6 +83,7 @@ STAIRCASE = [
         "judging",
         "recording",
         "frameworks",
+        "accuracy",
         "command",
     )
 ]

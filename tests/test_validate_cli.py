@@ -102,6 +102,20 @@ def test_cases_without_results_are_left_out_but_tensors_are_not(capsys, exported
     assert re.search("^not given: relu.*/dx$", out, re.MULTILINE)
 
 
+def test_what_a_framework_does_not_have_is_listed_and_not_missed(capsys, exported, results):
+    with np.load(results / "lacking.npz") as stored:
+        arrays = dict(stored)
+    (lacks,) = {key for key in arrays if f"{key[:-1]}dx" not in arrays and key.endswith("/y")}
+    left = json.dumps({f"{lacks[:-1]}dx": "gradients"}).encode()
+    np.savez(results / "left.npz", **arrays, left=np.frombuffer(left, np.uint8))
+    status, out, _ = run(capsys, "check", exported, results / "left.npz")
+    assert status == 0
+    assert "left out: gradients (1 tensor)" in out
+    assert "not given" not in out
+    np.savez(results / "left.npz", **arrays, left=np.arange(3, dtype=np.uint8))
+    assert_one_line(run(capsys, "check", exported, results / "left.npz"), "what is left out")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -1,5 +1,6 @@
 """npkd's own side: its results for a case, as of any framework."""
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from npkd.data.preparation import Normalisation
 from npkd.losses.facts import FACTS
 from npkd.ops.contract import Op
 from npkd.optim import SGD, Adam, AdamW
+from npkd.validate.bounds import losses as bounds_of_losses
 from npkd.validate.bounds.losses import loss_of
 from npkd.validate.bounds.rules import augmented
 from npkd.validate.program import Case
@@ -203,3 +205,22 @@ FUNCTIONS: dict[str, Callable] = {
     **LOSSES,
     **OTHERS,
 }
+
+
+def resolved(op: str, options: Options) -> dict[str, Any]:
+    """All options of an operation, by default those not given; a stride, too, that is None."""
+    if op in LOSSES:
+        return bounds_of_losses.resolved(op, options)
+    parameters = inspect.signature(FUNCTIONS[op]).parameters.values() if op in FUNCTIONS else ()
+    defaults = {
+        one.name: one.default
+        for one in parameters
+        if one.name in MAY_BE_NONE or (one.default is not one.empty and one.default is not None)
+    }
+    every = {**defaults, **options}
+    if "stride" in every and every["stride"] in (None, ()):
+        every["stride"] = every["kernel_size"]
+    return every
+
+
+MAY_BE_NONE = ("stride", "divisor_override")

@@ -5,6 +5,7 @@ Frameworks are imported only when they are asked about.
 
 import argparse
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,21 +19,39 @@ from npkd.files import BadInput, is_there, one_line, writing_to
 from npkd.validate import frameworks
 from npkd.validate.bounds.rounding import ARITHMETICS, BFLOAT16
 from npkd.validate.frameworks import answering
+from npkd.validate.frameworks.adapter import NotGiven
 from npkd.validate.judging import page
 from npkd.validate.judging.judge import judge
 from npkd.validate.judging.verdicts import Report
 from npkd.validate.program import Arrays, Case
 from npkd.validate.questions import exchange
+from npkd.validate.questions.described import behind_gradients
 from npkd.validate.questions.subjects import cases, subjects, with_kinds
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add what `npkd validate` can do to its parser."""
+    parser.add_argument("--list", action=_List, help="say which frameworks are installed, and exit")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for package, about in frameworks.FRAMEWORKS.items():
         _add_framework(actions, package, about)
     _add_export(actions)
     _add_check(actions)
+
+
+class _List(argparse.Action):
+    """Print the frameworks with their versions, none imported, and exit."""
+
+    def __init__(self, option_strings: Any, dest: str, help: str):
+        super().__init__(option_strings, dest, nargs=0, help=help, default=argparse.SUPPRESS)
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: Any) -> None:
+        for action, about in frameworks.FRAMEWORKS.items():
+            found = frameworks.versions(action)
+            installed = ", ".join(f"{package} {version}" for package, version in found.items())
+            missing = f"not installed: pip install {' '.join(about.packages)}"
+            say(f"{action:12}{installed or missing}")
+        parser.exit()
 
 
 def _add_action(actions: Any, name: str, run: Any, **texts: str) -> argparse.ArgumentParser:
@@ -76,17 +95,19 @@ def _judged(
     args: argparse.Namespace,
     about: Mapping[str, Any],
     refused: Iterable[str] = (),
+    left: Iterable[str] = (),
     ulp: float | None = None,
 ) -> int:
     """Judge, print, and write the page if asked for. Status 1 if anything is wrong.
 
-    refused: cases that were not computed, with the framework's reason. ulp: see `judge`.
+    refused: operations that raised something, with the framework's reason. left: what it does not
+    have. ulp: see `judge`.
     """
     try:
         report = judge(pairs, precision=args.dtype, ulp=ulp, about=about)
     except ValueError as error:  # an operation that npkd computes, but not its bound
         raise BadInput(_without_prefix(error)) from error
-    report = replace(report, unjudged=(*report.unjudged, *refused))
+    report = replace(report, unjudged=(*report.unjudged, *refused), left=tuple(left))
     say(*str(report).split("\n"))
     if args.out:
         _write(Path(args.out), report)
@@ -155,10 +176,13 @@ def _add_framework(actions: Any, package: str, about: frameworks.Framework) -> N
         f"it.{left}",
     )
     parser.set_defaults(framework=package)
-    if about.on_cuda:
-        parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where (cpu)")
+    for name, setting in about.settings.items():
+        if setting.kind is bool:
+            parser.add_argument(f"--{name}", action="store_true", help=setting.help)
+            continue
+        given = {"choices": setting.choices} if setting.choices else {"metavar": "N"}
         parser.add_argument(
-            "--threads", type=int, metavar="N", help=f"{about.name}'s threads (its own choice)"
+            f"--{name}", type=setting.kind, default=setting.default, help=setting.help, **given
         )
     _add_dtype(parser)
     _add_cases(parser)
@@ -174,24 +198,34 @@ def _framework(args: argparse.Namespace) -> int:
         raise BadInput(
             f"--threads is {args.threads}, expected a whole number from 1 to {threads.MOST}"
         )
-    settings = {name: vars(args)[name] for name in ("dtype", "device", "threads") if name in args}
-    asked = frameworks.adapter(args.framework, **settings)
+    names = ("dtype", *frameworks.FRAMEWORKS[args.framework].settings)
+    asked = frameworks.adapter(args.framework, **{name: vars(args)[name] for name in names})
     about = asked.about()
     title = f"{about['framework']} on {about['device']}, {args.dtype}\n{about['flags']}"
     about |= {"title": title, "precision": args.dtype, "seed": args.seed}
     pairs, refused = [], []
+    left: Counter[str] = Counter()
     chosen = _chosen(args, args.dtype)
     for number, case in enumerate(chosen, 1):
         say_where(f"{number} of {len(chosen)}: {case.name}")
         found: Arrays = {}
+        without: answering.Left = []
         try:
             with warnings.catch_warnings(action="ignore"):  # verdicts are the judge's
-                found = answering.answers(asked, case)
+                found, without = answering.answers(asked, case)
         except Exception as error:  # whatever a framework raises, the other cases are judged
             refused.append(f"{case.name}: {type(error).__name__}: {error}")
+        for operation, why in without:
+            if isinstance(why, NotGiven):
+                left[str(why)] += 1
+                not_had = set(operation.outputs.values()) - found.keys()
+                case = replace(case, needed=case.needed - not_had)
+            else:
+                refused.append(f"{case.name}: {operation.name}: {type(why).__name__}: {why}")
         pairs.append((case, found))
     say_where()
-    return _judged(pairs, args, about, refused, asked.ulp())
+    lines = [f"{why} ({count} operation{'s' * (count > 1)})" for why, count in left.most_common()]
+    return _judged(pairs, args, about, refused, lines, asked.ulp())
 
 
 # Files
@@ -210,11 +244,26 @@ def _add_export(actions: Any) -> None:
         "and have it judged by npkd validate check.",
     )
     parser.add_argument("folder", metavar="DIR", help="a folder that is empty or not there yet")
+    _add_forward(parser)
     _add_cases(parser)
+
+
+def _add_forward(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--forward",
+        action="store_true",
+        help="need no gradients, nor what comes behind them: of an engine that only infers",
+    )
+
+
+def _needing_forward(case: Case) -> Case:
+    return replace(case, needed=case.needed - behind_gradients(case))
 
 
 def _export(args: argparse.Namespace) -> int:
     chosen, folder = _chosen(args), Path(args.folder)
+    if args.forward:
+        chosen = [_needing_forward(case) for case in chosen]
     if is_there(folder) and not (folder.is_dir() and not any(folder.iterdir())):
         raise BadInput(f"{folder}: is there and not an empty folder; give the name of a new one")
     exchange.export(folder, chosen)
@@ -240,6 +289,7 @@ def _add_check(actions: Any) -> None:
         choices=tuple(ARITHMETICS),
         help="what the framework was asked to compute in (what each case's results are stored in)",
     )
+    _add_forward(parser)
     _add_out(parser)
 
 
@@ -250,9 +300,22 @@ def _check(args: argparse.Namespace) -> int:
         raise BadInput(f"{args.results}: holds no results, expected some of {args.folder}'s cases")
     precision = args.dtype or _stored(found)
     title = f"{args.results}: results for {len(found)} of the {len(asked)} cases in {args.folder}"
-    about = {"title": one_line(title)} | ({"precision": precision} if precision else {})
+    by = exchange.read_about(args.results)
+    about = by | {
+        "title": "\n".join(map(one_line, [title, *([", ".join(by.values())] if by else [])]))
+    }
+    about |= {"precision": precision} if precision else {}
+    asked = [_needing_forward(case) if args.forward else case for case in asked]
     given = _stored_in(precision, (case for case in asked if case.name in found))
-    return _judged([(case, found[case.name]) for case in given], args, about)
+    not_had = exchange.read_left(args.results)
+    pairs = []
+    left: Counter[str] = Counter()
+    for case in given:
+        without = {t: not_had[key] for t in case.needed if (key := f"{case.name}/{t}") in not_had}
+        left.update(without.values())
+        pairs.append((replace(case, needed=case.needed - without.keys()), found[case.name]))
+    lines = [f"{why} ({count} tensor{'s' * (count > 1)})" for why, count in left.most_common()]
+    return _judged(pairs, args, about, left=lines)
 
 
 def _stored(found: Mapping[str, Arrays]) -> str | None:

@@ -61,6 +61,8 @@ def loss(
             if name == "l2" and options.get("variant", "paper") == "paper":
                 for key, jump in _of_squares(arithmetic, inputs, options).items():
                     results[key].jump = jump
+            if name == "huber":
+                results["gradient"].jump = _of_parts(arithmetic, inputs, **options)
             if name in LOSING:
                 other = _one_way(arithmetic, name, inputs, options, LOSING[name])
                 for key, result in results.items():
@@ -81,6 +83,22 @@ def _of_squares(
         "value": np.asarray(arithmetic.gamma_of_sum(sizes.size + 6) * value),
         "gradient": np.asarray(arithmetic.gamma_of_sum(sizes.size + 6) * gradient),
     }
+
+
+def _of_parts(
+    arithmetic: Arithmetic,
+    inputs: Mapping[str, Rounded],
+    delta: float = 1.0,
+    variant: str = "paper",
+    **options: Any,
+) -> np.ndarray:
+    """How much farther Huber's slope may be off as x − δ + δ, that of ½ q² + δ (|x| − q).
+
+    There q is min(|x|, δ).
+    """
+    ones = np.ones_like(inputs["student"].value)
+    _, gradient = losses.l1(ones, np.zeros_like(ones), **options)
+    return np.asarray(arithmetic.gamma(3) * (1.0 if variant == "smooth" else delta) * gradient)
 
 
 def by_tape(
@@ -153,7 +171,7 @@ def _value(
         return reduced(words, -(logits * of_labels), options.get("reduction", "batchmean"))
     if wrong.get("swapped"):
         given = {**given, "student": given["teacher"], "teacher": given["student"]}
-    return formulas.value(words, name, given, options, way)
+    return formulas.value(words, name, given, resolved(name, options), way)
 
 
 class OverTheBatch(Tape):
@@ -182,6 +200,19 @@ def _by_npkd(
     found = found if isinstance(found, tuple) else (found,)
     by = FACTS[name].gradients(inputs)
     return {"value": np.asarray(value)} | dict(zip(by, found, strict=True))
+
+
+def resolved(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of a loss, by default those not given; of `mix`, those of its two losses too."""
+    if name != "mix":
+        return {**FACTS[name].options, **options}
+    soft = options.get("soft", "l2")
+    return {
+        "alpha": options["alpha"],
+        "soft": soft,
+        "soft_options": resolved(soft, options.get("soft_options", {})),
+        "hard_options": resolved("cross_entropy", options.get("hard_options", {})),
+    }
 
 
 def loss_of(name: str) -> Callable:

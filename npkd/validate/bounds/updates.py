@@ -39,8 +39,14 @@ def adam(
     m = _wider(m * beta1 + g * (1 - beta1), of_difference)
     v = v * beta2 + g * g * (1 - beta2)
     size = (v / (1 - beta2**t)).sqrt() + options["epsilon"]
-    updated = theta - (m / (1 - beta1**t)) / size * lr
-    return {"theta": updated.rounded, "m": m.rounded, "v": v.rounded}
+    moved = (m / (1 - beta1**t)) / size * lr
+    updated = (theta - moved).rounded
+    # βᵗ is near 1 at first: rounded before it is subtracted from 1 it leaves few digits
+    powers = np.array([beta1, beta2]) ** t
+    shares = powers / (1 - powers)
+    of_powers = 2 * min(t, 1 << 20) + 4  # roundings; a βᵗ of more steps is 0
+    updated.jump = arithmetic.gamma(of_powers) * (shares[0] + shares[1] / 2) * moved.most
+    return {"theta": updated, "m": m.rounded, "v": v.rounded}
 
 
 def _wider(x: Traced, error: np.ndarray) -> Traced:

@@ -1,40 +1,147 @@
 """Frameworks that are asked the judge's questions.
 
     adapter     what the judge asks of a framework: one small class
-    answering   a case, answered by any adapter
-    torch, jax  the adapters
+    answer      a case, answered operation by operation; it stands without npkd too
+    answering   a case, answered in whole passes, where an adapter can
+    torch, jax, onnx, …  the adapters
 
-    arrays = answers(adapter("torch", dtype="float32"), case)
+    arrays, left = answers(adapter("torch", dtype="float32"), case)
 
 A framework is imported when it is asked for.
 """
 
 import importlib
+import importlib.metadata
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from npkd.files import BadInput
 from npkd.validate.frameworks.adapter import Adapter
 
 
+class Setting(NamedTuple):
+    """An option of the command that an adapter's constructor takes.
+
+    kind     str, int or bool
+    choices  of a text
+    """
+
+    kind: type
+    help: str
+    choices: tuple[str, ...] = ()
+    default: Any = None
+
+
 class Framework(NamedTuple):
     """What the command says of a framework before it is imported.
 
     name      its own
-    adapter   the class, in the module here that is named like the framework's package
+    adapter   the class, in the module here that is named like the command's action
+    packages  what it is installed as
+    settings  what there is to choose
     left      what is left as it comes, in words, if anything
-    on_cuda   whether there are a device and a number of threads to choose
+    builds    other distributions, one of which may stand for the last of the packages
     """
 
     name: str
     adapter: str
+    packages: tuple[str, ...]
+    settings: Mapping[str, Setting] = {}
     left: str = ""
-    on_cuda: bool = False
+    builds: tuple[str, ...] = ()
 
+
+OF_TENSORFLOW = ("tensorflow-cpu", "tensorflow-intel", "tensorflow-macos")
 
 FRAMEWORKS = {
-    "torch": Framework("PyTorch", "Torch", "whether PyTorch uses TF32 on a GPU", on_cuda=True),
-    "jax": Framework("JAX", "Jax", "the device, and the precision of its products"),
+    "torch": Framework(
+        "PyTorch",
+        "Torch",
+        ("torch",),
+        {
+            "device": Setting(str, "where (cpu)", ("cpu", "cuda"), "cpu"),
+            "threads": Setting(int, "PyTorch's threads (its own choice)"),
+            "compile": Setting(bool, "compile each operation with its gradient by torch.compile"),
+        },
+        "whether PyTorch uses TF32 on a GPU",
+    ),
+    "jax": Framework("JAX", "Jax", ("jax",), left="the device, and the precision of its products"),
+    "mlx": Framework("MLX", "Mlx", ("mlx",)),
+    "tinygrad": Framework("tinygrad", "TinyGrad", ("tinygrad",), left="the device"),
+    "onnx": Framework(
+        "ONNX",
+        "Onnx",
+        ("onnx", "onnxruntime"),
+        {
+            "engine": Setting(
+                str,
+                "what runs it: ONNX Runtime, OpenVINO, or the evaluator that comes with ONNX "
+                "(onnxruntime)",
+                ("onnxruntime", "openvino", "reference"),
+                "onnxruntime",
+            ),
+            "opset": Setting(
+                int, "version of ONNX's operators, from 13 (20, or 17 of an older ONNX)"
+            ),
+        },
+    ),
+    "ncnn": Framework(
+        "ncnn",
+        "Ncnn",
+        ("ncnn",),
+        {
+            "threads": Setting(int, "ncnn's threads (its own choice)"),
+            "direct": Setting(bool, "convolve without Winograd's transform"),
+        },
+    ),
+    "tensorflow": Framework(
+        "TensorFlow",
+        "TensorFlow",
+        ("tensorflow",),
+        {
+            "mode": Setting(
+                str,
+                "operation by operation, by tf.function, or compiled (eager)",
+                ("eager", "graph", "xla"),
+                "eager",
+            ),
+            "threads": Setting(int, "TensorFlow's threads in an operation (its own choice)"),
+        },
+        "the device, and whether TensorFlow uses TF32 on a GPU",
+        OF_TENSORFLOW,
+    ),
+    "keras": Framework(
+        "Keras",
+        "Keras",
+        ("keras", "tensorflow"),
+        {
+            "backend": Setting(
+                str, "what Keras computes with (its own choice)", ("tensorflow", "jax", "torch")
+            ),
+        },
+        "the device, and the precision of its products",
+        OF_TENSORFLOW,
+    ),
+    "paddle": Framework(
+        "PaddlePaddle",
+        "Paddle",
+        ("paddlepaddle",),
+        {"device": Setting(str, "where (cpu)", ("cpu", "gpu"), "cpu")},
+        builds=("paddlepaddle-gpu",),
+    ),
 }
+
+
+def versions(framework: str) -> dict[str, str]:
+    """The versions of its packages that are installed; none is imported."""
+    found = {}
+    about = FRAMEWORKS[framework]
+    for package in (*about.packages, *about.builds):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def adapter(framework: str, **settings: Any) -> Adapter:
@@ -44,12 +151,14 @@ def adapter(framework: str, **settings: Any) -> Adapter:
     """
     if framework not in FRAMEWORKS:
         raise BadInput(f"no framework is named {framework!r}; there are {', '.join(FRAMEWORKS)}")
-    name, kind, *_ = FRAMEWORKS[framework]
+    name, kind, packages, *_ = FRAMEWORKS[framework]
     try:
         module = importlib.import_module(f"npkd.validate.frameworks.{framework}")
+        return getattr(module, kind)(**settings)
     except ImportError as error:
-        hint = f"{name} cannot be imported (pip install {framework}): {error}"
+        hint = f"{name} cannot be imported (pip install {' '.join(packages)}): {error}"
         raise BadInput(hint) from error
-    except ValueError as error:  # one of its settings in the environment
-        raise BadInput(f"{name} cannot be imported: {error}") from error
-    return getattr(module, kind)(**settings)
+    except BadInput:
+        raise
+    except ValueError as error:  # one of its settings, in the environment or asked for
+        raise BadInput(f"{name} cannot be asked: {error}") from error

@@ -1,11 +1,17 @@
 """What the judge asks of a framework: one small class, of which an adapter fills in the words.
 
 An adapter needs arrays in and out, the words of formulas, the operations that are not made of
-them, and a gradient. All else has a default: losses by their formulas, SGD and Adam by theirs.
+them, and a gradient, if it has one. All else has a default: losses by their formulas, SGD and Adam
+by theirs. What a framework cannot do it says by `NotGiven`, with the reason.
+
+This file, `answer` and the formulas are exported beside the cases, for environments without npkd:
+they need Python 3.9 and NumPy 1.21.
 """
 
+from __future__ import annotations
+
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from operator import attrgetter
 from typing import Any
@@ -16,8 +22,10 @@ from npkd.validate.bounds.formulas import known as formulas
 from npkd.validate.bounds.formulas.words import Array, Words
 
 Values = Mapping[str, Array]
-Tap = Callable[[str | None, Array], Array]
-Forward = Callable[[Values, Tap], tuple[dict[str, Array], dict[str, Array]]]
+
+
+class NotGiven(Exception):
+    """What a framework does not have, or an adapter does not ask of it: its text says what."""
 
 
 class Adapter:
@@ -27,11 +35,14 @@ class Adapter:
 
     name        what it calls itself
     words       the words of formulas, on its arrays
+    infers      whether it only infers, and gives no gradients
     operations  by name, with npkd's arguments: function(**inputs, **options), but that a single
                 input comes by position. `made_of(words)` gives most; left are conv2d, avg_pool2d,
                 max_pool2d, relu, relu6, sigmoid, tanh, silu, gelu, upsample, dropout(x, mask=None,
                 p), which without a mask must drop nothing, and distinct(workers), 16 random numbers
-                of each worker, a row for each
+                of each worker, a row for each. One that is called "conv2d_backward" or the like is
+                a backward pass of its own: function(**inputs, dy=…, **options) gives gradients by
+                name, {"dx": …}
     losses      its own: function(**inputs, **options); the others go by their formulas
     """
 
@@ -39,6 +50,7 @@ class Adapter:
     words: Words
     operations: dict[str, Callable[..., Array]]
     losses: Mapping[str, Callable[..., Array]] = {}
+    infers = False
 
     def about(self) -> dict[str, str]:
         """The framework with its version, its device, and the flags that results depend on."""
@@ -60,20 +72,11 @@ class Adapter:
         """The same back, of memory of its own."""
         raise NotImplementedError
 
-    def differentiated(
-        self,
-        forward: Forward,
-        values: Values,
-        upstream: Callable[[Values, Values], Values],
-    ) -> dict[str, Array]:
-        """All that `forward` makes of the values, and the gradient at each of its taps, by name.
-
-        forward(values, tap) gives the results that gradients start from, and all that it made.
-        tap(name, x) gives a new array equal to x: the gradient under that name is the one through
-        this array alone, not the sum over all uses of x; of the name None none is asked for.
-        upstream(values, results) are the gradients to start from, by the results' names.
-        """
-        raise NotImplementedError
+    def vjp(
+        self, function: Callable[..., Array], arrays: list[Array], dy: Array | None
+    ) -> list[Array]:
+        """The gradients of Σ dy · function(*arrays) by each of the arrays; dy is 1 if None."""
+        raise NotGiven("gradients")
 
     def loss(self, name: str, inputs: Values, options: Mapping[str, Any]) -> Array:
         """The value of a loss, by a function of its own or by the formula."""
@@ -82,20 +85,28 @@ class Adapter:
     def computed(self, op: str, inputs: Values, options: Mapping[str, Any]) -> Array:
         """The value of a loss, or of another operation.
 
-        Raises ValueError for one that is not known.
+        options: all of them. Raises NotGiven for one that is not known.
         """
         if op in formulas.NAMES:
             return self.loss(op, inputs, options)
         if op not in self.operations:
-            raise ValueError(f"{self.name}: operation {op!r} is not known")
+            raise NotGiven(op)
         function, several = self.operations[op], len(inputs) > 1 or op == "concat"
         return function(**inputs, **options) if several else function(*inputs.values(), **options)
 
-    def updated(
-        self, op: str, updates: Sequence[tuple[Values, Mapping[str, Any]]]
-    ) -> list[dict[str, Array]]:
-        """What "sgd" or "adam" makes of each of these inputs and options, all at once."""
-        return [getattr(self, op)(**inputs, **options) for inputs, options in updates]
+    def updater(self, op: str, **memory: Array) -> Callable[..., Array]:
+        """What updates one parameter, step by step, by "sgd" or "adam", and remembers its steps.
+
+        memory: a velocity, or m and v, from steps before. The function takes theta, g and the
+        options of this step, and gives the new theta.
+        """
+
+        def update(theta: Array, g: Array, **options: Any) -> Array:
+            made = getattr(self, op)(theta, g, **memory, **options)
+            memory.update({name: x for name, x in made.items() if name != "theta"})
+            return made["theta"]
+
+        return update
 
     def sgd(
         self,
@@ -241,30 +252,48 @@ def made_of(words: Words) -> dict[str, Callable[..., Array]]:
         "exp": words.exp,
         "log": words.log,
         "sqrt": words.sqrt,
+        "softplus": words.softplus,
         "negative": lambda x: -x,
         "sum_over": lambda x, axes=None, keepdims=False, **of: words.sum(x, axes, keepdims),
     }
 
 
-def pair(size: Any) -> tuple[int, int]:
-    """A size as npkd has it, for rows and for columns."""
-    height, width = np.broadcast_to(size, 2).tolist()
-    return height, width
+class NamespaceWords(Words):
+    """The words of an array namespace, by the names of NumPy, of the array API or of TensorFlow.
+
+    words: those that it has otherwise, or has not; a class of its own may define them too.
+    """
+
+    def __init__(self, xp: Any, **words: Any):
+        for word, names in NAMES.items():
+            for name in names.split()[::-1]:
+                if hasattr(xp, name) and word not in vars(type(self)):
+                    setattr(self, word, getattr(xp, name))
+        for word, function in words.items():
+            setattr(self, word, function)
+
+    def floating(self, x: Array) -> Array:
+        return x.astype(np.float32)
+
+    def stop_gradient(self, x: Array) -> Array:
+        return x
 
 
-def padded_sides(
-    shape: Sequence[int], kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool
-) -> list[tuple[int, int]]:
-    """Cells to add before and behind, for rows and columns, so that the last window fits."""
-    sides = []
-    sizes = (kernel, kernel if stride is None else stride, padding, dilation)
-    for size, k, s, p, d in zip(shape[2:], *map(pair, sizes), strict=True):
-        room = size + 2 * p - d * (k - 1) - 1
-        last = -(-room // s) if ceil else room // s
-        if ceil and last * s >= size + p:  # a window has to start on the image or before it
-            last -= 1
-        sides.append((p, p + max(0, last * s - room)))
-    return sides
+NAMES = {
+    "array": "asarray array",
+    "exp": "exp",
+    "log": "log",
+    "sqrt": "sqrt",
+    "abs": "abs",
+    "where": "where",
+    "sum": "sum reduce_sum",
+    "max": "max amax reduce_max",
+    "matmul": "matmul",
+    "reshape": "reshape",
+    "permute": "permute_dims transpose",
+    "concatenate": "concat concatenate",
+    "stop_gradient": "stop_gradient",
+}
 
 
 def set_to(owner: Any, names: Iterable[str]) -> str:

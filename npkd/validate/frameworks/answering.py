@@ -1,24 +1,66 @@
 """A case of npkd's, answered by any framework: tensor by tensor, as its users would have it.
 
-What lies between two updates of parameters is one function, differentiated at once; updates are
-made together.
+Of a `PassAdapter`, what lies between two updates of parameters is one function, differentiated at
+once, and updates are made together. Any other adapter is asked operation by operation (`answer`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from npkd.losses.facts import FACTS
 from npkd.validate.bounds.formulas.known import NAMES
-from npkd.validate.frameworks.adapter import Adapter, Array, Tap, Values
+from npkd.validate.by_npkd import resolved
+from npkd.validate.frameworks.adapter import Adapter, Array, Values
+from npkd.validate.frameworks.answer import answered
 from npkd.validate.program import UPDATES, Case, Operation
+from npkd.validate.questions.described import described
+
+Tap = Callable[[str | None, Array], Array]
+Forward = Callable[[Values, Tap], tuple[dict[str, Array], dict[str, Array]]]
+Left = list[tuple[Operation, Exception]]  # operations that were left out, and why
 
 
-def answers(adapter: Adapter, case: Case) -> dict[str, np.ndarray]:
-    """What a framework computes for a case: all of its tensors, by name.
+class PassAdapter(Adapter):
+    """A framework that is asked whole forward and backward passes."""
 
-    Raises ValueError for an operation that it does not know, and what it raises itself.
+    def differentiated(
+        self,
+        forward: Forward,
+        values: Values,
+        upstream: Callable[[Values, Values], Values],
+    ) -> dict[str, Array]:
+        """All that `forward` makes of the values, and the gradient at each of its taps, by name.
+
+        forward(values, tap) gives the results that gradients start from, and all that it made.
+        tap(name, x) gives a new array equal to x: the gradient under that name is the one through
+        this array alone, not the sum over all uses of x; of the name None none is asked for.
+        upstream(values, results) are the gradients to start from, by the results' names.
+        """
+        raise NotImplementedError
+
+    def updated(
+        self, op: str, updates: Sequence[tuple[Values, Mapping[str, Any]]]
+    ) -> list[dict[str, Array]]:
+        """What "sgd" or "adam" makes of each of these inputs and options, all at once."""
+        return [getattr(self, op)(**inputs, **options) for inputs, options in updates]
+
+
+def answers(adapter: Adapter, case: Case) -> tuple[dict[str, np.ndarray], Left]:
+    """What a framework computes for a case, by tensor; and what it leaves out.
+
+    A whole pass raises NotGiven for an operation that the framework does not have, and whatever
+    the framework raises.
     """
+    if isinstance(adapter, PassAdapter):
+        return _in_passes(adapter, case), []
+    found, left = answered(adapter, case.inputs, map(described, case.operations))
+    return found, [(case.operations[number], why) for number, why in left]
+
+
+def _in_passes(adapter: PassAdapter, case: Case) -> dict[str, np.ndarray]:
+    """All tensors of a case."""
     with adapter.settings():
         values = {name: adapter.given(array) for name, array in case.inputs.items()}
         found: dict[str, np.ndarray] = {}
@@ -60,7 +102,9 @@ def _inputs(operation: Operation, known: Values) -> dict[str, Array]:
     return {name: known[tensor] for name, tensor in operation.inputs.items()}
 
 
-def _updated(adapter: Adapter, operations: Sequence[Operation], values: Values) -> dict[str, Array]:
+def _updated(
+    adapter: PassAdapter, operations: Sequence[Operation], values: Values
+) -> dict[str, Array]:
     """The updated parameters, and what is remembered of them."""
     updates = [(_inputs(one, values), one.options) for one in operations]
     made = adapter.updated(operations[0].op, updates)
@@ -139,7 +183,7 @@ class Pass:
 
 
 def _differentiated(
-    adapter: Adapter, operations: Sequence[Operation], values: Values
+    adapter: PassAdapter, operations: Sequence[Operation], values: Values
 ) -> dict[str, Array]:
     """All tensors of one forward and backward pass."""
     one = Pass(operations)
@@ -152,7 +196,7 @@ def _differentiated(
             for name, x in inputs.items():
                 gradient = one.wanted.get((index, name))
                 inputs[name] = tap(gradient, x) if gradient else adapter.words.stop_gradient(x)
-            y = adapter.computed(operation.op, inputs, operation.options)
+            y = adapter.computed(operation.op, inputs, resolved(operation.op, operation.options))
             tensor = next(iter(operation.outputs.values()))
             made[tensor] = tap(one.totals.get(tensor), y)
         return {tensor: made[tensor] for tensor in one.seeds}, made
@@ -168,5 +212,6 @@ def _differentiated(
     made = adapter.differentiated(forward, values, upstream)
     for operation in one.late:
         inputs = _inputs(operation, {**values, **made})
-        made[operation.outputs["y"]] = adapter.computed(operation.op, inputs, operation.options)
+        options = resolved(operation.op, operation.options)
+        made[operation.outputs["y"]] = adapter.computed(operation.op, inputs, options)
     return made

@@ -14,16 +14,9 @@ import numpy as np
 from npkd.files import BadInput
 from npkd.validate.bounds.formulas.words import Words
 from npkd.validate.bounds.measured import ulp_of
-from npkd.validate.frameworks.adapter import (
-    Adapter,
-    Forward,
-    Values,
-    made_of,
-    padded_sides,
-    pair,
-    set_to,
-)
-from npkd.validate.frameworks.answering import answers
+from npkd.validate.frameworks.adapter import Values, made_of, set_to
+from npkd.validate.frameworks.answering import Forward, PassAdapter, answers
+from npkd.validate.geometry import geometry, pair
 from npkd.validate.program import Case
 from npkd.validate.recording.jax.run import tap
 from npkd.validate.recording.jax.trace import Value
@@ -31,10 +24,10 @@ from npkd.validate.recording.jax.trace import Value
 
 def results(case: Case, **settings: Any) -> dict[str, np.ndarray]:
     """What JAX computes for a case, tensor by tensor. settings: `Jax`'s."""
-    return answers(Jax(**settings), case)
+    return answers(Jax(**settings), case)[0]
 
 
-class Jax(Adapter):
+class Jax(PassAdapter):
     """The JAX that is installed, on its default device. dtype: of all arrays of numbers.
 
     Raises BadInput where it finds no device.
@@ -173,11 +166,10 @@ def avg_pool2d(
     count_include_pad=True,
     divisor_override=None,
 ):
-    sides = padded_sides(x.shape, kernel_size, stride, padding, 1, ceil_mode)
-    window = (1, 1, *pair(kernel_size))
-    strides = (1, 1, *pair(kernel_size if stride is None else stride))
-    own = [(0, 0), (0, 0), *((p, p) for p in pair(padding))]
-    beyond = [(0, 0), (0, 0), *((0, after - before) for before, after in sides)]
+    of = geometry(x.shape, kernel_size, stride, padding, 1, ceil_mode)
+    window, strides = (1, 1, *of.kernel), (1, 1, *of.stride)
+    own = [(0, 0), (0, 0), *zip(of.before, of.after, strict=True)]
+    beyond = [(0, 0), (0, 0), *((0, extra) for extra in of.extra)]
 
     def sums(cells, edge=0.0):
         cells = jnp.pad(cells, own, constant_values=edge)
@@ -189,14 +181,14 @@ def avg_pool2d(
 
 
 def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
-    sides = padded_sides(x.shape, kernel_size, stride, padding, dilation, ceil_mode)
-    strides = pair(kernel_size if stride is None else stride)
-    if pair(dilation) == (1, 1):
-        window, around = (1, 1, *pair(kernel_size)), [(0, 0), (0, 0), *sides]
+    of = geometry(x.shape, kernel_size, stride, padding, dilation, ceil_mode)
+    strides = of.stride
+    if of.dilation == (1, 1):
+        window, around = (1, 1, *of.kernel), [(0, 0), (0, 0), *of.sides]
         return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, (1, 1, *strides), around)
     # JAX has no gradient of dilated windows: their taps, and the first of the largest.
-    x = jnp.pad(x, [(0, 0), (0, 0), *sides], constant_values=-jnp.inf)
-    (rows, columns), (down, right) = pair(kernel_size), pair(dilation)
+    x = jnp.pad(x, [(0, 0), (0, 0), *of.sides], constant_values=-jnp.inf)
+    (rows, columns), (down, right) = of.kernel, of.dilation
     height, width = x.shape[2] - down * (rows - 1), x.shape[3] - right * (columns - 1)
     taps = jnp.stack(
         [

@@ -12,8 +12,8 @@ from torch.nn import functional
 from npkd.files import BadInput
 from npkd.validate.bounds.formulas.words import Words
 from npkd.validate.bounds.measured import ulp_of
-from npkd.validate.frameworks.adapter import Adapter, Forward, Values, made_of, set_to
-from npkd.validate.frameworks.answering import answers
+from npkd.validate.frameworks.adapter import Values, made_of, set_to
+from npkd.validate.frameworks.answering import Forward, PassAdapter, answers
 from npkd.validate.program import Case
 from npkd.validate.recording.torch.tensors import array
 from npkd.validate.recording.torch.update import STATES
@@ -21,25 +21,32 @@ from npkd.validate.recording.torch.update import STATES
 
 def results(case: Case, **settings: Any) -> dict[str, np.ndarray]:
     """What PyTorch gives for a case of npkd's: all of its tensors, by name. settings: `Torch`'s."""
-    return answers(Torch(**settings), case)
+    return answers(Torch(**settings), case)[0]
 
 
 CUDNN_FLAGS = [f"cudnn.{one}" for one in ("allow_tf32", "benchmark", "deterministic")]
 
 
-class Torch(Adapter):
+class Torch(PassAdapter):
     """The PyTorch that is installed.
 
     device   "cpu" or "cuda"
     dtype    of all tensors of numbers
     threads  how many PyTorch uses from now on; None: its own choice
+    compile  whether each operation is compiled, with its gradient, by torch.compile
 
     Raises BadInput where it finds no such device.
     """
 
     name = "PyTorch"
 
-    def __init__(self, device: str = "cpu", dtype: str = "float32", threads: int | None = None):
+    def __init__(
+        self,
+        device: str = "cpu",
+        dtype: str = "float32",
+        threads: int | None = None,
+        compile: bool = False,
+    ):
         if device == "cuda" and not torch.cuda.is_available():
             raise BadInput("--device is cuda, but this PyTorch finds no GPU that it can use")
         if threads is not None:
@@ -48,6 +55,7 @@ class Torch(Adapter):
         self.words = TorchWords(self.device, self.dtype)
         self.operations = made_of(self.words) | OPERATIONS | {"distinct": self._draws}
         self.losses = LOSSES
+        self.compile = compile
         self._steps: dict[
             int, tuple[torch.optim.Optimizer, Tensor, Tensor]
         ] = {}  # by updated parameter
@@ -65,8 +73,14 @@ class Torch(Adapter):
             "framework": f"PyTorch {torch.__version__}",
             "device": of_cpu if on_cpu else torch.cuda.get_device_name(),
             "flags": f"torch.backends: {set_to(torch.backends, names)}; "
-            f"float32 products: {products}",
+            f"float32 products: {products}" + "; by torch.compile" * self.compile,
         }
+
+    def computed(self, op: str, inputs: Values, options: Mapping[str, Any]) -> Tensor:
+        if not self.compile:
+            return super().computed(op, inputs, options)
+        torch.compiler.reset()  # or it looks through all that it has compiled before
+        return torch.compile(super().computed, dynamic=False)(op, inputs, options)
 
     def given(self, array: np.ndarray) -> Tensor:
         tensor = torch.tensor(array, device=self.device)

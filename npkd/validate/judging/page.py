@@ -126,7 +126,8 @@ def _wrong(report: Report) -> Iterator[Html]:
         where = tag("b", verdicts.where(report.first))
         items.append(tag("li", "The first operation that diverges is ", where, "."))
     items += [tag("li", verdicts.of_cause(cause), ": ", tag("b", cause)) for cause in report.causes]
-    for what, names in (("Not given", report.missing), ("Not judged", report.unjudged)):
+    lists = {"Not given": report.missing, "Not judged": report.unjudged, "Left out": report.left}
+    for what, names in lists.items():
         if names:
             listed = [f"{', ' if k else ': '}{name}" for k, name in enumerate(names)]
             items.append(tag("li", what, *listed))

@@ -65,7 +65,9 @@ ELSEWHERE = {
     "standardize_backward": "within what a variance as E[x²] − m² may give",
     "avg_pool2d": "within what sums from the image's corner (an integral image) may give",
     "avg_pool2d_backward": "within what sums from the image's corner may give",
+    "huber": "within what ½ q² + δ (|x| − q) may give, q = min(|x|, δ)",
     "sgd": "within what θ (1 − lr λ) − lr v may give",
+    "adam": "within what 1 − βᵗ of a rounded βᵗ may give",
 }
 ASSUMED = (
     f"a bug, or exp, log and their like are off by more than {ULP:g} ulp and up to {WORST_ULP:g}: "
@@ -166,7 +168,11 @@ class Trial:
         for operation in self.case.operations:
             made = self._results(arithmetic, operation, known, None)
             if exactly is not None and exactly.issuperset(operation.inputs.values()):
-                made = {name: replace(one, error=0.0, jump=0.0) for name, one in made.items()}
+                by_weights = operation.op == "upsample"  # as quotients they are rounded
+                made = {
+                    name: replace(one, error=0.0, jump=one.jump if by_weights else 0.0)
+                    for name, one in made.items()
+                }
                 self.exactly |= made.keys()
                 exactly |= {name for name, one in made.items() if self._is_right(name, one.value)}
             known.update(made)
@@ -319,9 +325,9 @@ class Trial:
         if errors is None:  # a replay has the shapes that were recorded
             raise ValueError(f"validate: {tensor} has shape {found.shape}, not {expected.shape}")
         worst = int(np.argmax(errors)) if errors.size else 0
-        bits = _bits(errors, Rounded(np.where(np.isfinite(expected), expected, 0.0)), found.dtype)[
-            0
-        ]
+        bits = effective_bits(
+            errors, Rounded(np.where(np.isfinite(expected), expected, 0.0)), found.dtype
+        )[0]
         figures: dict[str, Any] = dict.fromkeys(("bound", "ratio", "band"), math.nan)
         figures |= {
             "error": _at(errors, worst),
@@ -596,7 +602,7 @@ class Measure:
         within = bool(np.all(errors <= bound))
         if not within:
             figures["factor"] = _factor(found, outcome.value, bound)
-        bits, typical, grown = _bits(errors, outcome, found.dtype)
+        bits, typical, grown = effective_bits(errors, outcome, found.dtype)
         share = trial.arithmetic.band(outcome.roundings)
         return cls(
             within=within,
@@ -672,7 +678,9 @@ def _seen(reach: np.ndarray, value: np.ndarray, dtype: np.dtype) -> float:
     return float(np.min(reach[counted] / size[counted])) if np.any(counted) else math.nan
 
 
-def _bits(errors: np.ndarray, outcome: Rounded, dtype: np.dtype) -> tuple[float, float, float]:
+def effective_bits(
+    errors: np.ndarray, outcome: Rounded, dtype: np.dtype
+) -> tuple[float, float, float]:
     """The effective precision by the root mean square of errors, and by their median; and of y/Q.
 
     Of normal errors half are below 0.6745 of the root mean square; a single wrong entry is seen in

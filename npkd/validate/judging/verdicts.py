@@ -98,6 +98,7 @@ class Report:
 
     missing    needed tensors that were not given, as CASE/TENSOR
     unjudged   operations that the judge does not know
+    left       what the framework does not have, in words
     own        those of them whose backward pass is the user's own: what a judge is asked about
     asked      those of them that it was asked about, else than by a backward pass of one's own
 
@@ -111,9 +112,10 @@ class Report:
     about: Mapping[str, Any] = field(default_factory=dict)
     own: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("verdicts", "causes", "missing", "unjudged", "own", "asked"):
+        for name in ("verdicts", "causes", "missing", "unjudged", "own", "asked", "left"):
             object.__setattr__(self, name, _in_one_line(getattr(self, name)))
 
     @property
@@ -160,6 +162,7 @@ def text(report: Report) -> str:
         lines += ["", f"… and {len(wrong) - MOST_IN_TEXT} more operations"]
     others = [name for name in report.unjudged if name not in report.asked]
     below = _listed("not given", report.missing) + _listed("not judged", others)
+    below += _listed("left out", report.left)
     below += _listed("asked about, and not judged", report.asked)
     below += [f"{name}: a backward pass of your own, try npkd.gradcheck" for name in report.own]
     if report.first:
@@ -351,6 +354,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "causes": [asdict(cause) for cause in report.causes],
         "missing": list(report.missing),
         "unjudged": list(report.unjudged),
+        "left": list(report.left),
         "asked": list(report.asked),
         "verdicts": [
             {key: _plain(value) for key, value in asdict(one).items()} for one in report.verdicts

@@ -7,9 +7,13 @@
 
 The folder holds
 
+    README.md            how to answer, and the rules
+    schema.json          what manifest.json must look like, as a JSON schema
     manifest.json        what is to be computed, and on which arrays
     inputs.npz           the arrays, by key: a zip file of .npy files
     inputs.safetensors   the same arrays by the same keys
+    answer.py            answers all cases with what an adapter fills in; it needs NumPy alone, as
+                         do adapter.py and formulas/ beside it
 
 The manifest is an object with
 
@@ -26,44 +30,28 @@ The manifest is an object with
                                 and an input's key, under which its array is stored, and sha256, of
                                 its bytes, little-endian and in C order; or a result's needed,
                                 whether it must be given (others may be, and make the verdict finer)
-        operations              in order: objects with name, op, inputs and outputs, tensors by the
-                                names of arguments and of results, and options
+        operations              in order: objects with name, op, pass (forward, backward, update),
+                                inputs and outputs, tensors by the names of arguments and of
+                                results, options, all of them, gradients, by results the input that
+                                each is by, and, where there are windows, geometry (`Geometry`)
 
 Arrays that are the same to the bit are stored once, under the key of the first. Results are one
 .npz or .safetensors file with the key CASE/TENSOR for each tensor, `linear plain/dw`; a name of a
 case has no slash in it. Names have 1 to 200 letters, and arrays one entry or more. A case that npkd
 cannot compute to tensors of these shapes and dtypes makes no sense (`sense`), and none is judged
-then. What computes all cases of one subject, with NumPy and JSON alone:
-
-    import json
-    import numpy as np
-
-    with open("cases/manifest.json", encoding="utf-8") as file:
-        manifest = json.load(file)
-    stored, results = np.load("cases/inputs.npz"), {}
-    for case in manifest["cases"]:
-        if case["subject"] != "linear":
-            continue
-        inputs = {k: t for k, t in case["tensors"].items() if t["role"] == "input"}
-        known = {name: stored[tensor["key"]] for name, tensor in inputs.items()}
-        for operation in case["operations"]:
-            given = {name: known[tensor] for name, tensor in operation["inputs"].items()}
-            x, w, b, dy = (given.get(name) for name in ("x", "w", "b", "dy"))
-            if operation["op"] == "linear":
-                made = {"y": x @ w.T if b is None else x @ w.T + b}
-            else:
-                made = {"dx": dy @ w, "dw": dy.T @ x, "db": dy.sum(axis=0)}
-            for name, tensor in operation["outputs"].items():
-                known[tensor] = results[f"{case['name']}/{tensor}"] = made[name]
-    np.savez("results.npz", **results)
+then. A file of results may have two keys more, both of JSON as bytes: "about", who has answered,
+and "left", by CASE/TENSOR what a framework does not have, so that this tensor is not given.
 """
 
 import hashlib
 import inspect
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -82,6 +70,7 @@ from npkd.files import (
 )
 from npkd.validate import by_npkd
 from npkd.validate.program import Arrays, Case, Operation
+from npkd.validate.questions.described import as_called, described
 from npkd.validate.questions.sense import (
     LONGEST_NAME,
     MOST_TERMS,
@@ -94,6 +83,8 @@ from npkd.weights import MOST_BYTES, load_arrays, save_weights
 
 FORMAT, VERSION = "npkd cases", 1
 MANIFEST, INPUTS, SAFE = "manifest.json", "inputs.npz", "inputs.safetensors"
+SCHEMA, ABOUT, LEFT = "schema.json", "about", "left"
+MOST_ABOUT = 1 << 20  # bytes of who has answered, or of what is left out
 MOST_TEXT = 1 << 23  # bytes of a manifest; that of all cases has 660,000
 MOST_AXES = 8  # of an array
 DTYPES = ("float32", "float64", "float16", "int64", "int32", "uint8", "bool")
@@ -171,8 +162,16 @@ def _from_docstring(function: Any) -> dict[str, str]:
 # Writing
 
 
-def export(folder: str | Path, cases: Iterable[Case]) -> list[Path]:
+def export(
+    folder: str | Path,
+    cases: Iterable[Case],
+    results: Callable[[Case], Arrays] = by_npkd.results,
+    words: Mapping[str, str] = MappingProxyType({}),
+) -> list[Path]:
     """Write cases to a folder: the same bytes for the same cases. Returns the files' paths.
+
+    results: what a case gives, whose shapes and dtypes are listed. words: of operations that are
+    not in the vocabulary, what they give, in a line.
 
     Raises BadInput if the folder cannot be written to, ValueError for cases that cannot be told
     apart or hold what the format has not.
@@ -187,13 +186,16 @@ def export(folder: str | Path, cases: Iterable[Case]) -> list[Path]:
                 f"validate: {case.name!r} cannot name a case; it must be new, without /, and of 1 "
                 f"to {LONGEST_NAME} letters"
             )
-        entries[case.name] = _entry(case, stored, keys)
+        entries[case.name] = _entry(case, stored, keys, results)
     manifest = {
         "format": FORMAT,
         "version": VERSION,
         "npkd": npkd.__version__,
         "conventions": CONVENTIONS,
-        "vocabulary": vocabulary(),
+        "vocabulary": {
+            **vocabulary(),
+            **{op: {"line": line, "definition": line} for op, line in words.items()},
+        },
         "results": RESULTS,
         "cases": list(entries.values()),
     }
@@ -207,32 +209,54 @@ def export(folder: str | Path, cases: Iterable[Case]) -> list[Path]:
             lambda file: np.savez_compressed(file, **stored),  # type: ignore[arg-type]
         )
         save_weights(folder / SAFE, stored)
+        for name, harness in _harness().items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(harness, encoding="utf-8")
         write_atomically(folder / MANIFEST, lambda file: file.write(text.encode()))
     return [folder / name for name in (MANIFEST, INPUTS, SAFE)]
 
 
-def _entry(case: Case, stored: dict[str, np.ndarray], keys: dict[str, str]) -> dict[str, Any]:
+def _harness() -> dict[str, str]:
+    """What answers the cases without npkd, and says how: texts by the names of files."""
+    package = files("npkd.validate")
+    texts = {name: package / "questions" / "exported" / name for name in ("README.md", SCHEMA)}
+    texts |= {name: package / "frameworks" / name for name in ("adapter.py", "answer.py")}
+    texts["geometry.py"] = package / "geometry.py"
+    formulas = [one for one in (package / "bounds" / "formulas").iterdir() if one.is_file()]
+    texts |= {f"formulas/{one.name}": one for one in formulas}
+    return {name: standalone(text.read_text("utf-8")) for name, text in texts.items()}
+
+
+def standalone(program: str) -> str:
+    """A program of the judge's, to stand beside its like in a folder without npkd."""
+    return re.sub(
+        r"\bnpkd\.validate\.((?:\w+\.)?)(?=adapter|answer|formulas|geometry)", "", program
+    )
+
+
+def _entry(
+    case: Case,
+    stored: dict[str, np.ndarray],
+    keys: dict[str, str],
+    results: Callable[[Case], Arrays],
+) -> dict[str, Any]:
     """A case in the manifest; its arrays are put into `stored`."""
     tensors: dict[str, dict[str, Any]] = {}
     for name, array in case.inputs.items():
         array = little_endian(array)
         about = {"shape": list(array.shape), "dtype": array.dtype.name}
-        digest = hashlib.sha256(array.tobytes()).hexdigest()
-        key = keys.setdefault(f"{digest} {about}", f"{case.name}/{name}")
+        sha256 = digest(array)
+        key = keys.setdefault(f"{sha256} {about}", f"{case.name}/{name}")
         stored.setdefault(key, array)
-        tensors[name] = {"role": "input", **about, "key": key, "sha256": digest}
-    for name, array in by_npkd.results(case).items():
-        about = {"shape": list(np.shape(array)), "dtype": np.asarray(array).dtype.name}
+        tensors[name] = {"role": "input", **about, "key": key, "sha256": sha256}
+    shapes = {name: array.shape for name, array in case.inputs.items()}
+    for name, array in results(case).items():
+        shapes[name] = np.shape(array)
+        about = {"shape": list(shapes[name]), "dtype": np.asarray(array).dtype.name}
         tensors[name] = {"role": "result", **about, "needed": name in case.needed}
     operations = [
-        {
-            "name": operation.name,
-            "op": operation.op,
-            "inputs": dict(operation.inputs),
-            "outputs": dict(operation.outputs),
-            "options": dict(operation.options),
-        }
-        for operation in case.operations
+        described(one, {name: shapes[tensor] for name, tensor in one.inputs.items()})
+        for one in case.operations
     ]
     return {
         "name": case.name,
@@ -244,6 +268,11 @@ def _entry(case: Case, stored: dict[str, np.ndarray], keys: dict[str, str]) -> d
     }
 
 
+def digest(array: np.ndarray) -> str:
+    """SHA-256 of an array's bytes, little-endian and in C order."""
+    return hashlib.sha256(little_endian(array).tobytes()).hexdigest()
+
+
 def little_endian(array: np.ndarray) -> np.ndarray:
     """The array with its bytes in C order and little-endian. Raises ValueError for other dtypes."""
     array = np.asarray(array, order="C")
@@ -252,16 +281,21 @@ def little_endian(array: np.ndarray) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("<"), copy=False)
 
 
-def write_results(path: str | Path, results: Mapping[str, Arrays]) -> None:
+def write_results(
+    path: str | Path, results: Mapping[str, Arrays], about: Mapping[str, str] | None = None
+) -> None:
     """Write results, arrays by case and tensor, to an .npz or a .safetensors file.
 
-    Raises BadInput if the file cannot be written.
+    about: who has answered: framework, device, flags. Raises BadInput if the file cannot be
+    written.
     """
     arrays = {
         f"{case}/{tensor}": little_endian(array)
         for case, tensors in results.items()
         for tensor, array in tensors.items()
     }
+    if about is not None:
+        arrays[ABOUT] = np.frombuffer(json.dumps(dict(about)).encode(), np.uint8)
     try:
         save_weights(path, arrays)
     except OSError as error:
@@ -281,13 +315,13 @@ def load(folder: str | Path) -> list[Case]:
     """
     folder = Path(folder)
     path = folder / MANIFEST
-    entries = _entries(path)
+    every = listed_in(path)
     stored = read_npz(folder / INPUTS, at_most=MOST_BYTES)
     digests: dict[str, str] = {}
     cases: dict[str, Case] = {}
     of_subject: Counter[str] = Counter()
     terms = 0
-    for number, entry in enumerate(entries, 1):
+    for number, entry in enumerate(every, 1):
         where = f"{path}: case {number}"
         try:
             name = _name("its", entry, "name")
@@ -307,7 +341,7 @@ def load(folder: str | Path) -> list[Case]:
     return list(cases.values())
 
 
-def _entries(path: Path) -> list[Any]:
+def listed_in(path: Path) -> list[Any]:
     """The cases in a manifest, as JSON has them."""
     data = read_bytes(path, at_most=MOST_TEXT, what="a manifest of npkd's cases")
     try:
@@ -391,9 +425,8 @@ def _operation(whose: str, entry: Any) -> Operation:
         name: _with_tuples(value) if isinstance(value, dict) else value
         for name, value in _with_tuples(_field(whose, entry, "options", dict)).items()
     }
-    return Operation(
-        _name(whose, entry, "name"), _field(whose, entry, "op", str), inputs, outputs, options
-    )
+    op = _field(whose, entry, "op", str)
+    return Operation(_name(whose, entry, "name"), op, inputs, outputs, as_called(op, options))
 
 
 def _with_tuples(options: dict[str, Any]) -> dict[str, Any]:
@@ -438,7 +471,7 @@ def _array(
         )
     if key not in digests:
         stored[key] = little_endian(stored[key])
-        digests[key] = hashlib.sha256(stored[key].tobytes()).hexdigest()
+        digests[key] = digest(stored[key])
     if digests[key] != sha256:
         raise Damaged(f"{folder / INPUTS}: {key!r} has been altered: another SHA-256 for {tensor}")
     return stored[key]
@@ -453,6 +486,8 @@ def read_results(path: str | Path, cases: Sequence[Case]) -> dict[str, dict[str,
     tensors = {case.name: set(case.tensors()) for case in cases}
     results: dict[str, dict[str, np.ndarray]] = {}
     for key, array in load_arrays(path).items():
+        if key in (ABOUT, LEFT):
+            continue
         case, slash, tensor = key.partition("/")
         if not slash:
             raise BadInput(f"{path}: {key!r} is no key of the form CASE/TENSOR")
@@ -465,3 +500,30 @@ def read_results(path: str | Path, cases: Sequence[Case]) -> dict[str, dict[str,
             raise BadInput(f"{path}: {key!r} is of {array.dtype}, expected numbers")
         results.setdefault(case, {})[tensor] = array
     return results
+
+
+def read_about(path: str | Path) -> dict[str, str]:
+    """Who has answered, as a file of results says; nothing where it does not."""
+    return _texts(path, ABOUT, "who has answered")
+
+
+def read_left(path: str | Path) -> dict[str, str]:
+    """What a framework does not have, by CASE/TENSOR, as a file of results says."""
+    return _texts(path, LEFT, "what is left out")
+
+
+def _texts(path: str | Path, key: str, what: str) -> dict[str, str]:
+    stored = load_arrays(path).get(key)
+    if stored is None:
+        return {}
+    try:
+        if stored.dtype != np.uint8 or stored.ndim != 1 or stored.size > MOST_ABOUT:
+            raise ValueError(f"{stored.dtype} {stored.shape}")
+        found = json.loads(stored.tobytes(), object_pairs_hook=_object, parse_constant=_no_number)
+        if not isinstance(found, dict) or not all(isinstance(x, str) for x in found.values()):
+            raise ValueError("no object of texts")
+    except (ValueError, RecursionError) as error:
+        raise BadInput(
+            f"{path}: {key!r} is not {what}: expected bytes of a JSON object of texts: {error}"
+        ) from error
+    return found

@@ -1,10 +1,12 @@
 """All formulas, by the loss's name."""
 
+from __future__ import annotations
+
+import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from npkd.losses.facts import FACTS
 from npkd.validate.bounds.formulas import features, labels, regression, relations, soft_targets
 from npkd.validate.bounds.formulas.words import Array, Formulas, Words
 
@@ -28,13 +30,13 @@ def value(
 ) -> Array:
     """The value of a loss by its formula, of these arguments and options.
 
-    `mix` has its soft loss by name, with `soft_options` and `hard_options`, and a pair of ways.
-    own: functions that compute losses otherwise, or give NotImplemented for some options.
+    options: all of them. `mix` has its soft loss by name, with `soft_options` and `hard_options`,
+    and a pair of ways. own: functions that compute losses otherwise, or give NotImplemented for
+    some options.
     """
     if loss == "mix":
         ways = way if isinstance(way, tuple) else (way, way)
         return _mix(words, given, ways, own, **options)
-    options = {**FACTS[loss].options, **options}
     if loss in own and (y := own[loss](**given, **options)) is not NotImplemented:
         return y
     formula, _ = FORMULAS[loss]
@@ -48,14 +50,15 @@ def _mix(
     own: Mapping[str, Callable[..., Array]],
     *,
     alpha: float,
-    soft: str = "l2",
-    soft_options: Mapping[str, Any] | None = None,
-    hard_options: Mapping[str, Any] | None = None,
+    soft: str,
+    soft_options: Mapping[str, Any],
+    hard_options: Mapping[str, Any],
 ) -> Array:
     """(1 − α) cross_entropy + α soft"""
     of_hard = {"logits": given["student"], "labels": given["labels"]}
-    hard = value(words, "cross_entropy", of_hard, hard_options or {}, way[0], own)
-    of_soft = {name: given[name] for name in FACTS[soft].arrays}
-    by_teacher = value(words, soft, of_soft, soft_options or {}, way[1], own)
+    hard = value(words, "cross_entropy", of_hard, hard_options, way[0], own)
+    taken = inspect.signature(FORMULAS[soft][0]).parameters
+    of_soft = {name: x for name, x in given.items() if name in taken}
+    by_teacher = value(words, soft, of_soft, soft_options, way[1], own)
     share = words.number(alpha)
     return (-share + 1.0) * hard + share * by_teacher

@@ -1,5 +1,7 @@
 """The formula of the cross-entropy with labels."""
 
+from __future__ import annotations
+
 from npkd.validate.bounds.formulas.steps import log_probabilities, reduced
 from npkd.validate.bounds.formulas.words import Array, Formulas, Words
 

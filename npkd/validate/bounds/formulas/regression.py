@@ -1,5 +1,7 @@
 """Formulas of the losses that measure how far numbers are apart, entry by entry."""
 
+from __future__ import annotations
+
 from npkd.validate.bounds.formulas.steps import (
     factor,
     log_probabilities,

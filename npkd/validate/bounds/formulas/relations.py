@@ -1,5 +1,7 @@
 """Formulas of the losses between relations of samples."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Formulas of the losses between probabilities."""
 
+from __future__ import annotations
+
 import math
 
 from npkd.validate.bounds.formulas.steps import (

@@ -1,5 +1,7 @@
 """What formulas share."""
 
+from __future__ import annotations
+
 import math
 from typing import Any
 

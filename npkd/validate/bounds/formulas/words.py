@@ -11,6 +11,8 @@ more: `>`, `>=`, `<`, `<=`, `==` (entry by entry), `&`, `%`, `**`, unary −, an
 augmented and rows that are looked up, indexing by arrays of integers.
 """
 
+from __future__ import annotations
+
 import functools
 import math
 import operator

@@ -1,0 +1,265 @@
+"""What the judge says of released frameworks, which it has not been told anything about.
+
+    python -m benchmarks.verdicts.released [NAME…] --envs DIR [--random 10] [--write]
+
+Each version is installed by pip into an environment of its own under --envs. There it answers the
+judge's own cases, and so many random ones of each operation and loss, by its adapter and the
+harness that is exported beside the cases, without npkd; older releases need an older NumPy. PyTorch
+and JAX, which are asked whole passes, answer with npkd installed beside them. --write keeps the
+verdicts and the table in benchmarks/results/released.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from dataclasses import replace as changed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import npkd.proofs.cases
+from npkd.files import BadInput
+from npkd.validate import BUG, CONSISTENT, CONVENTION, UNPROVEN, Report, judge
+from npkd.validate.frameworks import FRAMEWORKS
+from npkd.validate.judging.verdicts import as_json
+from npkd.validate.program import Arrays, Case
+from npkd.validate.questions import exchange
+from npkd.validate.questions.at_random import EXACT, random_case
+from npkd.validate.questions.subjects import cases
+
+ROOT = Path(__file__).resolve().parents[2]
+KEPT = ROOT / "benchmarks" / "results" / "released"
+SECONDS = 3600  # that a version may take to answer
+LARGE = ("LargeCNN", "SmallCNN", "distillation")  # subjects that are left out
+IN_HOUSE = ("torch", "jax")
+
+
+@dataclass(frozen=True)
+class Release:
+    """A version of a framework.
+
+    framework     the name of its adapter
+    version       as it is shown
+    requirements  for pip
+    settings      of the adapter
+    environ       variables it runs with
+    """
+
+    framework: str
+    version: str
+    requirements: tuple[str, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        engine = self.settings.get("engine", self.framework)
+        flags = "".join(f" {name}" for name, value in self.settings.items() if value is True)
+        return f"{engine} {self.version}{flags}"
+
+
+def _onnx(engine: str, package: str, pairs: Mapping[str, Sequence[str]]) -> list[Release]:
+    return [
+        Release("onnx", version, (f"{package}=={version}", *others), {"engine": engine})
+        for version, others in pairs.items()
+    ]
+
+
+def _of(framework: str, package: str, pairs: Mapping[str, Sequence[str]]) -> list[Release]:
+    return [
+        Release(framework, version, (f"{package}=={version}", *others))
+        for version, others in pairs.items()
+    ]
+
+
+OLD = ("numpy<2", "onnx<1.17")  # what was built before NumPy 2
+RELEASES = [
+    *_onnx(
+        "onnxruntime",
+        "onnxruntime",
+        {
+            "1.15.1": ("numpy<2", "onnx<1.15"),
+            "1.18.1": OLD,
+            "1.22.1": ("onnx<1.18",),
+            "1.32.0": ("onnx",),
+        },
+    ),
+    *_onnx("openvino", "openvino", {"2023.3.0": OLD, "2024.6.0": OLD, "2026.4.1": ("onnx",)}),
+    *_onnx("reference", "onnx", {"1.14.1": ("numpy<2",), "1.16.2": ("numpy<2",), "1.23.2": ()}),
+    *_of("paddle", "paddlepaddle", {"2.6.2": ("numpy<2",), "3.0.0": (), "3.3.1": ()}),
+    *_of("mlx", "mlx[cpu]", {"0.32.4": ()}),
+    *_of("mlx", "mlx", {"0.21.1": (), "0.25.2": ()}),
+    *_of("tinygrad", "tinygrad", {"0.9.2": (), "0.10.3": (), "0.14.0": ()}),
+    *_of("tensorflow", "tensorflow-cpu", {"2.16.2": (), "2.18.1": (), "2.21.0": ()}),
+    *_of("jax", "jax", {"0.4.30": ("jaxlib==0.4.30",), "0.5.3": ("jaxlib==0.5.3",), "0.10.2": ()}),
+    *_of("ncnn", "ncnn", {"1.0.20240820": (), "1.0.20260114": ()}),
+    Release("torch", "2.13.0", ("torch==2.13.0",)),
+    Release("torch", "2.13.0", ("torch==2.13.0",), {"compile": True}),
+]
+
+
+# Asking
+
+
+def asked(random: int) -> list[Case]:
+    """The judge's own cases, but for whole nets, and random ones of every operation and loss."""
+    own = [one for one in cases(np.random.default_rng(0)) if one.subject not in LARGE]
+    rng = np.random.default_rng(1)
+    names = [*npkd.proofs.cases.OPS, *npkd.proofs.cases.LOSSES]
+    drawn = [
+        changed(random_case(name, rng, exact=exact), name=f"{name} at random {number} {exact}")
+        for name in names
+        for exact in (False, True)
+        if not exact or name in EXACT
+        for number in range(random)
+    ]
+    return own + [changed(one, subject=f"{one.subject} at random") for one in drawn]
+
+
+def environment(folder: Path, release: Release) -> Path:
+    """The interpreter of an environment with this version, which is made if it is not there."""
+    name = "-".join(release.requirements).replace("/", "_").replace("=", "").replace("<", "to")
+    path = folder / name
+    python = path / "bin" / "python"
+    if not (path / "complete").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", path], check=True)
+        needed = [*release.requirements, "numpy", *(["scipy"] * (release.framework in IN_HOUSE))]
+        pip = [python, "-m", "pip", "install", "--quiet", *needed]
+        subprocess.run(pip, check=True, stderr=subprocess.DEVNULL)
+        (path / "complete").touch()
+    return python
+
+
+STANDALONE = """
+    import sys
+    sys.path[:0] = [{folder!r}, {here!r}]
+    from answer import answer
+    import answer_{framework} as module
+    answer(module.{adapter}(**{settings!r}), {folder!r}, {results!r})
+"""
+BESIDE_NPKD = """
+    import sys
+    sys.path[:0] = [{root!r}]
+    from npkd.validate.frameworks import adapter
+    from npkd.validate.frameworks.answering import answers
+    from npkd.validate.questions import exchange
+    asked = adapter({framework!r}, **{settings!r})
+    found = {{}}
+    for case in exchange.load({folder!r}):
+        try:
+            found[case.name] = answers(asked, case)[0]
+        except Exception as error:
+            print(f"not given: {{case.name}}: {{type(error).__name__}}: {{error}}")
+    exchange.write_results({results!r}, found, asked.about())
+"""
+
+
+def answered(python: Path, release: Release, folder: Path, results: Path) -> str:
+    """Have a version answer; returns what it says. Raises CalledProcessError where it fails."""
+    own = FRAMEWORKS[release.framework]
+    source = ROOT / "npkd" / "validate" / "frameworks" / f"{release.framework}.py"
+    here = results.parent
+    adapter = here / f"answer_{release.framework}.py"
+    adapter.write_text(exchange.standalone(source.read_text("utf-8")), "utf-8")
+    program = BESIDE_NPKD if release.framework in IN_HOUSE else STANDALONE
+    text = textwrap.dedent(program).format(
+        folder=str(folder),
+        here=str(here),
+        root=str(ROOT),
+        framework=release.framework,
+        adapter=own.adapter,
+        settings=dict(release.settings),
+        results=str(results),
+    )
+    done = subprocess.run(
+        [python, "-I", "-c", text],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(here), **release.environ},
+    )
+    if done.returncode:
+        raise BadInput(f"{release.name}: {done.stderr.strip().splitlines()[-1:]}")
+    return done.stdout
+
+
+def judged(known: Sequence[Case], results: Path) -> Report:
+    """The verdicts on a file of results; what is not there was not asked for."""
+    found = exchange.read_results(results, known)
+    pairs: list[tuple[Case, Arrays]] = [
+        (changed(case, needed=case.needed & found[case.name].keys()), found[case.name])
+        for case in known
+        if case.name in found
+    ]
+    return judge(pairs, about=exchange.read_about(results))
+
+
+# Telling
+
+
+def row(release: str, report: Mapping[str, Any]) -> list[str]:
+    """A version in the table: tensors, verdicts, and the operations with a bug."""
+    verdicts = report["verdicts"]
+    counts = Counter(one["verdict"] for one in verdicts)
+    wrong = Counter(one["op"] for one in verdicts if one["verdict"] == BUG)
+    by_op = ", ".join(f"{op} {count}" for op, count in wrong.items()) or "–"
+    kinds = (CONSISTENT, CONVENTION, UNPROVEN, BUG)
+    return [release, f"{len(verdicts):,}", *(f"{counts[kind]:,}" for kind in kinds), by_op]
+
+
+def line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+HEAD = ("framework", "tensors", CONSISTENT, CONVENTION, UNPROVEN, BUG, "where")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.verdicts.released")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="as onnxruntime, mlx 0.21 (all)")
+    parser.add_argument("--envs", required=True, type=Path, metavar="DIR", help="environments")
+    parser.add_argument("--random", type=int, default=10, metavar="N", help="cases (10)")
+    parser.add_argument("--write", action="store_true", help=f"keep the verdicts in {KEPT.name}")
+    args = parser.parse_args()
+    chosen = [
+        one
+        for one in RELEASES
+        if not args.names or any(one.name.startswith(name) for name in args.names)
+    ]
+    work = args.envs.resolve() / "answers"
+    folder = work / f"cases-{args.random}"
+    if not (folder / exchange.MANIFEST).exists():
+        exchange.export(folder, asked(args.random))
+    known = exchange.load(folder)
+    rows = []
+    print(line(HEAD), line(["---"] * len(HEAD)), sep="\n")
+    for release in chosen:
+        home = work / release.name.replace(" ", "-")
+        home.mkdir(parents=True, exist_ok=True)
+        try:
+            python = environment(args.envs.resolve(), release)
+            said = answered(python, release, folder, home / "results.npz")
+        except (BadInput, subprocess.SubprocessError) as error:
+            print(f"{release.name}: not answered: {error}", flush=True)
+            continue
+        report = judged(known, home / "results.npz")
+        (home / "said.txt").write_text(said)
+        (home / "verdicts.txt").write_text(str(report))
+        kept = as_json(report)
+        kept["verdicts"] = [one for one in kept["verdicts"] if one["verdict"] != CONSISTENT]
+        rows.append(row(release.name, as_json(report)))
+        print(line(rows[-1]), flush=True)
+        if args.write:
+            KEPT.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
+            (KEPT / f"{release.name.replace(' ', '-')}.json").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
