@@ -32,7 +32,7 @@ def test_what_is_said_has_nothing_that_a_terminal_obeys(capsys):
 def test_nothing_but_say_prints():
     """So text from outside has one way to a terminal. Progress bars have titles of our own."""
     for path in Path(npkd.__file__).parent.rglob("*.py"):
-        if path.name == "commands.py":
+        if path.name in ("commands.py", "answer.py"):  # which stands beside cases without npkd
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Name):

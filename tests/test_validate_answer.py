@@ -275,7 +275,8 @@ def test_the_list_names_every_framework_and_imports_none(monkeypatch, capsys):
     for line in lines:
         found = frameworks.versions(line.split()[0])
         assert all(f"{name} {version}" in line for name, version in found.items())
-        assert found or "not installed: pip install " in line
+        missing = frameworks.missing(line.split()[0])
+        assert (f"not installed: {', '.join(missing)} (pip install " in line) == bool(missing)
 
 
 @pytest.mark.parametrize("flag", [[], ["--forward"]])

@@ -19,7 +19,7 @@ from npkd.proofs.cases import LOSSES, OPS
 from npkd.validate import by_npkd, frameworks, judge
 from npkd.validate.bounds.formulas import known as formulas
 from npkd.validate.bounds.formulas.words import Words
-from npkd.validate.frameworks import FRAMEWORKS, adapter, versions
+from npkd.validate.frameworks import FRAMEWORKS, adapter, missing
 from npkd.validate.frameworks.adapter import NotGiven, made_of
 from npkd.validate.frameworks.answering import PassAdapter, answers
 from npkd.validate.program import Case, Operation
@@ -107,11 +107,7 @@ FAULTS = {  # of frameworks, as they are released: what random cases may run int
     ("keras", "kl"): "probabilities are clipped at 1e-7",
 }
 OF_TESTS = ("torch", "jax")  # which one of the extras brings; of others those that are there
-ASKED = [
-    name
-    for name, about in FRAMEWORKS.items()
-    if name in OF_TESTS or len(versions(name)) == len(about.packages)
-]
+ASKED = [name for name in FRAMEWORKS if name in OF_TESTS or not missing(name)]
 PROGRAM = """\
 from asked import {kind}
 from answer import answer
@@ -121,9 +117,8 @@ answer({kind}(), "cases", "results.npz")
 
 def require(framework):
     """Skip the test where a framework is not installed."""
-    about = FRAMEWORKS[framework]
-    if len(versions(framework)) < len(about.packages):
-        pytest.skip(f"{about.name} is not installed")
+    if missing(framework):
+        pytest.skip(f"{FRAMEWORKS[framework].name} is not installed")
     try:
         adapter(framework)
     except BadInput as error:

@@ -46,11 +46,12 @@ class _List(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, help=help, default=argparse.SUPPRESS)
 
     def __call__(self, parser: argparse.ArgumentParser, *given: Any) -> None:
-        for action, about in frameworks.FRAMEWORKS.items():
-            found = frameworks.versions(action)
-            installed = ", ".join(f"{package} {version}" for package, version in found.items())
-            missing = f"not installed: pip install {' '.join(about.packages)}"
-            say(f"{action:12}{installed or missing}")
+        for action in frameworks.FRAMEWORKS:
+            parts = [f"{name} {version}" for name, version in frameworks.versions(action).items()]
+            if missing := frameworks.missing(action):
+                hint = frameworks.how_to_install(action)
+                parts.append(f"not installed: {', '.join(missing)} ({hint})")
+            say(f"{action:12}{', '.join(parts)}")
         parser.exit()
 
 

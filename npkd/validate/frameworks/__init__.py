@@ -84,6 +84,7 @@ FRAMEWORKS = {
                 int, "version of ONNX's operators, from 13 (20, or 17 of an older ONNX)"
             ),
         },
+        builds=("openvino",),
     ),
     "ncnn": Framework(
         "ncnn",
@@ -144,6 +145,18 @@ def versions(framework: str) -> dict[str, str]:
     return found
 
 
+def missing(framework: str) -> list[str]:
+    """The packages that it needs and that are not installed."""
+    found, (*others, last) = versions(framework), FRAMEWORKS[framework].packages
+    lasts = (last, *FRAMEWORKS[framework].builds)
+    return [one for one in others if one not in found] + [last] * found.keys().isdisjoint(lasts)
+
+
+def how_to_install(framework: str) -> str:
+    """By pip; PyTorch and JAX share an extra, and come alone."""
+    return f"pip install {framework if framework in ('torch', 'jax') else f'npkd[{framework}]'}"
+
+
 def adapter(framework: str, **settings: Any) -> Adapter:
     """The adapter of the framework that is installed.
 
@@ -151,12 +164,12 @@ def adapter(framework: str, **settings: Any) -> Adapter:
     """
     if framework not in FRAMEWORKS:
         raise BadInput(f"no framework is named {framework!r}; there are {', '.join(FRAMEWORKS)}")
-    name, kind, packages, *_ = FRAMEWORKS[framework]
+    name, kind, *_ = FRAMEWORKS[framework]
     try:
         module = importlib.import_module(f"npkd.validate.frameworks.{framework}")
         return getattr(module, kind)(**settings)
     except ImportError as error:
-        hint = f"{name} cannot be imported (pip install {' '.join(packages)}): {error}"
+        hint = f"{name} cannot be imported ({how_to_install(framework)}): {error}"
         raise BadInput(hint) from error
     except BadInput:
         raise
