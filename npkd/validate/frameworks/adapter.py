@@ -258,6 +258,54 @@ def made_of(words: Words) -> dict[str, Callable[..., Array]]:
     }
 
 
+def losses_of(words: Words, **terms: Callable[..., Array]) -> dict[str, Callable[..., Array]]:
+    """Losses by functions of a framework's own, which give what is added up in them.
+
+    l2, l1(student, teacher)           Δ² and |Δ|, entry by entry
+    huber(student, teacher, delta)     entry by entry
+    kl(s, t)                           p (log p − log q) by logits, entry by entry or of each sample
+    cross_entropy(logits, labels), soft_cross_entropy(logits, p)     of each sample
+    """
+
+    def total(x: Array, reduction: str, like: Array) -> Array:
+        if reduction == "none":
+            return x
+        by = {"batchmean": x.shape[0], "elementmean": math.prod(like.shape)}
+        return words.sum(x) / float(by.get(reduction, 1))
+
+    def l2(student, teacher, half, temperature, temperature_squared, variant, reduction):
+        if temperature != 1 or variant != "paper":
+            return NotImplemented
+        squares = terms["l2"](student, teacher)
+        return (0.5 if half else 1.0) * total(squares, reduction, student)
+
+    def l1(student, teacher, reduction):
+        return total(terms["l1"](student, teacher), reduction, student)
+
+    def huber(student, teacher, delta, variant, reduction):
+        if variant != "paper":
+            return NotImplemented
+        return total(terms["huber"](student, teacher, delta), reduction, student)
+
+    def kl(student, teacher, temperature, temperature_squared, variant, reduction, skew):
+        if variant != "paper" or skew:
+            return NotImplemented
+        apart = terms["kl"](student / temperature, teacher / temperature)
+        apart = words.sum(apart, 1) if len(apart.shape) == 2 else apart
+        return total((temperature**2 if temperature_squared else 1.0) * apart, reduction, student)
+
+    def cross_entropy(logits, labels, reduction):
+        return total(terms["cross_entropy"](logits, labels), reduction, logits)
+
+    def soft_cross_entropy(student, teacher, temperature, temperature_squared, reduction):
+        p = words.softmax(teacher / temperature)
+        apart = terms["soft_cross_entropy"](student / temperature, p)
+        return total((temperature**2 if temperature_squared else 1.0) * apart, reduction, student)
+
+    every = (l2, l1, huber, kl, cross_entropy, soft_cross_entropy)
+    return {loss.__name__: loss for loss in every if loss.__name__ in terms}
+
+
 class NamespaceWords(Words):
     """The words of an array namespace, by the names of NumPy, of the array API or of TensorFlow.
 

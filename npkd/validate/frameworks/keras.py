@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from npkd.validate.frameworks.adapter import Adapter, NamespaceWords, NotGiven, made_of
+from npkd.validate.frameworks.adapter import Adapter, NamespaceWords, NotGiven, losses_of, made_of
 from npkd.validate.geometry import geometry
 
 Tensor = Any
@@ -44,7 +44,7 @@ class Keras(Adapter):
         if keras.backend.standardize_dtype(self.words.array(np.zeros(1)).dtype) != dtype:
             raise ValueError(f"its backend {self.backend} computes no {dtype}")
         self.operations = {**made_of(self.words), **OPERATIONS}
-        self.losses = LOSSES
+        self.losses = losses_of(self.words, **LOSSES)
 
     def about(self) -> dict[str, str]:
         backend = sys.modules[self.backend].__version__
@@ -258,57 +258,22 @@ OPERATIONS: Mapping[str, Callable[..., Tensor]] = {
 # Losses, where Keras has its own
 
 
-def reduced(terms, reduction, entries):
-    if reduction == "none":
-        return terms
-    divisors = {"batchmean": terms.shape[0], "elementmean": entries}
-    return ops.sum(terms) / divisors.get(reduction, 1)
-
-
-def by_entry(loss, student, teacher, reduction, **options):
+def by_entry(loss, student, teacher, **options):
     """Keras takes means over the last axis; here that is one entry."""
-    terms = loss(teacher[..., None], student[..., None], **options)
-    return reduced(terms, reduction, int(np.prod(student.shape)))
-
-
-def l2(student, teacher, half, temperature, temperature_squared, variant, reduction):
-    if temperature != 1 or variant != "paper":
-        return NotImplemented
-    return (0.5 if half else 1.0) * by_entry(
-        keras.losses.mean_squared_error, student, teacher, reduction
-    )
-
-
-def l1(student, teacher, reduction):
-    return by_entry(keras.losses.mean_absolute_error, student, teacher, reduction)
-
-
-def huber(student, teacher, delta, variant, reduction):
-    if variant != "paper":
-        return NotImplemented
-    return by_entry(keras.losses.huber, student, teacher, reduction, delta=delta)
-
-
-def kl(student, teacher, temperature, temperature_squared, variant, reduction, skew):
-    if variant != "paper" or skew:
-        return NotImplemented
-    p, q = (ops.softmax(z / temperature) for z in (teacher, student))
-    factor = temperature**2 if temperature_squared else 1.0
-    terms = factor * keras.losses.kl_divergence(p, q)
-    return reduced(terms, reduction, student.shape[0] * student.shape[1])
-
-
-def cross_entropy(logits, labels, reduction):
-    terms = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-    return reduced(terms, reduction, 0)
-
-
-def soft_cross_entropy(student, teacher, temperature, temperature_squared, reduction):
-    p, factor = ops.softmax(teacher / temperature), temperature**2 if temperature_squared else 1.0
-    terms = keras.losses.categorical_crossentropy(p, student / temperature, from_logits=True)
-    return reduced(factor * terms, reduction, student.shape[0] * student.shape[1])
+    return loss(teacher[..., None], student[..., None], **options)
 
 
 LOSSES: Mapping[str, Callable[..., Tensor]] = {
-    one.__name__: one for one in (l2, l1, huber, kl, cross_entropy, soft_cross_entropy)
+    "l2": lambda *both: by_entry(keras.losses.mean_squared_error, *both),
+    "l1": lambda *both: by_entry(keras.losses.mean_absolute_error, *both),
+    "huber": lambda student, teacher, delta: by_entry(
+        keras.losses.huber, student, teacher, delta=delta
+    ),
+    "kl": lambda s, t: keras.losses.kl_divergence(ops.softmax(t), ops.softmax(s)),
+    "cross_entropy": lambda logits, labels: keras.losses.sparse_categorical_crossentropy(
+        labels, logits, from_logits=True
+    ),
+    "soft_cross_entropy": lambda logits, p: keras.losses.categorical_crossentropy(
+        p, logits, from_logits=True
+    ),
 }

@@ -12,7 +12,7 @@ import mlx.nn as nn
 import mlx.optimizers as optimizers
 import numpy as np
 
-from npkd.validate.frameworks.adapter import Adapter, NamespaceWords, NotGiven, made_of
+from npkd.validate.frameworks.adapter import Adapter, NamespaceWords, NotGiven, losses_of, made_of
 from npkd.validate.geometry import geometry, pair
 
 
@@ -35,7 +35,7 @@ class Mlx(Adapter):
             log_sum_exp=lambda z: mx.logsumexp(z, -1, keepdims=True),
         )
         self.operations = {**made_of(self.words), **OPERATIONS}
-        self.losses = LOSSES
+        self.losses = losses_of(self.words, **LOSSES)
 
     def about(self) -> dict[str, str]:
         return {
@@ -164,44 +164,12 @@ def distinct(workers):
     return mx.stack([mx.random.uniform(shape=(16,), key=key) for key in keys])
 
 
-def reduced(apart, reduction, elements=None):
-    divisors = {"sum": 1, "batchmean": apart.shape[0], "elementmean": elements or apart.size}
-    return apart if reduction == "none" else apart.sum() / divisors[reduction]
-
-
-def huber(student, teacher, delta, variant, reduction):
-    function = nn.losses.smooth_l1_loss if variant == "smooth" else nn.losses.huber_loss
-    return reduced(function(student, teacher, delta, reduction="none"), reduction)
-
-
-def kl(student, teacher, temperature, temperature_squared, variant, reduction, skew):
-    if skew or variant not in ("paper", "reversed"):
-        return NotImplemented
-    log_q, log_p = (nn.log_softmax(z / temperature) for z in (student, teacher))
-    guess, target = (log_q, log_p) if variant == "paper" else (log_p, log_q)
-    factor = temperature**2 if temperature_squared else 1.0
-    return reduced(factor * nn.losses.kl_div_loss(guess, target), reduction, student.size)
-
-
-def cross_entropy(logits, labels, reduction):
-    return reduced(nn.losses.cross_entropy(logits, labels), reduction)
-
-
-def soft_cross_entropy(student, teacher, temperature, temperature_squared, reduction):
-    p = mx.softmax(teacher / temperature, -1)
-    factor = temperature**2 if temperature_squared else 1.0
-    apart = factor * nn.losses.cross_entropy(student / temperature, p)
-    return reduced(apart, reduction, student.size)
-
-
-LOSSES: dict[str, Callable[..., Any]] = {
-    "l1": lambda student, teacher, reduction: reduced(
-        nn.losses.l1_loss(student, teacher, "none"), reduction
-    ),
-    "huber": huber,
-    "kl": kl,
-    "cross_entropy": cross_entropy,
-    "soft_cross_entropy": soft_cross_entropy,
+LOSSES: dict[str, Callable[..., mx.array]] = {
+    "l1": lambda student, teacher: nn.losses.l1_loss(student, teacher, "none"),
+    "huber": lambda student, teacher, delta: nn.losses.huber_loss(student, teacher, delta),
+    "kl": lambda s, t: nn.losses.kl_div_loss(nn.log_softmax(s), nn.log_softmax(t)),
+    "cross_entropy": nn.losses.cross_entropy,
+    "soft_cross_entropy": nn.losses.cross_entropy,
 }
 OPERATIONS: dict[str, Callable[..., mx.array]] = {
     "conv2d": conv2d,

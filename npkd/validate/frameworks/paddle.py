@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 from paddle.nn import functional
 
-from npkd.validate.frameworks.adapter import Adapter, NamespaceWords, NotGiven, made_of
+from npkd.validate.frameworks.adapter import Adapter, NamespaceWords, NotGiven, losses_of, made_of
 from npkd.validate.geometry import pair
 
 Tensor = Any
@@ -38,7 +38,7 @@ class Paddle(Adapter):
         self.dtype, self.device = dtype, device
         self.words = PaddleWords(dtype)
         self.operations = {**made_of(self.words), **OPERATIONS}
-        self.losses = LOSSES
+        self.losses = losses_of(self.words, **LOSSES)
 
     def about(self) -> dict[str, str]:
         threads = f"OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'not set')}"
@@ -223,54 +223,19 @@ OPERATIONS: Mapping[str, Callable[..., Tensor]] = {
 # Losses, where PaddlePaddle has its own
 
 
-def reduced(terms, reduction, entries):
-    if reduction == "none":
-        return terms
-    divisors = {"batchmean": terms.shape[0], "elementmean": entries}
-    return paddle.sum(terms) / divisors.get(reduction, 1)
-
-
-def l2(student, teacher, half, temperature, temperature_squared, variant, reduction):
-    if temperature != 1 or variant != "paper":
-        return NotImplemented
-    terms = functional.mse_loss(student, teacher, reduction="none")
-    return (0.5 if half else 1.0) * reduced(terms, reduction, int(np.prod(student.shape)))
-
-
-def l1(student, teacher, reduction):
-    terms = functional.l1_loss(student, teacher, reduction="none")
-    return reduced(terms, reduction, int(np.prod(student.shape)))
-
-
-def huber(student, teacher, delta, variant, reduction):
-    if variant != "paper":
-        return NotImplemented
-    terms = functional.smooth_l1_loss(student, teacher, reduction="none", delta=delta)
-    return reduced(terms, reduction, int(np.prod(student.shape)))
-
-
-def kl(student, teacher, temperature, temperature_squared, variant, reduction, skew):
-    if variant != "paper" or skew or reduction not in ("batchmean", "sum"):
-        return NotImplemented
-    log_q = functional.log_softmax(student / temperature)
-    p = functional.softmax(teacher / temperature)
-    factor = temperature**2 if temperature_squared else 1.0
-    return factor * functional.kl_div(log_q, p, reduction)
-
-
-def cross_entropy(logits, labels, reduction):
-    named = "mean" if reduction == "batchmean" else reduction
-    return functional.cross_entropy(logits, labels, reduction=named)
-
-
-def soft_cross_entropy(student, teacher, temperature, temperature_squared, reduction):
-    p, z = functional.softmax(teacher / temperature), student / temperature
-    terms = functional.cross_entropy(z, p, reduction="none", soft_label=True)
-    factor = temperature**2 if temperature_squared else 1.0
-    terms = factor * paddle.reshape(terms, [-1])
-    return reduced(terms, reduction, student.shape[0] * student.shape[1])
-
-
 LOSSES: Mapping[str, Callable[..., Tensor]] = {
-    one.__name__: one for one in (l2, l1, huber, kl, cross_entropy, soft_cross_entropy)
+    "l2": lambda student, teacher: functional.mse_loss(student, teacher, reduction="none"),
+    "l1": lambda student, teacher: functional.l1_loss(student, teacher, reduction="none"),
+    "huber": lambda student, teacher, delta: functional.smooth_l1_loss(
+        student, teacher, reduction="none", delta=delta
+    ),
+    "kl": lambda s, t: functional.kl_div(
+        functional.log_softmax(s), functional.softmax(t), reduction="none"
+    ),
+    "cross_entropy": lambda logits, labels: paddle.reshape(
+        functional.cross_entropy(logits, labels, reduction="none"), [-1]
+    ),
+    "soft_cross_entropy": lambda logits, p: paddle.reshape(
+        functional.cross_entropy(logits, p, reduction="none", soft_label=True), [-1]
+    ),
 }

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from npkd.validate.frameworks.adapter import Adapter, NamespaceWords, NotGiven, made_of
+from npkd.validate.frameworks.adapter import Adapter, NamespaceWords, NotGiven, losses_of, made_of
 from npkd.validate.geometry import geometry
 
 Tensor = Any
@@ -57,7 +57,7 @@ class TensorFlow(Adapter):
         self.dtype, self.mode = tf.as_dtype(dtype), mode
         self.words = TensorFlowWords(self.dtype)
         self.operations = {**made_of(self.words), **OPERATIONS}
-        self.losses = LOSSES
+        self.losses = losses_of(self.words, **LOSSES)
 
     def about(self) -> dict[str, str]:
         gpus = tf.config.list_physical_devices("GPU")
@@ -276,34 +276,10 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
 # Losses, where TensorFlow has its own
 
 
-def reduced(terms, reduction, entries):
-    if reduction == "none":
-        return terms
-    divisors = {"batchmean": terms.shape[0], "elementmean": entries}
-    return tf.reduce_sum(terms) / divisors.get(reduction, 1)
-
-
-def cross_entropy(logits, labels, reduction):
-    terms = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    return reduced(terms, reduction, 0)
-
-
-def soft_cross_entropy(student, teacher, temperature, temperature_squared, reduction):
-    p = tf.nn.softmax(teacher / temperature)
-    terms = tf.nn.softmax_cross_entropy_with_logits(p, student / temperature)
-    factor = temperature**2 if temperature_squared else 1.0
-    return reduced(factor * terms, reduction, student.shape[0] * student.shape[1])
-
-
-def l2(student, teacher, half, temperature, temperature_squared, variant, reduction):
-    if not half or temperature != 1 or variant != "paper" or reduction not in ("batchmean", "sum"):
-        return NotImplemented
-    divisor = student.shape[0] if reduction == "batchmean" else 1
-    return tf.nn.l2_loss(student - teacher) / divisor
-
-
 LOSSES: dict[str, Callable[..., Tensor]] = {
-    "cross_entropy": cross_entropy,
-    "soft_cross_entropy": soft_cross_entropy,
-    "l2": l2,
+    "l2": lambda student, teacher: tf.math.squared_difference(student, teacher),
+    "cross_entropy": lambda logits, labels: tf.nn.sparse_softmax_cross_entropy_with_logits(
+        labels, logits
+    ),
+    "soft_cross_entropy": lambda logits, p: tf.nn.softmax_cross_entropy_with_logits(p, logits),
 }

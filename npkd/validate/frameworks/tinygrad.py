@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 from tinygrad import Device, Tensor, helpers, nn
 
-from npkd.validate.frameworks.adapter import Adapter, NamespaceWords, NotGiven, made_of, set_to
+from npkd.validate.frameworks.adapter import (
+    Adapter,
+    NamespaceWords,
+    NotGiven,
+    losses_of,
+    made_of,
+    set_to,
+)
 from npkd.validate.geometry import geometry, pair
 
 FLAGS = ("NOOPT", "BEAM", "WINO", "TRANSCENDENTAL", "FLOAT16", "FUSE_OPTIM", "DEFAULT_FLOAT")
@@ -44,7 +51,8 @@ class TinyGrad(Adapter):
             log_sum_exp=lambda z: z.logsumexp(-1, keepdim=True),
         )
         self.operations = {**made_of(self.words), **OPERATIONS}
-        self.losses = {"cross_entropy": cross_entropy, "soft_cross_entropy": soft_cross_entropy}
+        own = {"cross_entropy": cross_entropy, "soft_cross_entropy": cross_entropy}
+        self.losses = losses_of(self.words, **own)
 
     def about(self) -> dict[str, str]:
         renderer = type(getattr(Device[Device.DEFAULT], "renderer", None)).__name__
@@ -178,17 +186,8 @@ def distinct(workers):
     return Tensor.cat(*map(first, range(workers)))
 
 
-def cross_entropy(logits, labels, reduction):
-    return logits.cross_entropy(labels, "mean" if reduction == "batchmean" else reduction)
-
-
-def soft_cross_entropy(student, teacher, temperature, temperature_squared, reduction):
-    if reduction == "elementmean":
-        return NotImplemented
-    p = (teacher / temperature).softmax(1)
-    named = "mean" if reduction == "batchmean" else reduction
-    factor = temperature**2 if temperature_squared else 1.0
-    return factor * (student / temperature).cross_entropy(p, named)
+def cross_entropy(logits, target):
+    return logits.cross_entropy(target, "none")
 
 
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
