@@ -27,6 +27,14 @@ from npkd.validate.questions import exchange
 from npkd.validate.questions.at_random import random_case
 from npkd.validate.questions.subjects import cases
 
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:{told}")
+    for told in (
+        "Using padding='same' with even kernel",  # PyTorch
+        "The recursion limit will not be reset",  # which tinygrad sets
+        "No ccache found",  # PaddlePaddle
+    )
+]
 VALUED = [name for name in LOSSES if name != "standardize"]
 ONCE = settings(max_examples=1, deadline=None)  # each is compiled
 
@@ -134,8 +142,6 @@ def without(case, found, left):
     return replace(case, needed=case.needed - not_had)
 
 
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
-@pytest.mark.filterwarnings("ignore:The recursion limit will not be reset")  # tinygrad sets it
 @pytest.mark.parametrize("framework", ASKED)
 @pytest.mark.parametrize("op", [*OPS, *LOSSES])
 @ONCE
