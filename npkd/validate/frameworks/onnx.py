@@ -37,7 +37,9 @@ class Tensor(np.ndarray):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         name = ufunc.__name__
-        return self * self if name == "square" else self.run(SIGNS[name], *inputs)
+        if name in ("square", "_ones_like"):  # powers of 2 and, in older NumPys, of 0
+            return self * self if name == "square" else np.ones(self.shape, self.dtype)
+        return self.run(SIGNS[name], *inputs)
 
 
 class Onnx(Adapter):
