@@ -16,6 +16,7 @@ from npkd import losses
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
 
+from npkd.validate.bounds.losses import resolved  # noqa: E402
 from npkd.validate.frameworks.torch import Torch  # noqa: E402  # which needs torch
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -193,7 +194,7 @@ def test_value_and_all_gradients_are_those_of_pytorchs_autograd(
         name: None if array is None else torch.tensor(array, requires_grad=name in trained)
         for name, array in given.items()
     }
-    expected = Torch(dtype="float64").loss(name, tensors, options)
+    expected = Torch(dtype="float64").loss(name, tensors, resolved(name, options))
     expected.sum().backward()
     value, gradients = loss(**given, **options)
     gradients = gradients if isinstance(gradients, tuple) else (gradients,)

@@ -238,6 +238,7 @@ def test_a_late_helper_keeps_nothing_of_a_job_that_is_over(threadpoolctl):
     "fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system"
 )
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork.. was called:RuntimeWarning")  # where JAX is too
 def test_a_forked_child_starts_threads_of_its_own():
     threads.run(lambda part: None, ONES)
     child = multiprocessing.get_context("fork").Process(

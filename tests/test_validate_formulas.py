@@ -42,7 +42,7 @@ def of_torch(torch):
 
         def of(**given):
             arrays = {key: given.pop(key) for key in FACTS[name].arrays if key in given}
-            return asked.computed(name, arrays, given)
+            return asked.computed(name, arrays, bounds.resolved(name, given))
 
         return of
 
@@ -63,7 +63,9 @@ def of_torch(torch):
     def kl_of_probabilities(student, teacher, **options):
         """As most have it: the target as probabilities. The variants are others' mistakes."""
         if options["variant"] != "paper" or options.get("skew"):
-            return asked.loss("kl", {"student": student, "teacher": teacher}, options)
+            return asked.loss(
+                "kl", {"student": student, "teacher": teacher}, bounds.resolved("kl", options)
+            )
         temperature = options["temperature"]
         q = functional.log_softmax(student / temperature, dim=1)
         p = functional.softmax(teacher / temperature, dim=1)
