@@ -234,8 +234,7 @@ def main() -> None:
     ]
     work = args.envs.resolve() / "answers"
     folder = work / f"cases-{args.random}"
-    if not (folder / exchange.MANIFEST).exists():
-        exchange.export(folder, asked(args.random))
+    exchange.export(folder, asked(args.random))  # anew, as the harness beside it may be another
     known = exchange.load(folder)
     rows = []
     print(line(HEAD), line(["---"] * len(HEAD)), sep="\n")
