@@ -195,6 +195,12 @@ def is_there(path: str | Path) -> bool:
     return True
 
 
+def require_new(folder: Path) -> None:
+    """Raise BadInput for what is there already, but for an empty folder."""
+    if is_there(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise BadInput(f"{folder}: is there and not an empty folder; give the name of a new one")
+
+
 def files_in(folder: str | Path, what: str) -> list[Path]:
     """What is in a folder and is none itself, in order of name; nothing if it is not there.
 

@@ -297,3 +297,4 @@ def test_an_engine_that_only_infers_ends_well_where_that_is_said(
     assert (f"NumPy {np.__version__}, CPU, none" in shown) == says_why
     assert ("not given: " in shown, status) == ((False, 0) if flag or says_why else (True, 1))
     assert ("left out: gradients: it only infers" in shown) == (says_why and not flag)
+    assert ("left out, as listed: 1" in shown.splitlines()[-1]) == (says_why and not flag)

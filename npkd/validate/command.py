@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from npkd.commands import say, say_where
-from npkd.engine import threads
-from npkd.files import BadInput, is_there, one_line, writing_to
+from npkd.files import BadInput, one_line, require_new, writing_to
 from npkd.validate import frameworks
 from npkd.validate.bounds.rounding import ARITHMETICS, BFLOAT16
-from npkd.validate.frameworks import answering
+from npkd.validate.frameworks import answering, settings
 from npkd.validate.frameworks.adapter import NotGiven
 from npkd.validate.judging import page
 from npkd.validate.judging.judge import judge
@@ -177,14 +176,7 @@ def _add_framework(actions: Any, package: str, about: frameworks.Framework) -> N
         f"it.{left}",
     )
     parser.set_defaults(framework=package)
-    for name, setting in about.settings.items():
-        if setting.kind is bool:
-            parser.add_argument(f"--{name}", action="store_true", help=setting.help)
-            continue
-        given = {"choices": setting.choices} if setting.choices else {"metavar": "N"}
-        parser.add_argument(
-            f"--{name}", type=setting.kind, default=setting.default, help=setting.help, **given
-        )
+    settings.add(parser, package)
     _add_dtype(parser)
     _add_cases(parser)
     _add_out(parser)
@@ -195,12 +187,8 @@ def _framework(args: argparse.Namespace) -> int:
 
     On a terminal it shows where it is.
     """
-    if vars(args).get("threads") is not None and not 1 <= args.threads <= threads.MOST:
-        raise BadInput(
-            f"--threads is {args.threads}, expected a whole number from 1 to {threads.MOST}"
-        )
-    names = ("dtype", *frameworks.FRAMEWORKS[args.framework].settings)
-    asked = frameworks.adapter(args.framework, **{name: vars(args)[name] for name in names})
+    own = settings.chosen(args, args.framework)
+    asked = frameworks.adapter(args.framework, dtype=args.dtype, **own)
     about = asked.about()
     title = f"{about['framework']} on {about['device']}, {args.dtype}\n{about['flags']}"
     about |= {"title": title, "precision": args.dtype, "seed": args.seed}
@@ -265,8 +253,7 @@ def _export(args: argparse.Namespace) -> int:
     chosen, folder = _chosen(args), Path(args.folder)
     if args.forward:
         chosen = [_needing_forward(case) for case in chosen]
-    if is_there(folder) and not (folder.is_dir() and not any(folder.iterdir())):
-        raise BadInput(f"{folder}: is there and not an empty folder; give the name of a new one")
+    require_new(folder)
     exchange.export(folder, chosen)
     tensors = sum(len(case.needed) for case in chosen)
     say(f"{len(chosen)} cases, which ask for {tensors:,} tensors, are in {folder}")

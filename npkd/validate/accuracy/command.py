@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from npkd.commands import require_names, say, say_where
-from npkd.engine import threads
-from npkd.files import BadInput, is_there
+from npkd.files import BadInput, require_new
 from npkd.validate import frameworks
 from npkd.validate.accuracy import asking, files, page, table
 from npkd.validate.accuracy.asking import NPKD, Asked
 from npkd.validate.accuracy.grid import FINE
 from npkd.validate.accuracy.measuring import Accuracy, measure
 from npkd.validate.accuracy.questions import Question, ops, questions
-from npkd.validate.frameworks import Setting
+from npkd.validate.frameworks import settings
 
 COARSEST = 6
 
@@ -25,8 +24,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add what `npkd accuracy` can do to its parser."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="NAME")
     for name, about in frameworks.FRAMEWORKS.items():
-        _add_framework(actions, name, about.name, about.settings)
-    _add_framework(actions, NPKD, "npkd, in NumPy", {})
+        _add_framework(actions, name, about.name)
+    _add_framework(actions, NPKD, "npkd, in NumPy")
     _add_export(actions)
     _add_check(actions)
     _add_table(actions)
@@ -75,7 +74,7 @@ def _add_out(parser: argparse.ArgumentParser) -> None:
 # Frameworks
 
 
-def _add_framework(actions: Any, action: str, name: str, settings: Any) -> None:
+def _add_framework(actions: Any, action: str, name: str) -> None:
     parser = _add_action(
         actions,
         action,
@@ -89,14 +88,8 @@ def _add_framework(actions: Any, action: str, name: str, settings: Any) -> None:
     parser.add_argument(
         "others", nargs="*", default=(), metavar="NAME", help="further frameworks, as they come"
     )
-    for option, setting in settings.items():
-        if setting.kind is bool:
-            parser.add_argument(f"--{option}", action="store_true", help=setting.help)
-            continue
-        given = {"choices": setting.choices} if setting.choices else {"metavar": "N"}
-        parser.add_argument(
-            f"--{option}", type=setting.kind, default=setting.default, help=setting.help, **given
-        )
+    if action != NPKD:
+        settings.add(parser, action)
     _add_questions(parser)
     _add_out(parser)
 
@@ -104,23 +97,9 @@ def _add_framework(actions: Any, action: str, name: str, settings: Any) -> None:
 def _framework(args: argparse.Namespace) -> int:
     """Measure the frameworks, and print the table of each, or of all side by side."""
     require_names(args.others, [*frameworks.FRAMEWORKS, NPKD])
-    if vars(args).get("threads") is not None and not 1 <= args.threads <= threads.MOST:
-        raise BadInput(
-            f"--threads is {args.threads}, expected a whole number from 1 to {threads.MOST}"
-        )
-    own = _settings(args.framework)
-    asked = [asking.asked(args.framework, **{name: vars(args)[name] for name in own})]
-    for name in args.others:
-        asked.append(asking.asked(name, **_defaults(_settings(name))))
+    own = settings.chosen(args, args.framework) if args.framework != NPKD else {}
+    asked = [asking.asked(args.framework, **own), *map(asking.asked, args.others)]
     return _shown(asked, _questions(args), args)
-
-
-def _settings(name: str) -> Any:
-    return frameworks.FRAMEWORKS[name].settings if name != NPKD else {}
-
-
-def _defaults(settings: dict[str, Setting]) -> dict[str, Any]:
-    return {name: setting.default for name, setting in settings.items()}
 
 
 def _shown(asked: list[Asked], some: list[Question], args: argparse.Namespace) -> int:
@@ -167,8 +146,7 @@ def _add_export(actions: Any) -> None:
 
 def _export(args: argparse.Namespace) -> int:
     some, folder = _questions(args), Path(args.folder)
-    if is_there(folder) and not (folder.is_dir() and not any(folder.iterdir())):
-        raise BadInput(f"{folder}: is there and not an empty folder; give the name of a new one")
+    require_new(folder)
     files.export(folder, some)
     say(f"{len(some)} cases are in {folder}")
     return 0

@@ -80,6 +80,8 @@ def headline(report: Report) -> str:
     lower = verdicts.lower_precisions(report)
     only = f", some of them only at the precision of {' and of '.join(lower)}" if lower else ""
     missing = f"; {len(report.missing)} more must be there and are not" if report.missing else ""
+    if report.left:
+        missing += "; operations were left out, as listed below"
     if asked := len(report.asked) + len(report.own):
         missing += f"; {asked} that it was asked about could not be judged"
     if not tensors:

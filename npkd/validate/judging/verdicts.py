@@ -205,6 +205,8 @@ def summary(report: Report) -> str:
         parts.append(f"{by_probes} of few bits, as exact probes of the same shapes pass")
     if report.missing:
         parts.append(f"{len(report.missing)} not given")
+    if parts and report.left:
+        parts.append(f"left out, as listed: {len(report.left)}")
     replayed = {(one.case, one.operation) for one in report.verdicts if one.op in (*REPLAYED, *OWN)}
     if parts and (report.unjudged or replayed):
         count = len({(one.case, one.operation) for one in report.verdicts})
