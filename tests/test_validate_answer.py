@@ -184,6 +184,27 @@ def test_what_a_framework_raises_costs_that_operation_alone(some):
     assert answering.answers(Failing(), by_subject["dkd"])[0].keys() == {"value"}
 
 
+def test_a_gradient_that_fails_costs_itself_alone(some):
+    class Linear(NumPy):
+        """It has no gradient of w, and none where w's is asked for too."""
+
+        infers = False
+
+        def vjp(self, function, arrays, dy):
+            (x,) = arrays
+            if x.shape == (5, 7):
+                raise RuntimeError("not today")
+            return [np.full(x.shape, 2.0)]
+
+    x, w, dy = (np.ones(shape, np.float32) for shape in ((3, 7), (5, 7), (3, 5)))
+    names = {"x": "x", "w": "w", "dy": "dy"}
+    step = Operation("it", "linear_backward", names, {"dw": "dw", "dx": "dx"}, {})
+    case = Case("a", "linear", "", {"x": x, "w": w, "dy": dy}, (step,))
+    found, [(_, why)] = answering.answers(Linear(), case)
+    assert found.keys() == {"dx"}
+    assert str(why) == "not today"
+
+
 def test_an_updater_is_kept_for_its_parameter_and_takes_the_rate_of_each_step():
     class Stateful(NumPy):
         """As optimisers are that keep a velocity in a convention of their own: v ← μ v − lr g."""
@@ -288,7 +309,7 @@ def test_an_engine_that_only_infers_ends_well_where_that_is_said(
     from npkd.validate.frameworks.answer import answer
 
     path = tmp_path / "r.npz"
-    found = answer(NumPy(), folder, path, subjects=["concat", "dkd"])
+    found = answer(NumPy(), folder, path, only=["concat", "dkd"])
     if not says_why:
         np.savez(path, **found)
     assert "tensors are in" in capsys.readouterr().out

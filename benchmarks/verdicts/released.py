@@ -5,17 +5,20 @@
 Each version is installed by pip into an environment of its own under --envs. There it answers the
 judge's own cases, and so many random ones of each operation and loss, by its adapter and the
 harness that is exported beside the cases, without npkd; older releases need an older NumPy. PyTorch
-and JAX, which are asked whole passes, answer with npkd installed beside them. --write keeps the
-verdicts and the table in benchmarks/results/released.
+and JAX, which are asked whole passes, answer with npkd installed beside them. A version that takes
+Python down with it is asked again, each case by a process of its own, and those in which it dies
+are listed. --write keeps the verdicts in benchmarks/results/released.
 """
 
 import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from pathlib import Path
@@ -141,7 +144,7 @@ STANDALONE = """
     sys.path[:0] = [{folder!r}, {here!r}]
     from answer import answer
     import answer_{framework} as module
-    answer(module.{adapter}(**{settings!r}), {folder!r}, {results!r})
+    answer(module.{adapter}(**{settings!r}), {folder!r}, {results!r}, {only!r})
 """
 BESIDE_NPKD = """
     import sys
@@ -152,6 +155,8 @@ BESIDE_NPKD = """
     asked = adapter({framework!r}, **{settings!r})
     found = {{}}
     for case in exchange.load({folder!r}):
+        if {only!r} is not None and case.name not in {only!r}:
+            continue
         try:
             found[case.name] = answers(asked, case)[0]
         except Exception as error:
@@ -160,57 +165,82 @@ BESIDE_NPKD = """
 """
 
 
-def answered(python: Path, release: Release, folder: Path, results: Path) -> str:
-    """Have a version answer; returns what it says. Raises CalledProcessError where it fails."""
-    own = FRAMEWORKS[release.framework]
+def answered(
+    python: Path, release: Release, folder: Path, home: Path, names: Sequence[str]
+) -> tuple[list[Path], list[str]]:
+    """Have a version answer; returns files of results, and the names of cases in which it dies.
+
+    Raises BadInput where it cannot be asked.
+    """
     source = ROOT / "npkd" / "validate" / "frameworks" / f"{release.framework}.py"
-    here = results.parent
-    adapter = here / f"answer_{release.framework}.py"
+    adapter = home / f"answer_{release.framework}.py"
     adapter.write_text(exchange.standalone(source.read_text("utf-8")), "utf-8")
-    program = BESIDE_NPKD if release.framework in IN_HOUSE else STANDALONE
-    text = textwrap.dedent(program).format(
-        folder=str(folder),
-        here=str(here),
-        root=str(ROOT),
-        framework=release.framework,
-        adapter=own.adapter,
-        settings=dict(release.settings),
-        results=str(results),
-    )
-    done = subprocess.run(
-        [python, "-I", "-c", text],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(here), **release.environ},
-    )
-    if done.returncode:
-        raise BadInput(f"{release.name}: {done.stderr.strip().splitlines()[-1:]}")
-    return done.stdout
+    program = textwrap.dedent(BESIDE_NPKD if release.framework in IN_HOUSE else STANDALONE)
+
+    def asked(results: Path, only: list[str] | None) -> bool:
+        """Whether it lives to write the file."""
+        text = program.format(
+            folder=str(folder),
+            here=str(home),
+            root=str(ROOT),
+            framework=release.framework,
+            adapter=FRAMEWORKS[release.framework].adapter,
+            settings=dict(release.settings),
+            results=str(results),
+            only=only,
+        )
+        done = subprocess.run(
+            [python, "-I", "-c", text],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(home), **release.environ},
+        )
+        if done.returncode > 0:
+            raise BadInput(f"{release.name}: {done.stderr.strip().splitlines()[-1:]}")
+        results.with_suffix(".txt").write_text(done.stdout)
+        return done.returncode == 0
+
+    if asked(home / "results.npz", None):
+        return [home / "results.npz"], []
+    paths = [home / f"results-{number}.npz" for number in range(len(names))]
+    with ThreadPoolExecutor() as pool:
+        lived = list(pool.map(lambda path, name: asked(path, [name]), paths, names))
+    dead = [name for name, lives in zip(names, lived, strict=True) if not lives]
+    return [path for path, lives in zip(paths, lived, strict=True) if lives], dead
 
 
-def judged(known: Sequence[Case], results: Path) -> Report:
-    """The verdicts on a file of results; what is not there was not asked for."""
-    found = exchange.read_results(results, known)
+def judged(known: Sequence[Case], results: Sequence[Path]) -> Report:
+    """The verdicts on files of results; what is not there was not asked for."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for path in results:
+        found.update(exchange.read_results(path, known))
     pairs: list[tuple[Case, Arrays]] = [
         (changed(case, needed=case.needed & found[case.name].keys()), found[case.name])
         for case in known
         if case.name in found
     ]
-    return judge(pairs, about=exchange.read_about(results))
+    return judge(pairs, about=exchange.read_about(results[0]))
 
 
 # Telling
 
 
 def row(release: str, report: Mapping[str, Any]) -> list[str]:
-    """A version in the table: tensors, verdicts, and the operations with a bug."""
+    """A version in the table: tensors, verdicts, the operations with a bug, and deadly ones."""
     verdicts = report["verdicts"]
     counts = Counter(one["verdict"] for one in verdicts)
     wrong = Counter(one["op"] for one in verdicts if one["verdict"] == BUG)
-    by_op = ", ".join(f"{op} {count}" for op, count in wrong.items()) or "–"
+    dies = Counter(name.partition(" at random")[0] for name in report["dies"])
+    where = [f"{op} {count}" for op, count in wrong.items()]
+    where += [f"{name} {count}, in which it dies" for name, count in dies.items()]
     kinds = (CONSISTENT, CONVENTION, UNPROVEN, BUG)
-    return [release, f"{len(verdicts):,}", *(f"{counts[kind]:,}" for kind in kinds), by_op]
+    return [
+        release,
+        f"{len(verdicts):,}",
+        *(f"{counts[kind]:,}" for kind in kinds),
+        ", ".join(where) or "–",
+    ]
 
 
 def line(cells: Sequence[str]) -> str:
@@ -233,27 +263,24 @@ def main() -> None:
         if not args.names or any(one.name.startswith(name) for name in args.names)
     ]
     work = args.envs.resolve() / "answers"
-    folder = work / f"cases-{args.random}"
-    exchange.export(folder, asked(args.random))  # anew, as the harness beside it may be another
+    folder = Path(tempfile.mkdtemp(prefix="cases-"), "cases")
+    exchange.export(folder, asked(args.random))
     known = exchange.load(folder)
-    rows = []
     print(line(HEAD), line(["---"] * len(HEAD)), sep="\n")
     for release in chosen:
         home = work / release.name.replace(" ", "-")
         home.mkdir(parents=True, exist_ok=True)
         try:
             python = environment(args.envs.resolve(), release)
-            said = answered(python, release, folder, home / "results.npz")
+            paths, dead = answered(python, release, folder, home, [one.name for one in known])
         except (BadInput, subprocess.SubprocessError) as error:
             print(f"{release.name}: not answered: {error}", flush=True)
             continue
-        report = judged(known, home / "results.npz")
-        (home / "said.txt").write_text(said)
+        report = judged(known, paths)
         (home / "verdicts.txt").write_text(str(report))
-        kept = as_json(report)
+        kept: dict[str, Any] = {**as_json(report), "dies": dead}
+        print(line(row(release.name, kept)), flush=True)
         kept["verdicts"] = [one for one in kept["verdicts"] if one["verdict"] != CONSISTENT]
-        rows.append(row(release.name, as_json(report)))
-        print(line(rows[-1]), flush=True)
         if args.write:
             KEPT.mkdir(parents=True, exist_ok=True)
             text = json.dumps(kept, indent=1, ensure_ascii=False) + "\n"

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import numpy as np
 from npkd.validate.frameworks.adapter import Adapter, NotGiven
 
 Arrays = Mapping[str, np.ndarray]
+Made = Iterator[tuple[str, np.ndarray]]  # what comes out, by its name in the operation
 UPDATES = {"sgd": ("velocity",), "adam": ("m", "v")}  # and what they remember
 # Keys of JSON, as bytes: who has answered, and why tensors are not given that it does not have
 ABOUT, LEFT = "about", "left"
@@ -33,16 +34,21 @@ def answer(
     adapter: Adapter,
     folder: str | Path = "cases",
     results: str | Path = "results.npz",
-    subjects: Iterable[str] | None = None,
+    only: Iterable[str] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Compute the cases of a folder, or of these subjects, and write what comes out to a file."""
+    """Compute the cases of a folder, and write what comes out to a file.
+
+    only: these alone, by their names or subjects; where a framework takes Python down with it, each
+    by a process of its own.
+    """
+    chosen = None if only is None else set(only)
     manifest = json.loads(Path(folder, "manifest.json").read_text(encoding="utf-8"))
     found: dict[str, np.ndarray] = {}
     left: Counter[str] = Counter()
     not_had: dict[str, str] = {}
     with np.load(Path(folder, "inputs.npz")) as stored:
         for case in manifest["cases"]:
-            if subjects is not None and case["subject"] not in subjects:
+            if chosen is not None and chosen.isdisjoint((case["name"], case["subject"])):
                 continue
             inputs = {
                 name: stored[tensor["key"]]
@@ -51,7 +57,7 @@ def answer(
             }
             made, without = answered(adapter, inputs, case["operations"])
             found.update({f"{case['name']}/{tensor}": array for tensor, array in made.items()})
-            for number, why in without:
+            for number, why in without.items():
                 operation = case["operations"][number]
                 left[_reason(operation["op"], why)] += 1
                 if isinstance(why, NotGiven):
@@ -78,70 +84,83 @@ def _reason(op: str, why: Exception) -> str:
 
 def answered(
     adapter: Adapter, inputs: Arrays, operations: Iterable[Mapping[str, Any]]
-) -> tuple[dict[str, np.ndarray], list[tuple[int, Exception]]]:
+) -> tuple[dict[str, np.ndarray], dict[int, Exception]]:
     """What a framework makes of a case, by tensor, and which operations it left out, and why.
 
     operations: as manifest.json has them. Why is a NotGiven, or what the framework raised.
     """
     found: dict[str, np.ndarray] = {}
-    left: list[tuple[int, Exception]] = []
+    left: dict[int, Exception] = {}
     updaters: dict[str, Callable[..., Any]] = {}  # by the parameter as they left it
     with adapter.settings():
         for number, operation in enumerate(operations):
-            made: dict[str, Any] = {}
-            try:
-                known = {**inputs, **found}
-                if operation["op"] in UPDATES:
-                    made = _updated(adapter, operation, known, updaters)
-                else:
-                    for part in (_value, _gradients):
-                        made.update(part(adapter, operation, _given(operation, known)))
-            except Exception as error:  # whatever a framework raises, it has the other operations
-                left.append((number, error))
-            for name, x in made.items():
-                found[operation["outputs"][name]] = np.asarray(x)
+            known = {**inputs, **found}
+            if operation["op"] in UPDATES:
+                parts = [_updated(adapter, operation, known, updaters)]
+            else:
+                parts = [part(adapter, operation, known) for part in (_value, _gradients)]
+            for part in parts:
+                try:
+                    for name, x in part:
+                        found[operation["outputs"][name]] = np.asarray(x)
+                except Exception as error:  # whatever a framework raises, it has the others
+                    left.setdefault(number, error)
     return found, left
 
 
-def _given(operation: Mapping[str, Any], known: Arrays) -> dict[str, np.ndarray]:
-    missing = [tensor for tensor in operation["inputs"].values() if tensor not in known]
-    if missing:
+def _given(inputs: Mapping[str, str], known: Arrays) -> dict[str, np.ndarray]:
+    if not known.keys() >= set(inputs.values()):
         raise NotGiven("what it starts from is not given")
-    return {name: known[tensor] for name, tensor in operation["inputs"].items()}
+    return {name: known[tensor] for name, tensor in inputs.items()}
 
 
-def _value(adapter: Adapter, operation: Mapping[str, Any], given: Arrays) -> dict[str, np.ndarray]:
+def _value(adapter: Adapter, operation: Mapping[str, Any], known: Arrays) -> Made:
     """What an operation makes, unless that is gradients alone."""
     name = next((name for name in operation["outputs"] if name not in operation["gradients"]), "")
-    if not name:
-        return {}
-    inputs = {name: adapter.given(array) for name, array in given.items()}
-    return {name: adapter.found(adapter.computed(operation["op"], inputs, operation["options"]))}
+    if name:
+        given = _given(operation["inputs"], known)
+        inputs = {name: adapter.given(array) for name, array in given.items()}
+        x = adapter.computed(operation["op"], inputs, operation["options"])
+        yield name, adapter.found(x)
 
 
-def _gradients(
-    adapter: Adapter, operation: Mapping[str, Any], given: Arrays
-) -> dict[str, np.ndarray]:
+def _gradients(adapter: Adapter, operation: Mapping[str, Any], known: Arrays) -> Made:
     """The gradients that an operation gives, of a loss or from a given dy."""
     by = {out: name for out, name in operation["gradients"].items() if out in operation["outputs"]}
     if not by:
-        return {}
+        return
+    given = _given(operation["inputs"], known)
     inputs = {name: adapter.given(array) for name, array in given.items()}
     if operation["op"] in adapter.operations:
         made = adapter.operations[operation["op"]](**inputs, **operation["options"])
-        return {out: adapter.found(made[out]) for out in by if out in made}
+        yield from ((out, adapter.found(made[out])) for out in by if out in made)
+        return
     if adapter.infers:
         raise NotGiven("gradients: it only infers")
     dy = inputs.pop("dy", None)
     op = operation["op"][: -len("_backward")] if dy is not None else operation["op"]
 
-    def function(*arrays: Any) -> Any:
-        of_them = dict(zip(by.values(), arrays))
-        every = {name: of_them.get(name, x) for name, x in inputs.items()}
-        return adapter.computed(op, every, operation["options"])
+    def gradients(*names: str) -> list[Any]:
+        def function(*arrays: Any) -> Any:
+            every = {**inputs, **dict(zip(names, arrays))}
+            return adapter.computed(op, every, operation["options"])
 
-    gradients = adapter.vjp(function, [inputs[name] for name in by.values()], dy)
-    return {out: adapter.found(gradient) for out, gradient in zip(by, gradients)}
+        return adapter.vjp(function, [inputs[name] for name in names], dy)
+
+    try:
+        together = dict(zip(by, gradients(*by.values())))
+    except Exception:  # it may have some of them, each by itself
+        together = {}
+    failure = None
+    for out, name in by.items():
+        try:
+            x = adapter.found(together[out] if together else gradients(name)[0])
+        except Exception as error:
+            failure = error
+        else:
+            yield out, x
+    if failure is not None:
+        raise failure
 
 
 def _updated(
@@ -149,11 +168,10 @@ def _updated(
     operation: Mapping[str, Any],
     known: Arrays,
     updaters: dict[str, Callable[..., Any]],
-) -> dict[str, np.ndarray]:
+) -> Made:
     """A parameter after a step; what updates it goes on with the tensor that it left."""
     before, memory = operation["inputs"]["theta"], UPDATES[operation["op"]]
-    inputs = {k: tensor for k, tensor in operation["inputs"].items() if k not in memory}
-    given = _given({"inputs": inputs}, known)
+    given = _given({k: x for k, x in operation["inputs"].items() if k not in memory}, known)
     update = updaters.get(before)
     if update is None:
         kept = {k: known[operation["inputs"][k]] for k in memory if k in operation["inputs"]}
@@ -161,4 +179,4 @@ def _updated(
         update = adapter.updater(operation["op"], **kept)
     updaters[operation["outputs"]["theta"]] = update
     theta = update(adapter.given(given["theta"]), adapter.given(given["g"]), **operation["options"])
-    return {"theta": adapter.found(theta)}
+    yield "theta", adapter.found(theta)

@@ -56,7 +56,7 @@ def answers(adapter: Adapter, case: Case) -> tuple[dict[str, np.ndarray], Left]:
     if isinstance(adapter, PassAdapter):
         return _in_passes(adapter, case), []
     found, left = answered(adapter, case.inputs, map(described, case.operations))
-    return found, [(case.operations[number], why) for number, why in left]
+    return found, [(case.operations[number], why) for number, why in left.items()]
 
 
 def _in_passes(adapter: PassAdapter, case: Case) -> dict[str, np.ndarray]:
