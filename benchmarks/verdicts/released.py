@@ -57,14 +57,18 @@ class Release:
     framework: str
     version: str
     requirements: tuple[str, ...]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    environ: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    environ: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
-        engine = self.settings.get("engine", self.framework)
-        flags = "".join(f" {name}" for name, value in self.settings.items() if value is True)
-        return f"{engine} {self.version}{flags}"
+        return f"{self.settings.get('engine', self.framework)} {self.version}{self.flags}"
+
+    @property
+    def flags(self) -> str:
+        """What is set, in words; nothing of an engine."""
+        others = {name: value for name, value in self.settings.items() if name != "engine"}
+        return "".join(f" {name if x is True else x}" for name, x in others.items())
 
 
 def _onnx(engine: str, package: str, pairs: Mapping[str, Sequence[str]]) -> list[Release]:
