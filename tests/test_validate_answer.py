@@ -184,6 +184,20 @@ def test_what_a_framework_raises_costs_that_operation_alone(some):
     assert answering.answers(Failing(), by_subject["dkd"])[0].keys() == {"value"}
 
 
+def test_words_are_those_of_the_namespace_unless_a_class_has_its_own():
+    class Namespace:
+        stop_gradient, exp = abs, max
+
+    class Own(NamespaceWords):
+        def exp(self, x):
+            return x
+
+    assert NamespaceWords(Namespace).stop_gradient is abs
+    assert Own(Namespace).stop_gradient is abs
+    assert Own(Namespace).exp(3) == 3
+    assert NamespaceWords(np).stop_gradient(3) == 3
+
+
 def test_a_gradient_that_fails_costs_itself_alone(some):
     class Linear(NumPy):
         """It has no gradient of w, and none where w's is asked for too."""

@@ -155,9 +155,9 @@ def test_npkd_itself_is_consistent(some):
 @pytest.mark.parametrize("op", [*npkd.proofs.cases.OPS, *npkd.proofs.cases.LOSSES])
 def test_random_cases_can_be_computed(op):
     rng = np.random.default_rng(0)
-    for exact in {False, op in EXACT}:
+    for exact, wide in itertools.product({False, op in EXACT}, (False, True)):
         for _ in range(5):
-            case = random_case(op, rng, exact=exact)
+            case = random_case(op, rng, exact=exact, wide=wide)
             found = by_npkd.results(case)
             assert found.keys() == case.needed
             require_sense(case, {name: (x.dtype.name, x.shape) for name, x in found.items()})

@@ -3,11 +3,11 @@
     python -m benchmarks.verdicts.released [NAME…] --envs DIR [--random 10] [--write]
 
 Each version is installed by pip into an environment of its own under --envs. There it answers the
-judge's own cases, and so many random ones of each operation and loss, by its adapter and the
-harness that is exported beside the cases, without npkd; older releases need an older NumPy. PyTorch
-and JAX, which are asked whole passes, answer with npkd installed beside them. A version that takes
-Python down with it is asked again, each case by a process of its own, and those in which it dies
-are listed. --write keeps the verdicts in benchmarks/results/released.
+judge's own cases, and so many random ones of each operation and loss, and as many of many channels,
+by its adapter and the harness that is exported beside the cases, without npkd; older releases need
+an older NumPy. PyTorch and JAX, which are asked whole passes, answer with npkd installed beside
+them. A version that takes Python down with it is asked again, each case by a process of its own,
+and those in which it dies are listed. --write keeps the verdicts in benchmarks/results/released.
 """
 
 import argparse
@@ -104,6 +104,7 @@ RELEASES = [
     *_of("mlx", "mlx", {"0.21.1": (), "0.25.2": ()}),
     *_of("tinygrad", "tinygrad", {"0.9.2": (), "0.10.3": (), "0.14.0": ()}),
     *_of("tensorflow", "tensorflow-cpu", {"2.16.2": (), "2.18.1": (), "2.21.0": ()}),
+    Release("tensorflow", "2.21.0", ("tensorflow-cpu==2.21.0",), {"mode": "xla"}),
     *_of("jax", "jax", {"0.4.30": ("jaxlib==0.4.30",), "0.5.3": ("jaxlib==0.5.3",), "0.10.2": ()}),
     *_of("ncnn", "ncnn", {"1.0.20240820": (), "1.0.20260114": ()}),
     Release("torch", "2.13.0", ("torch==2.13.0",)),
@@ -115,12 +116,16 @@ RELEASES = [
 
 
 def asked(random: int) -> list[Case]:
-    """The judge's own cases, but for whole nets, and random ones of every operation and loss."""
+    """The judge's own cases, but for whole nets, and random ones, small and wide, of all it asks."""
     own = [one for one in cases(np.random.default_rng(0)) if one.subject not in LARGE]
     rng = np.random.default_rng(1)
     names = [*npkd.proofs.cases.OPS, *npkd.proofs.cases.LOSSES]
     drawn = [
-        changed(random_case(name, rng, exact=exact), name=f"{name} at random {number} {exact}")
+        changed(
+            random_case(name, rng, exact=exact, wide=wide),
+            name=f"{name} at random{', wide' * wide}{', exact' * exact} {number}",
+        )
+        for wide in (False, True)
         for name in names
         for exact in (False, True)
         if not exact or name in EXACT
@@ -235,7 +240,7 @@ def row(release: str, report: Mapping[str, Any]) -> list[str]:
     verdicts = report["verdicts"]
     counts = Counter(one["verdict"] for one in verdicts)
     wrong = Counter(one["op"] for one in verdicts if one["verdict"] == BUG)
-    dies = Counter(name.partition(" at random")[0] for name in report["dies"])
+    dies = Counter(name.split()[0] for name in report["dies"])
     where = [f"{op} {count}" for op, count in wrong.items()]
     where += [f"{name} {count}, in which it dies" for name, count in dies.items()]
     kinds = (CONSISTENT, CONVENTION, UNPROVEN, BUG)

@@ -313,9 +313,10 @@ class NamespaceWords(Words):
     """
 
     def __init__(self, xp: Any, **words: Any):
+        own = {} if type(self) is NamespaceWords else vars(type(self))
         for word, names in NAMES.items():
             for name in names.split()[::-1]:
-                if hasattr(xp, name) and word not in vars(type(self)):
+                if hasattr(xp, name) and word not in own:
                     setattr(self, word, getattr(xp, name))
         for word, function in words.items():
             setattr(self, word, function)
@@ -324,6 +325,7 @@ class NamespaceWords(Words):
         return x.astype(np.float32)
 
     def stop_gradient(self, x: Array) -> Array:
+        """As it is, where a namespace has no gradients."""
         return x
 
 

@@ -149,7 +149,12 @@ LOSSES: dict[str, OfLoss] = {
         (_flow((4, 2, 2, 4), (4, 3, 2, 4), (4, 4, 4, 2), (4, 2, 4, 2)),),
         largest=2,
     ),
-    "vid": OfLoss("vid", {}, (_varied((N, 3, 4, 6), 4), _varied((N, 6), C))),
+    "vid": OfLoss(
+        "vid",
+        {},
+        (_varied((N, 3, 4, 6), 4), _varied((N, 6), C)),
+        extremes=(Extreme("fixed", options={"variant": "fixed"}),),
+    ),
 }
 
 
