@@ -116,7 +116,7 @@ RELEASES = [
 
 
 def asked(random: int) -> list[Case]:
-    """The judge's own cases, but for whole nets, and random ones, small and wide, of all it asks."""
+    """The judge's own cases, but for whole nets, and random ones, small and wide."""
     own = [one for one in cases(np.random.default_rng(0)) if one.subject not in LARGE]
     rng = np.random.default_rng(1)
     names = [*npkd.proofs.cases.OPS, *npkd.proofs.cases.LOSSES]
@@ -235,28 +235,34 @@ def judged(known: Sequence[Case], results: Sequence[Path]) -> Report:
 # Telling
 
 
-def row(release: str, report: Mapping[str, Any]) -> list[str]:
+def row(name: str, kept: Mapping[str, Any]) -> list[str]:
     """A version in the table: tensors, verdicts, the operations with a bug, and deadly ones."""
-    verdicts = report["verdicts"]
-    counts = Counter(one["verdict"] for one in verdicts)
-    wrong = Counter(one["op"] for one in verdicts if one["verdict"] == BUG)
-    dies = Counter(name.split()[0] for name in report["dies"])
+    counts = kept["counts"]
+    wrong = Counter(one["op"] for one in kept["verdicts"] if one["verdict"] == BUG)
+    dies = Counter(case.split()[0] for case in kept["dies"])
     where = [f"{op} {count}" for op, count in wrong.items()]
-    where += [f"{name} {count}, in which it dies" for name, count in dies.items()]
-    kinds = (CONSISTENT, CONVENTION, UNPROVEN, BUG)
-    return [
-        release,
-        f"{len(verdicts):,}",
-        *(f"{counts[kind]:,}" for kind in kinds),
-        ", ".join(where) or "–",
-    ]
+    where += [f"{op} {count}, in which it dies" for op, count in dies.items()]
+    numbers = (sum(counts.values()), *(counts[kind] for kind in KINDS))
+    return [name, *(f"{number:,}" for number in numbers), ", ".join(where) or "–"]
 
 
 def line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-HEAD = ("framework", "tensors", CONSISTENT, CONVENTION, UNPROVEN, BUG, "where")
+def kept_of(release: Release) -> Path:
+    return KEPT / f"{release.name.replace(' ', '-')}.json"
+
+
+KINDS = (CONSISTENT, CONVENTION, UNPROVEN, BUG)
+HEAD = ("framework", "tensors", *KINDS, "bugs in")
+TABLE = KEPT.with_suffix(".md")
+ABOVE = """# Released versions, asked blind
+
+By `python -m benchmarks.verdicts.released --envs DIR --write`. The verdicts other than CONSISTENT
+are in `released`, and [repros.md](repros.md) says what is behind each bug.
+
+"""
 
 
 def main() -> None:
@@ -272,7 +278,8 @@ def main() -> None:
         if not args.names or any(one.name.startswith(name) for name in args.names)
     ]
     work = args.envs.resolve() / "answers"
-    folder = Path(tempfile.mkdtemp(prefix="cases-"), "cases")
+    scratch = tempfile.TemporaryDirectory()  # until the end
+    folder = Path(scratch.name, "cases")
     exchange.export(folder, asked(args.random))
     known = exchange.load(folder)
     print(line(HEAD), line(["---"] * len(HEAD)), sep="\n")
@@ -287,13 +294,19 @@ def main() -> None:
             continue
         report = judged(known, paths)
         (home / "verdicts.txt").write_text(str(report))
-        kept: dict[str, Any] = {**as_json(report), "dies": dead}
-        print(line(row(release.name, kept)), flush=True)
+        counts = Counter(one.verdict for one in report.verdicts)
+        kept = {**as_json(report), "counts": {kind: counts[kind] for kind in KINDS}, "dies": dead}
         kept["verdicts"] = [one for one in kept["verdicts"] if one["verdict"] != CONSISTENT]
+        print(line(row(release.name, kept)), flush=True)
         if args.write:
             KEPT.mkdir(parents=True, exist_ok=True)
             text = json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
-            (KEPT / f"{release.name.replace(' ', '-')}.json").write_text(text)
+            kept_of(release).write_text(text, "utf-8")
+    if args.write:
+        known_ones = [one for one in RELEASES if kept_of(one).exists()]
+        rows = [row(one.name, json.loads(kept_of(one).read_text("utf-8"))) for one in known_ones]
+        table = "\n".join(line(cells) for cells in (HEAD, ["---"] * len(HEAD), *rows))
+        TABLE.write_text(f"{ABOVE}{table}\n", "utf-8")
 
 
 if __name__ == "__main__":

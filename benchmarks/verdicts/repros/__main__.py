@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.verdicts.released import KEPT, RELEASES, Release, environment, line
+from benchmarks.verdicts.released import KEPT, RELEASES, Release, environment, kept_of, line
 from npkd.validate import BUG
 
 HERE = Path(__file__).parent
@@ -71,7 +71,7 @@ def printed(python: Path, release: Release, program: str) -> str:
 
 def judge_says(release: Release, case: str) -> bool:
     """Whether the judge, asked blind, found something in this case of this version."""
-    path = KEPT / f"{release.name.replace(' ', '-')}.json"
+    path = kept_of(release)
     kept = json.loads(path.read_text()) if path.exists() else {"dies": [], "verdicts": []}
     bugs = {one["case"] for one in kept["verdicts"] if one["verdict"] == BUG}
     return case in bugs | {*kept["dies"]}
