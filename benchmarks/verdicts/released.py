@@ -68,13 +68,17 @@ class Release:
     def flags(self) -> str:
         """What is set, in words; nothing of an engine."""
         others = {name: value for name, value in self.settings.items() if name != "engine"}
-        return "".join(f" {name if x is True else x}" for name, x in others.items())
+        return "".join(f" {name}" + f" {x}" * (x is not True) for name, x in others.items())
 
 
 def _onnx(engine: str, package: str, pairs: Mapping[str, Sequence[str]]) -> list[Release]:
+    """Each version with the operators that are asked by default, and the newest with others."""
+    *_, newest = pairs
+    asked = [(version, {}) for version in pairs]
+    asked += [(newest, {"opset": opset}) for opset in OPSETS]
     return [
-        Release("onnx", version, (f"{package}=={version}", *others), {"engine": engine})
-        for version, others in pairs.items()
+        Release("onnx", one, (f"{package}=={one}", *pairs[one]), {"engine": engine, **opset})
+        for one, opset in asked
     ]
 
 
@@ -85,6 +89,7 @@ def _of(framework: str, package: str, pairs: Mapping[str, Sequence[str]]) -> lis
     ]
 
 
+OPSETS = (13, 22)
 OLD = ("numpy<2", "onnx<1.17")  # what was built before NumPy 2
 RELEASES = [
     *_onnx(
@@ -97,11 +102,17 @@ RELEASES = [
             "1.32.0": ("onnx",),
         },
     ),
+    Release(
+        "onnx",
+        "1.22.1",
+        ("onnxruntime==1.22.1", "onnx<1.18"),
+        {"engine": "onnxruntime", "opset": 17},
+    ),
     *_onnx("openvino", "openvino", {"2023.3.0": OLD, "2024.6.0": OLD, "2026.4.1": ("onnx",)}),
     *_onnx("reference", "onnx", {"1.14.1": ("numpy<2",), "1.16.2": ("numpy<2",), "1.23.2": ()}),
     *_of("paddle", "paddlepaddle", {"2.6.2": ("numpy<2",), "3.0.0": (), "3.3.1": ()}),
-    *_of("mlx", "mlx[cpu]", {"0.32.4": ()}),
     *_of("mlx", "mlx", {"0.21.1": (), "0.25.2": ()}),
+    *_of("mlx", "mlx[cpu]", {"0.32.4": ()}),
     *_of("tinygrad", "tinygrad", {"0.9.2": (), "0.10.3": (), "0.14.0": ()}),
     *_of("tensorflow", "tensorflow-cpu", {"2.16.2": (), "2.18.1": (), "2.21.0": ()}),
     Release("tensorflow", "2.21.0", ("tensorflow-cpu==2.21.0",), {"mode": "xla"}),

@@ -280,6 +280,15 @@ OPS: dict[str, tuple[OfOp, ...]] = {
             ceil_mode=True,
             numbers=with_ties,
         ),
+        _probe(
+            "max_pool2d",
+            "3x3 stride 1 padding",
+            x=(N, 3, 5, 7),
+            kernel_size=3,
+            stride=1,
+            padding=1,
+            numbers=with_ties,
+        ),
         _probe("max_pool2d", "near ties", x=(N, 3, 6, 8), kernel_size=2, numbers=near_ties),
     ),
     "relu": (
