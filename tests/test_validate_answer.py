@@ -184,6 +184,32 @@ def test_what_a_framework_raises_costs_that_operation_alone(some):
     assert answering.answers(Failing(), by_subject["dkd"])[0].keys() == {"value"}
 
 
+def test_no_gradient_is_asked_where_an_output_has_another_shape_than_its_dy():
+    class Whole(NumPy):
+        """Its average pool knows no ceil_mode."""
+
+        infers = False
+
+        def __init__(self):
+            super().__init__()
+            self.operations["avg_pool2d"] = lambda x, **options: ops.avg_pool2d(
+                x, **{**options, "ceil_mode": False}
+            )[0]
+
+        def vjp(self, function, arrays, dy):
+            function(*arrays)
+            return arrays
+
+    x = np.ones((1, 1, 3, 3), np.float32)
+    options = {"kernel_size": 2, "ceil_mode": True}
+    inputs = {"x": "x", "dy": "dy"}
+    step = Operation("it", "avg_pool2d_backward", inputs, {"dx": "dx"}, options)
+    case = Case("a", "", "", {"x": x, "dy": np.ones((1, 1, 2, 2), np.float32)}, (step,))
+    found, [(_, why)] = answering.answers(Whole(), case)
+    assert found == {}
+    assert str(why) == "y has shape (1, 1, 1, 1), and dy (1, 1, 2, 2)"
+
+
 def test_words_are_those_of_the_namespace_unless_a_class_has_its_own():
     class Namespace:
         stop_gradient, exp = abs, max

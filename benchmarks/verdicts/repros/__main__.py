@@ -5,7 +5,7 @@
 The files here hold a list of bugs for each framework:
 
     cause    what is wrong, in a clause
-    of       the releases that are asked, by the beginning of their names (`released.RELEASES`)
+    of       the framework, or one of `released.RELEASES` with a setting
     program  lines that print what the framework gives
     right    what they print where it is right
     says     what the framework's documentation says, in our words, and page, where
@@ -119,7 +119,8 @@ def main() -> None:
     for bug in repros():
         if args.names and not any(bug.of.startswith(name) for name in args.names):
             continue
-        asked = [release for release in RELEASES if release.name.startswith(bug.of)]
+        asked = [one for one in RELEASES if one.name.startswith(bug.of) and not one.flags]
+        asked = asked or [one for one in RELEASES if one.name == bug.of]
         found = {
             release: printed(environment(args.envs.resolve(), release), release, bug.program)
             for release in asked

@@ -143,7 +143,10 @@ def _gradients(adapter: Adapter, operation: Mapping[str, Any], known: Arrays) ->
     def gradients(*names: str) -> list[Any]:
         def function(*arrays: Any) -> Any:
             every = {**inputs, **dict(zip(names, arrays))}
-            return adapter.computed(op, every, operation["options"])
+            y = adapter.computed(op, every, operation["options"])
+            if dy is not None and tuple(y.shape) != given["dy"].shape:  # it may read beyond dy
+                raise ValueError(f"y has shape {tuple(y.shape)}, and dy {given['dy'].shape}")
+            return y
 
         return adapter.vjp(function, [inputs[name] for name in names], dy)
 

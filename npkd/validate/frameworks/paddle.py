@@ -124,7 +124,7 @@ class PaddleWords(NamespaceWords):
         kind = next((one.dtype for one in (x, y) if paddle.is_tensor(one)), self.dtype)
         if kind == paddle.uint8:
             raise NotGiven("where, of uint8")
-        full = (one if paddle.is_tensor(one) else paddle.full([1], one, kind) for one in (x, y))
+        full = (one if paddle.is_tensor(one) else paddle.full([], one, kind) for one in (x, y))
         return paddle.where(condition, *full)
 
     def sum(self, x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:

@@ -174,6 +174,14 @@ OPS: dict[str, tuple[OfOp, ...]] = {
             stride=2,
             padding=1,
         ),
+        _probe(
+            "conv2d",
+            "2 padding same",
+            x=(N, 3, 6, 7),
+            w=(4, 3, 3, 2),
+            dilation=2,
+            padding="same",
+        ),
     ),
     "linear": (
         _probe("linear", "plain", x=(N, 11), w=(C, 11), b=(C,)),
