@@ -1,7 +1,7 @@
 """A study small enough for tests, nets smaller than the document's, and executors of one thread."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +16,7 @@ from npkd.distill.tasks.super_resolve import LargeSuperResolver, SmallSuperResol
 from npkd.nets import models
 from npkd.study import cells, plan, processes, results, running
 from npkd.study.cells import Job, Result, Source, Teacher, figures_of
+from npkd.study.plan import Cell
 
 # One large net, one from labels, and three that are distilled, one of them by its inner layers
 TEXT = """
@@ -109,10 +110,21 @@ def invented(job: Job) -> Result:
     figures = {name: float(rng.integers(0, 101)) / 100 for name in figures_of(job.cell)}
     if job.cell.net == "large":
         net = models.LargeCNN(rng, num_classes=4)
-        return Result(figures, 0.5, Teacher(net.params, {}))
+        return Result(figures, by_image(figures, job.source), 0.5, Teacher(net.params, {}))
     if job.teacher is not None:
         figures["teacher_accuracy"] = float(next(iter(job.teacher.params.values())).flat[0]) % 1
-    return Result(figures, 0.25)
+    return Result(figures, by_image(figures, job.source), 0.25)
+
+
+def by_image(figures: Mapping[str, float], source: Source) -> np.ndarray:
+    """The accuracy of each test image, so that its mean is as it should be."""
+    return np.full(len(source.load().test_labels), figures["accuracy"])
+
+
+def as_done(figures: Mapping[str, float], cell: Cell, images: int = 12) -> running.Done:
+    """A cell that has ended with these figures, the main one the same for all images."""
+    main = results.main_figure(cell.config.task)
+    return running.Done(cell, dict(figures), np.full(images, figures[main]), 1.0, 1)
 
 
 def run(study: plan.Study, source: Source, executor: Executor, folder: Path, **how):
@@ -120,9 +132,14 @@ def run(study: plan.Study, source: Source, executor: Executor, folder: Path, **h
     return list(running.run(study, source, executor, folder, **{"at_once": 4} | how))
 
 
+def done(events) -> dict[str, running.Done]:
+    """The cells that are done, by their keys."""
+    return {one.cell.key: one for one in events if isinstance(one, running.Done)}
+
+
 def figures(events) -> dict[str, dict[str, float]]:
-    """By the keys of the cells that are done."""
-    return {one.cell.key: one.figures for one in events if isinstance(one, running.Done)}
+    """Theirs."""
+    return {key: one.figures for key, one in done(events).items()}
 
 
 def reasons(events) -> dict[str, str]:
@@ -132,4 +149,4 @@ def reasons(events) -> dict[str, str]:
 
 def report(study: plan.Study, source: Source, events) -> dict:
     """What study.json would hold."""
-    return results.report(study, source, tiny.dataset(), figures(events), reasons(events))
+    return results.report(study, source, tiny.dataset(), done(events), reasons(events))

@@ -116,15 +116,18 @@ def assert_sound(found: plan.Study) -> None:
     cells = plan.cells(some)
     assert len({cell.key for cell in cells}) == len(cells) >= len(some.seeds)
     *others, failed = cells
-    figures = {cell.key: dict.fromkeys(figures_of(cell), 0.5) for cell in others}
+    done = {
+        cell.key: studies.as_done(dict.fromkeys(figures_of(cell), 0.5), cell) for cell in others
+    }
     reason = {failed.key: "the loss became nan"}
     source = Source("corners.npz", "0" * 64)
-    report = results.report(some, source, tiny.dataset(), figures, reason)
+    report = results.report(some, source, tiny.dataset(), done, reason)
     names = [one["name"] for one in json.loads(json.dumps(report, allow_nan=False))["settings"]]
     assert names == [one.name for one in some.settings]
     table = results.table(report).splitlines()
-    assert len(table) == 4 + len(some.settings)
-    for line in (*table, *results.conclusion(report)):
+    assert len(table) == 5 + len(some.settings)
+    more = results.table_of_others(report).splitlines()
+    for line in (*table, *results.conclusion(report), *more):
         assert line.isprintable()
         assert len(line) < 200
 
@@ -214,7 +217,8 @@ def test_a_malformed_cell_is_refused_or_sound(attempt, inputs, source, tmp_path)
             assert kind not in malformed.DAMAGE or data == signed(content(*whole[cell.key]))
             assert list(found.figures) == list(figures_of(cell))
             assert np.isfinite([*found.figures.values(), found.seconds]).all()
-            json.dumps(results.report(study, source, tiny.dataset(), {cell.key: found.figures}, {}))
+            done = running.Done(cell, found.figures, found.by_image, found.seconds, 1)
+            json.dumps(results.report(study, source, tiny.dataset(), {cell.key: done}, {}))
             if cell is large:
                 figures = train(Job(small, source, 1, found.teacher)).figures
                 assert np.isfinite(list(figures.values())).all()

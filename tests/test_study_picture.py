@@ -1,33 +1,44 @@
 """The picture of a study: it is drawn whatever the study found, and however things are called."""
 
 import warnings
-from dataclasses import asdict
 
 import pytest
 
 from npkd.study import picture
-from npkd.study.results import Interval
+from npkd.study.analysis import over_seeds
 
 pytest.importorskip("matplotlib")
 
-DIFFERENCES = {"behind": -3.0, "none": 0.0, "ahead": 4.0}  # points
+DIFFERENCES = {"loses": -3.0, "none": 0.0, "beats": 4.0}  # points
 
 
-def over_seeds(values):
-    return {**asdict(Interval.of(values)), "values": dict(enumerate(values))} if values else None
+def stored(values):
+    """As in study.json."""
+    if not values:
+        return None
+    interval = over_seeds(values)
+    return {"mean": interval.mean, "half": interval.half, "values": dict(enumerate(values))}
+
+
+def verdict(difference):
+    if not difference or difference["half"] is None:
+        return "few"
+    if abs(difference["mean"]) <= difference["half"]:
+        return "none"
+    return "beats" if difference["mean"] > 0 else "loses"
 
 
 def a_setting(name, small, labels, main, failed=0):
     """A setting with these figures, as study.json has it; None for one from labels alone."""
     pairs = [one - other for one, other in zip(small or [], labels, strict=False)]
-    difference = Interval.of(pairs)
-    found = {main: over_seeds(small), f"teacher_{main}": over_seeds(small)} if small else {}
+    difference = stored(pairs)
+    found = {main: stored(small), f"teacher_{main}": stored(small)} if small else {}
     return {
         "name": name,
-        "small": {main: over_seeds(labels)} if small is None else found,
-        "labels": {main: over_seeds(labels)} if labels else {},
-        "difference": difference and asdict(difference) | {"values": pairs},
-        "verdict": "same" if small is None else difference.verdict if difference else "few",
+        "small": {main: stored(labels)} if small is None else found,
+        "labels": {main: stored(labels)} if labels else {},
+        "difference": difference,
+        "verdict": "same" if small is None else verdict(difference),
         "failed": {f"seed {seed}, {net}": "why" for seed in range(failed) for net in "ab"},
     }
 
@@ -108,9 +119,9 @@ def test_each_setting_has_its_row_and_its_verdict(tmp_path, monkeypatch):
     assert rows == {
         "small, distilled": [1, 2, 3],
         "small, from labels": [0, 1, 2, 3],
-        "behind": [1],
-        "no difference seen": [2],
-        "ahead": [3],
+        "LOSES": [1],
+        "NO DIFFERENCE FOUND": [2],
+        "BEATS": [3],
     }
 
 

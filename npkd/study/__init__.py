@@ -5,7 +5,8 @@
     running.py   all trainings of a study, by any `concurrent.futures.Executor`, kept in a folder
     kept.py      the form in which they are kept, and what is checked when they are read
     processes.py an executor of processes of this machine, which end with the study
-    results.py   means, 95 % intervals, and the difference to a net that learns from labels
+    analysis.py  means over seeds and images with their intervals, and what many of them say
+    results.py   each net's figures, and the difference to a net that learns from labels
     picture.py   the same, drawn
     command.py   `npkd study`
 
@@ -14,15 +15,15 @@ In Python, with any executor:
     source = study.Source.of("mnist5k")
     dataset = source.load()
     plan = study.read(text, dataset)
-    figures, failed = {}, {}
+    done, failed = {}, {}
     with study.study_folder("runs/mine") as folder, ProcessPoolExecutor(2) as executor:
         for event in study.run(plan, source, executor, folder, at_once=4):
             match event:
                 case study.Done():
-                    figures[event.cell.key] = event.figures
+                    done[event.cell.key] = event
                 case study.Failed():
                     failed[event.cell.key] = event.reason
-    print(study.table(study.report(plan, source, dataset, figures, failed)))
+    print(study.table(study.report(plan, source, dataset, done, failed)))
 """
 
 from npkd.study.cells import Source

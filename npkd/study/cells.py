@@ -15,9 +15,11 @@ import numpy as np
 from npkd import data, distill
 from npkd.data import Dataset
 from npkd.distill import Config, evaluate
+from npkd.distill.events import Epoch
 from npkd.distill.outputs import Kept, Outputs, TeacherFeatures
-from npkd.distill.report.contents import DISTANCE, FIGURES, Kind
+from npkd.distill.report.contents import CALIBRATION, DISTANCE, FIGURES, Kind
 from npkd.distill.tasks import TASKS
+from npkd.distill.tasks.task import Task
 from npkd.engine import threads
 from npkd.files import BadInput
 from npkd.nets import Params
@@ -109,14 +111,18 @@ class Job:
 class Result:
     """The figures of a net on test images, and a large net itself.
 
-    figures     those of the task (accuracy, …); "…_low" a large net's that is shown x_low brought
-                back to its size; "train_…" on unaltered training images; of a distilled net also
-                its distance to the large one's outputs and its agreement with it, and
-                "teacher_…", the large net's figures as it teaches
-    seconds     that the training took
+    figures     those of the task (accuracy, …), and of its calibration; "…_low" a large net's that
+                is shown x_low brought back to its size; "train_…" on unaltered training images; of
+                a distilled net also its distance to the large one's outputs and its agreement with
+                it, and "teacher_…", the large net's figures as it teaches; "best_…" is that of the
+                epoch in which the first of the task's figures was best on these same images, and
+                so flatters; all else is of the last epoch
+    by_image    the first of the task's figures, of each image
+    seconds     that the training took, with a test after each epoch
     """
 
     figures: Figures
+    by_image: np.ndarray
     seconds: float
     teacher: Teacher | None = None
 
@@ -125,18 +131,22 @@ def figures_of(cell: Cell) -> dict[str, Kind]:
     """The figures of a net by name, in order (see `Result`): what each can be."""
     task = TASKS[cell.config.task]
     tested = {name: FIGURES[name] for name in task.figures}
+    main = task.figures[0]
+    best = {f"best_{main}": tested[main]}
+    calibrated = {name: CALIBRATION[name] for name in task.calibrated}
     if cell.net == "large":
-        low = {f"{name}_low": kind for name, kind in tested.items()}
-        return tested | low if task.takes_high else tested
+        low = {f"{name}_low": kind for name, kind in tested.items() if task.takes_high}
+        return tested | calibrated | low | best
     trained = {f"train_{name}": kind for name, kind in tested.items()}
     if cell.teacher is None:
-        return tested | trained
+        return tested | calibrated | trained | best
     compared = {"mse": DISTANCE, **{name: FIGURES[name] for name in task.same}}
-    return tested | compared | trained | {f"teacher_{name}": tested[name] for name in tested}
+    taught = {f"teacher_{name}": tested[name] for name in tested}
+    return tested | compared | calibrated | trained | taught | best
 
 
 def train(job: Job) -> Result:
-    """Train the net of a cell, and test it once, at the end.
+    """Train the net of a cell, and test it after each epoch.
 
     Raises training.Diverged if it does, BadInput if the data are not those that are meant.
     """
@@ -150,10 +160,9 @@ def train(job: Job) -> Result:
 
 
 def _large(run: distill.Run, pupils: Sequence[Config]) -> Result:
-    seconds = _trained(run, "large", ())
+    seconds, best = _trained(run, "large", ())
     task, images, labels = run.task, run.dataset.test_images, run.dataset.test_labels
-    tested = evaluate.measured(task, Outputs(run.large, images, task.x_large), labels)
-    figures = evaluate.means(tested)
+    figures, by_image = _tested(task, Outputs(run.large, images, task.x_large), labels)
     if task.takes_high:
         low = evaluate.measured(task, Outputs(run.large, images, task.x_back), labels)
         figures |= {f"{name}_low": value for name, value in evaluate.means(low).items()}
@@ -166,7 +175,7 @@ def _large(run: distill.Run, pupils: Sequence[Config]) -> Result:
             outputs = None if name in kept else pupil.teacher_outputs(version).to_keep()
             if outputs is not None:
                 kept[name] = outputs
-    return Result(figures, seconds, Teacher(run.large.state_dict(), kept))
+    return Result(figures | best, by_image, seconds, Teacher(run.large.state_dict(), kept))
 
 
 def _small(run: distill.Run, name: str, teacher: Teacher | None) -> Result:
@@ -180,21 +189,37 @@ def _small(run: distill.Run, name: str, teacher: Teacher | None) -> Result:
             for version in range(run.prepare.versions)
         ]
         target = Outputs(run.large, dataset.test_images, task.x_teaching)
-    seconds = _trained(run, name, features)
+    seconds, best = _trained(run, name, features)
     outputs = Outputs(network, dataset.test_images, task.x_small)
-    figures = evaluate.means(evaluate.measured(task, outputs, dataset.test_labels, target))
+    figures, by_image = _tested(task, outputs, dataset.test_labels, target)
     outputs = Outputs(network, dataset.train_images, task.x_small)
     on_training = evaluate.means(evaluate.measured(task, outputs, dataset.train_labels))
     figures |= {f"train_{figure}": value for figure, value in on_training.items()}
     if target is not None:
         of_teacher = evaluate.means(evaluate.measured(task, target, dataset.test_labels))
         figures |= {f"teacher_{figure}": value for figure, value in of_teacher.items()}
-    return Result(figures, seconds)
+    return Result(figures | best, by_image, seconds)
 
 
-def _trained(run: distill.Run, name: str, features: Sequence[TeacherFeatures]) -> float:
-    """Train this net of the run; how many seconds it took."""
-    clock = time.perf_counter()
-    for _ in run.trainer.updates_of(name, features):
-        pass
-    return time.perf_counter() - clock
+def _tested(
+    task: Task, outputs: Outputs, labels: np.ndarray, target: Outputs | None = None
+) -> tuple[Figures, np.ndarray]:
+    """Figures on these images, and the first of the task's of each."""
+    measured = evaluate.measured(task, outputs, labels, target)
+    figures = evaluate.means(measured)
+    if task.calibrated:
+        figures |= task.calibration(outputs[:], labels)
+    return figures, measured[task.figures[0]].astype(np.float64)
+
+
+def _trained(
+    run: distill.Run, name: str, features: Sequence[TeacherFeatures]
+) -> tuple[float, Figures]:
+    """Train this net of the run; how many seconds it took, and its figure in the best epoch."""
+    main, clock = run.task.figures[0], time.perf_counter()
+    best = max(
+        event.figures[main]
+        for event in run.trainer.train(name, run.progress, features)
+        if isinstance(event, Epoch)
+    )
+    return time.perf_counter() - clock, {f"best_{main}": best}

@@ -19,7 +19,7 @@ from npkd.distill.report.table import NAMES
 from npkd.engine import threads
 from npkd.files import BadInput, read_bytes, writing_to
 from npkd.study import picture, plan, results, running
-from npkd.study.cells import Figures, Source
+from npkd.study.cells import Source
 from npkd.study.processes import Processes
 
 MOST_BYTES = 1 << 20  # of a file that describes a study
@@ -104,8 +104,8 @@ def _study(args: argparse.Namespace) -> int:
     out = args.out or f"runs/study-{dataset.name}{named}{'-held-out' * args.held_out}"
     with running.study_folder(out, args.resume) as folder, _executor(args) as workers:
         _say_what(study, dataset, source, workers)
-        figures, failed = _follow(study, source, folder, workers)
-        found = results.report(study, source, dataset, figures, failed)
+        done, failed = _follow(study, source, folder, workers)
+        found = results.report(study, source, dataset, done, failed)
         _write(folder, found)
     return 1 if failed else 0
 
@@ -217,9 +217,9 @@ def _say_what(study: plan.Study, dataset: Dataset, source: Source, workers: _Wor
 
 def _follow(
     study: plan.Study, source: Source, folder: Path, workers: _Workers
-) -> tuple[dict[str, Figures], dict[str, str]]:
-    """Show the cells of a study as they end; their figures, and why some have none."""
-    figures: dict[str, Figures] = {}
+) -> tuple[dict[str, running.Done], dict[str, str]]:
+    """Show the cells of a study as they end; those that are done, and why others are not."""
+    done: dict[str, running.Done] = {}
     failed: dict[str, str] = {}
     total = found = 0
     names = plan.names_of_cells(study)
@@ -241,14 +241,14 @@ def _follow(
             case running.Damaged():
                 say(f"note: {event.reason}; made anew")
             case running.Done():
-                figures[event.cell.key] = event.figures
+                done[event.cell.key] = event
                 if event.number > found:
                     text = f"{evaluate.in_words(event.figures)}, {event.seconds:.0f} s"
                     say(f"    {_cell(event, total, names)}: {text}")
             case running.Failed():
                 failed[event.cell.key] = event.reason
                 say(f"    {_cell(event, total, names)}: FAILED: {event.reason}")
-    return figures, failed
+    return done, failed
 
 
 def _cell(event: running.Done | running.Failed, total: int, names: dict[str, str]) -> str:
@@ -264,6 +264,7 @@ def _write(folder: Path, found: dict[str, Any]) -> None:
     with writing_to(folder):
         contents.write_json(folder / running.RESULT, found)
         say("", *results.table(found).split("\n"), "", *results.conclusion(found))
+        say("", *results.table_of_others(found).split("\n"))
         made = [running.RESULT]
         try:
             picture.draw(folder / "study.png", found)

@@ -20,6 +20,7 @@ from npkd.study.cells import Result, Source, Teacher, figures_of
 from npkd.study.plan import Cell
 
 Arrays = dict[str, np.ndarray]
+BY_IMAGE = "by_image"
 NAME = re.compile(r"(low|high)/\d{1,10}")  # what `cells.kept_as` gives
 
 
@@ -36,10 +37,11 @@ class Form:
     def of(self, cell: Cell, result: Result) -> tuple[dict[str, Any], Arrays]:
         """A result in this form."""
         about = self._of(cell) | {"figures": result.figures, "seconds": result.seconds}
+        arrays = {BY_IMAGE: result.by_image}
         if result.teacher is None:
-            return about, {}
+            return about, arrays
         kept = result.teacher.kept
-        arrays = {f"large/{name}": theta for name, theta in result.teacher.params.items()}
+        arrays |= {f"large/{name}": theta for name, theta in result.teacher.params.items()}
         for name, one in kept.items():
             arrays |= {f"kept/{name}/{layer}": y for layer, y in one.outputs.items()}
         return about | {"kept": {name: one.of for name, one in kept.items()}}, arrays
@@ -55,10 +57,15 @@ class Form:
         held = checked(about, {"figures": kinds, "seconds": DISTANCE})
         figures = {name: float(held["figures"][name]) for name in kinds}
         seconds = float(held["seconds"])
+        by_image, main = arrays.pop(BY_IMAGE), TASKS[cell.config.task].figures[0]
+        expected = np.zeros(len(self.source.load().test_labels))
+        require_alike({BY_IMAGE: by_image}, {BY_IMAGE: expected})
+        if not abs(by_image.mean() - figures[main]) < 1e-6:
+            raise ValueError(f"its {main} is not that of its images")
         if cell.net != "large":
             require_alike(arrays, {})
-            return Result(figures, seconds)
-        return Result(figures, seconds, self._teacher(cell, about["kept"], arrays))
+            return Result(figures, by_image, seconds)
+        return Result(figures, by_image, seconds, self._teacher(cell, about["kept"], arrays))
 
     def _of(self, cell: Cell) -> dict[str, Any]:
         """What it is a result of."""

@@ -28,8 +28,8 @@ MOST_LETTERS = 90  # of a name
 GREY = "#555555"
 BELOW = 0.14  # of a row: how far the dots of the seeds are below their mean
 OF_VERDICT: dict[str, dict[str, Any]] = {
-    "ahead": {"color": "#009e73", "marker": ">"},
-    "behind": {"color": WRONG, "marker": "<"},
+    "beats": {"color": "#009e73", "marker": ">"},
+    "loses": {"color": WRONG, "marker": "<"},
     "none": {"color": GREY, "marker": "o", "markerfacecolor": "w"},
     "few": {"color": GREY, "marker": "x"},
 }
@@ -91,10 +91,13 @@ class _Point(NamedTuple):
     @classmethod
     def of(cls, row: float, interval: Mapping[str, Any], scale: float) -> "_Point":
         """One that study.json holds; `scale` is that of `results.UNITS`."""
-        values = interval["values"]
-        values = values.values() if isinstance(values, Mapping) else values
         half = math.nan if interval["half"] is None else scale * interval["half"]
-        return cls(row, scale * interval["mean"], half, [scale * value for value in values])
+        return cls(
+            row,
+            scale * interval["mean"],
+            half,
+            [scale * value for value in interval["values"].values()],
+        )
 
 
 def _figures(axes: Any, report: Report) -> None:

@@ -1,19 +1,19 @@
 """What a study found: means, 95 % intervals, and differences to the net that learns from labels.
 
-Intervals are Student's t over the seeds: mean ± t₀.₉₇₅(n − 1) · s/√n, with s the standard
-deviation over n seeds (Student 1908). A difference is taken seed by seed, of two nets that had the
-same first weights and as many updates on images in the same order, so what a seed does to both
-alike cancels. Where the interval of a difference holds 0, no difference is seen. Each interval is
-for itself: of twenty settings that make no difference one is seen to, on average.
+A difference is taken seed by seed and image by image, of two nets that had the same first weights
+and as many updates on images in the same order, so what a seed or an image does to both alike
+cancels. Intervals of the task's first figure are for any seeds and images such as these, those of
+other figures for any seeds (`analysis`). Each is for itself. What is said of a setting (VERDICTS)
+goes by p-values that are adjusted after Holm for the number of settings: where no setting makes a
+difference, one is found in 5 studies of 100 at most. What no study of one training set can know is
+what another one would give.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import scipy.special
 
 from npkd import __version__
 from npkd.data import Dataset
@@ -21,60 +21,49 @@ from npkd.distill.evaluate import WORDS
 from npkd.distill.tasks import TASKS
 from npkd.files import one_line
 from npkd.printing.text import aligned
-from npkd.study.cells import Figures, Source
+from npkd.study.analysis import LEVEL, Interval, holm, over_seeds, over_seeds_and_images
+from npkd.study.cells import Source
 from npkd.study.plan import Cell, Setting, Study, labels_cell, small_cell
+from npkd.study.running import Done
 
-UNITS = {"accuracy": ("points", 100.0, 1), "psnr": ("dB", 1.0, 2)}  # and a factor, and decimals
-MOST_LETTERS = 70  # of a setting's name in a line
+UNITS = {  # and a factor, and decimals
+    "accuracy": ("points", 100.0, 1),
+    "psnr": ("dB", 1.0, 2),
+    "agreement": ("points", 100.0, 1),
+    "ece": ("points", 100.0, 1),
+    "nll": ("nats", 1.0, 3),
+    "brier": ("", 1.0, 3),
+}
+MOST_DECIMALS = 6
+MOST_LETTERS = 60  # of a setting's name in a line
 VERDICTS = {
-    "ahead": "ahead",
-    "behind": "behind",
-    "none": "no difference seen",
+    "beats": "BEATS",
+    "loses": "LOSES",
+    "none": "NO DIFFERENCE FOUND",
     "few": "too few seeds",
     "same": "",
 }
-
-
-@dataclass(frozen=True)
-class Interval:
-    """The mean of some values, and half the width of its 95 % interval; None for one value."""
-
-    mean: float
-    half: float | None
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Interval | None":
-        """That of these values; None if there are none."""
-        if not values:
-            return None
-        mean = float(np.mean(values))
-        if len(values) == 1:
-            return cls(mean, None)
-        error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-        return cls(mean, float(scipy.special.stdtrit(len(values) - 1, 0.975)) * error)
-
-    @property
-    def verdict(self) -> str:
-        """On a difference: a key of VERDICTS."""
-        if self.half is None:
-            return "few"
-        if abs(self.mean) <= self.half:
-            return "none"
-        return "ahead" if self.mean > 0 else "behind"
 
 
 def report(
     study: Study,
     source: Source,
     dataset: Dataset,
-    figures: Mapping[str, Figures],
+    done: Mapping[str, Done],
     failed: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What study.json holds; figures of cells, and reasons of those that failed, by their keys."""
+    """What study.json holds; cells that are done, and reasons of those that failed, by their keys.
+
+    A difference has its interval's mean and half, the values by seed, the p-value alone and
+    adjusted, and the smallest difference that would have been found in 80 studies of 100.
+    """
     main = main_figure(study.task)
-    settings = [
-        _of_setting(setting, study.seeds, main, figures, failed) for setting in study.settings
-    ]
+    settings = [_of_setting(setting, study.seeds, main, done, failed) for setting in study.settings]
+    found = [one["difference"] for one in settings if one["verdict"] == ""]
+    for difference, p in zip(found, holm([one["p"] for one in found]), strict=True):
+        difference["adjusted_p"] = p
+    for one in settings:
+        one["verdict"] = one["verdict"] or _verdict(one["difference"])
     return {
         "npkd": __version__,
         "task": study.task,
@@ -107,30 +96,35 @@ def _of_setting(
     setting: Setting,
     seeds: Sequence[int],
     main: str,
-    figures: Mapping[str, Figures],
+    done: Mapping[str, Done],
     failed: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The figures of one setting over the seeds."""
+    """The figures of one setting over the seeds; no verdict yet where there is a p-value."""
     runs = [setting.at(seed) for seed in seeds]
     small, labels = [small_cell(run) for run in runs], [labels_cell(run) for run in runs]
-    pairs = [
-        figures[one.key][main] - figures[other.key][main]
-        for one, other in zip(small, labels, strict=True)
-        if one.key in figures and other.key in figures
-    ]
     same = all(one.key == other.key for one, other in zip(small, labels, strict=True))
-    difference = None if same else Interval.of(pairs)
+    pairs = {
+        str(seed): done[one.key].by_image - done[other.key].by_image
+        for seed, one, other in zip(seeds, small, labels, strict=True)
+        if not same and one.key in done and other.key in done
+    }
+    difference = None
+    if pairs:
+        interval = over_seeds_and_images(np.array([*pairs.values()]))
+        more = {"p": interval.p, "adjusted_p": interval.p, "smallest": interval.smallest}
+        difference = _stored(interval, {seed: float(y.mean()) for seed, y in pairs.items()}) | more
     config = asdict(setting.config)
     del config["seed"], config["preset"]
     large = [cell.teacher for cell in small if cell.teacher is not None]
+    few = difference is None or difference["p"] is None
     return {
         "name": setting.name,
         "config": config,
-        "small": _over_seeds(small, seeds, figures),
-        "labels": _over_seeds(labels, seeds, figures),
-        "large": _over_seeds(large, seeds, figures) if large else {},
-        "difference": None if difference is None else asdict(difference) | {"values": pairs},
-        "verdict": "same" if same else "few" if difference is None else difference.verdict,
+        "small": _over_seeds(small, seeds, main, done),
+        "labels": _over_seeds(labels, seeds, main, done),
+        "large": _over_seeds(large, seeds, main, done) if large else {},
+        "difference": difference,
+        "verdict": "same" if same else "few" if few else "",
         "failed": {
             f"seed {seed}, {cell.net}": failed[cell.key]
             for cells in (large, labels, small)
@@ -140,34 +134,47 @@ def _of_setting(
     }
 
 
+def _verdict(difference: Mapping[str, Any]) -> str:
+    """What is said of a difference with a p-value."""
+    if difference["adjusted_p"] >= 1 - LEVEL:
+        return "none"
+    return "beats" if difference["mean"] > 0 else "loses"
+
+
 def _over_seeds(
-    cells: Sequence[Cell], seeds: Sequence[int], figures: Mapping[str, Figures]
+    cells: Sequence[Cell], seeds: Sequence[int], main: str, done: Mapping[str, Done]
 ) -> dict[str, Any]:
     """Each figure: its values by seed, their mean, and half the width of the interval."""
-    names = next((list(figures[cell.key]) for cell in cells if cell.key in figures), [])
+    of_seeds = {
+        str(seed): done[cell.key]
+        for seed, cell in zip(seeds, cells, strict=True)
+        if cell.key in done
+    }
+    names = next((list(one.figures) for one in of_seeds.values()), [])
     found = {}
     for name in names:
-        values = {
-            str(seed): figures[cell.key][name]
-            for seed, cell in zip(seeds, cells, strict=True)
-            if cell.key in figures
-        }
-        interval = Interval.of(list(values.values()))
-        assert interval is not None
-        found[name] = {**asdict(interval), "values": values}
+        values = {seed: one.figures[name] for seed, one in of_seeds.items()}
+        interval = over_seeds(list(values.values()))
+        if name == main:
+            interval = over_seeds_and_images(np.array([one.by_image for one in of_seeds.values()]))
+        found[name] = _stored(interval, values)
     return found
+
+
+def _stored(interval: Interval, values: Mapping[str, float]) -> dict[str, Any]:
+    return {"mean": interval.mean, "half": interval.half, "values": dict(values)}
 
 
 def table(report: Mapping[str, Any]) -> str:
     """The settings, a line each: the teacher, the distilled net, from labels, the difference."""
     main = report["figure"]
     unit, scale, _ = UNITS[main]
-    called = WORDS[main][0] + (", %" if scale == 100 else f", {unit}")
-    head = ["", "teacher", "distilled", "from labels", f"difference, {unit}", ""]
-    rows = [head]
+    called = WORDS[main][0] + (f", %, and differences, {unit}," if scale == 100 else f", {unit},")
+    rows = [["", "teacher", "distilled", "from labels", "difference", "found from", "p", ""]]
     for setting in report["settings"]:
         small, labels = setting["small"].get(main), setting["labels"].get(main)
-        same = setting["verdict"] == "same"
+        same, found = setting["verdict"] == "same", setting["difference"] or {}
+        seen, p = found.get("smallest"), found.get("adjusted_p")
         rows.append(
             [
                 shortened(setting["name"]),
@@ -175,16 +182,48 @@ def table(report: Mapping[str, Any]) -> str:
                 "–" if same else written(small, main),
                 written(labels, main),
                 written(setting["difference"], main, sign="+"),
+                "–" if seen is None else written({"mean": seen, "half": None}, main),
+                "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}",
                 VERDICTS[setting["verdict"]],
             ]
         )
-    count = len(report["seeds"])
+    count, several = len(report["seeds"]), len(report["settings"])
     return "\n".join(
         [
             f"{called} on {report['data']['test']:,} {tested_on(report)}: mean of {count} seed(s) "
-            "± half of its 95 % interval",
+            "± half of its 95 % interval, for such seeds and images, each for itself;",
+            f'p and verdict adjusted for {several} setting(s); "found from": what would have been '
+            "found in 80 studies of 100",
             "",
-            *aligned(rows, left=(0, 5)),
+            *aligned(rows, left=(0, 7)),
+        ]
+    )
+
+
+def table_of_others(report: Mapping[str, Any]) -> str:
+    """The other figures, of the distilled net and of that from labels: calibration, best epoch."""
+    main = report["figure"]
+    others = {f"best_{main}": "best epoch", "nll": "−log p", "brier": "Brier", "ece": "ECE, %"}
+    offered = {name for one in report["settings"] for name in one["labels"]}
+    shown = {name: words for name, words in others.items() if name in offered}
+    rows = [["", "net", *shown.values(), "as the teacher, %"]]
+    listed: set[str] = set()
+    for setting in report["settings"]:
+        for net, called in (("labels", "from labels"), ("small", "distilled")):
+            figures = setting[net]
+            if not figures or (net == "small" and setting["verdict"] == "same"):
+                continue
+            cells = [written(figures.get(name), name.removeprefix("best_")) for name in shown]
+            row = [called, *cells, written(figures.get("agreement"), "agreement")]
+            if net == "small" or repr(row) not in listed:  # one from labels serves many settings
+                listed.add(repr(row))
+                rows.append([shortened(setting["name"]), *row])
+    return "\n".join(
+        [
+            "the same nets otherwise, with intervals for such seeds; the best epoch is chosen on "
+            "these images, and flatters:",
+            "",
+            *aligned(rows, left=(0, 1)),
         ]
     )
 
@@ -203,9 +242,12 @@ def written(interval: Mapping[str, Any] | None, figure: str, sign: str = "-") ->
     if interval is None:
         return "–"
     _, scale, decimals = UNITS[figure]
+    half = interval["half"]
+    while half and decimals < MOST_DECIMALS and round(scale * half, decimals) == 0:
+        decimals += 1  # an interval is not nothing
     text = f"{scale * interval['mean']:{sign}.{decimals}f}"
-    if interval["half"] is not None:
-        text += f" ± {scale * interval['half']:.{decimals}f}"
+    if half:
+        text += f" ± {scale * half:.{decimals}f}"
     return text.replace("-", "−")
 
 
@@ -214,9 +256,9 @@ def conclusion(report: Mapping[str, Any]) -> list[str]:
     unit, _, _ = UNITS[report["figure"]]
     lines = []
     for verdict, words in (
-        ("ahead", "ahead of the net from labels"),
-        ("behind", "behind the net from labels"),
-        ("none", "no difference to the net from labels is seen"),
+        ("beats", "BEATS the net from labels"),
+        ("loses", "LOSES to the net from labels"),
+        ("none", "NO DIFFERENCE FOUND to the net from labels"),
         ("few", "too few seeds for an interval"),
     ):
         named = [one for one in report["settings"] if one["verdict"] == verdict]

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from npkd import files
 from npkd.distill import checkpoint
 from npkd.files import BadInput, one_line
@@ -51,10 +53,11 @@ class Damaged:
 
 @dataclass(frozen=True)
 class Done:
-    """A cell is done: so many of all are now."""
+    """A cell is done: so many of all are now. For the rest see `cells.Result`."""
 
     cell: Cell
     figures: Figures
+    by_image: np.ndarray
     seconds: float
     number: int
 
@@ -236,7 +239,7 @@ class _Run:
     def _success(self, cell: Cell, result: Result) -> Done:
         self.number += 1
         self.done.add(cell.key)
-        return Done(cell, result.figures, result.seconds, self.number)
+        return Done(cell, result.figures, result.by_image, result.seconds, self.number)
 
     def _failure(self, cell: Cell, reason: str) -> Failed:
         self.number += 1

@@ -89,6 +89,7 @@ TERM = {
     **{"standardized": SETTING, "options": {"*": SETTING}},
 }
 FIGURES = {"accuracy": SHARE, "agreement": SHARE, "psnr": number(0, 100), "ssim": number(-1, 1)}
+CALIBRATION = {"nll": DISTANCE, "brier": number(0, 2), "ece": number(-1, 1)}
 MOST_NAMES = 100  # of settings, say
 MOST_CLASSES = 10**6
 MOST_EPOCHS = 10**5

@@ -8,6 +8,7 @@ import numpy as np
 
 from npkd import losses, zoo
 from npkd.data import Images
+from npkd.distill import calibration
 from npkd.distill.outputs import Outputs, predictions
 from npkd.distill.tasks.task import MOST_SAMPLES, Figures, Task, brought_back, spread
 from npkd.nets import Network
@@ -26,6 +27,7 @@ class Classify(Task):
     truth_name = "the labels"
     first_step = "train the large net on high-resolution images, with their labels"
     same = MappingProxyType({"agreement": 1.0})
+    calibrated = ("nll", "brier", "ece")
 
     def networks(self, classes: int, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
         """Those that the settings name, by default the document's."""
@@ -76,6 +78,10 @@ class Classify(Task):
     def measure(self, y: np.ndarray, truth: np.ndarray) -> Figures:
         """Whether the class is the right one."""
         return {"accuracy": predictions(y) == truth}
+
+    def calibration(self, y: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+        """Negative log-likelihood, Brier score, expected calibration error."""
+        return {name: getattr(calibration, name)(y, truth) for name in self.calibrated}
 
     def compare(self, y: np.ndarray, teacher: np.ndarray) -> Figures:
         """Also whether the class is the teacher's."""

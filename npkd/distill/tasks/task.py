@@ -52,6 +52,7 @@ class Task(ABC):
     truth_name  what the truth is called
     first_step  the title of step 1
     same        what `compare` says of the teacher itself, beside a mean squared error of 0
+    calibrated  the names of what `calibration` says
     takes_high  whether the large net takes images in full resolution; it is then tested on these
     """
 
@@ -61,6 +62,7 @@ class Task(ABC):
     truth_name: str
     first_step: str
     same: Mapping[str, float] = MappingProxyType({})
+    calibrated: tuple[str, ...] = ()
 
     def __init__(self, dataset: Dataset, config: Config, normalise: Normalisation | None = None):
         self.dataset, self.config = dataset, config
@@ -150,6 +152,10 @@ class Task(ABC):
     @abstractmethod
     def measure(self, y: np.ndarray, truth: np.ndarray) -> Figures:
         """How good outputs are, image by image: `figures`."""
+
+    def calibration(self, y: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+        """How far what a net says of its own sureness is true, over all images: `calibrated`."""
+        return {}
 
     def more(self, images: Images) -> dict[str, Any]:
         """What else belongs into the report."""
