@@ -15,7 +15,6 @@ import numpy as np
 from npkd import data, distill
 from npkd.data import Dataset
 from npkd.distill import Config, evaluate
-from npkd.distill.events import Epoch
 from npkd.distill.outputs import Kept, Outputs, TeacherFeatures
 from npkd.distill.report.contents import CALIBRATION, DISTANCE, FIGURES, Kind
 from npkd.distill.tasks import TASKS
@@ -114,11 +113,11 @@ class Result:
     figures     those of the task (accuracy, …), and of its calibration; "…_low" a large net's that
                 is shown x_low brought back to its size; "train_…" on unaltered training images; of
                 a distilled net also its distance to the large one's outputs and its agreement with
-                it, and "teacher_…", the large net's figures as it teaches; "best_…" is that of the
-                epoch in which the first of the task's figures was best on these same images, and
-                so flatters; all else is of the last epoch
+                it, "teacher_…", the large net's figures as it teaches, and of both small nets
+                "best_…", the first of the task's figures after the epoch in which it was best on
+                these same images, so that it flatters; all else is of the last epoch
     by_image    the first of the task's figures, of each image
-    seconds     that the training took, with a test after each epoch
+    seconds     that the training took
     """
 
     figures: Figures
@@ -132,11 +131,11 @@ def figures_of(cell: Cell) -> dict[str, Kind]:
     task = TASKS[cell.config.task]
     tested = {name: FIGURES[name] for name in task.figures}
     main = task.figures[0]
-    best = {f"best_{main}": tested[main]}
     calibrated = {name: CALIBRATION[name] for name in task.calibrated}
     if cell.net == "large":
         low = {f"{name}_low": kind for name, kind in tested.items() if task.takes_high}
-        return tested | calibrated | low | best
+        return tested | calibrated | low
+    best = {f"best_{main}": tested[main]}
     trained = {f"train_{name}": kind for name, kind in tested.items()}
     if cell.teacher is None:
         return tested | calibrated | trained | best
@@ -146,7 +145,7 @@ def figures_of(cell: Cell) -> dict[str, Kind]:
 
 
 def train(job: Job) -> Result:
-    """Train the net of a cell, and test it after each epoch.
+    """Train the net of a cell, and test it.
 
     Raises training.Diverged if it does, BadInput if the data are not those that are meant.
     """
@@ -160,7 +159,7 @@ def train(job: Job) -> Result:
 
 
 def _large(run: distill.Run, pupils: Sequence[Config]) -> Result:
-    seconds, best = _trained(run, "large", ())
+    seconds, _ = _trained(run, "large", ())
     task, images, labels = run.task, run.dataset.test_images, run.dataset.test_labels
     figures, by_image = _tested(task, Outputs(run.large, images, task.x_large), labels)
     if task.takes_high:
@@ -175,7 +174,7 @@ def _large(run: distill.Run, pupils: Sequence[Config]) -> Result:
             outputs = None if name in kept else pupil.teacher_outputs(version).to_keep()
             if outputs is not None:
                 kept[name] = outputs
-    return Result(figures | best, by_image, seconds, Teacher(run.large.state_dict(), kept))
+    return Result(figures, by_image, seconds, Teacher(run.large.state_dict(), kept))
 
 
 def _small(run: distill.Run, name: str, teacher: Teacher | None) -> Result:
@@ -189,7 +188,7 @@ def _small(run: distill.Run, name: str, teacher: Teacher | None) -> Result:
             for version in range(run.prepare.versions)
         ]
         target = Outputs(run.large, dataset.test_images, task.x_teaching)
-    seconds, best = _trained(run, name, features)
+    seconds, tested = _trained(run, name, features, run.config.epochs)
     outputs = Outputs(network, dataset.test_images, task.x_small)
     figures, by_image = _tested(task, outputs, dataset.test_labels, target)
     outputs = Outputs(network, dataset.train_images, task.x_small)
@@ -198,7 +197,7 @@ def _small(run: distill.Run, name: str, teacher: Teacher | None) -> Result:
     if target is not None:
         of_teacher = evaluate.means(evaluate.measured(task, target, dataset.test_labels))
         figures |= {f"teacher_{figure}": value for figure, value in of_teacher.items()}
-    return Result(figures | best, by_image, seconds)
+    return Result(figures | {f"best_{task.figures[0]}": max(tested)}, by_image, seconds)
 
 
 def _tested(
@@ -213,13 +212,20 @@ def _tested(
 
 
 def _trained(
-    run: distill.Run, name: str, features: Sequence[TeacherFeatures]
-) -> tuple[float, Figures]:
-    """Train this net of the run; how many seconds it took, and its figure in the best epoch."""
-    main, clock = run.task.figures[0], time.perf_counter()
-    best = max(
-        event.figures[main]
-        for event in run.trainer.train(name, run.progress, features)
-        if isinstance(event, Epoch)
-    )
-    return time.perf_counter() - clock, {f"best_{main}": best}
+    run: distill.Run, name: str, features: Sequence[TeacherFeatures], tests: int = 0
+) -> tuple[float, list[float]]:
+    """Train this net of the run; how many seconds it took, and the first figure in so many tests.
+
+    These are spread over the updates, as epochs are: those of a few labelled images are short.
+    """
+    task, dataset, last = run.task, run.dataset, run.prepare.updates(name)
+    ends = {last * number // tests for number in range(1, tests + 1)}
+    seconds, tested, clock = 0.0, [], time.perf_counter()
+    for number, _ in enumerate(run.trainer.updates_of(name, features), start=1):
+        if number in ends:
+            seconds += time.perf_counter() - clock
+            outputs = Outputs(run.networks[name], dataset.test_images, task.view(name))
+            found = evaluate.measured(task, outputs, dataset.test_labels)
+            tested.append(evaluate.means(found)[task.figures[0]])
+            clock = time.perf_counter()
+    return seconds + time.perf_counter() - clock, tested
