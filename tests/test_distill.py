@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.special
 import studies
 import tiny
 
@@ -323,6 +324,44 @@ def test_by_default_all_images_are_labelled_and_each_epoch_shuffles_all_of_them(
         assert [part.tolist() for part in found] == [part.tolist() for part in expected]
     assert all(one.labelled is None for one in prepare.large_batches())
     assert all(one.labelled is None for one in prepare.small_batches())
+
+
+@pytest.mark.parametrize("share", [0, 0.25, 1])
+def test_a_share_of_the_labels_is_wrong(share):
+    true, noisy = tiny.dataset().train_labels, preparation(label_noise=share).labels
+    assert np.sum(noisy != true) == round(share * len(true))
+    assert set(noisy) <= set(range(tiny.dataset().num_classes))
+    np.testing.assert_array_equal(noisy, preparation(label_noise=share, labelled=5).labels)
+    if share:
+        assert not np.array_equal(noisy, preparation(label_noise=share, seed=4).labels)
+    seen = {net: [] for net in ("large", "small")}
+    prepare = preparation(label_noise=share, epochs=1, large_epochs=1)
+    for net, batches in (("large", prepare.large_batches()), ("small", prepare.small_batches())):
+        for batch in batches:
+            seen[net] += list(batch.truth)
+        assert sorted(seen[net]) == sorted(noisy)
+
+
+@pytest.mark.parametrize("name", ["label_noise", "label_smoothing"])
+def test_labels_are_noisy_or_smoothed_to_classify_alone(name):
+    with pytest.raises(ValueError, match=f"{name} is 0.5, expected 0 to super-resolve"):
+        tiny.config(task="super-resolve", **{name: 0.5})
+    with pytest.raises(ValueError, match=f"{name} is 1.5, expected a share from 0 to 1"):
+        tiny.config(**{name: 1.5})
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_smoothed_labels_are_spread_over_all_classes(share):
+    """By PyTorch's definition: (1 − ε) of cross-entropy and ε of its mean over all classes."""
+    rng = np.random.default_rng(0)
+    logits, labels = rng.standard_normal((6, 4)), rng.integers(0, 4, 6)
+    task = preparation(label_smoothing=share).task
+    value, gradient = task.loss_in_distilling(logits, labels)
+    log_q = scipy.special.log_softmax(logits, axis=1)
+    of_labels = -log_q[np.arange(6), labels]
+    assert value == pytest.approx(np.mean((1 - share) * of_labels - share * log_q.mean(axis=1)))
+    p = (1 - share) * np.eye(4)[labels] + share / 4
+    np.testing.assert_allclose(gradient, (np.exp(log_q) - p) / 6, atol=1e-12)
 
 
 def test_all_images_labelled_by_number_are_all_images_labelled():

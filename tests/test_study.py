@@ -5,6 +5,7 @@ import json
 import math
 import multiprocessing
 import os
+import re
 import signal
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
@@ -350,6 +351,8 @@ CHANGES = {
     "label_weight": 0.75,
     "labelled": 11,
     "unlabelled": 9,
+    "label_noise": 0.5,
+    "label_smoothing": 0.3,
     "large_epochs": 2,
     "epochs": 3,
     "versions": 1,
@@ -421,6 +424,36 @@ def test_a_distilled_net_of_label_weight_1_is_the_net_from_labels_at_its_rate(ch
     same = weights(at_its_rate)["small_from_labels"]
     assert (trained["small"] == same) == (small_cell(config) == labels_cell(at_its_rate))
     assert (trained["small"] == same) == (not changes)
+
+
+def test_a_net_from_labels_may_be_compared_with_one_that_has_other_settings(source, tmp_path):
+    found = read(
+        "seeds = [3]\n[all]\nlarge_epochs = 1\nepochs = 4\n[[setting]]\nname = 'twice'\n"
+        "label_weight = 1\nversions = 4\nagainst = {versions = 2, label_noise = 0.25}\n"
+    )
+    (setting,) = found.settings
+    large, labels, small = setting.cells(3)
+    assert large is None
+    assert (labels.config.versions, labels.config.label_noise) == (2, 0.25)
+    assert (small.config.versions, small.config.label_noise) == (4, 0.0)
+    assert {small.net, labels.net} == {"small_from_labels"}
+    assert len(plan.cells(found)) == 2
+    report = studies.report(found, source, studies.run(found, source, AtOnce(), tmp_path))
+    assert report["settings"][0]["verdict"] == "few"  # one seed; not "same"
+
+
+@pytest.mark.parametrize(
+    ("against", "words"),
+    [
+        ("3", "against is 3, expected names with a value each"),
+        ("{versions = [1, 2]}", "expected names with a value each"),
+        ("{versoins = 2}", "s, against: 'versoins' is none of preset, "),
+        ("{versions = 0}", "s: versions is 0, expected a whole number from 1"),
+    ],
+)
+def test_what_it_is_compared_with_is_checked(against, words):
+    with pytest.raises(BadInput, match=re.escape(words)):
+        read(f"[[setting]]\nname = 's'\nagainst = {against}")
 
 
 @pytest.mark.parametrize("task", distill.TASKS)

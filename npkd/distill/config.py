@@ -36,10 +36,14 @@ class Config:
     loss               the losses to the large net in step 5, a tuple of `objectives.Term`
     label_weight       share of the loss to the truth, labels or true images, in step 5, 0 to 1; the
                        rest are the losses to the large net
+    label_smoothing    share of each label, as the distilled net learns it, that is spread evenly
+                       over all classes (Szegedy et al. 2016)
     labelled           how many training images, chosen at random, have labels that are known: the
                        large net and the small one from labels see no others; None: all of them
     unlabelled         how many of the others the distilled net sees too, with the large net's
                        outputs alone; the one from labels gets as many updates
+    label_noise        share of the labels that are wrong: so many images, chosen at random, are
+                       given another class by chance
     alternating        whether the large and the small net are trained in turn, an epoch each, as
                        in the document's code; else the large one to the end, as in its text
     large_epochs       passes over the training images in step 1
@@ -70,8 +74,10 @@ class Config:
     teacher_views: str = "both"
     loss: tuple[Term, ...] = (Term(),)
     label_weight: float = 0.0
+    label_smoothing: float = 0.0
     labelled: int | None = None
     unlabelled: int = 0
+    label_noise: float = 0.0
     alternating: bool = False
     large_epochs: int = 5
     epochs: int = 8
@@ -159,10 +165,14 @@ class Config:
             if field.name.endswith("learning_rate") and not 0 < self._number(field.name) < math.inf:
                 value = getattr(self, field.name)
                 raise ValueError(f"{field.name} is {shown(value)}, expected a number above 0")
-        if not 0 <= self._number("label_weight") <= 1:
-            raise ValueError(
-                f"label_weight is {shown(self.label_weight)}, expected a share from 0 to 1"
-            )
+        for name in ("label_weight", "label_smoothing", "label_noise"):
+            if not 0 <= self._number(name) <= 1:
+                value = shown(getattr(self, name))
+                raise ValueError(f"{name} is {value}, expected a share from 0 to 1")
+        for name in ("label_smoothing", "label_noise"):
+            value = getattr(self, name)
+            if value and self.task != "classify":
+                raise ValueError(f"{name} is {value}, expected 0 to {self.task}")
         if self.clip_norm is not None and not 0 < self._number("clip_norm") < math.inf:
             raise ValueError(
                 f"clip_norm is {shown(self.clip_norm)}, expected a number above 0, or None"

@@ -15,7 +15,7 @@ from npkd.nets import Network
 from npkd.objectives import Batch
 
 # What random numbers are drawn for: each use has a seed of its own, [seed, use, epoch or version].
-LARGE_IMAGES, LARGE_ORDER, SMALL_IMAGES, SMALL_ORDER, LABELLED, DROPPING = range(6)
+LARGE_IMAGES, LARGE_ORDER, SMALL_IMAGES, SMALL_ORDER, LABELLED, DROPPING, NOISE = range(7)
 
 
 class Preparation:
@@ -24,7 +24,8 @@ class Preparation:
     Every version of the training images, and every order, can be made again from its seed.
 
     labelled, taught: the indices of the training images whose labels are known, and of all that
-    the distilled net sees. Raises ValueError if there are not so many.
+    the distilled net sees. labels: as they are said to be, of all training images. Raises
+    ValueError if there are not so many.
     """
 
     def __init__(self, dataset: Dataset, config: Config):
@@ -43,6 +44,19 @@ class Preparation:
             order = np.random.default_rng([config.seed, LABELLED]).permutation(count)
         self.labelled = np.sort(order[:known])
         self.taught = np.sort(order[: known + config.unlabelled])
+        self.labels = dataset.train_labels
+        if config.label_noise:
+            self.labels = self._noisy(dataset.train_labels)
+
+    def _noisy(self, labels: np.ndarray) -> np.ndarray:
+        """Labels of which a share is that of another class, each other one as likely."""
+        rng, classes = np.random.default_rng([self.config.seed, NOISE]), self.dataset.num_classes
+        if classes < 2:
+            raise ValueError(f"label_noise is {self.config.label_noise}, but there is one class")
+        wrong = rng.permutation(len(labels))[: round(self.config.label_noise * len(labels))]
+        noisy = labels.copy()
+        noisy[wrong] = (labels[wrong] + rng.integers(1, classes, len(wrong))) % classes
+        return noisy
 
     def version(self, use: int, number: int) -> Augmented:
         """The training images as uint8, augmented with this use's seed."""
@@ -123,7 +137,7 @@ class Preparation:
                 images = self.version(LARGE_IMAGES, epoch)
             step = epoch * self.batches_of_an_epoch("large") + skipped
             for indices in islice(self.order(LARGE_ORDER, epoch, self.labelled), skipped, None):
-                shown, labels = images[indices], self.dataset.train_labels[indices]
+                shown, labels = images[indices], self.labels[indices]
                 x, truth = self.task.x_training(shown, step), self.task.truth(shown, labels)
                 yield Batch(epoch, x, truth)
                 step += 1
@@ -150,7 +164,7 @@ class Preparation:
                 shown = images[indices]
                 rows = None if all_known else np.flatnonzero(np.isin(indices, self.labelled))
                 labelled = slice(None) if rows is None else rows
-                labels = self.dataset.train_labels[indices[labelled]]
+                labels = self.labels[indices[labelled]]
                 x, truth = self.task.x_small(shown), self.task.truth(shown[labelled], labels)
                 of_teacher = outputs[indices] if outputs else None
                 yield Batch(epoch, x, truth, of_teacher, rows)

@@ -127,7 +127,7 @@ def objective_of(
         terms = [with_layers(term, small, large) for term in config.loss]
         found = Objective(
             config.label_weight,
-            task.loss,
+            task.loss_in_distilling,
             terms,
             small.last,
             large.last,

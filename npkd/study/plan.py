@@ -16,7 +16,8 @@
     loss = "l2"                     # as for npkd distill: "kl temperature=4 + attention"
 
 The names are those of `distill.Config`. Each setting is compared with the small net that learns
-from the labels alone, with what else of the setting concerns it.
+from the labels alone, with what else of the setting concerns it; what that net has otherwise is
+said by `against`, as in against = {versions = 2}.
 """
 
 import hashlib
@@ -57,13 +58,15 @@ OF_SMALL = (
         "loss",
         "label_weight",
         "unlabelled",
+        "label_smoothing",
         "epochs",
         "versions",
     ),
     *("learning_rate", "labels_learning_rate", "weight_decay"),
 )
 OF_TEACHER = (
-    *("teacher_input", "teacher_views", "loss", "label_weight", "learning_rate"),
+    *("teacher_input", "teacher_views", "loss", "label_weight", "label_smoothing"),
+    *("learning_rate",),
     *("large", "large_epochs", "large_learning_rate", "large_weight_decay"),
 )
 
@@ -74,10 +77,19 @@ class Setting:
 
     name: str
     config: Config
+    against: Config  # of the net from labels that it is compared with
 
     def at(self, seed: int) -> Config:
         """A run of it."""
         return replace(self.config, seed=seed)
+
+    def cells(self, seed: int) -> "tuple[Cell | None, Cell, Cell]":
+        """The trainings of a run: of the large net, of the one from labels, of the distilled one.
+
+        One that is distilled from labels alone has no large net.
+        """
+        small = small_cell(self.at(seed))
+        return small.teacher, labels_cell(replace(self.against, seed=seed)), small
 
 
 @dataclass(frozen=True)
@@ -162,7 +174,7 @@ def _require_known(where: str, table: dict[str, Any]) -> None:
     others = ("task", "seed", "alternating")  # a study trains net by net
     offered = [one.name for one in fields(Config) if one.name not in others]
     for name, value in table.items():
-        if name not in (*offered, "name"):
+        if name not in (*offered, "name", "against"):
             raise BadInput(f"{where}: {shown(name)} is none of {', '.join(offered)}")
         if value == []:
             raise BadInput(f"{where}: {name} is an empty list")
@@ -175,11 +187,14 @@ def _settings(
 
     tried: what has been found to fit the nets and the images.
     """
-    title = table.pop("name", None)
+    title, against = table.pop("name", None), table.pop("against", {})
     if title is not None and (not isinstance(title, str) or not title.strip()):
         raise BadInput(f"setting {number + 1}: name is {shown(title)}, expected some text")
     where = title or f"setting {number + 1}"
     _require_known(where, table)
+    if not isinstance(against, dict) or any(isinstance(one, list) for one in against.values()):
+        raise BadInput(f"{where}: against is {shown(against)}, expected names with a value each")
+    _require_known(f"{where}, against", against)
     try:
         base = distill.preset(table.pop("preset", "default"), dataset, task)
     except ValueError as error:
@@ -196,6 +211,7 @@ def _settings(
                     raise ValueError(f"loss is {shown(changes['loss'])}, expected a text")
                 changes["loss"] = loss_text.terms(changes["loss"])
             config = replace(base, **changes)
+            compared = replace(config, **against)
             what = repr([getattr(config, name) for name in FITTING])
             if what not in tried:
                 distill.Run(dataset, config)  # that the losses fit the nets, and the images suffice
@@ -203,12 +219,17 @@ def _settings(
         except ValueError as error:
             raise BadInput(f"{where}: {error}") from error
         words = [f"{name} {value}" for name, value in varied.items()]
-        yield Setting(", ".join([title, *words] if title else words) or "default", config)
+        name = ", ".join([title, *words] if title else words) or "default"
+        yield Setting(name, config, compared)
 
 
 def _lists(table: dict[str, Any]) -> dict[str, list[Any]]:
     """The values that each name of a table is given, one or several."""
-    return {name: value if isinstance(value, list) else [value] for name, value in table.items()}
+    return {
+        name: value if isinstance(value, list) else [value]
+        for name, value in table.items()
+        if name != "against"
+    }
 
 
 @dataclass(frozen=True)
@@ -248,15 +269,9 @@ def labels_cell(config: Config) -> Cell:
 
 def small_cell(config: Config) -> Cell:
     """That of the distilled one; one that sees nothing but labels needs no teacher."""
-    if config.label_weight == 1 and not config.unlabelled:
+    if config.label_weight == 1 and not config.unlabelled and not config.label_smoothing:
         return labels_cell(replace(config, labels_learning_rate=config.learning_rate))
     return Cell("small", _without(config, ("labels_learning_rate",)), large_cell(config))
-
-
-def cells_of(config: Config) -> list[Cell]:
-    """The trainings of one run, in the order in which they can be done."""
-    small = small_cell(config)
-    return [cell for cell in (small.teacher, labels_cell(config), small) if cell is not None]
 
 
 def _without(config: Config, names: tuple[str, ...]) -> Config:
@@ -268,8 +283,7 @@ def cells(study: Study) -> list[Cell]:
     """All trainings of a study, each once: seed by seed, the large nets first."""
     found: dict[str, Cell] = {}
     for seed in study.seeds:
-        runs = [setting.at(seed) for setting in study.settings]
-        of_seed = [cell for config in runs for cell in cells_of(config)]
+        of_seed = [cell for setting in study.settings for cell in setting.cells(seed) if cell]
         of_seed.sort(key=lambda cell: cell.net != "large")
         found |= {cell.key: cell for cell in of_seed}
     return list(found.values())
@@ -279,8 +293,8 @@ def names_of_cells(study: Study) -> dict[str, str]:
     """By the keys of cells, the name of the first setting that has each."""
     found: dict[str, str] = {}
     for setting in study.settings:
-        for config in map(setting.at, study.seeds):
-            for cell in cells_of(config):
+        for seed in study.seeds:
+            for cell in filter(None, setting.cells(seed)):
                 found.setdefault(cell.key, setting.name)
     return found
 

@@ -23,7 +23,7 @@ from npkd.files import one_line
 from npkd.printing.text import aligned
 from npkd.study.analysis import LEVEL, Interval, holm, over_seeds, over_seeds_and_images
 from npkd.study.cells import Source
-from npkd.study.plan import Cell, Setting, Study, labels_cell, small_cell
+from npkd.study.plan import Cell, Setting, Study
 from npkd.study.running import Done
 
 UNITS = {  # and a factor, and decimals
@@ -100,8 +100,8 @@ def _of_setting(
     failed: Mapping[str, str],
 ) -> dict[str, Any]:
     """The figures of one setting over the seeds; no verdict yet where there is a p-value."""
-    runs = [setting.at(seed) for seed in seeds]
-    small, labels = [small_cell(run) for run in runs], [labels_cell(run) for run in runs]
+    of_large, labels, small = zip(*map(setting.cells, seeds), strict=True)
+    large = [cell for cell in of_large if cell is not None]
     same = all(one.key == other.key for one, other in zip(small, labels, strict=True))
     pairs = {
         str(seed): done[one.key].by_image - done[other.key].by_image
@@ -115,7 +115,6 @@ def _of_setting(
         difference = _stored(interval, {seed: float(y.mean()) for seed, y in pairs.items()}) | more
     config = asdict(setting.config)
     del config["seed"], config["preset"]
-    large = [cell.teacher for cell in small if cell.teacher is not None]
     few = difference is None or difference["p"] is None
     return {
         "name": setting.name,

@@ -75,6 +75,15 @@ class Classify(Task):
         """Cross-entropy."""
         return losses.cross_entropy(y, truth)
 
+    def loss_in_distilling(self, y: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cross-entropy, to labels that are smoothed: (1 − ε) of each and ε / C of all classes."""
+        share = self.config.label_smoothing
+        if not share:
+            return self.loss(y, truth)
+        p = np.full(y.shape, share / y.shape[1], y.dtype)
+        p[np.arange(len(y)), truth] += 1 - share
+        return losses.soft_cross_entropy(y, np.log(p), temperature=1.0)
+
     def measure(self, y: np.ndarray, truth: np.ndarray) -> Figures:
         """Whether the class is the right one."""
         return {"accuracy": predictions(y) == truth}

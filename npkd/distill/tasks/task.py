@@ -149,6 +149,10 @@ class Task(ABC):
     def loss(self, y: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The loss to the truth, and its gradient by y."""
 
+    def loss_in_distilling(self, y: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same, as the distilled net learns it beside its losses to the large one."""
+        return self.loss(y, truth)
+
     @abstractmethod
     def measure(self, y: np.ndarray, truth: np.ndarray) -> Figures:
         """How good outputs are, image by image: `figures`."""
