@@ -16,6 +16,7 @@ from studies import AtOnce, invented
 
 from npkd import cli
 from npkd.engine import threads
+from npkd.printing import pictures
 from npkd.study import command, picture, plan, running
 
 
@@ -73,8 +74,8 @@ def test_a_study_shows_its_trainings_and_writes_its_report(capsys, data, file, t
     assert lines[0].startswith("    1/5 large, seed 3, L2, teacher_input low: accuracy ")
     assert lines[4].startswith("    5/5 small, distilled, seed 3, labels and maps: accuracy ")
     assert (
-        "note: study.png is not made: pictures need matplotlib (pip install 'npkd[app]'); the same "
-        "command with --resume makes it"
+        "note: study.png and study.html are not made: pictures need matplotlib (pip install "
+        "'npkd[app]'); the same command with --resume makes them"
     ) in lines
     assert lines[-1] == f"made study.json in {out}"
     report = json.loads((out / "study.json").read_text())
@@ -95,15 +96,17 @@ def test_a_broken_matplotlib_does_not_lose_the_study(
     assert (status, err) == (0, "")
     (note,) = (line for line in shown.splitlines() if line.startswith("note: "))
     assert note.startswith(
-        "note: study.png is not made: matplotlib cannot be used: MPLBACKEND is 'nonsense': "
+        "note: study.png and study.html are not made: matplotlib cannot be used: MPLBACKEND is "
+        "'nonsense': "
     )
-    assert note.endswith("; the same command with --resume makes it")
+    assert note.endswith("; the same command with --resume makes them")
     assert shown.endswith(f"made study.json in {out}\n")
     broken_matplotlib.undo()
-    monkeypatch.setattr(picture, "png", lambda draw, **size: b"")
+    for module in (picture, pictures):
+        monkeypatch.setattr(module, "png", lambda draw, **size: b"")
     status, shown, err = run(capsys, file, "--data", data, "--out", out, "--resume")
     assert (status, err) == (0, "")
-    assert shown.endswith(f"made study.json, study.png in {out}\n")
+    assert shown.endswith(f"made study.json, study.png, study.html in {out}\n")
 
 
 def test_options_reach_the_study(capsys, data, file, tmp_path, executors):

@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from npkd.study import picture
+from npkd.study import page, picture
 from npkd.study.analysis import over_seeds
 
 pytest.importorskip("matplotlib")
@@ -181,3 +181,43 @@ def test_more_settings_make_a_higher_picture(tmp_path):
     few = drawn(a_report(some_settings(2), 2), tmp_path)
     many = drawn(a_report(3 * some_settings(2), 2), tmp_path)
     assert height(many) > height(few)
+
+
+# The page
+
+
+def a_page(settings, seeds=5, **changes):
+    words = {"question": "", "expected": "", "npkd": "0"}
+    report = a_report(settings, seeds) | words | changes
+    for setting in report["settings"]:
+        if setting["difference"] and setting["difference"]["half"] is not None:
+            setting["difference"] |= {"p": 0.01, "adjusted_p": 0.02, "smallest": 0.012}
+    return page.page(report), report
+
+
+def test_the_page_opens_with_question_and_answer():
+    text, report = a_page(some_settings(5), question="Does it help?", expected="It does.")
+    assert text.index("Does it help?</h1>") < text.index("Of 3 setting(s) 1 beat the net from")
+    assert "Expected before it ran: </em>It does." in text
+    assert page.answer(report) == [
+        "Of 3 setting(s) 1 beat the net from labels in accuracy, first of all “beats”, +4.1 ± 0.7 "
+        "points.",
+        "1 lose to it, most of all “loses”, −2.9 ± 0.7 points; of 1 no difference is found, where "
+        "one of 1.2 points would have been, in 80 studies of 100.",
+    ]
+    assert a_page(some_settings(5))[0].count("<h1>When does a net that is distilled beat") == 1
+    assert "Expected" not in a_page(some_settings(5))[0]
+
+
+def test_where_nothing_is_decided_the_answer_says_so():
+    text, _ = a_page(some_settings(1), seeds=1)
+    assert "There are too few seeds, or trainings that ended, to say." in text
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "\x1b[31m\u202e", "&amp; “x”"])
+def test_what_somebody_made_up_becomes_no_tag(name):
+    labels = [0.6, 0.61, 0.6, 0.62, 0.6]
+    settings = [a_setting(name, [x + 0.1 for x in labels], labels, "accuracy", failed=1)]
+    text, _ = a_page(settings, question=name, expected=name)
+    assert "<script" not in text
+    assert "\x1b" not in text

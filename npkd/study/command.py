@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import tomllib
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
@@ -18,7 +19,7 @@ from npkd.distill.report import contents
 from npkd.distill.report.table import NAMES
 from npkd.engine import threads
 from npkd.files import BadInput, read_bytes, writing_to
-from npkd.study import picture, plan, results, running
+from npkd.study import page, picture, plan, results, running
 from npkd.study.cells import Source
 from npkd.study.processes import Processes
 
@@ -44,6 +45,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="test on every fifth training image, which is then not trained on, in place of the "
         "test images: for choosing settings",
     )
+    say("--list", action="store_true", help="list those that come with npkd, and do nothing")
     say("--print", action="store_true", help="print the study's TOML, and do nothing")
     say("--workers", type=int, metavar="N", help="processes on this machine (one for each core)")
     say(
@@ -77,6 +79,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _study(args: argparse.Namespace) -> int:
     """Read the study, do what is not done yet, and write what it found."""
+    if args.list:
+        say(*_listed())
+        return 0
     for option, least, values in (
         ("--workers", 1, [args.workers]),
         ("--threads", 1, [args.threads]),
@@ -108,6 +113,14 @@ def _study(args: argparse.Namespace) -> int:
         found = results.report(study, source, dataset, done, failed)
         _write(folder, found)
     return 1 if failed else 0
+
+
+def _listed() -> Iterator[str]:
+    """The studies that come with npkd, and what each asks."""
+    width = max(map(len, plan.SHIPPED))
+    for name in plan.SHIPPED:
+        question = tomllib.loads(plan.shipped(name))["question"]
+        yield f"{name:{width}}  {' '.join(question.split())}"
 
 
 def _text(args: argparse.Namespace, dataset: Dataset) -> str:
@@ -260,15 +273,18 @@ def _cell(event: running.Done | running.Failed, total: int, names: dict[str, str
 
 
 def _write(folder: Path, found: dict[str, Any]) -> None:
-    """Write study.json and study.png, and print the table and what it says."""
+    """Write study.json, study.png and study.html, and print the tables and what they say."""
     with writing_to(folder):
         contents.write_json(folder / running.RESULT, found)
         say("", *results.table(found).split("\n"), "", *results.conclusion(found))
-        say("", *results.table_of_others(found).split("\n"))
+        say("", *results.table_of_others(found).split("\n"), "", found["question"] or page.QUESTION)
+        say(*(f"    {sentence}" for sentence in page.answer(found)))
         made = [running.RESULT]
         try:
             picture.draw(folder / "study.png", found)
-            made.append("study.png")
+            page.write(folder / "study.html", found)
+            made += ["study.png", "study.html"]
         except (ImportError, BadInput) as error:
-            say(f"note: study.png is not made: {error}; the same command with --resume makes it")
+            again = "the same command with --resume makes them"
+            say(f"note: study.png and study.html are not made: {error}; {again}")
     say("", f"made {', '.join(made)} in {folder}")

@@ -15,7 +15,7 @@ from npkd.distill.evaluate import WORDS
 from npkd.distill.report.drawings import STYLES, WRONG
 from npkd.distill.report.table import names_of
 from npkd.files import one_line, write_atomically
-from npkd.printing.pictures import png
+from npkd.printing.pictures import Draw, png
 from npkd.printing.text import short
 from npkd.study.results import UNITS, VERDICTS, tested_on, written
 
@@ -39,6 +39,13 @@ Report = Mapping[str, Any]
 
 def draw(path: Path, report: Report) -> None:
     """Draw study.png. Raises what `pictures.png` does."""
+    (width, height), both = drawing(report)
+    data = png(both, width=width, height=height, dpi=int(min(DOTS, MOST_DOTS / height)))
+    write_atomically(path, lambda file: file.write(data))
+
+
+def drawing(report: Report) -> tuple[tuple[float, float], Draw]:
+    """Its width and height in inches, and what draws it."""
     names = [wrapped(setting["name"]) for setting in report["settings"]]
     lines = max(name.count("\n") + 1 for name in names)
     height = 2.1 + len(names) * max(0.48, 0.1 + 0.155 * lines)
@@ -51,8 +58,7 @@ def draw(path: Path, report: Report) -> None:
         left.set_yticks(range(len(names)), names)
         left.set_ylim(len(names) - 0.5, -0.5)  # the first one on top
 
-    data = png(both, width=WIDTH, height=height, dpi=int(min(DOTS, MOST_DOTS / height)))
-    write_atomically(path, lambda file: file.write(data))
+    return (WIDTH, height), both
 
 
 def wrapped(name: str) -> str:

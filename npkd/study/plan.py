@@ -1,5 +1,7 @@
 """What is studied: settings × seeds, as a TOML file says it, and the trainings that these take.
 
+    question = "From what does the small net learn more?"
+    expected = "From the labels and the large net together."
     seeds = [0, 1, 2, 3, 4]
 
     [all]                           # of every setting
@@ -44,6 +46,7 @@ SHIPPED = ("digits", "photographs", "resnets")
 MOST_SETTINGS = 1000
 MOST_SEEDS = 1000
 MOST_SEED = 2**63  # where TOML's own integers end
+MOST_LETTERS = 2000  # of what is asked
 MOST_DOTS = 1000  # in a line; for a key of n parts tomllib takes a time that grows with n²
 
 # What decides whether a run fits the nets and the images
@@ -94,10 +97,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class Study:
-    """Settings × seeds."""
+    """Settings × seeds, what is asked, and what was expected before it ran."""
 
     settings: tuple[Setting, ...]
     seeds: tuple[int, ...]
+    question: str = ""
+    expected: str = ""
 
     @property
     def task(self) -> str:
@@ -127,9 +132,16 @@ def read(text: str, dataset: Dataset) -> Study:
     except (ValueError, RecursionError) as error:  # integers of thousands of digits, for one
         raise BadInput(f"not TOML: {error}") from error
     task = tables.pop("task", "classify")
+    words = {name: tables.pop(name, "") for name in ("question", "expected")}
     seeds, common, given = (tables.pop(name, None) for name in ("seeds", "all", "setting"))
     if tables:
-        raise BadInput(f"{shown(next(iter(tables)))} is none of task, seeds, all, setting")
+        offered = "question, expected, task, seeds, all, setting"
+        raise BadInput(f"{shown(next(iter(tables)))} is none of {offered}")
+    for name, text in words.items():
+        if not isinstance(text, str) or len(text) > MOST_LETTERS:
+            raise BadInput(
+                f"{name} is {shown(text)}, expected a text of up to {MOST_LETTERS} letters"
+            )
     if not isinstance(task, str) or task not in distill.TASKS:
         raise BadInput(f"task is {shown(task)}, expected one of {', '.join(distill.TASKS)}")
     if common is not None and not isinstance(common, dict):
@@ -151,7 +163,8 @@ def read(text: str, dataset: Dataset) -> Study:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise BadInput(f"two settings are called {shown(twice)}; give each a name of its own")
-    return Study(tuple(settings), checked_seeds([0, 1, 2, 3, 4] if seeds is None else seeds))
+    seeds = checked_seeds([0, 1, 2, 3, 4] if seeds is None else seeds)
+    return Study(tuple(settings), seeds, **words)
 
 
 def checked_seeds(given: Any) -> tuple[int, ...]:

@@ -66,6 +66,8 @@ def report(
         one["verdict"] = one["verdict"] or _verdict(one["difference"])
     return {
         "npkd": __version__,
+        "question": study.question,
+        "expected": study.expected,
         "task": study.task,
         "data": {
             "name": dataset.name,
@@ -165,16 +167,32 @@ def _stored(interval: Interval, values: Mapping[str, float]) -> dict[str, Any]:
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """The settings, a line each: the teacher, the distilled net, from labels, the difference."""
+    """The settings, a line each, below `heading`."""
+    return "\n".join([heading(report), "", *aligned(rows(report), left=(0, 7))])
+
+
+def heading(report: Mapping[str, Any]) -> str:
+    """What `rows` are of."""
+    unit, scale, _ = UNITS[report["figure"]]
+    called = WORDS[report["figure"]][0]
+    count, several = len(report["seeds"]), len(report["settings"])
+    return (
+        f"{called}, {f'%, and differences, {unit}' if scale == 100 else unit}, on "
+        f"{report['data']['test']:,} {tested_on(report)}: mean of {count} seed(s) ± half of its "
+        f"95 % interval, for such seeds and images; p and verdict adjusted for {several} "
+        'setting(s); "found from": what would have been found in 80 studies of 100'
+    )
+
+
+def rows(report: Mapping[str, Any]) -> list[list[str]]:
+    """The settings: the teacher, the distilled net, from labels, the difference."""
     main = report["figure"]
-    unit, scale, _ = UNITS[main]
-    called = WORDS[main][0] + (f", %, and differences, {unit}," if scale == 100 else f", {unit},")
-    rows = [["", "teacher", "distilled", "from labels", "difference", "found from", "p", ""]]
+    found = [["", "teacher", "distilled", "from labels", "difference", "found from", "p", ""]]
     for setting in report["settings"]:
         small, labels = setting["small"].get(main), setting["labels"].get(main)
-        same, found = setting["verdict"] == "same", setting["difference"] or {}
-        seen, p = found.get("smallest"), found.get("adjusted_p")
-        rows.append(
+        same, difference = setting["verdict"] == "same", setting["difference"] or {}
+        seen, p = difference.get("smallest"), difference.get("adjusted_p")
+        found.append(
             [
                 shortened(setting["name"]),
                 written(setting["small"].get(f"teacher_{main}"), main),
@@ -186,26 +204,27 @@ def table(report: Mapping[str, Any]) -> str:
                 VERDICTS[setting["verdict"]],
             ]
         )
-    count, several = len(report["seeds"]), len(report["settings"])
-    return "\n".join(
-        [
-            f"{called} on {report['data']['test']:,} {tested_on(report)}: mean of {count} seed(s) "
-            "± half of its 95 % interval, for such seeds and images, each for itself;",
-            f'p and verdict adjusted for {several} setting(s); "found from": what would have been '
-            "found in 80 studies of 100",
-            "",
-            *aligned(rows, left=(0, 7)),
-        ]
-    )
+    return found
+
+
+HEADING_OF_OTHERS = (
+    "the same nets otherwise, with intervals for such seeds; the best epoch is chosen on these "
+    "images, and flatters"
+)
 
 
 def table_of_others(report: Mapping[str, Any]) -> str:
-    """The other figures, of the distilled net and of that from labels: calibration, best epoch."""
+    """The other figures, a line for each net, below their heading."""
+    return "\n".join([HEADING_OF_OTHERS, "", *aligned(rows_of_others(report), left=(0, 1))])
+
+
+def rows_of_others(report: Mapping[str, Any]) -> list[list[str]]:
+    """Best epoch, calibration, agreement with the teacher."""
     main = report["figure"]
     others = {f"best_{main}": "best epoch", "nll": "−log p", "brier": "Brier", "ece": "ECE, %"}
     offered = {name for one in report["settings"] for name in one["labels"]}
     shown = {name: words for name, words in others.items() if name in offered}
-    rows = [["", "net", *shown.values(), "as the teacher, %"]]
+    found = [["", "net", *shown.values(), "as the teacher, %"]]
     listed: set[str] = set()
     for setting in report["settings"]:
         for net, called in (("labels", "from labels"), ("small", "distilled")):
@@ -216,15 +235,8 @@ def table_of_others(report: Mapping[str, Any]) -> str:
             row = [called, *cells, written(figures.get("agreement"), "agreement")]
             if net == "small" or repr(row) not in listed:  # one from labels serves many settings
                 listed.add(repr(row))
-                rows.append([shortened(setting["name"]), *row])
-    return "\n".join(
-        [
-            "the same nets otherwise, with intervals for such seeds; the best epoch is chosen on "
-            "these images, and flatters:",
-            "",
-            *aligned(rows, left=(0, 1)),
-        ]
-    )
+                found.append([shortened(setting["name"]), *row])
+    return found
 
 
 def shortened(name: str) -> str:
@@ -270,11 +282,16 @@ def conclusion(report: Mapping[str, Any]) -> list[str]:
             if one["difference"]:
                 text += f": {written(one['difference'], report['figure'], '+')} {unit}"
             lines.append(text)
+    if failed := failures(report):
+        lines += ["failed, and left out:", *(f"    {text}" for text in failed)]
+    return lines
+
+
+def failures(report: Mapping[str, Any]) -> list[str]:
+    """Which trainings failed, and why."""
     failed = {
         f"{name} of {shortened(one['name'])}: {reason}"
         for one in report["settings"]
         for name, reason in one["failed"].items()
     }
-    if failed:
-        lines += ["failed, and left out:", *(f"    {one_line(text)}" for text in sorted(failed))]
-    return lines
+    return [one_line(text) for text in sorted(failed)]

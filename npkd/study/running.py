@@ -29,7 +29,7 @@ from npkd.study.kept import Form
 from npkd.study.plan import Cell, Study, cells, pupils
 
 FOLDER, RESULT = "cells", "study.json"  # in that of the study
-WRITTEN = re.compile(r"study\.(json|png)|[a-z_]+-\d+-[0-9a-f]{16}-[0-9a-f]{8}\.npkd")
+WRITTEN = re.compile(r"study\.(json|png|html)|[a-z_]+-\d+-[0-9a-f]{16}-[0-9a-f]{8}\.npkd")
 
 
 class Gone(BadInput):

@@ -1,0 +1,114 @@
+"""study.html: a study for somebody who was not there, its answer first.
+
+The question, the answer in two sentences made of the figures, what had been expected, the picture,
+the tables. Made from what study.json holds (`results.report`).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from npkd.distill.evaluate import WORDS
+from npkd.files import write_atomically
+from npkd.printing.pages import Html, document, figure, html, table, tag
+from npkd.study import picture, results
+
+Report = Mapping[str, Any]
+MOST_INCHES = 400  # of a picture's height; study.png draws more, with smaller dots
+QUESTION = "When does a net that is distilled beat the same net from labels?"
+
+
+def write(path: Path, report: Report) -> None:
+    """Write study.html. Raises what `pictures.png` does, and OSError."""
+    text = page(report).encode()
+    write_atomically(path, lambda file: file.write(text))
+
+
+def page(report: Report) -> str:
+    """The page as text."""
+    question = report["question"] or QUESTION
+    size, draw = picture.drawing(report)
+    pictures = []
+    if size[1] < MOST_INCHES:
+        caption = (
+            "Left: what each net reaches; right: the difference, seed by seed, with its mean and "
+            "95 % interval."
+        )
+        pictures = [figure(caption, draw, size=size, wide=True)]
+    notes = [
+        "Each setting is a small net that is distilled, with these settings, beside a small net "
+        "that learns from the labels alone: with the same first weights, images in the same "
+        "order, and as many updates. p-values, and the verdicts by them, are adjusted after Holm "
+        f"for the {len(report['settings'])} setting(s); intervals are each for itself. They are "
+        "for seeds and test images such as these, by a two-way analysis of variance. The "
+        "training images are one set: what another one would give, no figure here can know.",
+    ]
+    expected = report["expected"]
+    pieces = [
+        tag("h1", question),
+        *(tag("p", html(sentence)) for sentence in answer(report)),
+        *([tag("p", tag("em", "Expected before it ran: "), expected)] if expected else []),
+        *pictures,
+        tag("h2", "The settings"),
+        tag("p", results.heading(report)),
+        table(results.rows(report)),
+        tag("h2", "The same nets otherwise"),
+        tag("p", results.HEADING_OF_OTHERS),
+        table(results.rows_of_others(report)),
+        *_failures(report),
+        tag("h2", "How it was done"),
+        *(tag("p", note) for note in notes),
+        tag("p", _data(report)),
+    ]
+    return document(f"npkd: {question}", pieces)
+
+
+def answer(report: Report) -> list[str]:
+    """Two sentences: what beats the net from labels and what does not."""
+    unit, _, _ = results.UNITS[report["figure"]]
+    of = {
+        verdict: sorted(
+            (one for one in report["settings"] if one["verdict"] == verdict),
+            key=lambda one: -one["difference"]["mean"],
+        )
+        for verdict in ("beats", "loses", "none")
+    }
+    tested = sum(map(len, of.values()))
+    called = WORDS[report["figure"]][0]
+
+    def told(setting: Mapping[str, Any]) -> str:
+        difference = results.written(setting["difference"], report["figure"], "+")
+        return f"“{results.shortened(setting['name'])}”, {difference} {unit}"
+
+    if not tested:
+        return ["There are too few seeds, or trainings that ended, to say.", "More seeds will."]
+    counted = f"Of {tested} setting(s) {len(of['beats'])} beat the net from labels in {called}"
+    first = f"{counted}, first of all {told(of['beats'][0])}." if of["beats"] else f"{counted}."
+    rest = []
+    if of["loses"]:
+        rest.append(f"{len(of['loses'])} lose to it, most of all {told(of['loses'][-1])}")
+    if of["none"]:
+        least = max(one["difference"]["smallest"] for one in of["none"])
+        from_here = results.written({"mean": least, "half": None}, report["figure"])
+        rest.append(
+            f"of {len(of['none'])} no difference is found, where one of {from_here} {unit} would "
+            "have been, in 80 studies of 100"
+        )
+    second = "; ".join(rest) or "None loses to it, and none is undecided"
+    return [first, second[0].upper() + second[1:] + "."]
+
+
+def _failures(report: Report) -> Sequence[Html]:
+    failed = results.failures(report)
+    if not failed:
+        return []
+    return [tag("h2", "What failed"), tag("ul", *(tag("li", text) for text in failed))]
+
+
+def _data(report: Report) -> str:
+    data = report["data"]
+    return (
+        f"{data['name']}: {data['train']:,} images to train, {data['test']:,} "
+        f"{results.tested_on(report)}; seeds {', '.join(map(str, report['seeds']))}; npkd "
+        f"{report['npkd']}."
+    )
