@@ -115,7 +115,7 @@ def test_a_preset_is_what_the_settings_do_not_say():
 @pytest.mark.parametrize("name", plan.SHIPPED)
 def test_the_studies_that_come_with_npkd_can_be_read(name, monkeypatch):
     """labelled and unlabelled images are as many as the data sets have that they are for."""
-    digits, photographs = tiny.dataset(), name != "digits"
+    digits, photographs = tiny.dataset(), name in ("photographs", "resnets")
     normalisation = Normalisation.of(digits.train_images)
     monkeypatch.setattr(Normalisation, "of", lambda _: normalisation)  # of so many takes a while
     labels = np.arange(50_000 if photographs else 4_000) % 4
@@ -123,11 +123,13 @@ def test_the_studies_that_come_with_npkd_can_be_read(name, monkeypatch):
     many = np.broadcast_to(images, (len(labels), 3, 32, 32))
     dataset = replace(digits, train_images=many, train_labels=labels, photographs=photographs)
     text = plan.shipped(name)
-    assert (name == "resnets") or text == plan.shipped(plan.named_for(dataset))
+    assert plan.named_for(dataset) == ("photographs" if photographs else "digits")
     assert text.startswith("#")
     found = plan.read(text, dataset)
     assert len(found.settings) > 1
-    assert len(plan.cells(found)) < 3 * len(found.settings) * len(found.seeds)
+    assert found.question.endswith("?")
+    assert found.expected or name in ("digits", "photographs", "resnets")  # which ran before
+    assert len(plan.cells(found)) <= 3 * len(found.settings) * len(found.seeds)
 
 
 HUGE = "0x" + "f" * 5000
@@ -426,6 +428,14 @@ def test_a_distilled_net_of_label_weight_1_is_the_net_from_labels_at_its_rate(ch
     same = weights(at_its_rate)["small_from_labels"]
     assert (trained["small"] == same) == (small_cell(config) == labels_cell(at_its_rate))
     assert (trained["small"] == same) == (not changes)
+
+
+def test_labels_and_images_without_any_may_be_all_that_there_are():
+    found = read("[[setting]]\nlabelled = [9, 22, 'all']\nunlabelled = 'rest'")
+    configs = [setting.config for setting in found.settings]
+    assert [(one.labelled, one.unlabelled) for one in configs] == [(9, 13), (22, 0), (None, 0)]
+    with pytest.raises(BadInput, match="unlabelled is 'most', expected a whole number"):
+        read("[[setting]]\nlabelled = 9\nunlabelled = 'most'")
 
 
 def test_a_net_from_labels_may_be_compared_with_one_that_has_other_settings(source, tmp_path):

@@ -41,7 +41,10 @@ from npkd.data import Dataset
 from npkd.distill import Config, loss_text
 from npkd.files import BadInput
 
-SHIPPED = ("digits", "photographs", "resnets")
+SHIPPED = (
+    *("digits", "photographs", "resnets", "data-size", "patience", "teacher", "temperature"),
+    *("label-noise", "capacity", "controls"),
+)
 
 MOST_SETTINGS = 1000
 MOST_SEEDS = 1000
@@ -223,7 +226,13 @@ def _settings(
                 if not isinstance(changes["loss"], str):
                     raise ValueError(f"loss is {shown(changes['loss'])}, expected a text")
                 changes["loss"] = loss_text.terms(changes["loss"])
-            config = replace(base, **changes)
+            if changes.get("labelled") == "all":
+                changes["labelled"] = None
+            config = replace(base, **(changes | {"unlabelled": 0}))
+            if "unlabelled" in changes:
+                config = replace(
+                    config, unlabelled=_unlabelled(changes["unlabelled"], config, dataset)
+                )
             compared = replace(config, **against)
             what = repr([getattr(config, name) for name in FITTING])
             if what not in tried:
@@ -234,6 +243,13 @@ def _settings(
         words = [f"{name} {value}" for name, value in varied.items()]
         name = ", ".join([title, *words] if title else words) or "default"
         yield Setting(name, config, compared)
+
+
+def _unlabelled(given: Any, config: Config, dataset: Dataset) -> Any:
+    """How many images without labels the distilled net sees; "rest": all that have none."""
+    count = len(dataset.train_labels)
+    known = count if config.labelled is None else config.labelled
+    return max(0, count - known) if given == "rest" else given
 
 
 def _lists(table: dict[str, Any]) -> dict[str, list[Any]]:
