@@ -1,5 +1,6 @@
 """The training loop and the six steps."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -319,7 +320,8 @@ def test_by_default_all_images_are_labelled_and_each_epoch_shuffles_all_of_them(
     np.testing.assert_array_equal(prepare.labelled, np.arange(22))
     np.testing.assert_array_equal(prepare.taught, np.arange(22))
     for use in (LARGE_ORDER, SMALL_ORDER):
-        found = list(prepare.order(use, 1, prepare.taught))
+        found, numbers = zip(*prepare.order(use, 1, prepare.taught, 22), strict=True)
+        assert {number for part in numbers for number in part} == {1}
         expected = list(data.batches(22, 8, np.random.default_rng([3, use, 1])))
         assert [part.tolist() for part in found] == [part.tolist() for part in expected]
     assert all(one.labelled is None for one in prepare.large_batches())
@@ -432,19 +434,24 @@ def test_more_images_than_there_are_are_refused_in_one_line(change, message):
 
 
 @pytest.mark.parametrize("labelled", [9, 16])
-def test_step_1_shows_each_labelled_image_once_an_epoch_and_no_other(labelled):
+def test_step_1_shows_labelled_images_alone_as_many_as_there_are_images(labelled):
+    """Each in a version of its own each time, and none again before all have been."""
     prepare = preparation(
         labelled=labelled, unlabelled=5, augment=True, large_epochs=2, teacher_views="high"
     )
     batches = list(prepare.large_batches())
-    assert [len(one.x) for one in batches] == [8, labelled - 8] * 2
+    assert [len(one.x) for one in batches] == [8, 8, 6] * 2
+    passes = math.ceil(22 / labelled)
     for epoch in range(2):
-        of = prepare.task.x_high(prepare.version(LARGE_IMAGES, epoch)[:])
         ours = [one for one in batches if one.epoch == epoch]
-        indices = np.concatenate([which(one.x, of) for one in ours])
-        np.testing.assert_array_equal(np.sort(indices), prepare.labelled)
-        truth = np.concatenate([one.truth for one in ours])
-        np.testing.assert_array_equal(truth, prepare.dataset.train_labels[indices])
+        x, truth = (np.concatenate([getattr(one, what) for one in ours]) for what in ("x", "truth"))
+        for number in range(passes):
+            part = slice(number * labelled, (number + 1) * labelled)
+            of = prepare.task.x_high(prepare.version(LARGE_IMAGES, passes * epoch + number)[:])
+            indices = which(x[part], of)
+            assert len(set(indices)) == len(indices)
+            assert set(indices) <= set(prepare.labelled)
+            np.testing.assert_array_equal(truth[part], prepare.dataset.train_labels[indices])
         assert all(one.labelled is None for one in ours)
     for first in range(5):
         later = prepare.large_batches(first)
@@ -484,10 +491,16 @@ def test_from_labels_alone_there_are_as_many_batches_and_of_labelled_images_only
     batches = list(prepare.small_batches())
     sizes = [(one.epoch, len(one.x)) for one in prepare.small_batches(teacher)]
     assert [(one.epoch, len(one.x)) for one in batches] == sizes
+    passes = math.ceil((labelled + unlabelled) / labelled)
     for epoch in range(2):
-        of = prepare.task.x_low(prepare.small_version(epoch)[:])
         ours = [one for one in batches if one.epoch == epoch]
-        indices = np.concatenate([which(one.x, of) for one in ours])
+        x = np.concatenate([one.x for one in ours])
+        indices = []
+        for number in range(passes):
+            version = (epoch * passes + number) % (passes * prepare.versions)
+            of = prepare.task.x_low(prepare.small_version(version)[:])
+            indices += which(x[number * labelled : (number + 1) * labelled], of).tolist()
+        indices = np.array(indices)
         assert set(indices) == set(prepare.labelled)
         times, more = divmod(labelled + unlabelled, labelled)
         counts = np.bincount(indices, minlength=22)[prepare.labelled]

@@ -46,8 +46,9 @@ class Config:
                        given another class by chance
     alternating        whether the large and the small net are trained in turn, an epoch each, as
                        in the document's code; else the large one to the end, as in its text
-    large_epochs       passes over the training images in step 1
-    epochs             passes of each small net
+    large_epochs       passes over the training images in step 1. Where few of them have labels, the
+                       large net goes through these several times in one, to see as many
+    epochs             passes of each small net, likewise
     versions           augmented versions of the training images that the small nets go through,
                        pass after pass, the first one unaltered; the large net's logits for each
                        are computed once, its images again for each batch

@@ -1,7 +1,7 @@
 """The batches of a run: images augmented, shuffled, and shown to the nets."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -63,9 +63,14 @@ class Preparation:
         rng = np.random.default_rng([self.config.seed, use, number])
         return Augmented(self.dataset.train_images, self.task.augmentation, rng)
 
-    def small_version(self, epoch: int) -> Images:
-        """The training images that the small nets see in this epoch."""
-        number = epoch % self.versions
+    def large_version(self, number: int) -> Images:
+        """The training images that the large net sees in this pass over them."""
+        if not self.config.augment:
+            return self.dataset.train_images
+        return self.version(LARGE_IMAGES, number)
+
+    def small_version(self, number: int) -> Images:
+        """The training images of this version, as the small nets see them."""
         return self.version(SMALL_IMAGES, number) if number else self.dataset.train_images
 
     @property
@@ -76,26 +81,31 @@ class Preparation:
         return min(self.config.versions, self.config.epochs)
 
     def order(
-        self, use: int, epoch: int, images: np.ndarray, count: int | None = None
-    ) -> Iterator[np.ndarray]:
+        self, use: int, epoch: int, images: np.ndarray, count: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The indices of one epoch's batches: `images`, shuffled with this use's seed.
 
-        count: how many indices there are in all, by default each image once; of more, each image
-        comes again when all have been.
+        count: how many indices there are in all; of fewer images, each comes again when all have
+        been. For each index, the number of the pass that it is in, counted from the first epoch on.
         """
         rng = np.random.default_rng([self.config.seed, use, epoch])
-        count = len(images) if count is None else count
-        passes = [rng.permutation(len(images)) for _ in range(0, count, len(images))]
-        shuffled = images[np.concatenate(passes)[:count]]
-        return (shuffled[part] for part in batches(count, self.config.batch_size))
+        passes = math.ceil(count / len(images))
+        permuted = np.concatenate([rng.permutation(len(images)) for _ in range(passes)])
+        shuffled = images[permuted[:count]]
+        numbers = epoch * passes + np.repeat(np.arange(passes), len(images))[:count]
+        return ((shuffled[part], numbers[part]) for part in batches(count, self.config.batch_size))
 
     def dropping(self, net: str, step: int) -> np.random.Generator:
         """What one of the three nets drops at this step; the two small ones drop the same."""
         return np.random.default_rng([self.config.seed, DROPPING, net == "large", step])
 
     def samples(self, net: str) -> int:
-        """How many images one of the three nets is shown in an epoch."""
-        return len(self.labelled if net == "large" else self.taught)
+        """How many images one of the three nets is shown in an epoch.
+
+        The large one as many as there are, however few have labels; the small ones as many as the
+        distilled one sees.
+        """
+        return len(self.labels if net == "large" else self.taught)
 
     def batches_of_an_epoch(self, net: str) -> int:
         """And in how many batches."""
@@ -126,18 +136,16 @@ class Preparation:
         return self.epochs(net) * self.batches_of_an_epoch(net)
 
     def large_batches(self, first: int = 0) -> Iterator[Batch]:
-        """Step 1: a new version of the images in every epoch; see Config.teacher_views.
+        """Step 1: a new version of the images in every pass; see Config.teacher_views.
 
         first: the number of the batch to begin with.
         """
         begin, skipped = divmod(first, self.batches_of_an_epoch("large"))
         for epoch in range(begin, self.config.large_epochs):
-            images: Images = self.dataset.train_images
-            if self.config.augment:
-                images = self.version(LARGE_IMAGES, epoch)
             step = epoch * self.batches_of_an_epoch("large") + skipped
-            for indices in islice(self.order(LARGE_ORDER, epoch, self.labelled), skipped, None):
-                shown, labels = images[indices], self.labels[indices]
+            batches = self.order(LARGE_ORDER, epoch, self.labelled, self.samples("large"))
+            for indices, numbers in islice(batches, skipped, None):
+                shown, labels = _each(self.large_version, indices, numbers), self.labels[indices]
                 x, truth = self.task.x_training(shown, step), self.task.truth(shown, labels)
                 yield Batch(epoch, x, truth)
                 step += 1
@@ -148,20 +156,25 @@ class Preparation:
     ) -> Iterator[Batch]:
         """Step 5: x_small with the large net's outputs for the same version of the same images.
 
-        teacher: its outputs by version; without them batches of labelled images, as many. first:
-        the number of the batch to begin with. Raises ValueError if kept outputs are of other
-        images, or if the large net has changed since.
+        teacher: its outputs by version; without them batches of labelled images, as many, and if
+        they are gone through several times, in a version of their own each time, so that there are
+        as many different ones as the distilled net sees. first: the number of the batch to begin
+        with. Raises ValueError if kept outputs are of other images, or if the large net has changed
+        since.
         """
         begin, skipped = divmod(first, self.batches_of_an_epoch("small"))
-        of, count = self.taught if teacher else self.labelled, len(self.taught)
+        of = self.taught if teacher else self.labelled
         all_known = len(of) == len(self.labelled)
+        versions = self.versions
+        if versions > 1:
+            versions *= math.ceil(self.samples("small") / len(of))
         for epoch in range(begin, self.config.epochs):
-            images = self.small_version(epoch)
             outputs = teacher[epoch % self.versions] if teacher else None
             if outputs:
-                outputs.require(images)
-            for indices in islice(self.order(SMALL_ORDER, epoch, of, count), skipped, None):
-                shown = images[indices]
+                outputs.require(self.small_version(epoch % self.versions))
+            batches = self.order(SMALL_ORDER, epoch, of, self.samples("small"))
+            for indices, numbers in islice(batches, skipped, None):
+                shown = _each(self.small_version, indices, numbers % versions)
                 rows = None if all_known else np.flatnonzero(np.isin(indices, self.labelled))
                 labelled = slice(None) if rows is None else rows
                 labels = self.labels[indices[labelled]]
@@ -169,3 +182,13 @@ class Preparation:
                 of_teacher = outputs[indices] if outputs else None
                 yield Batch(epoch, x, truth, of_teacher, rows)
             skipped = 0
+
+
+def _each(version: Callable[[int], Images], indices: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Images at these indices, each of the version with its number."""
+    first, *others = np.unique(numbers)
+    shown = version(int(first))[indices]
+    for number in others:
+        rows = numbers == number
+        shown[rows] = version(int(number))[indices[rows]]
+    return shown

@@ -536,13 +536,19 @@ MUTANTS = [
                 "batches",
             ),
             "labels of the first images of a batch": (
-                "labels = self.dataset.train_labels[indices[labelled]]",
-                "labels = self.dataset.train_labels[indices][: len(indices[labelled])]",
+                "labels = self.labels[indices[labelled]]",
+                "labels = self.labels[indices][: len(indices[labelled])]",
                 "batches",
             ),
+        },
+    ),
+    *mutants(
+        "run",
+        "npkd.distill.preparation.Preparation.order",
+        {
             "fewer updates from labels": (
-                "else self.labelled, len(self.taught)",
-                "else self.labelled, len(self.taught if teacher else self.labelled)",
+                "passes = math.ceil(count / len(images))",
+                "count, passes = len(images), 1",
                 "nets",
             ),
         },
