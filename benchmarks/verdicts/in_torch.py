@@ -1222,6 +1222,11 @@ def relu6_by_clamp(x):
     return x.clamp(0, 6)
 
 
+@wrong(UNLISTED, "relu6' = 1 at 6", piece="relu6", subjects=["relu6"])
+def relu6_by_two_relus(x):
+    return F.relu(x) - F.relu(x - 6)
+
+
 @wrong(UNLISTED, "relu6' = ½ at its kinks", piece="relu6", subjects=["relu6"])
 def relu6_by_minimum_and_maximum(x):
     return torch.minimum(torch.maximum(x, torch.zeros_like(x)), torch.full_like(x, 6))

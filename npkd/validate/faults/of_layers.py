@@ -350,6 +350,11 @@ LAYER_FAULTS = [
         convention="as jnp.minimum and jnp.maximum have it",
     ),
     Fault(
+        "relu6' = 1 at 6",
+        {"relu6_backward": _slope_at((6.0,), 1.0)},
+        convention="as relu(x) − relu(x − 6) has it",
+    ),
+    Fault(
         "gelu in its other form: tanh for erf, or erf for tanh",
         both_ways(options(_other_form), "gelu"),
     ),

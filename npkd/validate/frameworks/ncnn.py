@@ -124,6 +124,8 @@ class Ncnn(Adapter):
     def _avg_pool2d(self, x, *, divisor_override, **options):
         if divisor_override is not None:
             raise NotGiven("average pools with a divisor of their own")
+        if options["ceil_mode"] and options["count_include_pad"]:
+            raise NotGiven("average pools with ceil_mode that count padding: of the end too")
         return self._pool(1, x, options)
 
     def _global_avg_pool2d(self, x):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -178,6 +179,14 @@ def running(statistic):
     return updated
 
 
+def gelu(x, approximate="none"):
+    if "approximate" in inspect.signature(Tensor.gelu).parameters:
+        return x.gelu(approximate)
+    if approximate != "tanh":
+        raise NotGiven("gelu but by tanh")
+    return x.gelu()
+
+
 def distinct(workers):
     def first(worker):
         Tensor.manual_seed(worker)
@@ -200,7 +209,7 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "sigmoid": Tensor.sigmoid,
     "tanh": Tensor.tanh,
     "silu": Tensor.silu,
-    "gelu": Tensor.gelu,
+    "gelu": gelu,
     "upsample": upsample,
     "batch_norm": batch_norm,
     "running_mean": running("running_mean"),
