@@ -178,7 +178,7 @@ OPS: dict[str, tuple[OfOp, ...]] = {
             "conv2d",
             "2 padding same",
             x=(N, 3, 6, 7),
-            w=(4, 3, 3, 2),
+            w=(4, 3, 3, 3),
             dilation=2,
             padding="same",
         ),
