@@ -76,7 +76,7 @@ def judge_says(release: Release, case: str) -> bool:
         if path.exists():
             kept = json.loads(path.read_text("utf-8"))
             bugs = {one["case"] for one in kept["verdicts"] if one["verdict"] == BUG}
-            if case in bugs | {*kept["dies"]}:
+            if case in bugs | {*kept.get("dies", [])}:
                 return True
     return False
 
