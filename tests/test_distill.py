@@ -497,7 +497,7 @@ def test_from_labels_alone_there_are_as_many_batches_and_of_labelled_images_only
         x = np.concatenate([one.x for one in ours])
         indices = []
         for number in range(passes):
-            version = (epoch * passes + number) % (passes * prepare.versions)
+            version = (epoch * passes + number) % min(2, 2 * passes)
             of = prepare.task.x_low(prepare.small_version(version)[:])
             indices += which(x[number * labelled : (number + 1) * labelled], of).tolist()
         indices = np.array(indices)

@@ -76,9 +76,13 @@ class Preparation:
     @property
     def versions(self) -> int:
         """How many versions of the training images the small nets go through."""
+        return self.versions_in(self.config.epochs)
+
+    def versions_in(self, passes: int) -> int:
+        """In so many passes."""
         if not self.config.augment or self.task.augmentation == Augmentation():
             return 1
-        return min(self.config.versions, self.config.epochs)
+        return min(self.config.versions, passes)
 
     def order(
         self, use: int, epoch: int, images: np.ndarray, count: int
@@ -156,25 +160,22 @@ class Preparation:
     ) -> Iterator[Batch]:
         """Step 5: x_small with the large net's outputs for the same version of the same images.
 
-        teacher: its outputs by version; without them batches of labelled images, as many, and if
-        they are gone through several times, in a version of their own each time, so that there are
-        as many different ones as the distilled net sees. first: the number of the batch to begin
-        with. Raises ValueError if kept outputs are of other images, or if the large net has changed
-        since.
+        teacher: its outputs by version; without them batches of labelled images, as many, which are
+        gone through several times in an epoch where these are fewer, each time in the next version.
+        first: the number of the batch to begin with. Raises ValueError if kept outputs are of other
+        images, or if the large net has changed since.
         """
         begin, skipped = divmod(first, self.batches_of_an_epoch("small"))
         of = self.taught if teacher else self.labelled
         all_known = len(of) == len(self.labelled)
-        versions = self.versions
-        if versions > 1:
-            versions *= math.ceil(self.samples("small") / len(of))
+        passes = self.config.epochs * math.ceil(self.samples("small") / len(of))
         for epoch in range(begin, self.config.epochs):
             outputs = teacher[epoch % self.versions] if teacher else None
             if outputs:
                 outputs.require(self.small_version(epoch % self.versions))
             batches = self.order(SMALL_ORDER, epoch, of, self.samples("small"))
             for indices, numbers in islice(batches, skipped, None):
-                shown = _each(self.small_version, indices, numbers % versions)
+                shown = _each(self.small_version, indices, numbers % self.versions_in(passes))
                 rows = None if all_known else np.flatnonzero(np.isin(indices, self.labelled))
                 labelled = slice(None) if rows is None else rows
                 labels = self.labels[indices[labelled]]
