@@ -17,7 +17,7 @@ import studies
 import tiny
 
 from npkd import cli, distill, losses, objectives, ops, proofs
-from npkd.distill import checkpoint
+from npkd.distill import checkpoint, command
 
 QUICK = ["--large-epochs", "1", "--epochs", "1", "--batch-size", "8", "--seed", "3"]
 
@@ -127,6 +127,35 @@ def test_settings_reach_the_run_and_the_rest_is_the_presets(capsys, corners, sma
         "seed": 3,
     }
     assert config == expected
+
+
+def test_a_run_may_know_few_labels(capsys, corners, small_nets, tmp_path):
+    status, shown, _ = run(
+        capsys, "--data", corners, *QUICK, "--labelled", "9", "--out", tmp_path / "run"
+    )
+    assert status == 0
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert (report["config"]["labelled"], report["config"]["unlabelled"]) == (9, 13)
+    small, labels = (report["models"][net]["accuracy"] for net in ("small", "small_from_labels"))
+    assert ("npkd study data-size" in shown) == (small < labels)
+    assert_one_line(
+        run(capsys, "--data", corners, "--labelled", "23", "--out", tmp_path / "more"),
+        "--labelled is 23, but corners has 22 images to train",
+    )
+
+
+@pytest.mark.parametrize("labelled", [None, 9])
+def test_where_the_distilled_net_is_behind_the_last_lines_say_why(labelled):
+    def lines(small, labels, task="classify"):
+        nets = {"small": small, "small_from_labels": labels}
+        models = {name: {"accuracy": accuracy} for name, accuracy in nets.items()}
+        about = {"task": task, "models": models, "config": {"labelled": labelled}}
+        return list(command._why_behind(about))
+
+    first, _, shown = lines(0.5, 0.625)
+    assert first == "The distilled net is 12.5 points behind the one from labels."
+    assert ("--preset few-labels" in shown) == (labelled is None)
+    assert lines(0.625, 0.5) == lines(0.5, 0.5) == lines(0.5, 0.625, "super-resolve") == []
 
 
 def test_losses_and_their_options_reach_the_run(capsys, corners, small_nets, tmp_path):

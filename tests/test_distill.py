@@ -610,6 +610,11 @@ def test_presets_know_their_names_and_one_is_for_nets_of_the_field():
         len(zoo.resnet20(rng=0).layers),
         len(zoo.resnet8(rng=0).layers),
     )
+    few = distill.PRESETS["few-labels"].labelled
+    labels = np.arange(few + 7) % 4
+    images = np.zeros((few + 7, 3, 32, 32), np.uint8)
+    more = replace(tiny.dataset(), train_images=images, train_labels=labels)
+    assert distill.preset("few-labels", more).unlabelled == 7
     with pytest.raises(ValueError, match="preset is 'best', expected one of default, document"):
         distill.preset("best", tiny.dataset())
 

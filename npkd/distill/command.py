@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ def add_distill(parser: argparse.ArgumentParser) -> None:
         default=tuned.preset,
         help="default: tuned; document: plain SGD, lr 0.01, 10 epochs, no augmentation; "
         "document-alternating: the same, an epoch of the large and the small net in turn; "
+        f"few-labels: labels of {distill.PRESETS['few-labels'].labelled} images alone are known; "
         "resnet20-resnet8: these nets, both at full resolution, by the labels and ⅒ L2",
     )
     for option, whose, net in (
@@ -93,6 +94,13 @@ def add_distill(parser: argparse.ArgumentParser) -> None:
         choices=("high", "both"),
         help="to classify, what the large net is trained on: x_high, or x_high and x_low brought "
         f"back to its size in turn ({of_photographs('teacher_views')})",
+    )
+    say(
+        "--labelled",
+        type=int,
+        metavar="N",
+        help="both nets learn from the labels of so many images only, chosen at random; the "
+        "distilled one sees all the others too, with the large net's outputs (all)",
     )
     say(
         "--label-weight",
@@ -210,6 +218,8 @@ def _distill(args: argparse.Namespace) -> int:
         }
         if args.loss:
             given["loss"] = tuple(loss_text.term(name, pairs) for name, pairs in args.loss)
+        if args.labelled is not None:
+            given["unlabelled"] = max(0, len(dataset.train_labels) - args.labelled)
         config = replace(preset, **given)
     except ValueError as error:
         setting, problem = str(error).split(" ", 1)
@@ -331,10 +341,35 @@ def _write(folder: Path, finished: distill.Finished) -> None:
         say("", *table(finished.report).split("\n"), "")
         _draw(folder)
         checkpoint.remove(folder)
+    say(*_why_behind(finished.report))
     say(
         f"{finished.report['seconds']['total']:.0f} s in all; the files are in {folder}:",
         "    " + ", ".join(name for name in checkpoint.RUN_FILES if (folder / name).exists()),
     )
+
+
+def _why_behind(report: dict[str, Any]) -> Iterator[str]:
+    """Where the distilled net of a run that classifies is behind: what studies found about why."""
+    models, config = report["models"], report["config"]
+    if report["task"] != "classify":
+        return
+    behind = models["small_from_labels"]["accuracy"] - models["small"]["accuracy"]
+    if behind <= 0:
+        return
+    yield f"The distilled net is {100 * behind:.1f} points behind the one from labels."
+    if config["labelled"] is None:
+        yield (
+            "Studies (npkd/study/README.md) found why: where all images have labels, these say "
+            "nearly all that the large net knows, and by L2 alone a small net comes as near to its "
+            "teacher as it can, and not past it. Where few have labels it is another matter:"
+        )
+        yield "    npkd distill --preset few-labels"
+    else:
+        yield (
+            "The large net, from few labels too, knows no more than they say. Whether that is "
+            "chance, many seeds tell:"
+        )
+        yield "    npkd study data-size"
 
 
 def _draw(folder: Path) -> None:

@@ -12,7 +12,7 @@ from npkd.zoo import MODELS
 MOST = 10**9  # epochs, versions and images in a batch: far above any use, far below overflow
 
 
-PRESET_NAMES = ("default", "document", "document-alternating", "resnet20-resnet8")
+PRESET_NAMES = ("default", "document", "document-alternating", "few-labels", "resnet20-resnet8")
 TASK_NAMES = ("classify", "super-resolve")  # see `tasks`
 RATES = {  # the settings that hold the nets' learning rates
     "large": "large_learning_rate",
@@ -247,6 +247,9 @@ PRESETS = {
 PRESETS["document-alternating"] = replace(
     PRESETS["document"], preset="document-alternating", alternating=True
 )
+PRESETS["few-labels"] = Config(  # how many was chosen on held-out digits
+    preset="few-labels", labelled=60, versions=8, teacher_input="high", teacher_views="high"
+)
 PRESETS["resnet20-resnet8"] = Config(  # rates and weight chosen on held-out images of CIFAR-10
     preset="resnet20-resnet8",
     large="resnet20",
@@ -269,7 +272,8 @@ def preset(name: str, dataset: Dataset, task: str = "classify") -> Config:
     """The settings of a preset for a data set and a task.
 
     The default one trains longer on photographs, and to super-resolve at rates for a loss that sums
-    over all cells of an image. Raises ValueError for a preset that is none, and for another than
+    over all cells of an image. Where few images have labels, the distilled net sees all the others
+    too. Raises ValueError for a preset that is none, and for another than
     the default one to super-resolve.
     """
     if not isinstance(name, str) or name not in PRESETS:
@@ -282,5 +286,7 @@ def preset(name: str, dataset: Dataset, task: str = "classify") -> Config:
             )
         return SUPER_RESOLUTION
     if name != "default":
-        return PRESETS[name]
+        found = PRESETS[name]
+        others = len(dataset.train_labels) - (found.labelled or len(dataset.train_labels))
+        return replace(found, unlabelled=max(0, others))
     return PHOTOGRAPHS if dataset.photographs else PRESETS[name]
