@@ -247,9 +247,7 @@ PRESETS = {
 PRESETS["document-alternating"] = replace(
     PRESETS["document"], preset="document-alternating", alternating=True
 )
-PRESETS["few-labels"] = Config(  # how many was chosen on held-out digits
-    preset="few-labels", labelled=60, versions=8, teacher_input="high", teacher_views="high"
-)
+PRESETS["few-labels"] = Config(preset="few-labels", labelled=100)  # chosen on held-out digits
 PRESETS["resnet20-resnet8"] = Config(  # rates and weight chosen on held-out images of CIFAR-10
     preset="resnet20-resnet8",
     large="resnet20",

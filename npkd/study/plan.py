@@ -43,7 +43,7 @@ from npkd.files import BadInput
 
 SHIPPED = (
     *("digits", "photographs", "resnets", "data-size", "patience", "teacher", "temperature"),
-    *("label-noise", "capacity", "controls"),
+    *("label-noise", "capacity", "controls", "few-labels"),
 )
 
 MOST_SETTINGS = 1000
