@@ -434,6 +434,12 @@ def test_labels_and_images_without_any_may_be_all_that_there_are():
     found = read("[[setting]]\nlabelled = [9, 22, 'all']\nunlabelled = 'rest'")
     configs = [setting.config for setting in found.settings]
     assert [(one.labelled, one.unlabelled) for one in configs] == [(9, 13), (22, 0), (None, 0)]
+    more = replace(tiny.dataset(), train_images=np.zeros((105, 3, 32, 32), np.uint8))
+    more = replace(more, train_labels=np.arange(105) % 4)
+    text = "[[setting]]\npreset = 'few-labels'\n[[setting]]\npreset = 'few-labels'\nlabelled = 99"
+    first, second = (one.config for one in plan.read(text, more).settings)
+    assert (first.labelled, first.unlabelled) == (100, 5)
+    assert (second.labelled, second.unlabelled) == (99, 5)
     with pytest.raises(BadInput, match="unlabelled is 'most', expected a whole number"):
         read("[[setting]]\nlabelled = 9\nunlabelled = 'most'")
 

@@ -228,11 +228,9 @@ def _settings(
                 changes["loss"] = loss_text.terms(changes["loss"])
             if changes.get("labelled") == "all":
                 changes["labelled"] = None
-            config = replace(base, **(changes | {"unlabelled": 0}))
-            if "unlabelled" in changes:
-                config = replace(
-                    config, unlabelled=_unlabelled(changes["unlabelled"], config, dataset)
-                )
+            unlabelled = changes.pop("unlabelled", base.unlabelled)
+            config = replace(base, **changes)
+            config = replace(config, unlabelled=_unlabelled(unlabelled, config, dataset))
             compared = replace(config, **against)
             what = repr([getattr(config, name) for name in FITTING])
             if what not in tried:
