@@ -145,7 +145,7 @@ def test_a_study_without_any_figures_is_drawn(tmp_path):
 def test_one_seed_has_no_interval(tmp_path, monkeypatch):
     report = a_report(some_settings(1), 1)
     titles, beside, rows = looked_at(report, tmp_path, monkeypatch)
-    assert titles[0].endswith("one seed, so no intervals")
+    assert titles[0].endswith("mean of 1 seed(s); for intervals it takes 3")
     assert rows["too few seeds"] == [1, 2, 3]
     assert beside == ["−2.5", "+0.5", "+4.5"]
 

@@ -33,8 +33,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         "file",
         nargs="?",
         metavar="FILE",
-        help=f"the study, as TOML, or one that comes with npkd: {', '.join(plan.SHIPPED)} "
-        "(the one for the data). --print shows it",
+        help="the study, as TOML, or one that comes with npkd, see --list (digits, or photographs "
+        "where the data are). --print shows it",
     )
     say("--data", default="mnist5k", metavar="PATH", help="as for npkd distill (mnist5k)")
     add_reading(parser)
@@ -45,7 +45,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="test on every fifth training image, which is then not trained on, in place of the "
         "test images: for choosing settings",
     )
-    say("--list", action="store_true", help="list those that come with npkd, and do nothing")
+    say("--list", action="store_true", help="those that come with npkd, and what each asks")
     say("--print", action="store_true", help="print the study's TOML, and do nothing")
     say("--workers", type=int, metavar="N", help="processes on this machine (one for each core)")
     say(

@@ -17,6 +17,7 @@ from npkd.distill.report.table import names_of
 from npkd.files import one_line, write_atomically
 from npkd.printing.pictures import Draw, png
 from npkd.printing.text import short
+from npkd.study.analysis import FEWEST_SEEDS
 from npkd.study.results import UNITS, VERDICTS, tested_on, written
 
 WIDTH = 10.0  # inches
@@ -78,7 +79,9 @@ def wrapped(name: str) -> str:
 def _title(report: Report) -> str:
     """What was measured on which images, and how often."""
     data, seeds = report["data"], len(report["seeds"])
-    what = "mean of {} seeds with its 95 % interval" if seeds > 1 else "one seed, so no intervals"
+    what = "mean of {} seeds with its 95 % interval"
+    if seeds < FEWEST_SEEDS:
+        what = f"mean of {{}} seed(s); for intervals it takes {FEWEST_SEEDS}"
     return (
         f"{short(data['name'], 40)}: {data['train']:,} images to train, {data['test']:,} "
         f"{tested_on(report)}\n"
