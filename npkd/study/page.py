@@ -82,20 +82,30 @@ def answer(report: Report) -> list[str]:
 
     if not tested:
         return ["There are too few seeds, or trainings that ended, to say.", "More seeds will."]
-    counted = f"Of {tested} setting(s) {len(of['beats'])} beat the net from labels in {called}"
-    first = f"{counted}, first of all {told(of['beats'][0])}." if of["beats"] else f"{counted}."
+    beats, loses, none = (of[verdict] for verdict in ("beats", "loses", "none"))
+    first = f"{_of_them(beats, tested)} the net from labels in {called}"
+    first += f", {'most of all ' * (len(beats) > 1)}{told(beats[0])}." if beats else "."
     rest = []
-    if of["loses"]:
-        rest.append(f"{len(of['loses'])} lose to it, most of all {told(of['loses'][-1])}")
-    if of["none"]:
-        least = max(one["difference"]["smallest"] for one in of["none"])
+    if loses:
+        verb = "loses" if len(loses) == 1 else "lose"
+        most = "most of all " * (len(loses) > 1)
+        rest.append(f"{len(loses)} {verb} to it, {most}{told(loses[-1])}")
+    if none:
+        least = max(one["difference"]["smallest"] for one in none)
         from_here = results.written({"mean": least, "half": None}, report["figure"])
         rest.append(
-            f"of {len(of['none'])} no difference is found, where one of {from_here} {unit} would "
-            "have been, in 80 studies of 100"
+            f"of {len(none)} no difference is found, where {from_here} {unit} would have been, in "
+            "80 studies of 100"
         )
-    second = "; ".join(rest) or "None loses to it, and none is undecided"
+    second = "; ".join(rest) or "none loses to it, and none is undecided"
     return [first, second[0].upper() + second[1:] + "."]
+
+
+def _of_them(beats: Sequence[object], tested: int) -> str:
+    """How many of so many beat something: "1 of 3 settings beats", "None of 3 settings beats"."""
+    verb = "beat" if len(beats) > 1 else "beats"
+    settings = "setting" if tested == 1 else "settings"
+    return f"{len(beats) or 'None'} of {tested} {settings} {verb}"
 
 
 def _failures(report: Report) -> Sequence[Html]:
