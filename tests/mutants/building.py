@@ -231,9 +231,10 @@ def _batches(module: ModuleType, case: Drawn, rng: np.random.Generator) -> None:
     teacher = [run.teacher_outputs(version) for version in range(real.versions)]
     batches = run.prepare.small_batches(teacher)
     for epoch in range(real.config.epochs):
-        for indices in real.order(preparation.SMALL_ORDER, epoch, real.taught):
+        count = real.samples("small")
+        for indices, _ in real.order(preparation.SMALL_ORDER, epoch, real.taught, count):
             batch = next(batches)
-            x_high = real.task.normalise(real.small_version(epoch)[indices])
+            x_high = real.task.normalise(real.small_version(epoch % real.versions)[indices])
             x_low = low_resolution(x_high)
             shown = x_high if real.config.teacher_input == "high" else brought_back(x_low)
             expected = {"x": x_low, "fc2": run.large(shown)[0]}

@@ -510,6 +510,11 @@ MUTANTS = [
                 "outputs[: len(indices)] if",
                 "batches",
             ),
+            "labelled images in one version in all passes": (
+                "numbers % self.versions_in(passes)",
+                "numbers // len(self.taught) % self.versions_in(passes)",
+                "nets",
+            ),
             "labels of other images": (
                 "yield Batch(epoch, x, truth, of_teacher, rows)",
                 "yield Batch(epoch, x, truth[::-1], of_teacher, rows)",
@@ -539,17 +544,6 @@ MUTANTS = [
                 "labels = self.labels[indices[labelled]]",
                 "labels = self.labels[indices][: len(indices[labelled])]",
                 "batches",
-            ),
-        },
-    ),
-    *mutants(
-        "run",
-        "npkd.distill.preparation.Preparation.order",
-        {
-            "fewer updates from labels": (
-                "passes = math.ceil(count / len(images))",
-                "count, passes = len(images), 1",
-                "nets",
             ),
         },
     ),
@@ -688,8 +682,13 @@ MUTANTS = [
         "npkd.distill.preparation.Preparation.large_batches",
         {
             "large net shown unlabelled images": (
-                "self.order(LARGE_ORDER, epoch, self.labelled)",
-                "self.order(LARGE_ORDER, epoch, self.taught)",
+                "self.order(LARGE_ORDER, epoch, self.labelled,",
+                "self.order(LARGE_ORDER, epoch, self.taught,",
+                "nets",
+            ),
+            "large net shown one version in all passes": (
+                "_each(self.large_version, indices, numbers)",
+                "_each(self.large_version, indices, 0 * numbers)",
                 "nets",
             ),
         },
@@ -699,13 +698,18 @@ MUTANTS = [
         "npkd.distill.preparation.Preparation.order",
         {
             "some images twice, others never": (
-                "passes = [rng.permutation(len(images)) for",
-                "passes = [rng.integers(len(images), size=len(images)) for",
+                "[rng.permutation(len(images)) for",
+                "[rng.integers(len(images), size=len(images)) for",
                 "batches",
             ),
             "in the same order when all have been": (
-                "passes = [rng.permutation(len(images)) for _ in range(0, count, len(images))]",
-                "passes = [rng.permutation(len(images))] * count",
+                "[rng.permutation(len(images)) for _ in range(passes)]",
+                "[rng.permutation(len(images))] * passes",
+                "nets",
+            ),
+            "fewer updates from labels": (
+                "passes = math.ceil(count / len(images))",
+                "count, passes = len(images), 1",
                 "nets",
             ),
             "in the same order in every epoch": (
@@ -719,13 +723,13 @@ MUTANTS = [
         "run",
         "npkd.distill.preparation.Preparation.samples",
         {
-            "a schedule for as many batches as there are labelled images": (
-                'len(self.labelled if net == "large" else self.taught)',
-                "len(self.labelled)",
+            "a schedule for as many batches as there are images": (
+                'len(self.labels if net == "large" else self.taught)',
+                "len(self.labels)",
                 "nets",
             ),
             "a schedule for as many batches as there are taught images": (
-                'len(self.labelled if net == "large" else self.taught)',
+                'len(self.labels if net == "large" else self.taught)',
                 "len(self.taught)",
                 "nets",
             ),
