@@ -465,7 +465,11 @@ def test_a_net_from_labels_may_be_compared_with_one_that_has_other_settings(sour
     [
         ("3", "against is 3, expected names with a value each"),
         ("{versions = [1, 2]}", "expected names with a value each"),
-        ("{versoins = 2}", "s, against: 'versoins' is none of preset, "),
+        ("{versoins = 2}", "s: against: 'versoins' is none of small, small_input, labelled, "),
+        ("{preset = 'document'}", "s: against: 'preset' is none of small, "),
+        ("{teacher_input = 'high'}", "s: against: 'teacher_input' is none of small, "),
+        ("{name = 'x'}", "s: against: 'name' is none of small, "),
+        ("{labelled = 99}", "s: labelled is 99, but corners has 22 images"),
         ("{versions = 0}", "s: versions is 0, expected a whole number from 1"),
     ],
 )

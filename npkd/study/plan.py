@@ -185,15 +185,28 @@ def checked_seeds(given: Any) -> tuple[int, ...]:
     return tuple(given)
 
 
+OTHERS = ("task", "seed", "alternating")  # a study trains net by net
+OFFERED = [one.name for one in fields(Config) if one.name not in OTHERS]
+
+
 def _require_known(where: str, table: dict[str, Any]) -> None:
     """Raise BadInput unless a table has only names of settings, with values."""
-    others = ("task", "seed", "alternating")  # a study trains net by net
-    offered = [one.name for one in fields(Config) if one.name not in others]
     for name, value in table.items():
-        if name not in (*offered, "name", "against"):
-            raise BadInput(f"{where}: {shown(name)} is none of {', '.join(offered)}")
+        if name not in (*OFFERED, "name", "against"):
+            raise BadInput(f"{where}: {shown(name)} is none of {', '.join(OFFERED)}")
         if value == []:
             raise BadInput(f"{where}: {name} is an empty list")
+
+
+def _require_of_labels(where: str, against: Any) -> None:
+    """Raise BadInput unless these are settings that concern the net from labels, a value each."""
+    if not isinstance(against, dict) or any(isinstance(one, list) for one in against.values()):
+        raise BadInput(f"{where}: against is {shown(against)}, expected names with a value each")
+    offered = [name for name in OFFERED if name not in ("preset", *OF_TEACHER)]
+    for name in against:
+        if name not in offered:
+            known = ", ".join(offered)
+            raise BadInput(f"{where}: against: {shown(name)} is none of {known}")
 
 
 def _settings(
@@ -208,9 +221,7 @@ def _settings(
         raise BadInput(f"setting {number + 1}: name is {shown(title)}, expected some text")
     where = title or f"setting {number + 1}"
     _require_known(where, table)
-    if not isinstance(against, dict) or any(isinstance(one, list) for one in against.values()):
-        raise BadInput(f"{where}: against is {shown(against)}, expected names with a value each")
-    _require_known(f"{where}, against", against)
+    _require_of_labels(where, against)
     try:
         base = distill.preset(table.pop("preset", "default"), dataset, task)
     except ValueError as error:
@@ -232,10 +243,11 @@ def _settings(
             config = replace(base, **changes)
             config = replace(config, unlabelled=_unlabelled(unlabelled, config, dataset))
             compared = replace(config, **against)
-            what = repr([getattr(config, name) for name in FITTING])
-            if what not in tried:
-                distill.Run(dataset, config)  # that the losses fit the nets, and the images suffice
-                tried.add(what)
+            for one in (config, compared):
+                what = repr([getattr(one, name) for name in FITTING])
+                if what not in tried:
+                    distill.Run(dataset, one)  # that losses fit the nets, and the images suffice
+                    tried.add(what)
         except ValueError as error:
             raise BadInput(f"{where}: {error}") from error
         words = [f"{name} {value}" for name, value in varied.items()]
