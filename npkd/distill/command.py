@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -341,35 +341,36 @@ def _write(folder: Path, finished: distill.Finished) -> None:
         say("", *table(finished.report).split("\n"), "")
         _draw(folder)
         checkpoint.remove(folder)
-    say(*_why_behind(finished.report))
+    if why := _why_behind(finished.report):
+        say(*why, "")
     say(
         f"{finished.report['seconds']['total']:.0f} s in all; the files are in {folder}:",
         "    " + ", ".join(name for name in checkpoint.RUN_FILES if (folder / name).exists()),
     )
 
 
-def _why_behind(report: dict[str, Any]) -> Iterator[str]:
+def _why_behind(report: dict[str, Any]) -> list[str]:
     """Where the distilled net of a run that classifies is behind: what studies found about why."""
     models, config = report["models"], report["config"]
     if report["task"] != "classify":
-        return
+        return []
     behind = models["small_from_labels"]["accuracy"] - models["small"]["accuracy"]
     if behind <= 0:
-        return
-    yield f"The distilled net is {100 * behind:.1f} points behind the one from labels."
-    if config["labelled"] is None:
-        yield (
-            "Studies (npkd/study/README.md) found why: where all images have labels, these say "
-            "nearly all that the large net knows, and by L2 alone a small net comes as near to its "
-            "teacher as it can, and not past it. Where few have labels it is another matter:"
-        )
-        yield "    npkd distill --preset few-labels"
-    else:
-        yield (
-            "The large net, from few labels too, knows no more than they say. Whether that is "
-            "chance, many seeds tell:"
-        )
-        yield "    npkd study data-size"
+        return []
+    first = f"The distilled net is {100 * behind:.1f} points behind the one from labels."
+    if config["labelled"] is not None:
+        return [
+            f"{first} The large net, from few labels too,",
+            "may know no more than they say; many seeds tell whether that is chance:",
+            "    npkd study data-size",
+        ]
+    return [
+        f"{first} Studies found why",
+        "(npkd/study/README.md): where all images have labels, these say nearly all that the large",
+        "net knows, and by L2 alone a small net comes as near to its teacher as it can, and not past",
+        "it. Where few images have labels it is another matter:",
+        "    npkd distill --preset few-labels",
+    ]
 
 
 def _draw(folder: Path) -> None:
