@@ -366,9 +366,9 @@ def _why_behind(report: dict[str, Any]) -> list[str]:
         ]
     return [
         f"{first} Studies found why",
-        "(npkd/study/README.md): where all images have labels, these say nearly all that the large",
-        "net knows, and by L2 alone a small net comes as near to its teacher as it can, and not past",
-        "it. Where few images have labels it is another matter:",
+        "(npkd/study/README.md): where all images have labels, these say nearly all that the",
+        "large net knows, and by L2 alone a small net comes as near to its teacher as it can, and",
+        "not past it. Where few images have labels it is another matter:",
         "    npkd distill --preset few-labels",
     ]
 
