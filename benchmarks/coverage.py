@@ -9,11 +9,11 @@ all.
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks import figures
 from npkd.study.analysis import over_seeds, over_seeds_and_images
 
 KEPT = Path(__file__).parent / "results" / "coverage.md"
@@ -52,27 +52,24 @@ def coverage(studies: int, seeds: int, of_seeds: float, of_images: float) -> tup
     return float(held[0] / studies), float(held[1] / studies)
 
 
-def line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage")
     parser.add_argument("--studies", type=int, default=10_000, metavar="N", help="(10000)")
     parser.add_argument("--write", action="store_true", help=f"keep the table in {KEPT.name}")
     args = parser.parse_args()
     head = ("images' share", "seeds' share", "seeds", "seeds and images, %", "seeds alone, %")
-    lines = [line(head), line(["---"] * len(head))]
+    lines = [figures.row(head), figures.row(["---"] * len(head))]
     print(*lines, sep="\n")
     for images, of_images in OF_IMAGES.items():
         for share, of_seeds in OF_SEEDS.items():
             for seeds in SEEDS:
                 held = coverage(args.studies, seeds, of_seeds, of_images)
-                figures = (f"{100 * one:.1f}" for one in held)
-                lines.append(line([images, share, str(seeds), *figures]))
+                shares = (f"{100 * one:.1f}" for one in held)
+                lines.append(figures.row([images, share, str(seeds), *shares]))
                 print(lines[-1], flush=True)
     if args.write:
         KEPT.write_text(ABOVE + "\n".join(lines) + "\n", "utf-8")
+        figures.note("coverage")
 
 
 if __name__ == "__main__":

@@ -108,9 +108,14 @@ def fill(name: str, keys: int, rows: Mapping[tuple[str, ...], Mapping[str, str]]
         line = table.setdefault(key, [*key, *[""] * (len(head) - keys)])
         for column, text in figures.items():
             line[head.index(column)] = text
-    body = [f"| {' | '.join(line)} |" for line in table.values()]
+    body = [row(texts) for texts in table.values()]
     lines[first + 2 : last + 1] = body
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def row(cells: Iterable[str]) -> str:
+    """A line of a table, of these cells."""
+    return f"| {' | '.join(cells)} |"
 
 
 def cells(line: str) -> list[str]:

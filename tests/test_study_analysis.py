@@ -43,6 +43,11 @@ def test_two_seeds_are_too_few_for_an_interval(values):
         assert (interval.half, interval.p, interval.smallest) == (None, None, None)
 
 
+def test_a_difference_without_any_spread_is_no_verdict():
+    for interval in (over_seeds([1, 1, 1]), over_seeds_and_images(np.ones((3, 5)))):
+        assert (interval.mean, interval.half, interval.p) == (1, 0, 1)
+
+
 def literal(y):
     """The docstring's formulas, term by term."""
     seeds, images = y.shape

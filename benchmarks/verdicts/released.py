@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 import npkd.proofs.cases
+from benchmarks import figures
 from npkd.files import BadInput
 from npkd.validate import BUG, CONSISTENT, CONVENTION, UNPROVEN, Report, judge
 from npkd.validate.frameworks import FRAMEWORKS
@@ -257,10 +258,6 @@ def row(name: str, kept: Mapping[str, Any]) -> list[str]:
     return [name, *(f"{number:,}" for number in numbers), ", ".join(where) or "–"]
 
 
-def line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def kept_of(release: Release) -> Path:
     return KEPT / f"{release.name.replace(' ', '-')}.json"
 
@@ -271,7 +268,9 @@ TABLE = KEPT.with_suffix(".md")
 ABOVE = """# Released versions, asked blind
 
 By `python -m benchmarks.verdicts.released --envs DIR --write`. The verdicts other than CONSISTENT
-are in `released`, and [repros.md](repros.md) says what is behind each bug.
+are in `released`, and [repros.md](repros.md) says what is behind each bug. Tensors that a version
+does not have, or in whose operation it raises, are not counted: a version with few of them was
+asked less.
 
 """
 
@@ -293,7 +292,7 @@ def main() -> None:
     folder = Path(scratch.name, "cases")
     exchange.export(folder, asked(args.random))
     known = exchange.load(folder)
-    print(line(HEAD), line(["---"] * len(HEAD)), sep="\n")
+    print(figures.row(HEAD), figures.row(["---"] * len(HEAD)), sep="\n")
     for release in chosen:
         home = work / release.name.replace(" ", "-")
         home.mkdir(parents=True, exist_ok=True)
@@ -308,7 +307,7 @@ def main() -> None:
         counts = Counter(one.verdict for one in report.verdicts)
         kept = {**as_json(report), "counts": {kind: counts[kind] for kind in KINDS}, "dies": dead}
         kept["verdicts"] = [one for one in kept["verdicts"] if one["verdict"] != CONSISTENT]
-        print(line(row(release.name, kept)), flush=True)
+        print(figures.row(row(release.name, kept)), flush=True)
         if args.write:
             KEPT.mkdir(parents=True, exist_ok=True)
             text = json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
@@ -316,7 +315,7 @@ def main() -> None:
     if args.write:
         known_ones = [one for one in RELEASES if kept_of(one).exists()]
         rows = [row(one.name, json.loads(kept_of(one).read_text("utf-8"))) for one in known_ones]
-        table = "\n".join(line(cells) for cells in (HEAD, ["---"] * len(HEAD), *rows))
+        table = "\n".join(figures.row(cells) for cells in (HEAD, ["---"] * len(HEAD), *rows))
         TABLE.write_text(f"{ABOVE}{table}\n", "utf-8")
 
 

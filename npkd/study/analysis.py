@@ -35,7 +35,8 @@ FEWEST_SEEDS = 3  # for an interval
 class Interval:
     """A mean with its standard error, and the degrees of freedom of that; both None for few seeds.
 
-    p         how often a mean as far from 0 comes where there is none: two-sided, Student's t
+    p         how often a mean as far from 0 comes where there is none: two-sided, Student's t; 1
+              where the error is 0, as nothing then tells how large it might have been
     smallest  the smallest mean that would have been seen to differ from 0 in 80 studies of 100
     """
 
@@ -59,7 +60,7 @@ class Interval:
         if self.error is None or self.freedom is None:
             return None
         if self.error == 0:
-            return float(self.mean == 0)
+            return 1.0
         return 2 * float(scipy.special.stdtr(self.freedom, -abs(self.mean) / self.error))
 
     def _times(self, quantile: float) -> float | None:

@@ -24,7 +24,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.verdicts.released import KEPT, RELEASES, Release, environment, kept_of, line
+from benchmarks import figures
+from benchmarks.verdicts.released import KEPT, RELEASES, Release, environment, kept_of
 from npkd.validate import BUG
 
 HERE = Path(__file__).parent
@@ -118,7 +119,7 @@ def main() -> None:
     parser.add_argument("--envs", required=True, type=Path, metavar="DIR", help="environments")
     parser.add_argument("--write", action="store_true", help=f"keep the table in {TABLE.name}")
     args = parser.parse_args()
-    lines = [line(HEAD), line(["---"] * len(HEAD))]
+    lines = [figures.row(HEAD), figures.row(["---"] * len(HEAD))]
     print(*lines, sep="\n")
     for bug in repros():
         if args.names and not any(bug.of.startswith(name) for name in args.names):
@@ -129,7 +130,7 @@ def main() -> None:
             release: printed(environment(args.envs.resolve(), release), release, bug.program)
             for release in asked
         }
-        lines.append(line([cell.replace("|", "\\|") for cell in told(bug, found)]))
+        lines.append(figures.row([cell.replace("|", "\\|") for cell in told(bug, found)]))
         print(lines[-1], flush=True)
     if args.write:
         TABLE.write_text(ABOVE + "\n".join(lines) + "\n")
