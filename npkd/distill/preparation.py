@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 
 import numpy as np
@@ -144,12 +145,13 @@ class Preparation:
 
         first: the number of the batch to begin with.
         """
+        version = lru_cache(2)(self.large_version)  # drawn once for all batches of a pass
         begin, skipped = divmod(first, self.batches_of_an_epoch("large"))
         for epoch in range(begin, self.config.large_epochs):
             step = epoch * self.batches_of_an_epoch("large") + skipped
             batches = self.order(LARGE_ORDER, epoch, self.labelled, self.samples("large"))
             for indices, numbers in islice(batches, skipped, None):
-                shown, labels = _each(self.large_version, indices, numbers), self.labels[indices]
+                shown, labels = _each(version, indices, numbers), self.labels[indices]
                 x, truth = self.task.x_training(shown, step), self.task.truth(shown, labels)
                 yield Batch(epoch, x, truth)
                 step += 1
@@ -165,6 +167,7 @@ class Preparation:
         first: the number of the batch to begin with. Raises ValueError if kept outputs are of other
         images, or if the large net has changed since.
         """
+        version = lru_cache(2)(self.small_version)  # drawn once for all batches of a pass
         begin, skipped = divmod(first, self.batches_of_an_epoch("small"))
         of = self.taught if teacher else self.labelled
         all_known = len(of) == len(self.labelled)
@@ -172,10 +175,10 @@ class Preparation:
         for epoch in range(begin, self.config.epochs):
             outputs = teacher[epoch % self.versions] if teacher else None
             if outputs:
-                outputs.require(self.small_version(epoch % self.versions))
+                outputs.require(version(epoch % self.versions))
             batches = self.order(SMALL_ORDER, epoch, of, self.samples("small"))
             for indices, numbers in islice(batches, skipped, None):
-                shown = _each(self.small_version, indices, numbers % self.versions_in(passes))
+                shown = _each(version, indices, numbers % self.versions_in(passes))
                 rows = None if all_known else np.flatnonzero(np.isin(indices, self.labelled))
                 labelled = slice(None) if rows is None else rows
                 labels = self.labels[indices[labelled]]

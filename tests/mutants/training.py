@@ -687,8 +687,8 @@ MUTANTS = [
                 "nets",
             ),
             "large net shown one version in all passes": (
-                "_each(self.large_version, indices, numbers)",
-                "_each(self.large_version, indices, 0 * numbers)",
+                "_each(version, indices, numbers)",
+                "_each(version, indices, 0 * numbers)",
                 "nets",
             ),
         },
