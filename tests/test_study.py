@@ -10,6 +10,7 @@ import signal
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import fields, replace
+from pathlib import Path
 
 import malformed
 import numpy as np
@@ -27,8 +28,8 @@ from npkd.engine import threads
 from npkd.files import BadInput, OtherVersion, Unreadable
 from npkd.objectives import Term
 from npkd.study import cells as cells_of
-from npkd.study import plan, results, running
-from npkd.study.analysis import holm, over_seeds_and_images
+from npkd.study import plan, results, running, shipped
+from npkd.study.analysis import holm, over_seeds, over_seeds_and_images
 from npkd.study.cells import Job, Source, Teacher
 from npkd.study.plan import labels_cell, large_cell, small_cell
 
@@ -112,24 +113,32 @@ def test_a_preset_is_what_the_settings_do_not_say():
     assert second.config == replace(distill.PRESETS["document"], epochs=3)
 
 
-@pytest.mark.parametrize("name", plan.SHIPPED)
-def test_the_studies_that_come_with_npkd_can_be_read(name, monkeypatch):
+@pytest.mark.parametrize("photographs", [False, True])
+@pytest.mark.parametrize("name", shipped.NAMES)
+def test_the_studies_that_come_with_npkd_can_be_read(name, photographs, monkeypatch):
     """labelled and unlabelled images are as many as the data sets have that they are for."""
-    digits, photographs = tiny.dataset(), name in ("photographs", "resnets")
+    digits = tiny.dataset()
     normalisation = Normalisation.of(digits.train_images)
     monkeypatch.setattr(Normalisation, "of", lambda _: normalisation)  # of so many takes a while
-    labels = np.arange(50_000 if photographs else 4_000) % 4
+    labels = np.arange(10_000 if photographs else 4_000) % 4
     images = np.zeros((1, 3, 32, 32), np.uint8)
     many = np.broadcast_to(images, (len(labels), 3, 32, 32))
     dataset = replace(digits, train_images=many, train_labels=labels, photographs=photographs)
-    text = plan.shipped(name)
-    assert plan.named_for(dataset) == ("photographs" if photographs else "digits")
+    text = shipped.text(name, dataset)
     assert text.startswith("#")
     found = plan.read(text, dataset)
     assert len(found.settings) > 1
     assert found.question.endswith("?")
     assert found.expected or name in ("digits", "photographs", "resnets")  # which ran before
     assert len(plan.cells(found)) <= 3 * len(found.settings) * len(found.seeds)
+
+
+def test_the_studies_that_come_with_npkd_are_its_files_and_each_has_one():
+    folder = Path(shipped.__file__).parent / "studies"
+    names = {path.name.split(".")[0] for path in folder.iterdir()}
+    assert {"digits", "photographs", "data-size", "temperature", "patience"} <= names
+    assert names == set(shipped.NAMES)
+    assert {shipped.default(replace(tiny.dataset(), photographs=p)) for p in (True, False)} <= names
 
 
 HUGE = "0x" + "f" * 5000
@@ -1276,7 +1285,43 @@ def test_the_report_has_each_figure_by_seed_and_its_interval(compared):
         "failed": "few",
     }
     assert failed["failed"] == {f"seed {seed}, small": "the loss became nan" for seed in range(3)}
-    assert (failed["small"], failed["difference"]) == ({}, None)
+    assert (failed["small"], failed["difference"], failed["others"]) == ({}, None, {})
+    assert beats["others"] == {}
+
+
+def test_differences_of_other_figures_are_of_the_seeds_that_both_nets_have():
+    small = {"nll": {"values": {"0": 0.5, "1": 0.75, "2": 1.0, "4": 9.0}}, "mse": {"values": {}}}
+    labels = {"nll": {"values": {"0": 1.0, "1": 1.0, "2": 1.5, "3": 7.0}}}
+    others = results._differences(small, labels, "accuracy")
+    assert list(others) == ["nll"]
+    interval = over_seeds([-0.5, -0.25, -0.5])
+    assert others["nll"] == {
+        "mean": interval.mean,
+        "half": interval.half,
+        "values": {"0": -0.5, "1": -0.25, "2": -0.5},
+    }
+
+
+def test_each_net_of_a_study_is_measured_once():
+    text = (
+        "[all]\nsmall_input = 'high'\n[[setting]]\nepochs = [1, 2]\n[[setting]]\n"
+        "small_input = 'low'"
+    )
+    nets = results.nets_of(read(text), tiny.dataset())
+    assert [(net["model"], net["image_shape"]) for net in nets] == [
+        ("large", [3, 32, 32]),
+        ("small", [3, 32, 32]),
+        ("small", [3, 16, 16]),
+    ]
+    assert nets[1]["macs"] > nets[2]["macs"]
+    assert all(0 < net["latency_ms"]["1"] < net["latency_ms"]["64"] for net in nets)
+    head, _, _, _, *lines = results.table_of_nets(nets).splitlines()
+    assert head == results.HEADING_OF_NETS
+    assert [line.split()[:2] for line in lines] == [
+        ["large", "3×32×32"],
+        ["small", "3×32×32"],
+        ["small", "3×16×16"],
+    ]
 
 
 def test_the_table_and_the_conclusion_say_what_the_report_has(compared):

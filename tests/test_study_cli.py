@@ -17,7 +17,7 @@ from studies import AtOnce, invented
 from npkd import cli
 from npkd.engine import threads
 from npkd.printing import pictures
-from npkd.study import command, picture, plan, running
+from npkd.study import command, picture, running, shipped
 
 
 @pytest.fixture(autouse=True)
@@ -192,7 +192,7 @@ def test_what_is_not_installed_is_named_in_one_line(
 def test_print_shows_a_file_that_reads_back(capsys, data, file, tmp_path):
     status, text, err = run(capsys, "--data", data, "--print")
     assert (status, err) == (0, "")
-    assert text == plan.shipped("digits")
+    assert text == shipped.text("digits", tiny.dataset())
     assert tomllib.loads(text)["setting"]
     assert run(capsys, file, "--data", data, "--print") == (0, studies.TEXT, "")
     path = tmp_path / "again.toml"
@@ -204,11 +204,19 @@ def test_a_study_that_comes_with_npkd_is_meant_unless_a_file_has_its_name(
     capsys, data, file, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    resnets = plan.shipped("resnets")
+    resnets = shipped.text("resnets", tiny.dataset())
     assert run(capsys, "resnets", "--data", data, "--print") == (0, resnets, "")
     (tmp_path / "digits").write_text(studies.TEXT)
     assert run(capsys, "digits", "--data", data, "--print") == (0, studies.TEXT, "")
-    assert run(capsys, "--data", data, "--print") == (0, plan.shipped("digits"), "")
+    assert run(capsys, "--data", data, "--print") == (0, shipped.text("digits", tiny.dataset()), "")
+
+
+def test_list_says_what_each_study_asks(capsys, data):
+    status, out, err = run(capsys, "--data", data, "--list")
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines] == list(shipped.NAMES)
+    assert all(line.endswith("?") for line in lines)
 
 
 def test_a_folder_that_holds_a_study_needs_resume(capsys, data, file, tmp_path, executors):

@@ -12,6 +12,17 @@ pytest.importorskip("matplotlib")
 DIFFERENCES = {"loses": -3.0, "none": 0.0, "beats": 4.0}  # points
 
 
+NETS = [
+    {
+        "model": "small",
+        "image_shape": [3, 16, 16],
+        "parameters": 268_650,
+        "macs": 2_000_000,
+        "latency_ms": {"1": 0.456, "64": 7.891},
+    }
+]
+
+
 def stored(values):
     """As in study.json."""
     if not values:
@@ -38,6 +49,7 @@ def a_setting(name, small, labels, main, failed=0):
         "small": {main: stored(labels)} if small is None else found,
         "labels": {main: stored(labels)} if labels else {},
         "difference": difference,
+        "others": {f"best_{main}": difference} if difference else {},
         "verdict": "same" if small is None else verdict(difference),
         "failed": {f"seed {seed}, {net}": "why" for seed in range(failed) for net in "ab"},
     }
@@ -192,7 +204,7 @@ def a_page(settings, seeds=5, **changes):
     for setting in report["settings"]:
         if setting["difference"] and setting["difference"]["half"] is not None:
             setting["difference"] |= {"p": 0.01, "adjusted_p": 0.02, "smallest": 0.012}
-    return page.page(report), report
+    return page.page(report, NETS), report
 
 
 def test_the_page_opens_with_question_and_answer():
@@ -206,6 +218,12 @@ def test_the_page_opens_with_question_and_answer():
     ]
     assert a_page(some_settings(5))[0].count("<h1>When does a net that is distilled beat") == 1
     assert "Expected" not in a_page(some_settings(5))[0]
+
+
+def test_the_page_has_the_nets_and_the_differences_of_their_other_figures():
+    text, _ = a_page(some_settings(5))
+    for cell in ("3×16×16", "268,650", "0.46", "7.89", "difference", "+4.1 ± 0.7"):
+        assert f">{cell}</td>" in text, cell
 
 
 def test_where_nothing_is_decided_the_answer_says_so():

@@ -1,5 +1,7 @@
 """When does distillation help? Many runs of both small nets, and intervals of the differences.
 
+    studies/     the studies that come with npkd, as TOML files
+    shipped.py   their names, and which file is for which data
     plan.py      what is studied: settings × seeds, read from a TOML file
     cells.py     one training with its figures: a function of values, for a process anywhere
     running.py   all trainings of a study, by any `concurrent.futures.Executor`, kept in a folder
@@ -26,8 +28,9 @@ In Python, with any executor:
     print(study.table(study.report(plan, source, dataset, done, failed)))
 """
 
+from npkd.study import shipped
 from npkd.study.cells import Source
-from npkd.study.plan import Setting, Study, read, shipped
+from npkd.study.plan import Setting, Study, read
 from npkd.study.results import report, table
 from npkd.study.running import Damaged, Done, Failed, Planned, run, study_folder
 

@@ -4,7 +4,7 @@ import argparse
 import logging
 import tomllib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from npkd.distill.report import contents
 from npkd.distill.report.table import NAMES
 from npkd.engine import threads
 from npkd.files import BadInput, read_bytes, writing_to
-from npkd.study import page, picture, plan, results, running
+from npkd.study import page, picture, plan, results, running, shipped
 from npkd.study.cells import Source
 from npkd.study.processes import Processes
 
@@ -79,9 +79,6 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _study(args: argparse.Namespace) -> int:
     """Read the study, do what is not done yet, and write what it found."""
-    if args.list:
-        say(*_listed())
-        return 0
     for option, least, values in (
         ("--workers", 1, [args.workers]),
         ("--threads", 1, [args.threads]),
@@ -95,6 +92,9 @@ def _study(args: argparse.Namespace) -> int:
     dataset = source.load()
     if not len(dataset.test_labels):
         raise BadInput(f"{args.data}: too few images of each class to hold a fifth out")
+    if args.list:
+        say(*_listed(dataset))
+        return 0
     text = _text(args, dataset)
     if args.print:
         say(*text.removesuffix("\n").split("\n"))
@@ -105,28 +105,28 @@ def _study(args: argparse.Namespace) -> int:
             study = replace(study, seeds=plan.checked_seeds(args.seeds))
     except BadInput as error:
         raise BadInput(f"{args.file or 'the study'}: {error}") from error
-    named = f"-{args.file}" if args.file in plan.SHIPPED else ""
+    named = f"-{args.file}" if args.file in shipped.NAMES else ""
     out = args.out or f"runs/study-{dataset.name}{named}{'-held-out' * args.held_out}"
     with running.study_folder(out, args.resume) as folder, _executor(args) as workers:
         _say_what(study, dataset, source, workers)
         done, failed = _follow(study, source, folder, workers)
         found = results.report(study, source, dataset, done, failed)
-        _write(folder, found)
+        _write(folder, found, results.nets_of(study, dataset))
     return 1 if failed else 0
 
 
-def _listed() -> Iterator[str]:
-    """The studies that come with npkd, and what each asks."""
-    width = max(map(len, plan.SHIPPED))
-    for name in plan.SHIPPED:
-        question = tomllib.loads(plan.shipped(name))["question"]
+def _listed(dataset: Dataset) -> Iterator[str]:
+    """The studies that come with npkd, and what each asks of such data."""
+    width = max(map(len, shipped.NAMES))
+    for name in shipped.NAMES:
+        question = tomllib.loads(shipped.text(name, dataset))["question"]
         yield f"{name:{width}}  {' '.join(question.split())}"
 
 
 def _text(args: argparse.Namespace, dataset: Dataset) -> str:
     """The TOML of the study."""
-    if args.file is None or (args.file in plan.SHIPPED and not Path(args.file).exists()):
-        return plan.shipped(args.file or plan.named_for(dataset))
+    if args.file is None or (args.file in shipped.NAMES and not Path(args.file).exists()):
+        return shipped.text(args.file or shipped.default(dataset), dataset)
     try:
         return read_bytes(args.file, at_most=MOST_BYTES, what="a study").decode("utf-8")
     except UnicodeDecodeError as error:
@@ -272,17 +272,18 @@ def _cell(event: running.Done | running.Failed, total: int, names: dict[str, str
     return f"{event.number}/{total} {text}"
 
 
-def _write(folder: Path, found: dict[str, Any]) -> None:
+def _write(folder: Path, found: dict[str, Any], nets: Sequence[dict[str, Any]]) -> None:
     """Write study.json, study.png and study.html, and print the tables and what they say."""
     with writing_to(folder):
         contents.write_json(folder / running.RESULT, found)
         say("", *results.table(found).split("\n"), "", *results.conclusion(found))
-        say("", *results.table_of_others(found).split("\n"), "", found["question"] or page.QUESTION)
+        say("", *results.table_of_others(found).split("\n"))
+        say("", *results.table_of_nets(nets).split("\n"), "", found["question"] or page.QUESTION)
         say(*(f"    {sentence}" for sentence in page.answer(found)))
         made = [running.RESULT]
         try:
             picture.draw(folder / "study.png", found)
-            page.write(folder / "study.html", found)
+            page.write(folder / "study.html", found, nets)
             made += ["study.png", "study.html"]
         except (ImportError, BadInput) as error:
             again = "the same command with --resume makes them"

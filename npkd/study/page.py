@@ -1,7 +1,7 @@
 """study.html: a study for somebody who was not there, its answer first.
 
 The question, the answer in two sentences made of the figures, what had been expected, the picture,
-the tables. Made from what study.json holds (`results.report`).
+the tables. Made from what study.json holds (`results.report`), and the nets' latencies.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,13 @@ MOST_INCHES = 400  # of a picture's height; study.png draws more, with smaller d
 QUESTION = "When does a net that is distilled beat the same net from labels?"
 
 
-def write(path: Path, report: Report) -> None:
+def write(path: Path, report: Report, nets: Sequence[Mapping[str, Any]]) -> None:
     """Write study.html. Raises what `pictures.png` does, and OSError."""
-    text = page(report).encode()
+    text = page(report, nets).encode()
     write_atomically(path, lambda file: file.write(text))
 
 
-def page(report: Report) -> str:
+def page(report: Report, nets: Sequence[Mapping[str, Any]]) -> str:
     """The page as text."""
     question = report["question"] or QUESTION
     size, draw = picture.drawing(report)
@@ -55,6 +55,9 @@ def page(report: Report) -> str:
         tag("h2", "The same nets otherwise"),
         tag("p", results.HEADING_OF_OTHERS),
         table(results.rows_of_others(report)),
+        tag("h2", "The nets"),
+        tag("p", results.HEADING_OF_NETS),
+        table(results.rows_of_nets(nets)),
         *_failures(report),
         tag("h2", "How it was done"),
         *(tag("p", note) for note in notes),

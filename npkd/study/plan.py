@@ -29,7 +29,6 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
-from importlib.resources import files
 from itertools import product
 from typing import Any
 
@@ -40,11 +39,6 @@ from npkd.arguments import shown
 from npkd.data import Dataset
 from npkd.distill import Config, loss_text
 from npkd.files import BadInput
-
-SHIPPED = (
-    *("digits", "photographs", "resnets", "data-size", "patience", "teacher", "temperature"),
-    *("label-noise", "capacity", "controls", "few-labels"),
-)
 
 MOST_SETTINGS = 1000
 MOST_SEEDS = 1000
@@ -111,16 +105,6 @@ class Study:
     def task(self) -> str:
         """What the nets learn, the same in all settings."""
         return self.settings[0].config.task
-
-
-def named_for(dataset: Dataset) -> str:
-    """The name of the study that comes with npkd for such data."""
-    return "photographs" if dataset.photographs else "digits"
-
-
-def shipped(name: str) -> str:
-    """The text of a study that comes with npkd, one of SHIPPED."""
-    return (files("npkd.study") / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def read(text: str, dataset: Dataset) -> Study:

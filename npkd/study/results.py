@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from npkd import __version__
+from npkd import __version__, distill
 from npkd.data import Dataset
+from npkd.distill import evaluate
 from npkd.distill.evaluate import WORDS
 from npkd.distill.tasks import TASKS
 from npkd.files import one_line
@@ -55,7 +56,8 @@ def report(
     """What study.json holds; cells that are done, and reasons of those that failed, by their keys.
 
     A difference has its interval's mean and half, the values by seed, the p-value alone and
-    adjusted, and the smallest difference that would have been found in 80 studies of 100.
+    adjusted, and the smallest difference that would have been found in 80 studies of 100. Those of
+    other figures have mean, half and values. The same study has the same report, to the last bit.
     """
     main = main_figure(study.task)
     settings = [_of_setting(setting, study.seeds, main, done, failed) for setting in study.settings]
@@ -82,6 +84,23 @@ def report(
         "figure": main,
         "settings": settings,
     }
+
+
+def nets_of(study: Study, dataset: Dataset) -> list[dict[str, Any]]:
+    """The nets of a study, each once: size, and the milliseconds they take on this machine now."""
+    configs = {(c.large, c.small, c.small_input): c for c in (one.config for one in study.settings)}
+    found: dict[tuple[str, tuple[int, ...]], dict[str, Any]] = {}
+    for config in configs.values():
+        run = distill.Run(dataset, config)
+        for model, network in ((config.large, run.large), (config.small, run.networks["small"])):
+            if (model, network.image_shape) not in found:
+                found[model, network.image_shape] = {
+                    "model": model,
+                    "image_shape": list(network.image_shape),
+                    **evaluate.size(network),
+                    "latency_ms": {str(b): evaluate.latency_ms(network, b) for b in (1, 64)},
+                }
+    return list(found.values())
 
 
 def main_figure(task: str) -> str:
@@ -118,13 +137,15 @@ def _of_setting(
     config = asdict(setting.config)
     del config["seed"], config["preset"]
     few = difference is None or difference["p"] is None
+    of_small, of_labels = (_over_seeds(of, seeds, main, done) for of in (small, labels))
     return {
         "name": setting.name,
         "config": config,
-        "small": _over_seeds(small, seeds, main, done),
-        "labels": _over_seeds(labels, seeds, main, done),
+        "small": of_small,
+        "labels": of_labels,
         "large": _over_seeds(large, seeds, main, done) if large else {},
         "difference": difference,
+        "others": _differences(of_small, of_labels, main) if pairs else {},
         "verdict": "same" if same else "few" if few else "",
         "failed": {
             f"seed {seed}, {cell.net}": failed[cell.key]
@@ -159,6 +180,16 @@ def _over_seeds(
         if name == main:
             interval = over_seeds_and_images(np.array([one.by_image for one in of_seeds.values()]))
         found[name] = _stored(interval, values)
+    return found
+
+
+def _differences(small: Mapping[str, Any], labels: Mapping[str, Any], main: str) -> dict[str, Any]:
+    """Of each figure but the main one that both nets have, over the seeds that both have."""
+    found = {}
+    for name in (name for name in small if name in labels and name != main):
+        of_small, of_labels = small[name]["values"], labels[name]["values"]
+        values = {seed: y - of_labels[seed] for seed, y in of_small.items() if seed in of_labels}
+        found[name] = _stored(over_seeds(list(values.values())), values)
     return found
 
 
@@ -227,15 +258,37 @@ def rows_of_others(report: Mapping[str, Any]) -> list[list[str]]:
     found = [["", "net", *shown.values(), "as the teacher, %"]]
     listed: set[str] = set()
     for setting in report["settings"]:
-        for net, called in (("labels", "from labels"), ("small", "distilled")):
-            figures = setting[net]
-            if not figures or (net == "small" and setting["verdict"] == "same"):
+        for net, called in (
+            ("labels", "from labels"),
+            ("small", "distilled"),
+            ("others", "difference"),
+        ):
+            figures, sign = setting[net], "+" if net == "others" else "-"
+            if not figures or (net != "labels" and setting["verdict"] == "same"):
                 continue
-            cells = [written(figures.get(name), name.removeprefix("best_")) for name in shown]
+            cells = [written(figures.get(name), name.removeprefix("best_"), sign) for name in shown]
             row = [called, *cells, written(figures.get("agreement"), "agreement")]
-            if net == "small" or repr(row) not in listed:  # one from labels serves many settings
+            if net != "labels" or repr(row) not in listed:  # one from labels serves many settings
                 listed.add(repr(row))
                 found.append([shortened(setting["name"]), *row])
+    return found
+
+
+HEADING_OF_NETS = "the nets, on this machine: milliseconds from images to outputs, one image or 64"
+
+
+def table_of_nets(nets: Sequence[Mapping[str, Any]]) -> str:
+    """What `nets_of` gives, a line each, below their heading."""
+    return "\n".join([HEADING_OF_NETS, "", *aligned(rows_of_nets(nets), left=(0, 1))])
+
+
+def rows_of_nets(nets: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Size and latency of each net."""
+    found = [["", "images", "parameters", "multiply-adds", "ms, 1", "ms, 64"]]
+    for net in nets:
+        shape = "×".join(map(str, net["image_shape"]))
+        times = (f"{net['latency_ms'][b]:.2f}" for b in ("1", "64"))
+        found.append([net["model"], shape, f"{net['parameters']:,}", f"{net['macs']:,}", *times])
     return found
 
 
