@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from studies import AtOnce, invented
 
+from benchmarks import studies as published
 from npkd import data, distill, objectives, training
 from npkd.data import Normalisation
 from npkd.distill import checkpoint, evaluate
@@ -1354,6 +1355,22 @@ def test_the_table_and_the_conclusion_say_what_the_report_has(compared):
         "failed, and left out:",
         *(f"    seed {seed}, small of failed: the loss became nan" for seed in range(3)),
     ]
+
+
+def test_sections_of_what_studies_found_replace_those_of_the_same_question(compared):
+    _, report = compared
+    asked = [report | {"question": f"Does {word} help?", "expected": "No.\nNo."} for word in "ab"]
+    first, second = map(published.section, asked)
+    assert "\n\n*Expected before it ran:* No. No.\n\n*Found:* 1 of 3 settings beats" in first
+    assert (
+        "| beats | 75.0 | 70.3 ± 32.0 | 60.0 ± 30.4 | +10.3 ± 1.8 | 2.2 | 0.005 | BEATS |" in first
+    )
+    page = published.written("", [first, second])
+    assert page.startswith("# ")
+    assert page.count("\n## ") == 2
+    assert published.written(page, [second]) == page
+    changed = published.section(asked[0] | {"expected": "Yes."})
+    assert published.written(page, [changed]) == published.written("", [changed, second])
 
 
 def test_names_that_somebody_made_up_add_no_lines_and_keep_their_end(compared):

@@ -205,6 +205,7 @@ def test_a_study_that_comes_with_npkd_is_meant_unless_a_file_has_its_name(
 ):
     monkeypatch.chdir(tmp_path)
     resnets = shipped.text("resnets", tiny.dataset())
+    (tmp_path / "resnets").mkdir()  # what another study made, say
     assert run(capsys, "resnets", "--data", data, "--print") == (0, resnets, "")
     (tmp_path / "digits").write_text(studies.TEXT)
     assert run(capsys, "digits", "--data", data, "--print") == (0, studies.TEXT, "")

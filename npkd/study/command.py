@@ -125,7 +125,7 @@ def _listed(dataset: Dataset) -> Iterator[str]:
 
 def _text(args: argparse.Namespace, dataset: Dataset) -> str:
     """The TOML of the study."""
-    if args.file is None or (args.file in shipped.NAMES and not Path(args.file).exists()):
+    if args.file is None or (args.file in shipped.NAMES and not Path(args.file).is_file()):
         return shipped.text(args.file or shipped.default(dataset), dataset)
     try:
         return read_bytes(args.file, at_most=MOST_BYTES, what="a study").decode("utf-8")
