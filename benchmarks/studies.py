@@ -1,6 +1,6 @@
 """Studies that have run, as tables: python -m benchmarks.studies FOLDER… [--write]
 
-FOLDER is what `npkd study` made. With --write each has its section in benchmarks/results/studies.md,
+FOLDER is what `npkd study` made. With --write each has its section in benchmarks/results/studies.md
 in place of an older one of the same question; the others there stay as they are.
 """
 
