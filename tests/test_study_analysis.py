@@ -46,6 +46,7 @@ def test_two_seeds_are_too_few_for_an_interval(values):
 def test_a_difference_without_any_spread_is_no_verdict():
     for interval in (over_seeds([1, 1, 1]), over_seeds_and_images(np.ones((3, 5)))):
         assert (interval.mean, interval.half, interval.p) == (1, 0, 1)
+        assert interval.smallest is None
 
 
 def literal(y):

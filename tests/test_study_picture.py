@@ -214,7 +214,7 @@ def test_the_page_opens_with_question_and_answer():
     assert page.answer(report) == [
         "1 of 3 settings beats the net from labels in accuracy, “beats”, +4.1 ± 0.7 points.",
         "1 loses to it, “loses”, −2.9 ± 0.7 points; of 1 no difference is found, where 1.2 points "
-        "would have been, in 80 studies of 100.",
+        "would have been, tested alone, in 80 studies of 100; 1 more, the net from labels itself.",
     ]
     assert a_page(some_settings(5))[0].count("<h1>When does a net that is distilled beat") == 1
     assert "Expected" not in a_page(some_settings(5))[0]
@@ -228,7 +228,14 @@ def test_the_page_has_the_nets_and_the_differences_of_their_other_figures():
 
 def test_where_nothing_is_decided_the_answer_says_so():
     text, _ = a_page(some_settings(1), seeds=1)
-    assert "There are too few seeds, or trainings that ended, to say." in text
+    assert "There are too few seeds to say." in text
+    same = a_setting("labels", None, [0.6, 0.61, 0.62], "accuracy")
+    assert "Each setting is the net from labels itself." in a_page([same])[0]
+    failed = a_setting("a", [], [0.6, 0.61, 0.62], "accuracy", failed=3) | {"verdict": "failed"}
+    assert "Nothing can be said, as trainings failed." in a_page([failed])[0]
+    assert page.answer(a_page([*some_settings(5), failed])[1])[1].endswith(
+        "; 1 more failed; 1 more, the net from labels itself."
+    )
 
 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "\x1b[31m\u202e", "&amp; “x”"])

@@ -37,7 +37,8 @@ class Interval:
 
     p         how often a mean as far from 0 comes where there is none: two-sided, Student's t; 1
               where the error is 0, as nothing then tells how large it might have been
-    smallest  the smallest mean that would have been seen to differ from 0 in 80 studies of 100
+    smallest  the smallest mean that would have been seen to differ from 0 in 80 studies of 100, by
+              its own p < 0.05; None where the error is 0
     """
 
     mean: float
@@ -51,6 +52,8 @@ class Interval:
 
     @property
     def smallest(self) -> float | None:
+        if self.error == 0:
+            return None
         return self._times(
             _quantile(self.freedom, (1 + LEVEL) / 2) + _quantile(self.freedom, POWER)
         )

@@ -4,6 +4,7 @@ The question, the answer in two sentences made of the figures, what had been exp
 the tables. Made from what study.json holds (`results.report`), and the nets' latencies.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,10 @@ def page(report: Report, nets: Sequence[Mapping[str, Any]]) -> str:
         "Each setting is a small net that is distilled, with these settings, beside a small net "
         "that learns from the labels alone: with the same first weights, images in the same "
         "order, and as many updates. p-values, and the verdicts by them, are adjusted after Holm "
-        f"for the {len(report['settings'])} setting(s); intervals are each for itself. They are "
-        "for seeds and test images such as these, by a two-way analysis of variance. The "
-        "training images are one set: what another one would give, no figure here can know.",
+        f"for the {results.number_tested(report)} setting(s) that have one; intervals are each for "
+        "itself. They are for seeds and test images such as these, by a two-way analysis of "
+        "variance. The training images are one set: what another one would give, no figure here "
+        "can know.",
     ]
     expected = report["expected"]
     pieces = [
@@ -83,8 +85,13 @@ def answer(report: Report) -> list[str]:
         difference = results.written(setting["difference"], report["figure"], "+")
         return f"“{results.shortened(setting['name'])}”, {difference} {unit}"
 
+    count = Counter(one["verdict"] for one in report["settings"])
+    if not tested and count["few"]:
+        return ["There are too few seeds to say.", "More seeds will."]
+    if not tested and count["failed"]:
+        return ["Nothing can be said, as trainings failed.", "What failed is listed below."]
     if not tested:
-        return ["There are too few seeds, or trainings that ended, to say.", "More seeds will."]
+        return ["Nothing is compared.", "Each setting is the net from labels itself."]
     beats, loses, none = (of[verdict] for verdict in ("beats", "loses", "none"))
     first = f"{_of_them(beats, tested)} the net from labels in {called}"
     first += f", {'most of all ' * (len(beats) > 1)}{told(beats[0])}." if beats else "."
@@ -94,12 +101,17 @@ def answer(report: Report) -> list[str]:
         most = "most of all " * (len(loses) > 1)
         rest.append(f"{len(loses)} {verb} to it, {most}{told(loses[-1])}")
     if none:
-        least = max(one["difference"]["smallest"] for one in none)
-        from_here = results.written({"mean": least, "half": None}, report["figure"])
-        rest.append(
-            f"of {len(none)} no difference is found, where {from_here} {unit} would have been, in "
-            "80 studies of 100"
-        )
+        seen = [one["difference"]["smallest"] for one in none]
+        text = f"of {len(none)} no difference is found"
+        if None not in seen:
+            least = results.written({"mean": max(seen), "half": None}, report["figure"])
+            text += f", where {least} {unit} would have been, tested alone, in 80 studies of 100"
+        rest.append(text)
+    for verdict, words in (("failed", "failed"), ("few", "with too few seeds")):
+        if count[verdict]:
+            rest.append(f"{count[verdict]} more {words}")
+    if count["same"]:
+        rest.append(f"{count['same']} more, the net from labels itself")
     second = "; ".join(rest) or "none loses to it, and none is undecided"
     return [first, second[0].upper() + second[1:] + "."]
 

@@ -33,6 +33,7 @@ OF_VERDICT: dict[str, dict[str, Any]] = {
     "loses": {"color": WRONG, "marker": "<"},
     "none": {"color": GREY, "marker": "o", "markerfacecolor": "w"},
     "few": {"color": GREY, "marker": "x"},
+    "failed": {"color": GREY, "marker": "x"},
 }
 
 Report = Mapping[str, Any]
@@ -165,7 +166,7 @@ def _differences(axes: Any, report: Report) -> None:
     handles = [
         _points(axes, points, VERDICTS[verdict], OF_VERDICT[verdict])
         for verdict, points in found.items()
-        if points or verdict != "few"
+        if points or verdict not in ("few", "failed")
     ]
     names = names_of(report["task"])
     one, other = (names[name].removeprefix("small, ") for name in ("small", "small_from_labels"))
