@@ -243,6 +243,16 @@ def test_what_fits_the_nets_is_tried_once_for_all_that_differ_in_other_things(mo
         read(text + wrong)
 
 
+def test_a_batch_that_does_not_fit_the_net_is_refused_in_any_setting():
+    dataset = tiny.dataset()
+    images = [of[..., :8, :8] for of in (dataset.train_images, dataset.test_images)]
+    dataset = replace(dataset, train_images=images[0], test_images=images[1])
+    text = "[all]\nsmall = 'resnet8'\nlabelled = 11\n[[setting]]\n[[setting]]\nname = 'b'\n"
+    assert len(plan.read(text, dataset).settings) == 2
+    with pytest.raises(BadInput, match=r"^b: batch_size is 10, which leaves a batch of one image"):
+        plan.read(text + "batch_size = 10", dataset)
+
+
 def toml(value):
     """A value as TOML has it."""
     if isinstance(value, bool):

@@ -87,7 +87,7 @@ def models(
             **means(tested[name]),
             **{f"train_{figure}": value for figure, value in trained.items()},
             "train_seconds": seconds[name],
-            "latency_ms": {str(b): latency_ms(network, b) for b in (1, 64)},
+            "latency_ms": latencies(network),
         }
     if task.takes_high:
         of_low = means(tested["large_low"])
@@ -110,6 +110,11 @@ def size(network: Network) -> dict[str, int]:
         "macs": network.macs(),
         "bytes": sum(theta.nbytes for theta in network.params.values()),
     }
+
+
+def latencies(network: Network) -> dict[str, float]:
+    """Milliseconds for one image and for 64 at once, by their number as text."""
+    return {str(count): latency_ms(network, count) for count in (1, 64)}
 
 
 def latency_ms(network: Network, batch_size: int) -> float:

@@ -4,7 +4,7 @@ import argparse
 import logging
 import tomllib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -111,7 +111,7 @@ def _study(args: argparse.Namespace) -> int:
         _say_what(study, dataset, source, workers)
         done, failed = _follow(study, source, folder, workers)
         found = results.report(study, source, dataset, done, failed)
-        _write(folder, found, results.nets_of(study, dataset))
+        _write(folder, found, lambda: results.nets_of(study, dataset))
     return 1 if failed else 0
 
 
@@ -272,10 +272,13 @@ def _cell(event: running.Done | running.Failed, total: int, names: dict[str, str
     return f"{event.number}/{total} {text}"
 
 
-def _write(folder: Path, found: dict[str, Any], nets: Sequence[dict[str, Any]]) -> None:
+def _write(
+    folder: Path, found: dict[str, Any], measured: Callable[[], list[dict[str, Any]]]
+) -> None:
     """Write study.json, study.png and study.html, and print the tables and what they say."""
     with writing_to(folder):
         contents.write_json(folder / running.RESULT, found)
+        nets = measured()  # once nothing can be lost
         say("", *results.table(found).split("\n"), "", *results.conclusion(found))
         say("", *results.table_of_others(found).split("\n"))
         say("", *results.table_of_nets(nets).split("\n"), "", found["question"] or page.QUESTION)

@@ -78,7 +78,7 @@ def answer(report: Report) -> list[str]:
         )
         for verdict in ("beats", "loses", "none")
     }
-    tested = sum(map(len, of.values()))
+    tested = results.number_tested(report)
     called = WORDS[report["figure"]][0]
 
     def told(setting: Mapping[str, Any]) -> str:

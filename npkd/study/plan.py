@@ -47,7 +47,10 @@ MOST_LETTERS = 2000  # of what is asked
 MOST_DOTS = 1000  # in a line; for a key of n parts tomllib takes a time that grows with n²
 
 # What decides whether a run fits the nets and the images
-FITTING = ("large", "small", "small_input", "loss", "label_weight", "labelled", "unlabelled")
+FITTING = (
+    *("large", "small", "small_input", "loss", "label_weight"),
+    *("labelled", "unlabelled", "batch_size"),
+)
 
 # What makes no difference to the large net, and to the small one from labels
 OF_SMALL = (

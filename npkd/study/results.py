@@ -99,7 +99,7 @@ def nets_of(study: Study, dataset: Dataset) -> list[dict[str, Any]]:
                     "model": model,
                     "image_shape": list(network.image_shape),
                     **evaluate.size(network),
-                    "latency_ms": {str(b): evaluate.latency_ms(network, b) for b in (1, 64)},
+                    "latency_ms": evaluate.latencies(network),
                 }
     return list(found.values())
 
