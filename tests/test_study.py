@@ -450,6 +450,21 @@ def test_a_distilled_net_of_label_weight_1_is_the_net_from_labels_at_its_rate(ch
     assert (trained["small"] == same) == (not changes)
 
 
+@pytest.mark.parametrize("changes", [{"label_weight": 1}, {"label_weight": 0}])
+def test_labels_are_smoothed_where_they_count_and_no_large_net_is_trained_for_them(changes):
+    config = tiny.config(label_smoothing=0.3, **changes)
+    plain, run = replace(config, label_smoothing=0.0), distill.Run(tiny.dataset(), config)
+    if not config.label_weight:
+        assert small_cell(config) == small_cell(plain)
+        return
+    cell = small_cell(config)
+    assert cell.teacher is None and cell not in (small_cell(plain), labels_cell(config))
+    for _ in run.trainer.updates_of("small"):
+        pass
+    trained = b"".join(theta.tobytes() for theta in run.networks["small"].params.values())
+    assert trained == weights(config)["small"]
+
+
 def test_labels_and_images_without_any_may_be_all_that_there_are():
     found = read("[[setting]]\nlabelled = [9, 22, 'all']\nunlabelled = 'rest'")
     configs = [setting.config for setting in found.settings]

@@ -50,11 +50,12 @@ class Preparation:
             self.labels = self._noisy(dataset.train_labels)
 
     def _noisy(self, labels: np.ndarray) -> np.ndarray:
-        """Labels of which a share is that of another class, each other one as likely."""
+        """Labels; a share of those that are known is another class, each other one as likely."""
         rng, classes = np.random.default_rng([self.config.seed, NOISE]), self.dataset.num_classes
         if classes < 2:
             raise ValueError(f"label_noise is {self.config.label_noise}, but there is one class")
-        wrong = rng.permutation(len(labels))[: round(self.config.label_noise * len(labels))]
+        known = self.labelled
+        wrong = known[rng.permutation(len(known))[: round(self.config.label_noise * len(known))]]
         noisy = labels.copy()
         noisy[wrong] = (labels[wrong] + rng.integers(1, classes, len(wrong))) % classes
         return noisy

@@ -68,10 +68,10 @@ OF_SMALL = (
     *("learning_rate", "labels_learning_rate", "weight_decay"),
 )
 OF_TEACHER = (
-    *("teacher_input", "teacher_views", "loss", "label_weight", "label_smoothing"),
-    *("learning_rate",),
+    *("teacher_input", "teacher_views", "loss"),
     *("large", "large_epochs", "large_learning_rate", "large_weight_decay"),
 )
+OF_DISTILLED = ("label_weight", "label_smoothing", "learning_rate")
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def _require_of_labels(where: str, against: Any) -> None:
     """Raise BadInput unless these are settings that concern the net from labels, a value each."""
     if not isinstance(against, dict) or any(isinstance(one, list) for one in against.values()):
         raise BadInput(f"{where}: against is {shown(against)}, expected names with a value each")
-    offered = [name for name in OFFERED if name not in ("preset", *OF_TEACHER)]
+    offered = [name for name in OFFERED if name not in ("preset", *OF_TEACHER, *OF_DISTILLED)]
     for name in against:
         if name not in offered:
             known = ", ".join(offered)
@@ -290,14 +290,18 @@ def large_cell(config: Config) -> Cell:
 
 def labels_cell(config: Config) -> Cell:
     """That of the small net from labels."""
-    return Cell("small_from_labels", _without(config, OF_TEACHER))
+    return Cell("small_from_labels", _without(config, (*OF_TEACHER, *OF_DISTILLED)))
 
 
 def small_cell(config: Config) -> Cell:
     """That of the distilled one; one that sees nothing but labels needs no teacher."""
-    if config.label_weight == 1 and not config.unlabelled and not config.label_smoothing:
-        return labels_cell(replace(config, labels_learning_rate=config.learning_rate))
-    return Cell("small", _without(config, ("labels_learning_rate",)), large_cell(config))
+    if not config.label_weight:
+        config = _without(config, ("label_smoothing",))
+    if config.label_weight < 1 or config.unlabelled:
+        return Cell("small", _without(config, ("labels_learning_rate",)), large_cell(config))
+    if config.label_smoothing:
+        return Cell("small", _without(config, ("labels_learning_rate", *OF_TEACHER)))
+    return labels_cell(replace(config, labels_learning_rate=config.learning_rate))
 
 
 def _without(config: Config, names: tuple[str, ...]) -> Config:
