@@ -1,7 +1,7 @@
 """Studies that have run, as tables: python -m benchmarks.studies FOLDER… [--write]
 
 FOLDER is what `npkd study` made. With --write each has its section in benchmarks/results/studies.md
-in place of an older one of the same question; the others there stay as they are.
+in place of an older one of the same question and data; the others there stay as they are.
 """
 
 import argparse
@@ -27,8 +27,8 @@ def section(report: Mapping[str, Any]) -> str:
     """A study: its question, what was expected, the answer, the tables."""
     data, seeds = report["data"], report["seeds"]
     pieces = [
-        f"{SECTION.lstrip()}{report['question']}",
-        f"{data['name']}, {data['train']:,} images to train, {data['test']:,} "
+        f"{SECTION.lstrip()}{data['name']}: {report['question']}",
+        f"{data['train']:,} images to train, {data['test']:,} "
         f"{results.tested_on(report)}, {len(seeds)} seeds.",
         *([f"*Expected before it ran:* {_flat(report['expected'])}"] if report["expected"] else []),
         f"*Found:* {' '.join(page.answer(report))}",

@@ -85,10 +85,10 @@ PARTS = {
         "when does distillation help? Many runs, means, and intervals of the differences",
         "Train the small net under each of several settings, with several seeds, and "
         "compare each to the small net that learns from labels alone, with the same first weights "
-        "and as many updates: means with 95 % intervals for such seeds and images, and which "
-        "settings beat it, adjusted for their number. What is studied is in a TOML file; npkd "
-        "study --print shows one, to be changed at will. Writes study.html, study.png and "
-        "study.json. Exit status 1 if a training failed.",
+        "and as many updates unless the study says otherwise: means with 95 % intervals for such "
+        "seeds and images, and which settings beat it, adjusted for their number. What is studied "
+        "is in a TOML file; npkd study --print shows one, to be changed at will. Writes "
+        "study.html, study.png and study.json. Exit status 1 if a training failed.",
     ),
     "validate": Part(
         "npkd.validate.command:add",

@@ -29,7 +29,7 @@ from npkd.engine import threads
 from npkd.files import BadInput, OtherVersion, Unreadable
 from npkd.objectives import Term
 from npkd.study import cells as cells_of
-from npkd.study import plan, results, running, shipped
+from npkd.study import page, plan, results, running, shipped
 from npkd.study.analysis import holm, over_seeds, over_seeds_and_images
 from npkd.study.cells import Job, Source, Teacher
 from npkd.study.plan import labels_cell, large_cell, small_cell
@@ -458,7 +458,8 @@ def test_labels_are_smoothed_where_they_count_and_no_large_net_is_trained_for_th
         assert small_cell(config) == small_cell(plain)
         return
     cell = small_cell(config)
-    assert cell.teacher is None and cell not in (small_cell(plain), labels_cell(config))
+    assert cell.teacher is None
+    assert cell not in (small_cell(plain), labels_cell(config))
     for _ in run.trainer.updates_of("small"):
         pass
     trained = b"".join(theta.tobytes() for theta in run.networks["small"].params.values())
@@ -475,8 +476,12 @@ def test_labels_and_images_without_any_may_be_all_that_there_are():
     first, second = (one.config for one in plan.read(text, more).settings)
     assert (first.labelled, first.unlabelled) == (100, 5)
     assert (second.labelled, second.unlabelled) == (99, 5)
-    with pytest.raises(BadInput, match="unlabelled is 'most', expected a whole number"):
+    with pytest.raises(BadInput, match="unlabelled is 'most', expected a whole number or \"rest\""):
         read("[[setting]]\nlabelled = 9\nunlabelled = 'most'")
+    text = "[[setting]]\nlabelled = 9\nclip_norm = inf\nagainst = {labelled = 'all'}"
+    (setting,) = read(text).settings
+    assert (setting.config.labelled, setting.config.clip_norm) == (9, None)
+    assert setting.against.labelled is None
 
 
 def test_a_net_from_labels_may_be_compared_with_one_that_has_other_settings(source, tmp_path):
@@ -1050,7 +1055,8 @@ def test_a_setting_that_diverges_says_so_and_the_others_end(source, tmp_path):
     report = studies.report(found, source, events)
     assert report["settings"][-1]["failed"] == {"seed 3, small": reasons[wild]}
     assert report["settings"][-1]["small"] == {}
-    assert f"    seed 3, small of wild: {reasons[wild]}" in results.conclusion(report)
+    why = reasons[wild].removeprefix("small: ")
+    assert f"    small, distilled, seed 3, of wild: {why}" in results.conclusion(report)
     assert not running.Cells(tmp_path, source).path(small_cell(found.settings[-1].at(3))).exists()
 
 
@@ -1328,6 +1334,69 @@ def test_differences_of_other_figures_are_of_the_seeds_that_both_nets_have():
     }
 
 
+def test_where_a_training_failed_all_figures_are_of_the_seeds_that_both_nets_have(compared):
+    study, _ = compared
+    study = replace(study, settings=study.settings[:1], seeds=(0, 1, 2, 3))
+    done = done_of(study, [[0.6, 0.7, 0.81, 0.9]], [0.5, 0.6, 0.7, 0.0])
+    lost = small_cell(study.settings[0].at(3)).key
+    del done[lost]
+    source = Source("corners.npz", "0" * 64)
+    report = results.report(study, source, tiny.dataset(), done, {lost: "it diverged"})
+    (setting,) = report["settings"]
+    for figures in (setting["small"], setting["labels"], setting["large"]):
+        assert list(figures["accuracy"]["values"]) == ["0", "1", "2"]
+    means = (setting[net]["accuracy"]["mean"] for net in ("small", "labels"))
+    assert setting["difference"]["mean"] == pytest.approx(next(means) - next(means))
+    assert results.rows(report)[1][0] == "beats (3 of the seeds)"
+    assert page.answer(report)[1] == "In 1 the training of a seed failed, which is left out."
+
+
+def test_a_report_says_in_what_settings_differ_and_what_the_net_from_labels_has_otherwise():
+    found = read(
+        "seeds = [0]\n[[setting]]\nname = 'a'\nloss = ['l2', 'kl temperature=4']\n"
+        "against = {epochs = 7}\n[[setting]]\nname = 'b'\nlabelled = 5"
+    )
+    report = results.report(found, Source("c.npz", "0" * 64), tiny.dataset(), {}, {})
+    assert [one["against"] for one in report["settings"]] == [{"epochs": 7}, {"epochs": 7}, {}]
+    assert results.rows_of_settings(json.loads(json.dumps(report))) == [
+        ["", "loss", "labelled", "the net from labels has"],
+        ["a, loss l2", "l2", "all", "epochs 7"],
+        ["a, loss kl temperature=4", "kl(temperature=4)", "all", "epochs 7"],
+        ["b", "l2", "5", "–"],
+    ]
+    one = results.report(
+        replace(found, settings=found.settings[2:]),
+        Source("c.npz", "0" * 64),
+        tiny.dataset(),
+        {},
+        {},
+    )
+    assert results.rows_of_settings(one) == [[""]]
+
+
+def test_a_net_that_super_resolves_is_compared_with_one_from_true_images(source, tmp_path):
+    found = read("task = 'super-resolve'\nseeds = [0]\n[all]\nepochs = 1\n[[setting]]\n")
+    report = studies.report(found, source, studies.run(found, source, AtOnce(), tmp_path))
+    assert results.rows(report)[0][3] == "from true images"
+    assert results.rows_of_others(report)[0] == ["", "net", "best epoch"]
+    words = "\n".join([results.table(report), *results.conclusion(report), page.page(report, [])])
+    assert "label" not in re.sub("label[a-z_]* ", "", words)
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "text"),
+    [
+        (0.1, 0.0, "+10.0"),
+        (0.1, 1e-12, "+10.0"),
+        (0.1, 2e-5, "+10.000 ± 0.002"),
+        (-1e-6, 0.01, "+0.0 ± 1.0"),
+        (-0.01, None, "−1.0"),
+    ],
+)
+def test_an_interval_in_words_is_neither_nothing_nor_too_long(mean, half, text):
+    assert results.written({"mean": mean, "half": half}, "accuracy", "+") == text
+
+
 def test_each_net_of_a_study_is_measured_once():
     text = (
         "[all]\nsmall_input = 'high'\n[[setting]]\nepochs = [1, 2]\n[[setting]]\n"
@@ -1376,7 +1445,10 @@ def test_the_table_and_the_conclusion_say_what_the_report_has(compared):
         "NO DIFFERENCE FOUND to the net from labels:",
         "    neither: +0.0 ± 30.4 points",
         "failed, and left out:",
-        *(f"    seed {seed}, small of failed: the loss became nan" for seed in range(3)),
+        *(
+            f"    small, distilled, seed {seed}, of failed: the loss became nan"
+            for seed in range(3)
+        ),
     ]
 
 

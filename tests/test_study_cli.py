@@ -125,7 +125,7 @@ def test_the_default_folder_is_named_after_the_data(
 ):
     monkeypatch.chdir(tmp_path)
     assert run(capsys, file, "--data", data, *["--held-out"] * held_out)[0] == 0
-    name = "study-corners" + "-held-out" * held_out
+    name = "study-corners-study" + "-held-out" * held_out
     assert (tmp_path / "runs" / name / "study.json").exists()
 
 
@@ -133,11 +133,13 @@ def test_the_default_folder_is_named_after_the_data(
     ("arguments", "words"),
     [
         (["--workers", "0"], ["--workers is 0, expected a whole number from 1"]),
+        (["--workers", "100000"], ["--workers is 100000, expected a whole number from 1 to 1024"]),
+        (["--threads", "2000"], ["--threads is 2000, expected a whole number from 1 to"]),
         (["--threads", "0"], ["--threads is 0, expected a whole number from 1"]),
         (["--workers", "few"], ["--workers", "few"]),
         (["--seeds", "-1"], ["--seeds is -1, expected a whole number from 0"]),
         (["FILE", "--seeds", "1", "1"], ["study.toml: seeds are [1, 1], expected", "each once"]),
-        (["FILE", "--seeds", str(2**63)], [f"seeds are [{2**63}], expected"]),
+        (["FILE", "--seeds", str(2**63)], [f"--seeds is {2**63}, expected a whole number"]),
         (["--seeds", "9" * 5000], ["--seeds"]),
         (["--seeds"], ["--seeds"]),
         (["--data", "no/such/place"], ["no/such/place"]),
@@ -196,7 +198,7 @@ def test_print_shows_a_file_that_reads_back(capsys, data, file, tmp_path):
     assert tomllib.loads(text)["setting"]
     assert run(capsys, file, "--data", data, "--print") == (0, studies.TEXT, "")
     path = tmp_path / "again.toml"
-    path.write_text(text)
+    path.write_text(text, "utf-8-sig")
     assert run(capsys, path, "--data", data, "--print") == (0, text, "")
 
 
@@ -247,6 +249,9 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(capsys, data, file, tmp_
     assert (status, err.count("\n")) == (2, 1)
     assert f"{tmp_path / 'cells'}: Not a directory; expected the folder of a study" in err
     assert_one_line(run(capsys, file, "--data", data, "--out", file), "is not a folder")
+    (tmp_path / "new" / "study.html").mkdir(parents=True)
+    result = run(capsys, file, "--data", data, "--out", tmp_path / "new")
+    assert_one_line(result, f"{tmp_path / 'new' / 'study.html'}: is a folder")
 
 
 def other_test_images(data, folder):
@@ -290,7 +295,7 @@ def test_a_training_that_diverges_is_said_and_ends_with_1(capsys, data, file, tm
     (line,) = [line for line in shown.splitlines() if "FAILED: " in line]
     assert re.match(r"    \d/6 small, distilled, seed 3, wild: FAILED: small: ", line)
     assert line.endswith("try --learning-rate below 1e+30")
-    assert "\nfailed, and left out:\n    seed 3, small of wild: small: " in shown
+    assert "\nfailed, and left out:\n    small, distilled, seed 3, of wild: " in shown
     settings = json.loads((tmp_path / "out" / "study.json").read_text())["settings"]
     assert [bool(one["failed"]) for one in settings] == [False, False, False, True]
 

@@ -46,12 +46,16 @@ def a_setting(name, small, labels, main, failed=0):
     found = {main: stored(small), f"teacher_{main}": stored(small)} if small else {}
     return {
         "name": name,
+        "config": {"unlabelled": 0},
+        "against": {},
         "small": {main: stored(labels)} if small is None else found,
         "labels": {main: stored(labels)} if labels else {},
         "difference": difference,
         "others": {f"best_{main}": difference} if difference else {},
         "verdict": "same" if small is None else verdict(difference),
-        "failed": {f"seed {seed}, {net}": "why" for seed in range(failed) for net in "ab"},
+        "failed": {
+            f"seed {seed}, {net}": "why" for seed in range(failed) for net in ("large", "small")
+        },
     }
 
 

@@ -24,6 +24,7 @@ from npkd.study.cells import Source
 from npkd.study.processes import Processes
 
 MOST_BYTES = 1 << 20  # of a file that describes a study
+MOST_WORKERS = 1024  # processes
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +68,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="let the processes of MPI do it: mpiexec -n N python -m mpi4py.futures -m npkd study "
         "--mpi (needs mpi4py)",
     )
-    say("--out", metavar="DIR", help="new folder for the results (runs/study-NAME)")
+    say("--out", metavar="DIR", help="new folder for the results (runs/study-DATA-NAME)")
     say(
         "--resume",
         action="store_true",
@@ -79,14 +80,16 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _study(args: argparse.Namespace) -> int:
     """Read the study, do what is not done yet, and write what it found."""
-    for option, least, values in (
-        ("--workers", 1, [args.workers]),
-        ("--threads", 1, [args.threads]),
-        ("--seeds", 0, args.seeds or []),
+    for option, least, most, values in (
+        ("--workers", 1, MOST_WORKERS, [args.workers]),
+        ("--threads", 1, threads.MOST, [args.threads]),
+        ("--seeds", 0, plan.MOST_SEED - 1, args.seeds or []),
     ):
         for value in values:
-            if value is not None and value < least:
-                raise BadInput(f"{option} is {value}, expected a whole number from {least}")
+            if value is not None and not least <= value <= most:
+                raise BadInput(
+                    f"{option} is {value}, expected a whole number from {least} to {most}"
+                )
     set_threads(None)
     source = Source.of(args.data, args.held_out, **reading(args))
     dataset = source.load()
@@ -105,7 +108,7 @@ def _study(args: argparse.Namespace) -> int:
             study = replace(study, seeds=plan.checked_seeds(args.seeds))
     except BadInput as error:
         raise BadInput(f"{args.file or 'the study'}: {error}") from error
-    named = f"-{args.file}" if args.file in shipped.NAMES else ""
+    named = f"-{Path(args.file).stem}" if args.file else ""
     out = args.out or f"runs/study-{dataset.name}{named}{'-held-out' * args.held_out}"
     with running.study_folder(out, args.resume) as folder, _executor(args) as workers:
         _say_what(study, dataset, source, workers)
@@ -128,7 +131,7 @@ def _text(args: argparse.Namespace, dataset: Dataset) -> str:
     if args.file is None or (args.file in shipped.NAMES and not Path(args.file).is_file()):
         return shipped.text(args.file or shipped.default(dataset), dataset)
     try:
-        return read_bytes(args.file, at_most=MOST_BYTES, what="a study").decode("utf-8")
+        return read_bytes(args.file, at_most=MOST_BYTES, what="a study").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadInput(f"{args.file}: not a text in UTF-8") from error
 

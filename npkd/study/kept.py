@@ -62,6 +62,8 @@ class Form:
         require_alike({BY_IMAGE: by_image}, {BY_IMAGE: expected})
         if not abs(by_image.mean() - figures[main]) < 1e-6:
             raise ValueError(f"its {main} is not that of its images")
+        if not all(kinds[main].fits(value) for value in (by_image.min(), by_image.max())):
+            raise ValueError(f"the {main} of an image is not {kinds[main].words}")
         if cell.net != "large":
             require_alike(arrays, {})
             return Result(figures, by_image, seconds)

@@ -16,7 +16,7 @@ from npkd.study import picture, results
 
 Report = Mapping[str, Any]
 MOST_INCHES = 400  # of a picture's height; study.png draws more, with smaller dots
-QUESTION = "When does a net that is distilled beat the same net from labels?"
+QUESTION = "When does a net that is distilled beat the same net without a teacher?"
 
 
 def write(path: Path, report: Report, nets: Sequence[Mapping[str, Any]]) -> None:
@@ -36,15 +36,7 @@ def page(report: Report, nets: Sequence[Mapping[str, Any]]) -> str:
             "95 % interval."
         )
         pictures = [figure(caption, draw, size=size, wide=True)]
-    notes = [
-        "Each setting is a small net that is distilled, with these settings, beside a small net "
-        "that learns from the labels alone: with the same first weights, images in the same "
-        "order, and as many updates. p-values, and the verdicts by them, are adjusted after Holm "
-        f"for the {results.number_tested(report)} setting(s) that have one; intervals are each for "
-        "itself. They are for seeds and test images such as these, by a two-way analysis of "
-        "variance. The training images are one set: what another one would give, no figure here "
-        "can know.",
-    ]
+    settings = results.rows_of_settings(report)
     expected = report["expected"]
     pieces = [
         tag("h1", question),
@@ -54,6 +46,7 @@ def page(report: Report, nets: Sequence[Mapping[str, Any]]) -> str:
         tag("h2", "The settings"),
         tag("p", results.heading(report)),
         table(results.rows(report)),
+        *([tag("h2", "In what they differ"), table(settings)] if settings[1:] else []),
         tag("h2", "The same nets otherwise"),
         tag("p", results.HEADING_OF_OTHERS),
         table(results.rows_of_others(report)),
@@ -62,7 +55,7 @@ def page(report: Report, nets: Sequence[Mapping[str, Any]]) -> str:
         table(results.rows_of_nets(nets)),
         *_failures(report),
         tag("h2", "How it was done"),
-        *(tag("p", note) for note in notes),
+        tag("p", _how(report)),
         tag("p", _data(report)),
     ]
     return document(f"npkd: {question}", pieces)
@@ -79,7 +72,7 @@ def answer(report: Report) -> list[str]:
         for verdict in ("beats", "loses", "none")
     }
     tested = results.number_tested(report)
-    called = WORDS[report["figure"]][0]
+    called, other = WORDS[report["figure"]][0], f"the net {results.without(report)}"
 
     def told(setting: Mapping[str, Any]) -> str:
         difference = results.written(setting["difference"], report["figure"], "+")
@@ -91,9 +84,9 @@ def answer(report: Report) -> list[str]:
     if not tested and count["failed"]:
         return ["Nothing can be said, as trainings failed.", "What failed is listed below."]
     if not tested:
-        return ["Nothing is compared.", "Each setting is the net from labels itself."]
+        return ["Nothing is compared.", f"Each setting is {other} itself."]
     beats, loses, none = (of[verdict] for verdict in ("beats", "loses", "none"))
-    first = f"{_of_them(beats, tested)} the net from labels in {called}"
+    first = f"{_of_them(beats, tested)} {other} in {called}"
     first += f", {'most of all ' * (len(beats) > 1)}{told(beats[0])}." if beats else "."
     rest = []
     if loses:
@@ -111,9 +104,34 @@ def answer(report: Report) -> list[str]:
         if count[verdict]:
             rest.append(f"{count[verdict]} more {words}")
     if count["same"]:
-        rest.append(f"{count['same']} more, the net from labels itself")
+        rest.append(f"{count['same']} more, {other} itself")
+    if lost := sum(bool(one["failed"]) for one in report["settings"] if one["difference"]):
+        rest.append(f"in {lost} the training of a seed failed, which is left out")
     second = "; ".join(rest) or "none loses to it, and none is undecided"
     return [first, second[0].upper() + second[1:] + "."]
+
+
+def _how(report: Report) -> str:
+    """What is compared, and by what analysis."""
+    settings, other = report["settings"], results.without(report)
+    text = (
+        "Each setting is a small net that is distilled, with these settings, beside a small net "
+        f"{other} alone: with the same first weights, images in the same order, and as many "
+        "updates, at a learning rate of its own"
+    )
+    if any(one["against"] for one in settings):
+        text += ", but for what the table says that it has otherwise"
+    if any(one["config"]["unlabelled"] for one in settings):
+        text += (
+            ". Where the distilled net also sees images without labels, the other one goes through "
+            "those with labels as much oftener, each time in the next version"
+        )
+    return (
+        f"{text}. p-values, and the verdicts by them, are adjusted after Holm for the "
+        f"{results.number_tested(report)} setting(s) that have one; intervals are each for itself. "
+        "They are for seeds and test images such as these, by a two-way analysis of variance. The "
+        "training images are one set: what another one would give, no figure here can know."
+    )
 
 
 def _of_them(beats: Sequence[object], tested: int) -> str:

@@ -17,16 +17,17 @@
     label_weight = 0.75
     loss = "l2"                     # as for npkd distill: "kl temperature=4 + attention"
 
-The names are those of `distill.Config`. Each setting is compared with the small net that learns
-from the labels alone, with what else of the setting concerns it; what that net has otherwise is
-said by `against`, as in against = {versions = 2}.
+The names are those of `distill.Config`. Where None is meant, labelled is "all" and clip_norm
+inf; unlabelled is "rest" for all that have no label. Each setting is compared with the small net
+that learns from the labels alone, with what else of the setting concerns it; what that net has
+otherwise is said by `against`, as in against = {versions = 2}.
 """
 
 import hashlib
 import json
 import math
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from itertools import product
@@ -71,6 +72,7 @@ OF_TEACHER = (
     *("teacher_input", "teacher_views", "loss"),
     *("large", "large_epochs", "large_learning_rate", "large_weight_decay"),
 )
+# And what is of the distilled one alone, with a teacher or without
 OF_DISTILLED = ("label_weight", "label_smoothing", "learning_rate")
 
 
@@ -206,6 +208,7 @@ def _settings(
     title, against = table.pop("name", None), table.pop("against", {})
     if title is not None and (not isinstance(title, str) or not title.strip()):
         raise BadInput(f"setting {number + 1}: name is {shown(title)}, expected some text")
+    title = title and title.strip()
     where = title or f"setting {number + 1}"
     _require_known(where, table)
     _require_of_labels(where, against)
@@ -220,16 +223,8 @@ def _settings(
         changes = dict(zip(lists, values, strict=True))
         varied = {name: v for name, v in changes.items() if len(lists[name]) > 1 or title is None}
         try:
-            if "loss" in changes:
-                if not isinstance(changes["loss"], str):
-                    raise ValueError(f"loss is {shown(changes['loss'])}, expected a text")
-                changes["loss"] = loss_text.terms(changes["loss"])
-            if changes.get("labelled") == "all":
-                changes["labelled"] = None
-            unlabelled = changes.pop("unlabelled", base.unlabelled)
-            config = replace(base, **changes)
-            config = replace(config, unlabelled=_unlabelled(unlabelled, config, dataset))
-            compared = replace(config, **against)
+            config = _changed(base, changes, dataset)
+            compared = _changed(config, against, dataset)
             for one in (config, compared):
                 what = repr([getattr(one, name) for name in FITTING])
                 if what not in tried:
@@ -242,11 +237,30 @@ def _settings(
         yield Setting(name, config, compared)
 
 
-def _unlabelled(given: Any, config: Config, dataset: Dataset) -> Any:
-    """How many images without labels the distilled net sees; "rest": all that have none."""
-    count = len(dataset.train_labels)
-    known = count if config.labelled is None else config.labelled
-    return max(0, count - known) if given == "rest" else given
+def _changed(config: Config, changes: Mapping[str, Any], dataset: Dataset) -> Config:
+    """The settings with these, as TOML has them: what it cannot say has a word for it there.
+
+    loss: as for npkd distill. labelled: "all". unlabelled: "rest", all that have no label.
+    clip_norm: inf, not clipped. Raises ValueError.
+    """
+    changes = dict(changes)
+    if "loss" in changes:
+        if not isinstance(changes["loss"], str):
+            raise ValueError(f"loss is {shown(changes['loss'])}, expected a text")
+        changes["loss"] = loss_text.terms(changes["loss"])
+    for name, word in (("labelled", "all"), ("clip_norm", math.inf)):
+        if changes.get(name) == word:
+            changes[name] = None
+    for name, word in (("labelled", "all"), ("unlabelled", "rest")):
+        if isinstance(changes.get(name), str) and changes[name] != word:
+            value = shown(changes[name])
+            raise ValueError(f'{name} is {value}, expected a whole number or "{word}"')
+    unlabelled = changes.pop("unlabelled", config.unlabelled)
+    found = replace(config, **changes)
+    if unlabelled == "rest":
+        count = len(dataset.train_labels)
+        unlabelled = max(0, count - (count if found.labelled is None else found.labelled))
+    return replace(found, unlabelled=unlabelled)
 
 
 def _lists(table: dict[str, Any]) -> dict[str, list[Any]]:

@@ -1,12 +1,12 @@
 """What a study found: means, 95 % intervals, and differences to the net that learns from labels.
 
 A difference is taken seed by seed and image by image, of two nets that had the same first weights
-and as many updates on images in the same order, so what a seed or an image does to both alike
-cancels. Intervals of the task's first figure are for any seeds and images such as these, those of
-other figures for any seeds (`analysis`). Each is for itself. What is said of a setting (VERDICTS)
-goes by p-values that are adjusted after Holm for the number of settings: where no setting makes a
-difference, one is found in 5 studies of 100 at most. What no study of one training set can know is
-what another one would give.
+and as many updates on images in the same order (but for what the study says that one of them has
+otherwise), so what a seed or an image does to both alike cancels. Intervals of the task's first
+figure are for any seeds and images such as these, those of other figures for any seeds
+(`analysis`). Each is for itself. What is said of a setting (VERDICTS) goes by p-values that are
+adjusted after Holm for the number of settings: where no setting makes a difference, one is found in
+5 studies of 100 at most. What no study of one training set can know is what another one would give.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,10 @@ from npkd import __version__, distill
 from npkd.data import Dataset
 from npkd.distill import evaluate
 from npkd.distill.evaluate import WORDS
+from npkd.distill.report.table import names_of
 from npkd.distill.tasks import TASKS
 from npkd.files import one_line
+from npkd.objectives import Term
 from npkd.printing.text import aligned
 from npkd.study.analysis import LEVEL, Interval, holm, over_seeds, over_seeds_and_images
 from npkd.study.cells import Source
@@ -89,7 +91,8 @@ def report(
 
 def nets_of(study: Study, dataset: Dataset) -> list[dict[str, Any]]:
     """The nets of a study, each once: size, and the milliseconds they take on this machine now."""
-    configs = {(c.large, c.small, c.small_input): c for c in (one.config for one in study.settings)}
+    both = (config for one in study.settings for config in (one.config, one.against))
+    configs = {(c.large, c.small, c.small_input): c for c in both}
     found: dict[tuple[str, tuple[int, ...]], dict[str, Any]] = {}
     for config in configs.values():
         run = distill.Run(dataset, config)
@@ -109,6 +112,11 @@ def main_figure(task: str) -> str:
     return TASKS[task].figures[0]
 
 
+def without(report: Mapping[str, Any]) -> str:
+    """How the small net that has no teacher is called: "from labels"."""
+    return names_of(report["task"])["small_from_labels"].removeprefix("small, ")
+
+
 def tested_on(report: Mapping[str, Any]) -> str:
     """Which images the figures are of."""
     return "held-out training images" if report["data"]["held_out"] else "test images"
@@ -121,9 +129,12 @@ def _of_setting(
     done: Mapping[str, Done],
     failed: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The figures of one setting over the seeds; no verdict yet where there is a p-value."""
-    of_large, labels, small = zip(*map(setting.cells, seeds), strict=True)
-    large = [cell for cell in of_large if cell is not None]
+    """The figures of one setting over the seeds; no verdict yet where there is a p-value.
+
+    Where a seed's training failed, all figures are of the seeds that both small nets have.
+    """
+    with_none, labels, small = zip(*map(setting.cells, seeds), strict=True)
+    large = [cell for cell in with_none if cell is not None]
     same = all(one.key == other.key for one, other in zip(small, labels, strict=True))
     pairs = {
         str(seed): done[one.key].by_image - done[other.key].by_image
@@ -137,6 +148,11 @@ def _of_setting(
         difference = _stored(interval, {seed: float(y.mean()) for seed, y in pairs.items()}) | more
     config = asdict(setting.config)
     del config["seed"], config["preset"]
+    changed = {
+        name: value
+        for name, value in asdict(setting.against).items()
+        if name in config and value != config[name]
+    }
     few = difference is None or difference["p"] is None
     reasons = {
         f"seed {seed}, {cell.net}": failed[cell.key]
@@ -144,13 +160,18 @@ def _of_setting(
         for seed, cell in zip(seeds, cells, strict=False)
         if cell.key in failed
     }
-    of_small, of_labels = (_over_seeds(of, seeds, main, done) for of in (small, labels))
+    kept = [seed for seed in seeds if str(seed) in pairs] or seeds
+    of_small, of_labels, of_large = (
+        _over_seeds(dict(zip(seeds, of, strict=False)), kept, main, done)
+        for of in (small, labels, large)
+    )
     return {
         "name": setting.name,
         "config": config,
+        "against": changed,
         "small": of_small,
         "labels": of_labels,
-        "large": _over_seeds(large, seeds, main, done) if large else {},
+        "large": of_large,
         "difference": difference,
         "others": _differences(of_small, of_labels, main) if pairs else {},
         "verdict": "same" if same else "" if not few else "failed" if reasons else "few",
@@ -166,13 +187,13 @@ def _verdict(difference: Mapping[str, Any]) -> str:
 
 
 def _over_seeds(
-    cells: Sequence[Cell], seeds: Sequence[int], main: str, done: Mapping[str, Done]
+    cells: Mapping[int, Cell], seeds: Sequence[int], main: str, done: Mapping[str, Done]
 ) -> dict[str, Any]:
     """Each figure: its values by seed, their mean, and half the width of the interval."""
     of_seeds = {
-        str(seed): done[cell.key]
-        for seed, cell in zip(seeds, cells, strict=True)
-        if cell.key in done
+        str(seed): done[cells[seed].key]
+        for seed in seeds
+        if seed in cells and cells[seed].key in done
     }
     names = next((list(one.figures) for one in of_seeds.values()), [])
     found = {}
@@ -226,14 +247,17 @@ def number_tested(report: Mapping[str, Any]) -> int:
 def rows(report: Mapping[str, Any]) -> list[list[str]]:
     """The settings: the teacher, the distilled net, from labels, the difference."""
     main = report["figure"]
-    found = [["", "teacher", "distilled", "from labels", "difference", "found from", "p", ""]]
+    titles = ["teacher", "distilled", without(report), "difference", "found from", "p"]
+    found = [["", *titles, ""]]
     for setting in report["settings"]:
         small, labels = setting["small"].get(main), setting["labels"].get(main)
         same, difference = setting["verdict"] == "same", setting["difference"] or {}
         seen, p = difference.get("smallest"), difference.get("adjusted_p")
+        count = len(difference.get("values", report["seeds"]))
         found.append(
             [
-                shortened(setting["name"]),
+                shortened(setting["name"])
+                + (f" ({count} of the seeds)" if count < len(report["seeds"]) else ""),
                 written(setting["small"].get(f"teacher_{main}"), main),
                 "–" if same else written(small, main),
                 written(labels, main),
@@ -263,11 +287,12 @@ def rows_of_others(report: Mapping[str, Any]) -> list[list[str]]:
     others = {f"best_{main}": "best epoch", "nll": "−log p", "brier": "Brier", "ece": "ECE, %"}
     offered = {name for one in report["settings"] for name in one["labels"]}
     shown = {name: words for name, words in others.items() if name in offered}
-    found = [["", "net", *shown.values(), "as the teacher, %"]]
+    compared = any("agreement" in one["small"] for one in report["settings"])
+    found = [["", "net", *shown.values(), *["as the teacher, %"] * compared]]
     listed: set[str] = set()
     for setting in report["settings"]:
         for net, called in (
-            ("labels", "from labels"),
+            ("labels", without(report)),
             ("small", "distilled"),
             ("others", "difference"),
         ):
@@ -275,11 +300,39 @@ def rows_of_others(report: Mapping[str, Any]) -> list[list[str]]:
             if not figures or (net != "labels" and setting["verdict"] == "same"):
                 continue
             cells = [written(figures.get(name), name.removeprefix("best_"), sign) for name in shown]
-            row = [called, *cells, written(figures.get("agreement"), "agreement")]
+            as_teacher = [written(figures.get("agreement"), "agreement")] * compared
+            row = [called, *cells, *as_teacher]
             if net != "labels" or repr(row) not in listed:  # one from labels serves many settings
                 listed.add(repr(row))
                 found.append([shortened(setting["name"]), *row])
     return found
+
+
+def rows_of_settings(report: Mapping[str, Any]) -> list[list[str]]:
+    """In what the settings differ, and what the net from labels has otherwise: `against`.
+
+    Only a head where there is nothing to say.
+    """
+    settings = report["settings"]
+    configs = [one["config"] for one in settings]
+    names = [n for n in configs[0] if any(c[n] != configs[0][n] for c in configs)]
+    compared = any(one["against"] for one in settings)
+    found = [["", *names, *[f"the net {without(report)} has"] * compared]]
+    if found == [[""]]:
+        return found
+    for one in settings:
+        against = [f"{name} {_in_words(value)}" for name, value in one["against"].items()]
+        cells = [_in_words(one["config"][name]) for name in names]
+        found.append([shortened(one["name"]), *cells, *[", ".join(against) or "–"] * compared])
+    return found
+
+
+def _in_words(value: Any) -> str:
+    """What a setting is, as study.json holds it."""
+    if isinstance(value, list | tuple):  # the loss
+        layers = ("student", "teacher")
+        return " + ".join(str(Term(**one | {n: tuple(one[n]) for n in layers})) for one in value)
+    return "all" if value is None else str(value)
 
 
 HEADING_OF_NETS = "the nets, on this machine: milliseconds from images to outputs, one image or 64"
@@ -315,9 +368,12 @@ def written(interval: Mapping[str, Any] | None, figure: str, sign: str = "-") ->
         return "–"
     _, scale, decimals = UNITS[figure]
     half = interval["half"]
-    while half and decimals < MOST_DECIMALS and round(scale * half, decimals) == 0:
-        decimals += 1  # an interval is not nothing
-    text = f"{scale * interval['mean']:{sign}.{decimals}f}"
+    if half and round(scale * half, MOST_DECIMALS):
+        while round(scale * half, decimals) == 0:
+            decimals += 1  # an interval is not nothing
+    else:
+        half = None
+    text = f"{scale * interval['mean']:{sign}z.{decimals}f}"
     if half:
         text += f" ± {scale * half:.{decimals}f}"
     return text.replace("-", "−")
@@ -326,11 +382,11 @@ def written(interval: Mapping[str, Any] | None, figure: str, sign: str = "-") ->
 def conclusion(report: Mapping[str, Any]) -> list[str]:
     """What the table says, in sentences: who is ahead, who is behind, where no difference is."""
     unit, _, _ = UNITS[report["figure"]]
-    lines = []
+    lines, other = [], f"the net {without(report)}"
     for verdict, words in (
-        ("beats", "BEATS the net from labels"),
-        ("loses", "LOSES to the net from labels"),
-        ("none", "NO DIFFERENCE FOUND to the net from labels"),
+        ("beats", f"BEATS {other}"),
+        ("loses", f"LOSES to {other}"),
+        ("none", f"NO DIFFERENCE FOUND to {other}"),
         ("few", "too few seeds for an interval"),
     ):
         named = [one for one in report["settings"] if one["verdict"] == verdict]
@@ -350,9 +406,10 @@ def conclusion(report: Mapping[str, Any]) -> list[str]:
 
 def failures(report: Mapping[str, Any]) -> list[str]:
     """Which trainings failed, and why."""
-    failed = {
-        f"{name} of {shortened(one['name'])}: {reason}"
-        for one in report["settings"]
-        for name, reason in one["failed"].items()
-    }
-    return [one_line(text) for text in sorted(failed)]
+    called, failed = names_of(report["task"]), set()
+    for one in report["settings"]:
+        for name, reason in one["failed"].items():
+            seed, net = name.split(", ")
+            which = f"{called[net]}, {seed}, of {shortened(one['name'])}"
+            failed.add(one_line(f"{which}: {reason.removeprefix(f'{net}: ')}"))
+    return sorted(failed)

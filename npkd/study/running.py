@@ -82,6 +82,9 @@ def study_folder(path: str | Path, resume: bool = False) -> Iterator[Path]:
     """
     folder = Path(path)
     with checkpoint.one_at_work(folder):
+        for name in (RESULT, "study.png", "study.html"):
+            if (folder / name).is_dir():
+                raise BadInput(f"{folder / name}: is a folder, where a file is to be written")
         held = [name for name in (RESULT, FOLDER) if files.is_there(folder / name)]
         if held and not resume:
             raise BadInput(
