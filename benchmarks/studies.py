@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import figures
-from npkd.study import page, results, running
+from npkd.study import page, running, tables
 
 KEPT = Path(__file__).parent / "results" / "studies.md"
 SECTION = "\n## "
@@ -29,12 +29,12 @@ def section(report: Mapping[str, Any]) -> str:
     pieces = [
         f"{SECTION.lstrip()}{data['name']}: {report['question']}",
         f"{data['train']:,} images to train, {data['test']:,} "
-        f"{results.tested_on(report)}, {len(seeds)} seeds.",
+        f"{tables.tested_on(report)}, {len(seeds)} seeds.",
         *([f"*Expected before it ran:* {_flat(report['expected'])}"] if report["expected"] else []),
         f"*Found:* {' '.join(page.answer(report))}",
-        _table(results.rows(report)),
+        _table(tables.rows(report)),
         "The same nets otherwise:",
-        _table(results.rows_of_others(report)),
+        _table(tables.rows_of_others(report)),
     ]
     return "\n\n".join(pieces) + "\n"
 

@@ -16,7 +16,7 @@ from malformed import content, signed
 
 from npkd import distill
 from npkd.distill import checkpoint
-from npkd.study import command, plan, results, running
+from npkd.study import command, plan, results, running, tables
 from npkd.study.cells import Job, Source, figures_of, train
 
 
@@ -124,10 +124,10 @@ def assert_sound(found: plan.Study) -> None:
     report = results.report(some, source, tiny.dataset(), done, reason)
     names = [one["name"] for one in json.loads(json.dumps(report, allow_nan=False))["settings"]]
     assert names == [one.name for one in some.settings]
-    table = results.table(report).splitlines()
+    table = tables.table(report).splitlines()
     assert len(table) == 4 + len(some.settings)
-    more = results.table_of_others(report).splitlines()
-    for line in (*table[1:], *results.conclusion(report), *more):
+    more = tables.table_of_others(report).splitlines()
+    for line in (*table[1:], *tables.conclusion(report), *more):
         assert line.isprintable()
         assert len(line) < 200
 

@@ -29,7 +29,7 @@ from npkd.engine import threads
 from npkd.files import BadInput, OtherVersion, Unreadable
 from npkd.objectives import Term
 from npkd.study import cells as cells_of
-from npkd.study import page, plan, results, running, shipped
+from npkd.study import page, plan, results, running, shipped, tables
 from npkd.study.analysis import holm, over_seeds, over_seeds_and_images
 from npkd.study.cells import Job, Source, Teacher
 from npkd.study.plan import labels_cell, large_cell, small_cell
@@ -1056,7 +1056,7 @@ def test_a_setting_that_diverges_says_so_and_the_others_end(source, tmp_path):
     assert report["settings"][-1]["failed"] == {"seed 3, small": reasons[wild]}
     assert report["settings"][-1]["small"] == {}
     why = reasons[wild].removeprefix("small: ")
-    assert f"    small, distilled, seed 3, of wild: {why}" in results.conclusion(report)
+    assert f"    small, distilled, seed 3, of wild: {why}" in tables.conclusion(report)
     assert not running.Cells(tmp_path, source).path(small_cell(found.settings[-1].at(3))).exists()
 
 
@@ -1347,7 +1347,7 @@ def test_where_a_training_failed_all_figures_are_of_the_seeds_that_both_nets_hav
         assert list(figures["accuracy"]["values"]) == ["0", "1", "2"]
     means = (setting[net]["accuracy"]["mean"] for net in ("small", "labels"))
     assert setting["difference"]["mean"] == pytest.approx(next(means) - next(means))
-    assert results.rows(report)[1][0] == "beats (3 of the seeds)"
+    assert tables.rows(report)[1][0] == "beats (3 of the seeds)"
     assert page.answer(report)[1] == "In 1 the training of a seed failed, which is left out."
 
 
@@ -1358,7 +1358,7 @@ def test_a_report_says_in_what_settings_differ_and_what_the_net_from_labels_has_
     )
     report = results.report(found, Source("c.npz", "0" * 64), tiny.dataset(), {}, {})
     assert [one["against"] for one in report["settings"]] == [{"epochs": 7}, {"epochs": 7}, {}]
-    assert results.rows_of_settings(json.loads(json.dumps(report))) == [
+    assert tables.rows_of_settings(json.loads(json.dumps(report))) == [
         ["", "loss", "labelled", "the net from labels has"],
         ["a, loss l2", "l2", "all", "epochs 7"],
         ["a, loss kl temperature=4", "kl(temperature=4)", "all", "epochs 7"],
@@ -1371,15 +1371,15 @@ def test_a_report_says_in_what_settings_differ_and_what_the_net_from_labels_has_
         {},
         {},
     )
-    assert results.rows_of_settings(one) == [[""]]
+    assert tables.rows_of_settings(one) == [[""]]
 
 
 def test_a_net_that_super_resolves_is_compared_with_one_from_true_images(source, tmp_path):
     found = read("task = 'super-resolve'\nseeds = [0]\n[all]\nepochs = 1\n[[setting]]\n")
     report = studies.report(found, source, studies.run(found, source, AtOnce(), tmp_path))
-    assert results.rows(report)[0][3] == "from true images"
-    assert results.rows_of_others(report)[0] == ["", "net", "best epoch"]
-    words = "\n".join([results.table(report), *results.conclusion(report), page.page(report, [])])
+    assert tables.rows(report)[0][3] == "from true images"
+    assert tables.rows_of_others(report)[0] == ["", "net", "best epoch"]
+    words = "\n".join([tables.table(report), *tables.conclusion(report), page.page(report, [])])
     assert "label" not in re.sub("label[a-z_]* ", "", words)
 
 
@@ -1394,7 +1394,7 @@ def test_a_net_that_super_resolves_is_compared_with_one_from_true_images(source,
     ],
 )
 def test_an_interval_in_words_is_neither_nothing_nor_too_long(mean, half, text):
-    assert results.written({"mean": mean, "half": half}, "accuracy", "+") == text
+    assert tables.written({"mean": mean, "half": half}, "accuracy", "+") == text
 
 
 def test_each_net_of_a_study_is_measured_once():
@@ -1410,8 +1410,8 @@ def test_each_net_of_a_study_is_measured_once():
     ]
     assert nets[1]["macs"] > nets[2]["macs"]
     assert all(0 < net["latency_ms"]["1"] < net["latency_ms"]["64"] for net in nets)
-    head, _, _, _, *lines = results.table_of_nets(nets).splitlines()
-    assert head == results.HEADING_OF_NETS
+    head, _, _, _, *lines = tables.table_of_nets(nets).splitlines()
+    assert head == tables.HEADING_OF_NETS
     assert [line.split()[:2] for line in lines] == [
         ["large", "3×32×32"],
         ["small", "3×32×32"],
@@ -1421,7 +1421,7 @@ def test_each_net_of_a_study_is_measured_once():
 
 def test_the_table_and_the_conclusion_say_what_the_report_has(compared):
     _, report = compared
-    head, _, titles, line, *rows = results.table(report).splitlines()
+    head, _, titles, line, *rows = tables.table(report).splitlines()
     assert head == (
         "accuracy, %, and differences, points, on 12 test images: mean of 3 seed(s) ± half of its "
         "95 % interval, for such seeds and images; p and verdict adjusted for 3 setting(s); "
@@ -1437,7 +1437,7 @@ def test_the_table_and_the_conclusion_say_what_the_report_has(compared):
         "the same – – 60.0 ± 30.4 – – – the same net",
         "failed – – 60.0 ± 30.4 – – – FAILED",
     ]
-    assert results.conclusion(report) == [
+    assert tables.conclusion(report) == [
         "BEATS the net from labels:",
         "    beats: +10.3 ± 1.8 points",
         "LOSES to the net from labels:",
@@ -1470,11 +1470,11 @@ def test_sections_of_what_studies_found_replace_those_of_the_same_question(compa
 
 def test_names_that_somebody_made_up_add_no_lines_and_keep_their_end(compared):
     _, report = compared
-    lines = [results.table(report).splitlines(), results.conclusion(report)]
+    lines = [tables.table(report).splitlines(), tables.conclusion(report)]
     names = ["a\nb", "\x1b[31mred", "\u202egnp.exe", "\0\u2028", "x" * 5000 + " epochs 9"]
     settings = [one | {"name": name} for one, name in zip(report["settings"], names, strict=True)]
     made_up = report | {"settings": settings}
-    others = [results.table(made_up).splitlines(), results.conclusion(made_up)]
+    others = [tables.table(made_up).splitlines(), tables.conclusion(made_up)]
     assert [len(of) for of in others] == [len(of) for of in lines]
     for line in (*others[0][1:], *others[1]):
         assert line.isprintable()

@@ -9,7 +9,9 @@
     processes.py an executor of processes of this machine, which end with the study
     analysis.py  means over seeds and images with their intervals, and what many of them say
     results.py   each net's figures, and the difference to a net that learns from labels
+    tables.py    the same in words
     picture.py   the same, drawn
+    page.py      study.html
     command.py   `npkd study`
 
 In Python, with any executor:
@@ -31,8 +33,9 @@ In Python, with any executor:
 from npkd.study import shipped
 from npkd.study.cells import Source
 from npkd.study.plan import Setting, Study, read
-from npkd.study.results import report, table
+from npkd.study.results import report
 from npkd.study.running import Damaged, Done, Failed, Planned, run, study_folder
+from npkd.study.tables import table
 
 __all__ = [
     "Damaged",

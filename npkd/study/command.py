@@ -19,7 +19,7 @@ from npkd.distill.report import contents
 from npkd.distill.report.table import NAMES
 from npkd.engine import threads
 from npkd.files import BadInput, read_bytes, writing_to
-from npkd.study import page, picture, plan, results, running, shipped
+from npkd.study import page, picture, plan, results, running, shipped, tables
 from npkd.study.cells import Source
 from npkd.study.processes import Processes
 
@@ -270,7 +270,7 @@ def _follow(
 def _cell(event: running.Done | running.Failed, total: int, names: dict[str, str]) -> str:
     """Which cell it is that has ended: the net, the seed, and the first setting that has it."""
     cell = event.cell
-    setting = results.shortened(names[cell.key])
+    setting = tables.shortened(names[cell.key])
     text = f"{NAMES[cell.net]}, seed {cell.config.seed}, {setting}"
     return f"{event.number}/{total} {text}"
 
@@ -282,9 +282,9 @@ def _write(
     with writing_to(folder):
         contents.write_json(folder / running.RESULT, found)
         nets = measured()  # once nothing can be lost
-        say("", *results.table(found).split("\n"), "", *results.conclusion(found))
-        say("", *results.table_of_others(found).split("\n"))
-        say("", *results.table_of_nets(nets).split("\n"), "", found["question"] or page.QUESTION)
+        say("", *tables.table(found).split("\n"), "", *tables.conclusion(found))
+        say("", *tables.table_of_others(found).split("\n"))
+        say("", *tables.table_of_nets(nets).split("\n"), "", found["question"] or page.QUESTION)
         say(*(f"    {sentence}" for sentence in page.answer(found)))
         made = [running.RESULT]
         try:

@@ -12,7 +12,7 @@ from typing import Any
 from npkd.distill.evaluate import WORDS
 from npkd.files import write_atomically
 from npkd.printing.pages import Html, document, figure, html, table, tag
-from npkd.study import picture, results
+from npkd.study import picture, tables
 
 Report = Mapping[str, Any]
 MOST_INCHES = 400  # of a picture's height; study.png draws more, with smaller dots
@@ -36,7 +36,7 @@ def page(report: Report, nets: Sequence[Mapping[str, Any]]) -> str:
             "95 % interval."
         )
         pictures = [figure(caption, draw, size=size, wide=True)]
-    settings = results.rows_of_settings(report)
+    settings = tables.rows_of_settings(report)
     expected = report["expected"]
     pieces = [
         tag("h1", question),
@@ -44,15 +44,15 @@ def page(report: Report, nets: Sequence[Mapping[str, Any]]) -> str:
         *([tag("p", tag("em", "Expected before it ran: "), expected)] if expected else []),
         *pictures,
         tag("h2", "The settings"),
-        tag("p", results.heading(report)),
-        table(results.rows(report)),
+        tag("p", tables.heading(report)),
+        table(tables.rows(report)),
         *([tag("h2", "In what they differ"), table(settings)] if settings[1:] else []),
         tag("h2", "The same nets otherwise"),
-        tag("p", results.HEADING_OF_OTHERS),
-        table(results.rows_of_others(report)),
+        tag("p", tables.HEADING_OF_OTHERS),
+        table(tables.rows_of_others(report)),
         tag("h2", "The nets"),
-        tag("p", results.HEADING_OF_NETS),
-        table(results.rows_of_nets(nets)),
+        tag("p", tables.HEADING_OF_NETS),
+        table(tables.rows_of_nets(nets)),
         *_failures(report),
         tag("h2", "How it was done"),
         tag("p", _how(report)),
@@ -63,7 +63,7 @@ def page(report: Report, nets: Sequence[Mapping[str, Any]]) -> str:
 
 def answer(report: Report) -> list[str]:
     """Two sentences: what beats the net from labels and what does not."""
-    unit, _, _ = results.UNITS[report["figure"]]
+    unit, _, _ = tables.UNITS[report["figure"]]
     of = {
         verdict: sorted(
             (one for one in report["settings"] if one["verdict"] == verdict),
@@ -71,12 +71,12 @@ def answer(report: Report) -> list[str]:
         )
         for verdict in ("beats", "loses", "none")
     }
-    tested = results.number_tested(report)
-    called, other = WORDS[report["figure"]][0], f"the net {results.without(report)}"
+    tested = tables.number_tested(report)
+    called, other = WORDS[report["figure"]][0], f"the net {tables.without(report)}"
 
     def told(setting: Mapping[str, Any]) -> str:
-        difference = results.written(setting["difference"], report["figure"], "+")
-        return f"“{results.shortened(setting['name'])}”, {difference} {unit}"
+        difference = tables.written(setting["difference"], report["figure"], "+")
+        return f"“{tables.shortened(setting['name'])}”, {difference} {unit}"
 
     count = Counter(one["verdict"] for one in report["settings"])
     if not tested and count["few"]:
@@ -97,7 +97,7 @@ def answer(report: Report) -> list[str]:
         seen = [one["difference"]["smallest"] for one in none]
         text = f"of {len(none)} no difference is found"
         if None not in seen:
-            least = results.written({"mean": max(seen), "half": None}, report["figure"])
+            least = tables.written({"mean": max(seen), "half": None}, report["figure"])
             text += f", where {least} {unit} would have been, tested alone, in 80 studies of 100"
         rest.append(text)
     for verdict, words in (("failed", "failed"), ("few", "with too few seeds")):
@@ -113,7 +113,7 @@ def answer(report: Report) -> list[str]:
 
 def _how(report: Report) -> str:
     """What is compared, and by what analysis."""
-    settings, other = report["settings"], results.without(report)
+    settings, other = report["settings"], tables.without(report)
     text = (
         "Each setting is a small net that is distilled, with these settings, beside a small net "
         f"{other} alone: with the same first weights, images in the same order, and as many "
@@ -128,7 +128,7 @@ def _how(report: Report) -> str:
         )
     return (
         f"{text}. p-values, and the verdicts by them, are adjusted after Holm for the "
-        f"{results.number_tested(report)} setting(s) that have one; intervals are each for itself. "
+        f"{tables.number_tested(report)} setting(s) that have one; intervals are each for itself. "
         "They are for seeds and test images such as these, by a two-way analysis of variance. The "
         "training images are one set: what another one would give, no figure here can know."
     )
@@ -142,7 +142,7 @@ def _of_them(beats: Sequence[object], tested: int) -> str:
 
 
 def _failures(report: Report) -> Sequence[Html]:
-    failed = results.failures(report)
+    failed = tables.failures(report)
     if not failed:
         return []
     return [tag("h2", "What failed"), tag("ul", *(tag("li", text) for text in failed))]
@@ -152,6 +152,6 @@ def _data(report: Report) -> str:
     data = report["data"]
     return (
         f"{data['name']}: {data['train']:,} images to train, {data['test']:,} "
-        f"{results.tested_on(report)}; seeds {', '.join(map(str, report['seeds']))}; npkd "
+        f"{tables.tested_on(report)}; seeds {', '.join(map(str, report['seeds']))}; npkd "
         f"{report['npkd']}."
     )

@@ -18,7 +18,7 @@ from npkd.files import one_line, write_atomically
 from npkd.printing.pictures import Draw, png
 from npkd.printing.text import short
 from npkd.study.analysis import FEWEST_SEEDS
-from npkd.study.results import UNITS, VERDICTS, tested_on, written
+from npkd.study.tables import UNITS, VERDICTS, tested_on, written
 
 WIDTH = 10.0  # inches
 DOTS = 140  # an inch
@@ -100,7 +100,7 @@ class _Point(NamedTuple):
 
     @classmethod
     def of(cls, row: float, interval: Mapping[str, Any], scale: float) -> "_Point":
-        """One that study.json holds; `scale` is that of `results.UNITS`."""
+        """One that study.json holds; `scale` is that of `tables.UNITS`."""
         half = math.nan if interval["half"] is None else scale * interval["half"]
         return cls(
             row,
