@@ -1347,7 +1347,7 @@ def test_where_a_training_failed_all_figures_are_of_the_seeds_that_both_nets_hav
         assert list(figures["accuracy"]["values"]) == ["0", "1", "2"]
     means = (setting[net]["accuracy"]["mean"] for net in ("small", "labels"))
     assert setting["difference"]["mean"] == pytest.approx(next(means) - next(means))
-    assert tables.rows(report)[1][0] == "beats (3 of the seeds)"
+    assert tables.rows(report)[1][0] == "beats (3 of 4 seeds)"
     assert page.answer(report)[1] == "In 1 the training of a seed failed, which is left out."
 
 

@@ -105,7 +105,7 @@ def answer(report: Report) -> list[str]:
             rest.append(f"{count[verdict]} more {words}")
     if count["same"]:
         rest.append(f"{count['same']} more, {other} itself")
-    if lost := sum(bool(one["failed"]) for one in report["settings"] if one["difference"]):
+    if lost := sum(bool(one["failed"]) for of_one in of.values() for one in of_one):
         rest.append(f"in {lost} the training of a seed failed, which is left out")
     second = "; ".join(rest) or "none loses to it, and none is undecided"
     return [first, second[0].upper() + second[1:] + "."]

@@ -75,11 +75,11 @@ def rows(report: Mapping[str, Any]) -> list[list[str]]:
         small, labels = setting["small"].get(main), setting["labels"].get(main)
         same, difference = setting["verdict"] == "same", setting["difference"] or {}
         seen, p = difference.get("smallest"), difference.get("adjusted_p")
-        count = len(difference.get("values", report["seeds"]))
+        seeds = len(difference.get("values", report["seeds"]))
+        fewer = f" ({seeds} of {len(report['seeds'])} seeds)"
         found.append(
             [
-                shortened(setting["name"])
-                + (f" ({count} of the seeds)" if count < len(report["seeds"]) else ""),
+                shortened(setting["name"]) + fewer * (seeds < len(report["seeds"])),
                 written(setting["small"].get(f"teacher_{main}"), main),
                 "–" if same else written(small, main),
                 written(labels, main),
