@@ -375,8 +375,11 @@ def _why_behind(report: dict[str, Any]) -> list[str]:
 
 def _draw(folder: Path, task: str) -> None:
     """Make the picture and the pages, if this installation can; a run is not lost for these."""
-    if task == "classify":
-        explore.write(folder)
+    try:
+        if task == "classify":
+            explore.write(folder)
+    except BadInput as error:
+        say(f"note: explore.html is not made: {error}")
     try:
         page.write(folder)
     except (ImportError, BadInput) as error:

@@ -22,6 +22,7 @@ from npkd.nets import BatchNorm, Conv2d, Function, Layer, Linear, Network
 from npkd.ops.contract import pair
 
 NETS = ("small", "small_from_labels")
+MOST_PARAMETERS = 4_000_000  # of both nets; a page of 43 MB
 TEMPERATURES = (1.0, 4.0)  # at which npkd's numbers are kept
 # Those that losses.js has; of others on outputs, dist is of a batch
 SOFTENED = ("kl", "soft_cross_entropy", "js", "dkd")
@@ -30,11 +31,20 @@ FUNCTIONS = ("relu", "relu6", "avg_pool2d", "max_pool2d", "global_avg_pool2d", "
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """All of it, as JSON has it. Raises what `Predictor` and `finished.read` do."""
+    """All of it, as JSON has it.
+
+    Raises what `Predictor` and `finished.read` do, and BadInput for nets too large for a page.
+    """
     predictor = Predictor(folder)
     report, samples, weights = finished.read(folder)
     config = report["config"]
     nets = {name: predictor.task.network("small", len(report["class_names"]), 0) for name in NETS}
+    count = sum(theta.size for net in nets.values() for theta in net.params.values())
+    if count > MOST_PARAMETERS:
+        raise BadInput(
+            f"{folder}: its two small nets have {count:,} parameters, expected {MOST_PARAMETERS:,} "
+            "at most in a page to explore"
+        )
     for name, net in nets.items():
         net.load(weights[name])
     images, chosen = samples["x_high"], samples["chosen"]
@@ -43,6 +53,8 @@ def contents(folder: Path) -> dict[str, Any]:
     x = predictor.task.normalise(images, np.float64)
     if config.get("small_input") != "high":
         x = low_resolution(x)
+    labels = samples["labels"][chosen]
+    known = {name: _known(net, x, taught[chosen], labels) for name, net in nets.items()}
     return {
         "data": report["data"]["name"],
         "classes": report["class_names"],
@@ -57,13 +69,10 @@ def contents(folder: Path) -> dict[str, Any]:
         "samples": [
             {
                 "number": int(number),
-                "label": int(samples["labels"][number]),
+                "label": int(labels[k]),
                 "image": _base64(images[k]),
                 "teacher": taught[number].astype(float).tolist(),
-                "known": {
-                    name: _known(net, x[k : k + 1], taught[number], samples["labels"][number])
-                    for name, net in nets.items()
-                },
+                "known": {name: of[k] for name, of in known.items()},
             }
             for k, number in enumerate(chosen)
         ],
@@ -117,26 +126,33 @@ def _of_layer(name: str, layer: Layer) -> dict[str, Any]:
     raise BadInput(f"its layer {shown(name)} is a {kind} that the page has not")
 
 
-def _known(net: Network, x: np.ndarray, teacher: np.ndarray, label: int) -> dict[str, Any]:
-    """What npkd finds for one image (1, C, H, W), in float64."""
-    net = net.astype(np.float64)
-    z, backward = net(x)
-    t, labels = teacher[np.newaxis].astype(np.float64), np.array([label])
+def _known(
+    net: Network, x: np.ndarray, teacher: np.ndarray, labels: np.ndarray
+) -> list[dict[str, Any]]:
+    """What npkd finds for each image of (B, C, H, W), in float64."""
+    net, t = net.astype(np.float64), teacher.astype(np.float64)
+    z, _ = net(x)
+    given = {"logits": z, "student": z, "teacher": t, "labels": labels}
     found = []
     for name in LOSSES:
-        given = {"logits": z, "student": z, "teacher": t, "labels": labels}
         arrays = [given[one] for one in FACTS[name].arrays]
         for temperature in TEMPERATURES if name in SOFTENED else (1.0,):
             options = {"temperature": temperature} if name in SOFTENED else {}
-            value, gradient = getattr(losses, name)(*arrays, reduction="sum", **options)
-            found.append([name, temperature, float(value), gradient[0].tolist()])
-    _, gradient = losses.l2(z, t, reduction="sum")
-    _, grads = backward(gradient)
-    return {
-        "z": z[0].tolist(),
-        "losses": found,
-        "grads": {name: _digest(g, net.params[name]) for name, g in grads.items()},
-    }
+            values, gradients = getattr(losses, name)(*arrays, reduction="none", **options)
+            values = values.reshape(len(z), -1).sum(axis=1)
+            found.append((name, temperature, values.tolist(), gradients.tolist()))
+    known = []
+    for k in range(len(z)):
+        _, backward = net(x[k : k + 1])
+        _, grads = backward((z - t)[k : k + 1])
+        known.append(
+            {
+                "z": z[k].tolist(),
+                "losses": [[name, T, of[k], by[k]] for name, T, of, by in found],
+                "grads": {name: _digest(g, net.params[name]) for name, g in grads.items()},
+            }
+        )
+    return known
 
 
 def _digest(g: np.ndarray, theta: np.ndarray) -> list[Any]:

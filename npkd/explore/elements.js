@@ -29,7 +29,7 @@ function said(x) {
   return text.replaceAll("-", "−");
 }
 const signed = (x) => (x < 0 ? said(x) : `+${said(x)}`);
-const percent = (x) => `${(100 * x).toFixed(1)} %`;
+const percent = (x) => `${x && x < 1e-3 ? said(100 * x) : (100 * x).toFixed(1)} %`;
 const below = (n) => String(n).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]);
 const largest = (values) => values.reduce((most, x) => Math.max(most, Math.abs(x)), 0) || 1;
 
