@@ -18,12 +18,6 @@ function drawStep() {
   const [before, after] = [now.loss.value, lossAt(state.rate)];
   const predicted = before - sign * state.rate * square;
   document.getElementById("rate-now").value = said(state.rate);
-  const points = Array.from({ length: 9 }, (_, n) => (state.rate * n) / 4);
-  const curve = points.map((rate) => [rate, lossAt(rate)]);
-  const straight = points.map((rate) => [rate, before - sign * rate * square]);
-  const all = curve.map(([, y]) => y);
-  const [low, high] = [Math.min(0, ...all), Math.max(...all)];
-  const ticks = [low, low + (high - low) / 2, high];
   fill(
     "stepped",
     line("θ ← θ − α ∂L/∂θ,  L(θ − α g) = L(θ) − α ‖g‖² + …"),
@@ -48,17 +42,30 @@ function drawStep() {
         ? " The document prints y_large − y_small for ∇L, which is the gradient by the teacher's output: a step along it leads away from the teacher."
         : "",
     ),
-    curves(
-      [
-        { name: "L after a step of this length", points: curve },
-        { name: "first order, L − α ‖g‖²", points: straight },
-      ],
-      {
-        what: "the loss after a step, by its length",
-        x: { name: "α", ticks: [0, state.rate, 2 * state.rate], scale: (v) => v, said },
-        y: { name: "L", ticks, scale: (v) => v, said },
-      },
-    ),
+    h("div", { id: "curve" }),
+  );
+  clearTimeout(now.curve);
+  now.curve = setTimeout(() => fill("curve", curveOf(lossAt, before, sign * square)), 30);
+}
+
+// The loss along the step, up to twice its length, beside its tangent.
+function curveOf(lossAt, before, slope) {
+  const points = Array.from({ length: 9 }, (_, n) => (state.rate * n) / 4);
+  const curve = points.map((rate) => [rate, lossAt(rate)]);
+  const straight = points.map((rate) => [rate, before - rate * slope]);
+  const all = curve.map(([, y]) => y);
+  const [low, high] = [Math.min(0, ...all), Math.max(...all)];
+  const ticks = [low, low + (high - low) / 2, high];
+  return curves(
+    [
+      { name: "L after a step of this length", points: curve },
+      { name: "first order, L − α ‖g‖²", points: straight },
+    ],
+    {
+      what: "the loss after a step, by its length",
+      x: { name: "α", ticks: [0, state.rate, 2 * state.rate], scale: (v) => v, said },
+      y: { name: "L", ticks, scale: (v) => v, said },
+    },
   );
 }
 

@@ -221,12 +221,18 @@ const OPS = {
 };
 
 // Bytes in base64; the numbers in it are little-endian, whatever the machine is.
-const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+function bytesOf(text) {
+  const letters = atob(text);
+  const bytes = new Uint8Array(letters.length);
+  for (let n = 0; n < bytes.length; n++) bytes[n] = letters.charCodeAt(n);
+  return bytes;
+}
 
 // The arrays of a net by name, from its float32 values in one row.
 function paramsOf({ arrays, values }) {
   const view = new DataView(bytesOf(values).buffer);
-  const data = Float64Array.from({ length: view.byteLength / 4 }, (_, n) => view.getFloat32(4 * n, true));
+  const data = new Float64Array(view.byteLength / 4);
+  for (let n = 0; n < data.length; n++) data[n] = view.getFloat32(4 * n, true);
   const part = ([name, { shape, at }]) => [name, array(shape, data.subarray(at, at + size(shape)))];
   return Object.fromEntries(Object.entries(arrays).map(part));
 }
@@ -269,7 +275,8 @@ function stepped(params, grads, rate) {
   const moved = {};
   for (const [name, theta] of Object.entries(params)) {
     const g = grads[name];
-    moved[name] = g ? map(theta, (value, n) => value - rate * g.data[n]) : theta;
+    moved[name] = g ? array(theta.shape, theta.data.slice()) : theta;
+    for (let n = 0; g && n < g.data.length; n++) moved[name].data[n] -= rate * g.data[n];
   }
   return moved;
 }
