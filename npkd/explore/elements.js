@@ -20,7 +20,15 @@ function svg(tag, given = {}, ...children) {
   element.append(...children);
   return element;
 }
-const fill = (id, ...children) => document.getElementById(id).replaceChildren(...children);
+
+// Puts elements into a place; what has the focus there keeps it, by its number.
+function fill(id, ...children) {
+  const place = document.getElementById(id);
+  const focusable = () => [...place.querySelectorAll("button, select, input, canvas[tabindex]")];
+  const at = focusable().indexOf(document.activeElement);
+  place.replaceChildren(...children);
+  if (at >= 0) focusable()[at]?.focus({ preventScroll: true });
+}
 
 function said(x) {
   if (!Number.isFinite(x)) return String(x).replace("Infinity", "∞").replace("-", "−");
@@ -107,7 +115,6 @@ function cells(x, channel, [i, j], label, choose) {
     if (!move) return;
     event.preventDefault();
     go(i + move[0], j + move[1]);
-    document.querySelector("canvas.chosen").focus();
   });
   return canvas;
 }

@@ -264,9 +264,21 @@ function drawLayers() {
           };
           return h("button", given, mapCanvas(y, n, most));
         });
+  const strip = run.nets[state.net].layers.map(({ name }) => {
+    const all = outputs[name];
+    const cells = mapsOf(all).rows * mapsOf(all).columns;
+    const brightest = all.data.reduce((best, v, n) => (Math.abs(v) > Math.abs(all.data[best]) ? n : best), 0);
+    const given = {
+      "aria-pressed": String(name === layer.name),
+      onclick: () => choose({ layer: name, channel: 0, cell: null, input: 0 }),
+    };
+    const one = all.shape.length === 3 ? Math.floor(brightest / cells) : 0;
+    return h("button", given, mapCanvas(all, one, largest(all.data)), name);
+  });
   const where = channels === 1 ? layer.name : `${layer.name}, channel ${state.channel}`;
   fill(
     "layer",
+    h("div", { className: "strip" }, ...strip),
     h(
       "p",
       {},
