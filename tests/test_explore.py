@@ -294,11 +294,11 @@ def test_a_person_chooses_dials_walks_and_steps(page, tmp_path):
       seen.label = text("#value");
       set("#w", 0);
       set("#of-layer", "conv2", "change");
-      seen.cell = text("#cell h3");
+      seen.cell = text("#here");
       key("#layer canvas.chosen", "ArrowDown");
       key("#layer canvas.chosen", "ArrowUp");
       key("#layer canvas.chosen", "ArrowRight");
-      seen.moved = text("#cell h3");
+      seen.moved = text("#here");
       click("#cell .matrix button");
       seen.tap = [...d.querySelectorAll("#cell h4")].map((one) => one.textContent);
       seen.walks = {};
@@ -311,24 +311,37 @@ def test_a_person_chooses_dials_walks_and_steps(page, tmp_path):
       click("#printed");
       seen.rises = [text("#moved"), at("#moved").className];
       seen.curves = d.querySelectorAll("#last path, #kink path").length;
-      click("#questions button");
-      seen.asked = text("#loss-asked");
+      seen.asked = [...d.querySelectorAll("#questions button")].map((one) => {
+        one.click();
+        return [...d.querySelectorAll(".asked:not(:empty)")].map((place) => place.id);
+      });
+      click("#samples button");
+      click("summary");
+      key("#pad", " ");
+      seen.drawn = [text("#gradient"), at("#T").disabled, at("#of-loss").disabled];
+      click("#samples button");
+      seen.again = at("#of-loss").disabled;
       found(seen);
     """
-    seen = looked(tmp_path, page, script)
+    grey = page.replace('"grey":false', '"grey":true')  # so that one may draw
+    seen = looked(tmp_path, grey, script)
     assert seen["samples"] >= 4
     assert seen["second"] == "true"
     assert len({seen["l2"], seen["kl"], seen["T"][1], seen["label"]}) == 4
     assert seen["T"][0] == "32.00"
     assert seen["cell"] != seen["moved"]
-    assert seen["tap"][0].startswith("dW: what w[0, 0, 0, 0] has done")
+    assert seen["tap"][0].startswith("dW: w[0, 0, 0, 0] is in every number of channel 0")
     assert len(seen["walks"]) == 9
     assert seen["walks"]["fc1"] == "y[o] = b[o] + Σ_i w[o,i] x[i]"
     assert seen["falls"][1] == "falls"
     assert seen["rises"][1] == "rises"
     assert seen["rises"][0].startswith("The loss has risen by ")
     assert seen["curves"] >= 5
-    assert seen["asked"].startswith("What does T do to the gradient?")
+    sections = ["loss", "step", "walk", "check", "loss"]
+    assert seen["asked"] == [[f"{section}-asked"] for section in sections]
+    assert "nothing teaches it" in seen["drawn"][0]
+    assert seen["drawn"][1:] == [True, True]
+    assert not seen["again"]
 
 
 def test_what_is_walked_through_is_what_npkd_has(folder, page, tmp_path):
@@ -336,7 +349,7 @@ def test_what_is_walked_through_is_what_npkd_has(folder, page, tmp_path):
     script = """
       set("#of-layer", "conv2", "change");
       const numbers = [...d.querySelectorAll("#cell .formula b")].map((one) => one.textContent);
-      found([text("#cell h3"), ...numbers, ...[...d.querySelectorAll("#cell .formula")]
+      found([text("#here"), ...numbers, ...[...d.querySelectorAll("#cell .formula")]
         .map((one) => one.textContent)]);
     """
     head, y, dw, *lines = looked(tmp_path, page, script)

@@ -17,30 +17,36 @@ function drawStep() {
   const lossAt = (rate) => lossWith(stepped(params, grads, sign * rate));
   const [before, after] = [now.loss.value, lossAt(state.rate)];
   const predicted = before - sign * state.rate * square;
+  const by = sign > 0 ? "−" : "+";
+  const moved =
+    after > before
+      ? `The loss has risen by ${said(after - before)}.`
+      : after < before
+        ? `The loss has fallen by ${said(before - after)}.`
+        : "The loss has not changed.";
+  const why =
+    state.loss === "l2" && now.w === 0
+      ? " For the gradient of L2 the document that npkd follows prints y_large − y_small. That is ∂L/∂y_large, the gradient by the teacher's output: a step along it leads away from the teacher."
+      : " The document that npkd follows prints it so, for L2.";
+  document.getElementById("rate").value = Math.log10(state.rate);
+  document.getElementById("rate").setAttribute("aria-valuetext", said(state.rate));
   document.getElementById("rate-now").value = said(state.rate);
   fill(
     "stepped",
-    line("θ ← θ − α ∂L/∂θ,  L(θ − α g) = L(θ) − α ‖g‖² + …"),
+    line(`θ ← θ ${by} α g,  g = ∂L/∂θ,  L(θ ${by} α g) = L(θ) ${by} α ‖g‖² + …`),
     tableOf(
       ["", "L"],
       [
         ["before", said(before)],
-        [
-          `predicted, ${said(before)} ${sign > 0 ? "−" : "+"} ${said(state.rate)} · ${said(square)}`,
-          said(predicted),
-        ],
+        [`predicted, ${said(before)} ${by} ${said(state.rate)} · ${said(square)}`, said(predicted)],
         ["after the step", h("b", { id: "after" }, said(after))],
       ],
     ),
     h(
       "p",
       { id: "moved", className: after > before ? "rises" : "falls" },
-      after > before
-        ? `The loss has risen by ${said(after - before)}.`
-        : `The loss has fallen by ${said(before - after)}.`,
-      state.printed
-        ? " The document prints y_large − y_small for ∇L, which is the gradient by the teacher's output: a step along it leads away from the teacher."
-        : "",
+      Number.isFinite(after) ? moved : "The loss after the step is no number.",
+      state.printed ? why : "",
     ),
     h("div", { id: "curve" }),
   );
@@ -59,7 +65,7 @@ function curveOf(lossAt, before, slope) {
   return curves(
     [
       { name: "L after a step of this length", points: curve },
-      { name: "first order, L − α ‖g‖²", points: straight },
+      { name: `first order, L ${slope < 0 ? "+" : "−"} α ‖g‖²`, points: straight },
     ],
     {
       what: "the loss after a step, by its length",
@@ -71,9 +77,12 @@ function curveOf(lossAt, before, slope) {
 
 // 6. The gradient, checked
 
+const LEAST_ERROR = 1e-17; // that is drawn; the two may be equal
+const errorSaid = (error) => (error <= LEAST_ERROR ? "less than 1e−17" : said(error, 3));
+
 function errorsOf(f, exact, complex) {
   const hs = Array.from({ length: STEPS }, (_, n) => 10 ** (-0.45 * n));
-  const error = (found) => Math.max(Math.abs(found - exact) / Math.abs(exact), 1e-17);
+  const error = (found) => Math.max(Math.abs(found - exact) / Math.abs(exact), LEAST_ERROR);
   const central = hs.map((step) => [step, error((f(step) - f(-step)) / (2 * step))]);
   const forward = hs.map((step) => [step, error((f(step) - f(0)) / step)]);
   const lines = [
@@ -95,7 +104,7 @@ const LOGS = {
   x: { name: "step h", ticks: powers(-18, 0, 3), scale: Math.log10, said: POWER },
   y: {
     name: "relative error of the derivative",
-    ticks: powers(-17, 1, 3),
+    ticks: powers(-18, 3, 3),
     scale: Math.log10,
     said: POWER,
   },
@@ -128,8 +137,11 @@ function drawCheck() {
       "p",
       {},
       `${last.name}.weight[${c}, ${j}], which takes x[${j}] = ${said(x)}. By the backward pass: ∂L/∂w = dy[${c}] · x[${j}] = ${said(exact)}. ` +
-        `At best, central differences come within ${said(least)}; a complex step of 1e−18 within ${said(lines[2].points.at(-1)[1])}: ` +
-        "L(w + ih) = L(w) + ih L′(w) − …, so Im L / h subtracts nothing, and h may be as small as one likes.",
+        `Of central differences the best step comes within ${errorSaid(least)} of it, a complex step of 1e−18 within ${errorSaid(lines[2].points.at(-1)[1])}. ` +
+        "L(w + ih) = L(w) + ih L′(w) − …, so Im L / h subtracts no two values of L, and h may be as small as one likes: " +
+        "what is left is the rounding of the formula itself, and of the backward pass beside it. " +
+        "(L2 is a square: its central difference has no other error than rounding, so that there the largest step is best. " +
+        "L1 and Huber have kinks of their own, where |z − t| is 0 or 1.)",
     ),
     exact
       ? curves(lines, {
@@ -144,13 +156,13 @@ function drawCheck() {
 // The unit before the last ReLU that is nearest to its kink.
 function drawKink() {
   const net = run.nets[state.net];
-  const number = net.layers.findLastIndex(({ op }) => op === "relu");
-  if (number < 0) return;
+  const number = net.layers.findLastIndex(({ op }) => op === "relu" || op === "relu6");
   const [layer, { outputs }] = [net.layers[number], now.nets[state.net]];
   const [input, dys] = [outputs[layer.takes[0]], now.back.dys[layer.name]];
   let at = -1;
+  const most = layer.op === "relu6" ? 6 : Infinity;
   input.data.forEach((value, n) => {
-    if (dys.data[n] && value > 0 && (at < 0 || value < input.data[at])) at = n;
+    if (dys.data[n] && value > 0 && value < most && (at < 0 || value < input.data[at])) at = n;
   });
   if (at < 0) {
     fill("kink", h("p", {}, "No unit of the last ReLU is open here."));
@@ -170,8 +182,9 @@ function drawKink() {
     h(
       "p",
       {},
-      `${layer.takes[0]}[${at}] = ${said(far)}: so far it is from the kink of ${layer.name}, at 0. ` +
-        "A step that is longer looks across: there the ReLU is flat, and the difference is that of two different lines. " +
+      `The derivative by one number: ${layer.takes[0]}[${at}] = ${said(far)}, the one that is nearest to the kink of ${layer.name} at 0 of those above it. ` +
+        `By the backward pass it is ${said(dys.data[at])}. A central difference with a step longer than ${said(far)} looks across the kink, ` +
+        "to where the ReLU is flat, and is the slope of neither side. (Forward steps lead away from it here.) " +
         "No tolerance makes such a difference right; a check has to know how far the kink is.",
     ),
     curves(lines, {
@@ -225,8 +238,9 @@ function differencesTo(sample, net) {
   const { grads } = backward(array([gradient.length], Float64Array.from(gradient)));
   for (const [name, [squares, along, places, size]] of Object.entries(known.grads)) {
     const digest = digestOf(grads[name], params[name]);
-    const parts = digest.map((x, n) => Math.abs(x - [squares, along, places][n]) / [squares, ...size][n]);
-    found.parameters = Math.max(found.parameters, ...parts.map((x) => x || 0));
+    const apart = digest.map((x, n) => Math.abs(x - [squares, along, places][n]));
+    const parts = apart.map((x, n) => (x === 0 ? 0 : x / [squares, ...size][n]));
+    found.parameters = Math.max(found.parameters, ...parts);
   }
   return found;
 }
@@ -250,12 +264,17 @@ function drawCompared() {
   const most = Math.max(outputs, values, gradients, parameters);
   const right = most <= MOST_ROUNDING;
   const status = document.getElementById("status");
-  status.className = right ? "right" : "wrong";
+  const done = samples === run.samples.length;
+  status.className = !right ? "wrong" : done ? "right" : "";
   status.replaceChildren(
-    right ? "This page computes what npkd does. " : "This page does NOT compute what npkd does. ",
+    !right
+      ? "This page does NOT compute what npkd does. "
+      : done
+        ? "This page computes what npkd does. "
+        : "The page compares its numbers. ",
     `On ${samples} of ${run.samples.length} samples, two nets each, the largest relative difference to npkd's own numbers is `,
     h("b", { id: "most" }, said(most)),
     ` (outputs ${said(outputs)}, losses ${said(values)}, their gradients ${said(gradients)}, those by the weights ${said(parameters)}); ` +
-      `rounding is up to ${said(MOST_ROUNDING)}.`,
+      `up to ${said(MOST_ROUNDING)} it is taken for rounding.`,
   );
 }

@@ -30,14 +30,18 @@ function fill(id, ...children) {
   if (at >= 0) focusable()[at]?.focus({ preventScroll: true });
 }
 
-function said(x) {
+// A number to so many digits.
+function said(x, digits = 4) {
   if (!Number.isFinite(x)) return String(x).replace("Infinity", "∞").replace("-", "−");
   const small = x !== 0 && (Math.abs(x) < 1e-3 || Math.abs(x) >= 1e5);
-  const text = x === 0 ? "0" : small ? x.toExponential(2) : x.toPrecision(4);
+  const text = x === 0 ? "0" : small ? x.toExponential(digits - 2) : x.toPrecision(digits);
   return text.replaceAll("-", "−");
 }
+const exact = (x) => said(x, 8); // so that what is subtracted can be done again by hand
+const bracketed = (x) => (x < 0 ? `(${exact(x)})` : exact(x));
 const signed = (x) => (x < 0 ? said(x) : `+${said(x)}`);
-const percent = (x) => `${x && x < 1e-3 ? said(100 * x) : (100 * x).toFixed(1)} %`;
+const percent = (x) => `${x >= 0.0995 ? (100 * x).toFixed(1) : x ? said(100 * x, 3) : "0"} %`;
+const nameOf = (text) => h("bdi", {}, text || "(no name)"); // of a class: whichever way it is written
 const below = (n) => String(n).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]);
 const largest = (values) => values.reduce((most, x) => Math.max(most, Math.abs(x)), 0) || 1;
 
@@ -136,7 +140,10 @@ function tableOf(head, rows, given = {}) {
 }
 
 // A small matrix of numbers on their colours.
-function matrix(values, columns, what, most = largest(values), choose = null, chosen = -1) {
+//
+// choose: what a cell does that is clicked; chosen: its number; named: how one is called, by number.
+function matrix(values, columns, what, { choose, chosen, named } = {}) {
+  const most = largest(values);
   const rows = [];
   for (let at = 0; at < values.length; at += columns) {
     rows.push(
@@ -146,7 +153,12 @@ function matrix(values, columns, what, most = largest(values), choose = null, ch
         cell.style.backgroundColor = `rgb(${red} ${green} ${blue})`;
         const bright = (2 * red + 5 * green + blue) / 8 > 120;
         cell.style.color = bright ? "#000" : "#fff";
-        cell.append(choose ? h("button", { onclick: () => choose(at + n) }, said(value)) : said(value));
+        const given = choose && {
+          "aria-label": `${named(at + n)} = ${said(value)}`,
+          "aria-pressed": String(at + n === chosen),
+          onclick: () => choose(at + n),
+        };
+        cell.append(choose ? h("button", given, said(value)) : said(value));
         return cell;
       }),
     );
@@ -171,6 +183,7 @@ function share(value, what) {
 
 // Curves on axes whose ticks are given, as an SVG picture.
 function curves(lines, { what, x, y, marks = [] }) {
+  if (![...x.ticks, ...y.ticks].every(Number.isFinite)) return h("p", {}, "There is nothing to draw.");
   const [width, height, left, bottom] = [540, 260, 64, 36];
   const [right, top] = [32, 12];
   const place = ({ ticks, scale }, length) => {
@@ -202,14 +215,19 @@ function curves(lines, { what, x, y, marks = [] }) {
     drawn.append(
       svg("line", { x1: across(at), x2: across(at), y1: top, y2: height - bottom, class: "mark" }),
     );
-    drawn.append(svg("text", { x: across(at) + 4, y: 22 }, text));
+    const late = across(at) > width / 2;
+    const anchor = { "text-anchor": late ? "end" : "start" };
+    drawn.append(svg("text", { x: across(at) + (late ? -4 : 4), y: 24, ...anchor }, text));
   }
+  const [w, h0] = [width - left - right, height - bottom - top];
+  const inside = { x: left, y: top, width: w, height: h0, viewBox: `${left} ${top} ${w} ${h0}` };
+  const area = svg("svg", inside); // which cuts off what is beyond the axes
   lines.forEach(({ points }, n) => {
     const kept = points.filter(([a, b]) => Number.isFinite(x.scale(a)) && Number.isFinite(y.scale(b)));
-    const held = (b) => Math.max(top, Math.min(height - bottom, up(b)));
-    const path = kept.map(([a, b], at) => `${at ? "L" : "M"}${across(a)} ${held(b)}`).join("");
-    drawn.append(svg("path", { d: path, class: `line line${n}` }));
+    const path = kept.map(([a, b], at) => `${at ? "L" : "M"}${across(a)} ${up(b)}`).join("");
+    area.append(svg("path", { d: path, class: `line line${n}` }));
   });
+  drawn.append(area);
   const keys = lines.map(({ name }, n) =>
     h(
       "li",

@@ -138,7 +138,7 @@ const LOSSES = {
     teacher: true,
     softened: true,
     formula: "T² (½ Σ p (log p − log m) + ½ Σ q (log q − log m)),  m = ½ (p + q)",
-    derivative: "½ T q (r − Σ q r),  r = log q − log m",
+    derivative: "½ T q (s − Σ q s),  s = log q − log m",
     of({ z, t, T }) {
       const [p, logQ] = [softmax(t, T), complexLogSoftmax(z, T)];
       const q = logQ.map(exp);
@@ -165,8 +165,9 @@ const LOSSES = {
     teacher: true,
     softened: true,
     label: true,
-    formula: "T² (α KL of label and rest + β KL among the rest)",
-    derivative: "T α (b − b′) at the label;  T (α (rest − rest′) r + β (r − r′)) elsewhere",
+    formula:
+      "T² (α KL(b′, b) + β KL(r′, r)),  b = (q[l], 1 − q[l]), r = q of the other classes / (1 − q[l]); ′: the large net's",
+    derivative: "T α (b − b′) at the label;  T (α (b′ − b) r + β (r − r′)) elsewhere, b, b′ of the label",
     of({ z, t, l, T }) {
       const [p, logQ] = [softmax(t, T), complexLogSoftmax(z, T)];
       const inRest = (k) => complexLogSoftmax(others(k, l), T);
@@ -239,10 +240,11 @@ const LOSSES = {
 };
 
 // w · cross-entropy with the label + (1 − w) · a loss: value and gradient of both, and of the sum.
+// Without a teacher, where w is 1, there is no other loss.
 function objective(name, w, given) {
   const none = { value: 0, gradient: given.z.map(() => 0) };
-  const hard = w > 0 ? LOSSES.cross_entropy.by(given) : none;
-  const soft = w < 1 ? LOSSES[name].by(given) : none;
+  const hard = LOSSES.cross_entropy.by(given);
+  const soft = given.t || w < 1 ? LOSSES[name].by(given) : none;
   return {
     ...{ hard, soft, value: w * hard.value + (1 - w) * soft.value },
     gradient: given.z.map((_, c) => w * hard.gradient[c] + (1 - w) * soft.gradient[c]),

@@ -85,12 +85,13 @@ function drawImages() {
       "aria-pressed": String(!state.drawn && n === state.sample),
       onclick: () => {
         Object.assign(state, { sample: n, drawn: null });
+        now.wipe?.();
         see();
         drawAll();
       },
     };
     const what = `test image ${sample.number}, ${CLASSES[sample.label]}`;
-    return h("button", given, picture(views(sample.pixels).x_high, what), CLASSES[sample.label]);
+    return h("button", given, picture(views(sample.pixels).x_high, what), nameOf(CLASSES[sample.label]));
   });
   fill("samples", ...buttons);
 }
@@ -107,7 +108,7 @@ function drawPredictions() {
   const columns = [["large", now.t], ...NETS.map((net) => [net, now.nets[net].z])];
   const shares = columns.map(([net, z]) => [CALLED[net], z && softmax(z, 1)]);
   const rows = CLASSES.map((name, c) => [
-    c === now.l ? h("b", {}, `${name} ✓`) : name,
+    c === now.l ? h("b", {}, nameOf(name), " ✓") : nameOf(name),
     ...shares.map(([net, p]) => (p ? share(p[c], `${name}, ${net}:`) : "–")),
   ]);
   const where = run.teacher_input === "high" ? "x_high" : "x_low brought back to its size";
@@ -191,10 +192,13 @@ function drawPad() {
   });
   canvas.addEventListener("keyup", (event) => (down = event.key === " " ? false : down));
   for (const name of ["focus", "blur"]) canvas.addEventListener(name, show);
-  const clear = () => {
+  now.wipe = () => {
     ink.fill(0);
-    state.drawn = null;
     show();
+  };
+  const clear = () => {
+    state.drawn = null;
+    now.wipe();
     see();
     drawAll();
   };
@@ -216,7 +220,7 @@ function drawPad() {
       "details",
       {},
       h("summary", {}, "Or draw one"),
-      h("p", {}, h("label", {}, "It shall be ", label), " ", h("button", { onclick: clear }, "clear")),
+      h("p", {}, h("label", {}, "It is of the class ", label), " ", h("button", { onclick: clear }, "clear")),
       canvas,
     ),
   );
@@ -296,7 +300,11 @@ function drawLayers() {
         ),
       ),
     ),
-    h("p", {}, `${shapeOf(y)} numbers, from ${said(Math.min(...y.data))} to ${said(Math.max(...y.data))}`),
+    h(
+      "p",
+      { className: "numbers" },
+      `${shapeOf(y)} numbers, from ${said(Math.min(...y.data))} to ${said(Math.max(...y.data))}`,
+    ),
     h("div", { className: "maps" }, ...maps),
     cells(y, state.channel, state.cell, where, (cell) => choose({ cell })),
   );
@@ -381,9 +389,12 @@ function drawLoss() {
   const T = loss.softened ? state.T : 1;
   document.getElementById("of-loss").value = state.loss;
   document.getElementById("T").value = Math.log2(state.T);
-  document.getElementById("T").disabled = !loss.softened;
-  document.getElementById("T-now").value = loss.softened ? said(state.T) : "not of this loss";
-  document.getElementById("w").value = state.w;
+  document.getElementById("of-loss").disabled = !t;
+  document.getElementById("T").disabled = !loss.softened || !t;
+  document.getElementById("T").setAttribute("aria-valuetext", said(state.T));
+  document.getElementById("T-now").value = loss.softened ? said(state.T) : "not used by this loss";
+  document.getElementById("w").value = now.w;
+  document.getElementById("w").disabled = !t;
   document.getElementById("w-now").value = said(now.w);
   const [q, p] = [softmax(z, T), t && softmax(t, T)];
   const { gradient } = now.loss;
@@ -395,7 +406,8 @@ function drawLoss() {
         "aria-pressed": String(c === state.chosen),
         onclick: () => setLoss({ chosen: c }),
       },
-      c === l ? `${name} ✓` : name,
+      nameOf(name),
+      c === l ? " ✓" : "",
     ),
     t ? said(t[c]) : "–",
     said(z[c]),
@@ -404,7 +416,9 @@ function drawLoss() {
     said(gradient[c]),
     bar(gradient[c], most, `gradient by the output for ${name}:`),
   ]);
-  const head = ["class c", "t, large", "z, this net", "p = softmax(t/T)", "q = softmax(z/T)", "∂L/∂z", ""];
+  const by = loss.softened ? " / T" : "";
+  const shares = [`p = softmax(t${by})`, `q = softmax(z${by})`];
+  const head = ["class c", "t, large", "z, this net", ...shares, "∂L/∂z", ""];
   fill("gradient", ...formulas(), tableOf(head, rows));
 }
 
@@ -412,7 +426,20 @@ function drawLoss() {
 function formulas() {
   const { hard, soft, value, gradient } = now.loss;
   const [loss, c, w] = [LOSSES[state.loss], state.chosen, now.w];
-  const line = (...texts) => h("p", { className: "formula" }, ...texts);
+  if (!now.t) {
+    return [
+      h(
+        "p",
+        {},
+        "The large net has not seen a drawing, so nothing teaches it: L is the cross-entropy with the label alone.",
+      ),
+      line(h("b", {}, "L = −log softmax(z)[l]"), " = ", h("b", { id: "value" }, said(value))),
+      line(
+        `∂L/∂z${below(c)} = softmax(z)${below(c)} − [${c} = l] = ${ofLabel(c)} = `,
+        h("b", {}, said(gradient[c])),
+      ),
+    ];
+  }
   const lines = [line(h("b", {}, "L = w · CE + (1 − w) · D")), line(`D: ${loss.formula}`)];
   lines.push(line("CE: −log softmax(z)[l], l the label"));
   const parts = (a, b) => `${said(w)} · ${said(a)} + ${said(1 - w)} · ${said(b)}`;
@@ -427,90 +454,115 @@ function formulas() {
   lines.push(
     line(`${name} = ${parts(hard.gradient[c], soft.gradient[c])} = `, h("b", {}, said(gradient[c]))),
   );
-  const numbers = now.t && now.w < 1 && inNumbers(c);
-  if (numbers) lines.push(line(`∂D/∂z${below(c)} = ${numbers} = ${said(soft.gradient[c])}`));
+  lines.push(line(`∂CE/∂z${below(c)} = ${ofLabel(c)} = ${said(hard.gradient[c])}`));
+  lines.push(line(`∂D/∂z${below(c)} = ${inNumbers(c)} = ${said(soft.gradient[c])}`));
   lines.push(line("Σ over the classes of ∂L/∂z = ", said(sum(gradient))));
   return lines;
 }
 
+// The gradients for class c with the numbers put in: by the label, and by the teacher.
+function ofLabel(c) {
+  return `${exact(softmax(now.given.z, 1)[c])} − ${c === now.given.l ? 1 : 0}`;
+}
+
 function inNumbers(c) {
-  const { z, t, T } = now.given;
+  const { z, t, l, T } = now.given;
   const d = differences(now.given);
   const [q, p] = [softmax(z, T), softmax(t, T)];
-  const softened = () => `${said(T)} · (${said(q[c])} − ${said(p[c])})`;
+  const softened = () => `${said(T)} · (${exact(q[c])} − ${exact(p[c])})`;
   const of = {
-    l2: () => `${said(z[c])} − (${said(t[c])})`,
-    l1: () => `sign(${said(d[c])})`,
-    huber: () => `${said(d[c])} held between −1 and 1`,
-    limit: () => `(${said(d[c])} − (${said(sum(d) / d.length)})) / ${d.length}`,
+    l2: () => `${exact(z[c])} − ${bracketed(t[c])}`,
+    l1: () => `sign(${exact(d[c])})`,
+    huber: () => `${exact(d[c])} held between −1 and 1`,
+    limit: () => `(${exact(d[c])} − ${bracketed(sum(d) / d.length)}) / ${d.length}`,
     kl: softened,
     soft_cross_entropy: softened,
+    js() {
+      const s = q.map((x, k) => Math.log(x) - Math.log((x + p[k]) / 2));
+      return `½ · ${said(T)} · ${exact(q[c])} · (${exact(s[c])} − ${bracketed(sum(q.map((x, k) => x * s[k])))})`;
+    },
+    dkd() {
+      if (c === l) return `${said(T)} · ${ALPHA} · (${exact(q[l])} − ${exact(p[l])})`;
+      const [r, rOfT] = [q[c] / (1 - q[l]), p[c] / (1 - p[l])];
+      const first = `${ALPHA} · (${exact(p[l])} − ${exact(q[l])}) · ${exact(r)}`;
+      return `${said(T)} · (${first} + ${BETA} · (${exact(r)} − ${exact(rOfT)}))`;
+    },
+    cross_entropy: () => ofLabel(c),
   };
-  return of[state.loss] && of[state.loss]();
+  return of[state.loss]();
 }
 
 // What a learner asks, and the clicks that show it
 
+// A question, the section that answers it, what is chosen for it, and the answer.
+const AS_AT_FIRST = { w: 0, T: 4, printed: false, drawn: null };
 const QUESTIONS = [
   [
     "What does T do to the gradient?",
     "loss",
-    { loss: "kl", T: 1, w: 0 },
-    "KL, T = 1. Move T up: targets grow alike, T² keeps the gradient's size, and from T = 20 on it is that of the limit, (Δ − mean Δ) / C; choose the limit to see it.",
+    { loss: "kl", T: 1, image: "undecided" },
+    "KL, T = 1. Move T up: p and q flatten, and T² keeps the gradient, T (q − p), from dying as 1/T². Well above the spread of the logits it nears that of “the limit of KL as T grows”, (Δ − mean Δ) / C: some 10 to 50 per cent are missing at T = 20, a few at 128. Choose that loss to compare.",
   ],
   [
     "Why is the small gradient's sign the other way round?",
     "step",
-    { loss: "l2", w: 0, printed: true },
-    "L2 with the sign that the document prints, y_large − y_small: the loss rises. Take the tick away, and it falls: by y_small the derivative of ½ (y_small − y_large)² is y_small − y_large.",
+    { loss: "l2", printed: true },
+    "L2, with the sign turned round: the loss rises. Take the tick away, and it falls. By y_small the derivative of ½ (y_small − y_large)² is y_small − y_large, by y_large it is y_large − y_small.",
   ],
   [
     "What does a convolution's weight gradient sum over?",
     "walk",
-    { loss: "l2", w: 0, layer: "conv" },
-    "One weight, at every place of the output: dy times the input that it met there. Choose another weight of the kernel, or another input channel.",
+    { loss: "l2", layer: "conv" },
+    "Over every place of the output: dy there, times the input that the weight met there. Choose another weight of the kernel, or another input channel.",
   ],
   [
     "Why is the complex step exact?",
     "check",
-    { loss: "kl", T: 4, w: 0 },
-    "Differences subtract two numbers that are nearly equal, and lose digits as h falls; the complex step reads the derivative off the imaginary part, and loses none.",
+    { loss: "kl", image: "undecided" },
+    "A difference subtracts two values of L that are nearly equal, and the smaller h is, the more digits that costs. The complex step reads the derivative off the imaginary part, where nothing of L is subtracted.",
   ],
   [
     "What does the large net know that the label does not?",
     "loss",
-    { loss: "kl", T: 4, w: 0 },
-    "Compare the column of p with the ✓: the label says one class, the large net how near the image is to each other one. Move w to 1 to see what the gradient loses.",
+    { loss: "kl", image: "undecided" },
+    "Compare the column p with the ✓: the label names one class, the large net says how near the image is to each other one, too. Move w to 1, and the gradient loses that.",
   ],
 ];
 
+// The sample of which the large net is least sure.
+function undecided() {
+  const most = run.samples.map(({ teacher }) => Math.max(...softmax(teacher, 1)));
+  return most.indexOf(Math.min(...most));
+}
+
+// A rate at which a step would take a quarter of the loss, to first order.
+function quarter() {
+  const square = sum(Object.values(now.back.grads).map((g) => sum(g.data.map((x) => x * x))));
+  return Math.min(1, Math.max(1e-6, now.loss.value / (4 * square) || 1e-3));
+}
+
 function drawQuestions() {
-  const items = QUESTIONS.map(([question, section, changes, answer]) => {
-    const shown = h("p", { hidden: true }, answer);
+  const items = QUESTIONS.map(([question, section, { layer, image, ...changes }, answer]) => {
     const ask = () => {
-      const given = { ...changes };
-      if (given.layer) {
-        const { layers } = run.nets[state.net];
-        const convs = layers.filter(({ op }) => op === "conv2d");
-        Object.assign(given, {
-          layer: (convs[1] || convs[0]).name,
-          channel: 0,
-          cell: null,
-          input: 0,
-          tap: [1, 1],
-        });
+      Object.assign(state, AS_AT_FIRST, changes);
+      now.wipe?.();
+      if (image) state.sample = undecided();
+      if (layer) {
+        const convs = run.nets[state.net].layers.filter(({ op }) => op === "conv2d");
+        const { name } = convs[1] || convs[0];
+        Object.assign(state, { layer: name, channel: 0, cell: null, input: 0, tap: [1, 1] });
       }
-      Object.assign(state, given);
       document.getElementById("printed").checked = state.printed;
-      feel();
+      see();
+      state.rate = quarter();
       drawAll();
-      shown.hidden = false;
+      for (const place of document.querySelectorAll(".asked")) place.replaceChildren();
+      fill(`${section}-asked`, h("b", {}, question), ` ${answer}`);
       const heading = document.getElementById(section);
       heading.focus({ preventScroll: true });
       heading.scrollIntoView();
-      fill(`${section}-asked`, h("b", {}, question), ` ${answer}`);
     };
-    return h("li", {}, h("button", { onclick: ask }, question), shown);
+    return h("li", {}, h("button", { onclick: ask }, question));
   });
   fill("questions", ...items);
 }
@@ -536,9 +588,7 @@ document.getElementById("printed").addEventListener("change", (event) => {
 });
 dark.addEventListener("change", drawAll);
 see();
-const atFirst = sum(Object.values(now.back.grads).map((g) => sum(g.data.map((x) => x * x))));
-state.rate = Math.min(1, Math.max(1e-6, now.loss.value / (4 * atFirst) || 1e-3)); // a quarter of L
-document.getElementById("rate").value = Math.log10(state.rate);
+state.rate = quarter();
 drawQuestions();
 drawPad();
 drawAll();

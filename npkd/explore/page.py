@@ -35,12 +35,15 @@ def page(folder: Path) -> str:
         tag("h1", title),
         tag(
             "p",
-            "Two small nets of one run, and what a large one said of the same images. Choose an "
-            "image, a loss, a layer, a cell: all that you see is computed in this page, by the ops "
-            "of npkd written once more.",
+            "Knowledge distillation trains a small net to give the outputs of a large one. Here "
+            "are two small nets of one run, one that is distilled and one that has learnt from the "
+            "labels alone, and what the large one said of the same images. Choose an image, a "
+            "loss, a layer, a cell: all that you see is computed in this page, by npkd’s "
+            "operations, written once more in the page’s own script.",
         ),
         tag("p", "The numbers are being compared with npkd’s.", id="status", role="status"),
         tag("h2", "Five questions"),
+        tag("p", "Each sets the page so that its answer can be seen, and leads there."),
         tag("ol", id="questions"),
         *_section("image", "1. An image, and what the nets see in it"),
         _place("samples"),
@@ -55,6 +58,7 @@ def page(folder: Path) -> str:
         _place("gradient"),
         *_section("walk", "4. Backward: the numbers that meet in the chosen cell"),
         tag("p", "Of the loss above; the cell is chosen in the picture of the layer."),
+        tag("h3", id="here", aria_live="polite"),
         _place("cell"),
         *_section("step", "5. One step downhill, or up"),
         tag(
@@ -68,7 +72,7 @@ def page(folder: Path) -> str:
             tag(
                 "label",
                 tag("input", id="printed", type="checkbox"),
-                " along the sign that the document prints",
+                " along the sign that npkd’s source document prints, y_large − y_small",
             ),
         ),
         _place("stepped"),

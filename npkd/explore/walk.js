@@ -11,12 +11,8 @@ function drawWalk() {
   const place = y.shape.length === 3 ? [state.channel, ...state.cell] : [at];
   const name = `${layer.name}[${place.join(", ")}]`;
   const walk = WALKS[layer.op](layer, at, outputs, y, dy);
-  fill(
-    "cell",
-    h("h3", {}, `y = ${name} = ${said(y.data[at])},  dy = ∂L/∂y = ${said(dy.data[at])}`),
-    h("p", { className: "formula" }, walk.formula),
-    ...walk.pieces,
-  );
+  fill("here", `y = ${name} = ${said(y.data[at])},  dy = ∂L/∂y = ${said(dy.data[at])}`);
+  fill("cell", line(walk.formula), ...walk.pieces);
 }
 
 const param = (layer, key) => run.nets[state.net].params[`${layer.name}.${key}`];
@@ -24,12 +20,12 @@ const grad = (layer, key) => now.back.grads[`${layer.name}.${key}`];
 const line = (...texts) => h("p", { className: "formula" }, ...texts);
 const side = (...pieces) => h("div", { className: "side" }, ...pieces);
 
-// A long sum by its largest terms: [what, value] each.
-function longSum(terms, result) {
+// A long sum by its largest terms, [what, value] each, behind those that are always shown.
+function longSum(terms, result, always = []) {
   const order = terms.slice().sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
   const shown = order.slice(0, LARGEST_TERMS);
   const left = order.slice(LARGEST_TERMS);
-  const rows = shown.map(([what, value]) => [what, signed(value)]);
+  const rows = [...always, ...shown].map(([what, value]) => [what, signed(value)]);
   if (left.length) rows.push([`${left.length} more`, signed(sum(left.map(([, value]) => value)))]);
   return tableOf(["of the sum", "term"], [...rows, [h("b", {}, "in all"), h("b", {}, said(result))]]);
 }
@@ -122,14 +118,11 @@ const WALKS = {
         side(
           matrix(seen(k), kw, "x"),
           h("span", {}, "×"),
-          matrix(
-            kernel(k),
-            kw,
-            "w",
-            largest(kernel(k)),
-            (n) => choose({ tap: taps[n] }),
-            tap[0] * kw + tap[1],
-          ),
+          matrix(kernel(k), kw, "w", {
+            choose: (n) => choose({ tap: taps[n] }),
+            chosen: tap[0] * kw + tap[1],
+            named: (n) => `w[${o}, ${k}, ${taps[n].join(", ")}]`,
+          }),
           h("span", {}, "="),
           matrix(products(k), kw, "x · w"),
           h("span", {}, `sum ${said(partial[k])}`),
@@ -142,12 +135,14 @@ const WALKS = {
           } = `,
           h("b", {}, said(bias + sum(partial))),
         ),
-        h("h4", {}, `dW: what w[${o}, ${k}, ${tap.join(", ")}] has done, at every place of y`),
-        line("∂L/∂w[o,k,u,v] = Σ_i Σ_j dy[o,i,j] · x[k, …]: y[o,i,j] holds w times this x"),
+        h("h4", {}, `dW: w[${o}, ${k}, ${tap.join(", ")}] is in every number of channel ${o} of y`),
+        line(
+          `∂L/∂w[o,k,u,v] = Σ_i Σ_j dy[o,i,j] · x[k, ${where(0)}, ${where(1)}]: each y[o,i,j] contains w times this x`,
+        ),
         side(
           shown(upstream, `dy, channel ${o}`),
           h("span", {}, "×"),
-          shown(shifted, `x, channel ${group + k}, shifted by the tap`),
+          shown(shifted, `x, channel ${group + k}, shifted to where w meets it`),
           h("span", {}, "="),
           shown(both, "the products"),
         ),
@@ -161,9 +156,9 @@ const WALKS = {
               h(
                 "h4",
                 {},
-                `dx: all that x[${group + k}, ${middle.join(", ")}], the middle of the window, has been in`,
+                `dx: x[${group + k}, ${middle.join(", ")}], the middle of the window, is in several numbers of y`,
               ),
-              line("∂L/∂x = Σ dy · w, over every product that it has been in"),
+              line("∂L/∂x = Σ dy · w, over every product that this x is in"),
               longSum(terms, sum(terms.map(([, value]) => value))),
               ...(dx
                 ? [line(`dx there${ways > 1 ? ", with what comes by other ways" : ""}: ${said(ofMiddle)}`)]
@@ -191,7 +186,7 @@ const WALKS = {
     return {
       formula: "y[o] = b[o] + Σ_i w[o,i] x[i]",
       pieces: [
-        longSum([["b", bias], ...terms], y.data[at]),
+        longSum(terms, y.data[at], b ? [[`b[${at}]`, bias]] : []),
         h(
           "p",
           {},
