@@ -51,6 +51,14 @@ PARTS = {
         "run. They are prepared as that run's images were. An image that cannot be read is said, "
         "and the others are predicted; the exit status is 1 then.",
     ),
+    "explore": Part(
+        "npkd.explore.command:add",
+        "a finished run as a page on which one touches the gradient",
+        "Make explore.html of a finished run that classifies: a page that holds its two small "
+        "nets. Choose an image or draw one, turn temperature and weight, and see the targets, the "
+        "loss and its gradient; go backward through the layers cell by cell; take a step; watch a "
+        "gradient being checked. What it computes is compared with npkd's own numbers.",
+    ),
     "gradcheck": Part(
         "npkd.proofs.command:add_gradcheck",
         "check every gradient of npkd, and every value, on this machine",

@@ -12,7 +12,6 @@ OF_THE_MACHINE = {
     "needs /dev/full",
     "needs Linux's capabilities",
     "needs named pipes",
-    "no Chromium here",
     "no fork on this system",
     "the CIFAR-10 sample is not here",
 }

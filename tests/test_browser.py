@@ -6,9 +6,8 @@ Each is tried without the other, and both are left out, which shows that the scr
 
 import html
 import re
-import shutil
-import subprocess
 
+import browser
 import malformed
 import pages
 import pytest
@@ -19,12 +18,7 @@ from npkd.printing import pages as markup
 from npkd.printing import pictures
 from npkd.validate.judging import page as page_of_verdicts
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
-if BROWSER is None:
-    pytest.skip("no Chromium here", allow_module_level=True)
-
-OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000"]
+browser.required()
 SCRIPTS = [text for text in pages.HOSTILE if pages.SCRIPT in text]
 LOOK = """
 addEventListener("load", () => {
@@ -67,23 +61,11 @@ def made(monkeypatch):
     return made
 
 
-def opened(path) -> str:
-    """What a browser makes of a page."""
-    done = subprocess.run(
-        [BROWSER, *OPTIONS, "--dump-dom", path.as_uri()],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    return done.stdout
-
-
 @pytest.mark.parametrize("name", ["report", "verdicts"])
 def test_a_browser_sees_npkds_own_tags_alone(name, made, tmp_path):
     path = tmp_path / "page.html"
     path.write_text(made(escaped=True, policy=True)[name])
-    seen, written = pages.Page(opened(path)), pages.Page(path.read_text())
+    seen, written = pages.Page(browser.opened(path)), pages.Page(path.read_text())
     assert seen.text.split() == written.text.split()
     assert seen.images == written.images > 0
     assert pages.SCRIPT in seen.text
@@ -103,7 +85,7 @@ def test_scripts_would_run_but_for_escaping_and_policy_either_of_which_is_enough
     ]
     path = tmp_path / "all.html"
     path.write_text(f"<title></title>{''.join(inside)}<script>{LOOK}</script>")
-    title = re.search("<title>(.*?)</title>", opened(path))[1]
+    title = re.search("<title>(.*?)</title>", browser.opened(path))[1]
     ran = {word.removeprefix("ran:") for word in title.split() if word.startswith("ran:")}
     assert ran == {"report-bare", "verdicts-bare"}
     assert {"report:960px:1", "verdicts:960px:1"} < set(title.split())  # styled, and with pictures

@@ -30,6 +30,7 @@ from npkd.weights import MOST_BYTES, require_readable
 
 RUN_FILES = (
     "report.html",
+    "explore.html",
     "report.json",
     "report.png",
     "large.npz",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from npkd import __version__, data, distill, objectives, training, weights
+from npkd import __version__, data, distill, explore, objectives, training, weights
 from npkd.commands import add_reading, reading, say, say_json, set_threads, stopping
 from npkd.distill import checkpoint, evaluate, loss_text
 from npkd.distill.predict import NETS, Predicted, Predictor, Source, given, likeliest
@@ -339,7 +339,7 @@ def _write(folder: Path, finished: distill.Finished) -> None:
         weights.save_weights(folder / "samples.npz", finished.samples)
         contents.write_json(folder / "report.json", finished.report)
         say("", *table(finished.report).split("\n"), "")
-        _draw(folder)
+        _draw(folder, finished.report["task"])
         checkpoint.remove(folder)
     if why := _why_behind(finished.report):
         say(*why, "")
@@ -373,8 +373,13 @@ def _why_behind(report: dict[str, Any]) -> list[str]:
     ]
 
 
-def _draw(folder: Path) -> None:
-    """Make the picture and the page, if this installation can; a run is not lost for these."""
+def _draw(folder: Path, task: str) -> None:
+    """Make the picture and the pages, if this installation can; a run is not lost for these."""
+    try:
+        if task == "classify":
+            explore.write(folder)
+    except BadInput as error:
+        say(f"note: explore.html is not made: {error}")
     try:
         page.write(folder)
     except (ImportError, BadInput) as error:

@@ -2,11 +2,12 @@
 
 Whatever comes into a page is text, and escaped as such, unless `html` or `tag` made it: so nothing
 that somebody has put into a file becomes a tag. Were it to become one in spite of that, it could do
-nothing: POLICY has the browser run no script, and fetch nothing.
+nothing: POLICY has the browser run no script, but for npkd's own, and fetch nothing.
 """
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -27,12 +28,26 @@ th:first-child, td:first-child { text-align: left; min-width: 10rem; }
 thead th { border-bottom: 2px solid #111; }
 code { font-size: .85rem; overflow-wrap: anywhere; } li { margin: .35rem 0; }
 """
-_DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-POLICY = (  # Content Security Policy, level 3: of the style this very one, of pictures those inside
-    f"default-src 'none'; img-src data:; style-src 'sha256-{_DIGEST}'; "
-    "base-uri 'none'; form-action 'none'"
-)
-VOID = ("img", "meta")  # elements that hold nothing and have no end
+
+
+def policy(style: str = STYLE, script: str = "") -> str:
+    """Content Security Policy, level 3: of the style this very one, of pictures those inside.
+
+    Of scripts none, or this very one.
+    """
+    scripts = f"script-src {_digest(script)}; " if script else ""
+    return (
+        f"default-src 'none'; img-src data:; style-src {_digest(style)}; {scripts}"
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+POLICY = policy()
+VOID = ("img", "input", "meta")  # elements that hold nothing and have no end
 
 
 class Html(str):
@@ -56,17 +71,27 @@ def tag(name: str, /, *pieces: object, **attributes: object) -> Html:
     return Html(f"<{name}{given}>" + ("" if name in VOID else f"{html(*pieces)}</{name}>"))
 
 
-def document(title: str, pieces: Iterable[object]) -> str:
-    """A whole page of these pieces."""
+def document(title: str, pieces: Iterable[object], *, style: str = STYLE, script: str = "") -> str:
+    """A whole page of these pieces.
+
+    script: one of npkd's own, which is run at the end; what comes from outside is none (`values`).
+    """
     head = (
         tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy(style, script)),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("title", title),
-        tag("style", Html(STYLE)),
+        tag("style", Html(style)),
     )
+    pieces = [*pieces, tag("script", Html(script))] if script else pieces
     parts = (tag("head", _lines(head)), tag("body", _lines(pieces)))
     return f"<!DOCTYPE html>\n{tag('html', _lines(parts), lang='en')}\n"
+
+
+def values(name: str, held: object) -> Html:
+    """Numbers and texts for the page's script, as JSON, in which no text can end the element."""
+    text = json.dumps(held, allow_nan=False, separators=(",", ":"))
+    return tag("script", Html(text.replace("<", "\\u003c")), id=name, type="application/json")
 
 
 def _lines(pieces: Iterable[object]) -> Html:
