@@ -178,7 +178,7 @@ function share(value, what) {
   const inner = h("span", { className: "above" });
   inner.style.width = `${100 * value}%`;
   const given = { className: "bar", role: "img", "aria-label": `${what} ${percent(value)}` };
-  return h("span", {}, h("span", given, inner), ` ${percent(value)}`);
+  return h("span", {}, h("span", given, inner), h("span", { className: "percent" }, percent(value)));
 }
 
 // Curves on axes whose ticks are given, as an SVG picture.
