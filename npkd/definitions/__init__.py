@@ -21,6 +21,7 @@ sequence of one, or a (height, width) pair. The meaning of the ops' arguments is
 from npkd.definitions.features import *  # noqa: F403
 from npkd.definitions.labels import *  # noqa: F403
 from npkd.definitions.ops import *  # noqa: F403
+from npkd.definitions.quantised import *  # noqa: F403
 from npkd.definitions.regression import *  # noqa: F403
 from npkd.definitions.relations import *  # noqa: F403
 from npkd.definitions.soft_targets import *  # noqa: F403

@@ -1,0 +1,4 @@
+"""Nets in eight bits.
+
+ops.py      the operations on integers, as ONNX has them
+"""

@@ -1,0 +1,221 @@
+"""A net in eight bits, made from one of floats and some images.
+
+    quantised = Quantised.of(network, images)    # images: as the net takes them, for calibration
+    y = quantised(x)                             # float32, as the net's own outputs
+
+Convolutions and linear layers become products of integers (`ops.qlinear_conv`); a batch norm behind
+a convolution is taken into its weights, a ReLU into the range of its output. All else is computed
+from the numbers that the integers stand for, and quantised again. Weights are int8, a scale for
+each output channel, symmetric; outputs are uint8, a scale for each layer, by the range that they
+had for the images of calibration. Where a mean is taken the scale has eight bits, so that the
+sum is exact in float32 (`Scale.summable`), and the same in every framework.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from npkd import ops
+from npkd.arguments import shown
+from npkd.nets import BatchNorm, Conv2d, Function, Linear, Network
+from npkd.nets.network import IMAGES
+from npkd.quantise.ops import (
+    TINY,
+    Scale,
+    dequantize_linear,
+    qlinear,
+    qlinear_conv,
+    quantize_linear,
+)
+
+MOST_WEIGHT = 127  # of int8; 63 where a processor holds sums of two products at 16 bits
+MOST_BIAS = 2**30
+RELUS = (ops.relu, ops.relu6)
+MEANS = (ops.avg_pool2d, ops.global_avg_pool2d)
+SAME = (ops.flatten, ops.max_pool2d)  # whose outputs are some of their inputs
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is computed at once: layers one behind the other, of which the first takes `takes`.
+
+    kind: "conv" or "linear", of integers; "same", whose outputs are some of its inputs; "float".
+    """
+
+    layers: tuple[str, ...]
+    takes: tuple[str, ...]
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """That of its output: of the last layer."""
+        return self.layers[-1]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of a convolution or a linear layer: int8 by output channel, their scales, int32 biases."""
+
+    w: np.ndarray
+    scale: np.ndarray
+    b: np.ndarray
+
+
+class Quantised:
+    """A net in eight bits; see above. steps: in order. scales: of the outputs of steps, by name."""
+
+    def __init__(
+        self,
+        network: Network,
+        steps: tuple[Step, ...],
+        scales: Mapping[str, Scale],
+        weights: Mapping[str, Weights],
+    ):
+        self.network, self.steps = network, steps
+        self.scales, self.weights = dict(scales), dict(weights)
+
+    @classmethod
+    def of(
+        cls, network: Network, images: np.ndarray, most_weight: int = MOST_WEIGHT
+    ) -> "Quantised":
+        """That of a net, by the ranges that its outputs have for these images (B, C, H, W).
+
+        most_weight: the largest integer that stands for a weight. Raises ValueError for none of 1
+        to 127, for no images, and for a net whose outputs for these are not finite.
+        """
+        if not 1 <= most_weight <= MOST_WEIGHT:
+            raise ValueError(f"most_weight is {shown(most_weight)}, expected 1 to {MOST_WEIGHT}")
+        if not len(images):
+            raise ValueError("there are no images for calibration, expected one or more")
+        steps = steps_of(network)
+        outputs, _ = network.features(images, [step.name for step in steps])
+        ranges = {IMAGES: images, **outputs}
+        scales: dict[str, Scale] = {IMAGES: _scale(IMAGES, ranges[IMAGES])}
+        for step in steps:
+            scales[step.name] = _scale(step.name, ranges[step.name])
+        for step in reversed(steps):  # what a mean is taken of, through steps that keep its scale
+            for taken in step.takes:
+                if step.kind == "same":
+                    scales[taken] = _wider(scales[taken], scales[step.name])
+                elif _op(network, step) in MEANS:
+                    scales[taken] = scales[taken].summable()
+        for step in steps:
+            if step.kind == "same":
+                scales[step.name] = scales[step.takes[0]]
+        weights = {
+            step.name: _weights(network, step, scales[step.takes[0]], most_weight)
+            for step in steps
+            if step.kind in ("conv", "linear")
+        }
+        return cls(network, steps, scales, weights)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The outputs for images (B, C, H, W), float32 (B, …), as the net's own."""
+        last = self.steps[-1].name
+        return dequantize_linear(self.integers(x, [last])[last], self.scales[last])
+
+    def integers(self, x: np.ndarray, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """The outputs of these steps, uint8, and of the images if IMAGES is among them."""
+        known = {IMAGES: quantize_linear(x, self.scales[IMAGES])}
+        for step in self.steps:
+            known[step.name] = self.step(step, [known[taken] for taken in step.takes])
+        return {name: known[name] for name in names}
+
+    def step(self, step: Step, inputs: list[np.ndarray]) -> np.ndarray:
+        """The output of one step, uint8, for the integers that it takes."""
+        of, to = [self.scales[taken] for taken in step.takes], self.scales[step.name]
+        layer: Any = self.network.layers[step.layers[0]]
+        if step.kind == "same":
+            y, _ = layer(inputs[0].astype(np.float32), {})
+            return y.astype(np.uint8)
+        if step.kind == "float":
+            xs = map(dequantize_linear, inputs, of)
+            return quantize_linear(apply(self.network, step, list(xs)), to)
+        weights = self.weights[step.name]
+        arguments = inputs[0], of[0], weights.w, weights.scale, to, weights.b
+        if step.kind == "linear":
+            return qlinear(*arguments)
+        options = {key: layer.options[key] for key in ("stride", "padding", "groups")}
+        return qlinear_conv(*arguments, **options)
+
+
+def steps_of(network: Network) -> tuple[Step, ...]:
+    """The net's layers as steps: behind a convolution its batch norm, behind these a ReLU."""
+    uses = Counter(taken for takes in network.takes.values() for taken in takes)
+    steps: dict[str, Step] = {}  # by what they give
+    for name, layer in network.layers.items():
+        taken = network.takes[name]
+        before = steps.get(taken[0])
+        if before is not None and uses[taken[0]] == 1 and _joins(network, before, layer):
+            steps[name] = replace(steps.pop(taken[0]), layers=(*before.layers, name))
+        else:
+            steps[name] = Step((name,), taken, _kind(layer))
+    return tuple(steps.values())
+
+
+def _joins(network: Network, before: Step, layer: Any) -> bool:
+    """Whether a layer can be computed with the step before it."""
+    if isinstance(layer, BatchNorm):
+        return before.kind == "conv" and len(before.layers) == 1
+    is_relu = isinstance(layer, Function) and layer.op in RELUS
+    last = network.layers[before.name]
+    return is_relu and not (isinstance(last, Function) and last.op in (*RELUS, *SAME))
+
+
+def _kind(layer: Any) -> str:
+    if isinstance(layer, Conv2d) and layer.options["dilation"] in (1, (1, 1)):
+        return "conv"
+    if isinstance(layer, Linear):
+        return "linear"
+    return "same" if isinstance(layer, Function) and layer.op in SAME else "float"
+
+
+def _op(network: Network, step: Step) -> Any:
+    return getattr(network.layers[step.layers[0]], "op", None)
+
+
+def apply(network: Network, step: Step, xs: list[np.ndarray]) -> np.ndarray:
+    """The output of a step's layers as floats."""
+    arrays = network.state_dict()
+    for name in step.layers:
+        layer: Any = network.layers[name]
+        keys = (*layer.shapes, *getattr(layer, "state", ()))
+        y, _ = layer(*xs, {key: arrays[f"{name}.{key}"] for key in keys})
+        xs = [y]
+    return xs[0]
+
+
+def _scale(name: str, y: np.ndarray) -> Scale:
+    least, most = float(y.min()), float(y.max())
+    if not np.isfinite([least, most]).all():
+        raise ValueError(f"the outputs of {shown(name)} are not finite for the images given")
+    return Scale.of(least, most)
+
+
+def _wider(a: Scale, b: Scale) -> Scale:
+    return a if a.scale >= b.scale else b
+
+
+def _weights(network: Network, step: Step, x_of: Scale, most: int) -> Weights:
+    """The weights of a step, with those of its batch norm, as integers."""
+    arrays, first = network.state_dict(), step.layers[0]
+    w = arrays[f"{first}.weight"].astype(np.float64)
+    b = arrays.get(f"{first}.bias", np.zeros(len(w))).astype(np.float64)
+    for name in step.layers[1:]:
+        layer = network.layers[name]
+        if isinstance(layer, BatchNorm):
+            scale, shift, mean, variance = (
+                arrays[f"{name}.{key}"].astype(np.float64)
+                for key in ("weight", "bias", "running_mean", "running_var")
+            )
+            factor = scale / np.sqrt(variance + layer.epsilon)
+            w, b = w * factor.reshape(-1, 1, 1, 1), (b - mean) * factor + shift
+    largest = np.abs(w).reshape(len(w), -1).max(axis=1)
+    s = np.maximum(np.maximum(largest / most, np.abs(b) / (float(x_of.scale) * MOST_BIAS)), TINY)
+    s = s.astype(np.float32)
+    integers = np.clip(np.rint(w / s.reshape(-1, *[1] * (w.ndim - 1))), -most, most)
+    biases = np.rint(b / (float(x_of.scale) * s.astype(np.float64)))
+    return Weights(integers.astype(np.int8), s, biases.astype(np.int32))

@@ -1,0 +1,185 @@
+"""Operations on eight-bit integers, as ONNX has them; `npkd.definitions.quantised` in fast.
+
+Sums of products of integers are exact in float32 as long as none can reach 2²⁴: then each number
+that comes up is an integer that float32 has, whatever the order. With |w| ≤ 127 and 0 ≤ q ≤ 255
+that is so for sums of up to 518 products. Longer ones are cut, and their parts added in float64,
+which is exact up to 2⁵³. So the fast convolutions of floats are those of integers too.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from npkd import ops
+from npkd.arguments import shown
+from npkd.ops.contract import Pair
+
+LEAST, MOST = 0, 255  # of uint8
+EXACT = 2**24  # float32 has all integers up to here
+WIDEST = 2**31  # a sum has to stay below, as int32
+
+
+class Scale(NamedTuple):
+    """What an integer q of 0 to 255 stands for: s (q − z).
+
+    Example
+        >>> Scale.of(0.0, 5.1)  # a range that begins at 0 takes all 256 integers
+        Scale(scale=np.float32(0.02), zero_point=0)
+    """
+
+    scale: np.float32
+    zero_point: int = 0
+
+    @classmethod
+    def of(cls, least: float, most: float) -> "Scale":
+        """That of numbers in this range: from 0 on, or if some are negative on both sides of 0."""
+        if least >= 0:
+            return cls(np.float32(max(most, TINY) / MOST))
+        return cls(np.float32(max(-least, most, TINY) / (MOST // 2)), MOST // 2 + 1)
+
+    def summable(self) -> "Scale":
+        """One a little wider, by less than 1 in 128, of eight bits: s q is exact then in float32.
+
+        So are sums of up to 256 such numbers, in whatever order a framework takes them.
+        """
+        mantissa, exponent = np.frexp(self.scale)
+        return self._replace(scale=np.float32(np.ldexp(np.ceil(mantissa * 256) / 256, exponent)))
+
+
+TINY = 1e-30  # the range of numbers that are all 0
+
+
+def quantize_linear(x: np.ndarray, of: Scale) -> np.ndarray:
+    """The integers that stand for numbers.
+
+    Shapes
+        x of any shape, float32  →  q of the same, uint8
+
+    Definition
+        q = round(x / s) + z, held between 0 and 255; halves to even
+
+    Example
+        >>> quantize_linear(np.float32([-1, 0.5, 1.5, 300]), Scale(np.float32(1.0)))
+        array([  0,   0,   2, 255], dtype=uint8)
+    """
+    return _held(x / of.scale, of.zero_point)
+
+
+def dequantize_linear(q: np.ndarray, of: Scale) -> np.ndarray:
+    """The numbers that integers stand for, s (q − z), float32.
+
+    Example
+        >>> dequantize_linear(np.uint8([0, 128, 255]), Scale(np.float32(0.5), 128))
+        array([-64. ,   0. ,  63.5], dtype=float32)
+    """
+    return (q.astype(np.float32) - np.float32(of.zero_point)) * of.scale
+
+
+def qlinear_conv(
+    x: np.ndarray,
+    x_of: Scale,
+    w: np.ndarray,
+    w_scale: np.ndarray,
+    y_of: Scale,
+    b: np.ndarray | None = None,
+    *,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    groups: int = 1,
+) -> np.ndarray:
+    """A convolution of integers, whose sums are exact and then rounded to eight bits.
+
+    Shapes
+        x (N, C, H, W) uint8, w (O, C/groups, kh, kw) int8, w_scale (O,) float32, b (O,) int32 or
+        None  →  y (N, O, Ho, Wo) uint8
+
+    Definition (z the zero points; outside of the image x − z_x is 0)
+        a[n,o,i,j] = b[o] + Σ_{c,u,v} w[o,c,u,v] (x[n, c, …] − z_x), an integer, as in `ops.conv2d`
+        y[n,o,i,j] = round(float32(a) · (s_x s_w[o] / s_y)) + z_y, held between 0 and 255
+    where the factor is float32, from its left to its right, and halves are rounded to even
+
+    A ReLU behind it costs nothing: where z_y is 0, what is below 0 is held at 0.
+
+    Raises ValueError as `ops.conv2d` does, for other dtypes, and where a sum might leave int32.
+    Source: ONNX's operator QLinearConv, version 10.
+
+    Example
+        >>> one = Scale(np.float32(1.0))
+        >>> x, w = np.uint8([[[[3, 4]]]]), np.int8([[[[1, -2]]], [[[2, 1]]]])
+        >>> qlinear_conv(x, one, w, np.float32([1, 0.25]), one).ravel()  # 3 − 8, and 10 / 4
+        array([0, 2], dtype=uint8)
+    """
+    for name, array, dtype in (("x", x, np.uint8), ("w", w, np.int8), ("b", b, np.int32)):
+        if array is not None and array.dtype != dtype:
+            raise ValueError(f"qlinear_conv: {name} is {array.dtype}, expected {np.dtype(dtype)}")
+    factor = x_of.scale * w_scale.astype(np.float32) / y_of.scale
+    bias = np.zeros(len(w)) if b is None else b.astype(np.float64)
+    a = _sums(x, x_of.zero_point, w, bias, stride=stride, padding=padding, groups=groups)
+    return _held(a * factor[:, np.newaxis, np.newaxis], y_of.zero_point)
+
+
+def qlinear(
+    x: np.ndarray,
+    x_of: Scale,
+    w: np.ndarray,
+    w_scale: np.ndarray,
+    y_of: Scale,
+    b: np.ndarray | None = None,
+) -> np.ndarray:
+    """`ops.linear` of integers: `qlinear_conv` of images of one cell.
+
+    Shapes
+        x (N, I) uint8, w (O, I) int8, w_scale (O,), b (O,) int32 or None  →  y (N, O) uint8
+
+    Example
+        >>> one = Scale(np.float32(1.0))
+        >>> qlinear(np.uint8([[3, 4]]), one, np.int8([[1, 2]]), np.float32([1]), one)
+        array([[11]], dtype=uint8)
+    """
+    images, kernels = x[:, :, np.newaxis, np.newaxis], w[:, :, np.newaxis, np.newaxis]
+    return qlinear_conv(images, x_of, kernels, w_scale, y_of, b)[:, :, 0, 0]
+
+
+def _sums(
+    x: np.ndarray, zero_point: int, w: np.ndarray, bias: np.ndarray, *, groups: int, **options: Any
+) -> np.ndarray:
+    """b + Σ w (x − z), rounded once to float32."""
+    largest = max(zero_point, MOST - zero_point) * int(np.abs(w.astype(np.int16)).max(initial=0))
+    per_channel = largest * w.shape[2] * w.shape[3]
+    whole = per_channel * w.shape[1]
+    if whole + np.abs(bias).max(initial=0) >= WIDEST:
+        raise ValueError(
+            f"qlinear_conv: a sum of {shown(w[0].size)} products may leave the range of int32"
+        )
+    x = x.astype(np.float32) - np.float32(zero_point)
+    if whole + np.abs(bias).max(initial=0) < EXACT:
+        w, b = w.astype(np.float32), bias.astype(np.float32)
+        return _convolved(x, w, b, groups=groups, **options)
+    if groups > 1 or per_channel >= EXACT:
+        x, w = x.astype(np.float64), w.astype(np.float64)
+        return _convolved(x, w, bias, groups=groups, **options).astype(np.float32)
+    step = max(1, (EXACT - 1) // max(per_channel, 1))
+    total = bias[:, np.newaxis, np.newaxis]
+    for first in range(0, w.shape[1], step):
+        part = slice(first, first + step)
+        own = np.ascontiguousarray(w[:, part]).astype(np.float32)
+        total = total + _convolved(np.ascontiguousarray(x[:, part]), own, None, **options)
+    return total.astype(np.float32)
+
+
+def _convolved(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, *, groups: int = 1, **options: Any
+) -> np.ndarray:
+    """`ops.conv2d`; of images of one cell `ops.linear`, which is quicker."""
+    if x.shape[2:] == w.shape[2:] == (1, 1) and groups == 1 and options.get("padding") in (None, 0):
+        y, _ = ops.linear(x[:, :, 0, 0], w[:, :, 0, 0], b)
+        return y[:, :, np.newaxis, np.newaxis]
+    y, _ = ops.conv2d(x, w, b, groups=groups, **options)
+    return y
+
+
+def _held(y: np.ndarray, zero_point: int) -> np.ndarray:
+    """Rounded, halves to even, and held between 0 and 255."""
+    y = np.rint(y)
+    y += np.float32(zero_point)
+    return np.clip(y, LEAST, MOST).astype(np.uint8)

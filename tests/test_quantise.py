@@ -1,0 +1,242 @@
+"""Nets in eight bits: integer operations are their definitions and ONNX Runtime's to the bit."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from npkd import SmallCNN, definitions, zoo
+from npkd.quantise import ops
+from npkd.quantise.network import Quantised, steps_of
+from npkd.quantise.ops import Scale
+
+
+def scales(least=1e-3, most=1e3):
+    return st.floats(np.float32(least), np.float32(most), width=32).map(np.float32)
+
+
+@st.composite
+def convolutions(draw):
+    """Arguments of a convolution: images and kernels of any integers, and options."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    groups = draw(st.sampled_from([1, 1, 2]))
+    inputs, outputs = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 2))
+    kernel = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    image = [draw(st.integers(k, 5)) for k in kernel]
+    x = rng.integers(0, 256, (2, inputs, *image), np.uint8)
+    w = rng.integers(-127, 128, (outputs, inputs // groups, *kernel)).astype(np.int8)
+    b = rng.integers(-(2**17), 2**17, outputs).astype(np.int32) if draw(st.booleans()) else None
+    options = {"stride": draw(st.integers(1, 2)), "padding": draw(st.integers(0, 1))}
+    zero_point = draw(st.sampled_from([0, 128, 255, 7]))
+    x_of = Scale(draw(scales(0.01, 1)), zero_point)
+    w_scale = rng.uniform(0.001, 0.1, outputs).astype(np.float32)
+    y_of = Scale(draw(scales(0.01, 100)), draw(st.sampled_from([0, 128, 3])))
+    return (x, x_of, w, w_scale, y_of, b), options | {"groups": groups}
+
+
+def defined(x, x_of, w, w_scale, y_of, b, **options):
+    return definitions.qlinear_conv(x, *x_of, w, w_scale, *y_of, b, **options)
+
+
+@settings(deadline=None)
+@given(convolutions())
+def test_a_convolution_of_integers_is_its_definition_to_the_bit(case):
+    arguments, options = case
+    found = ops.qlinear_conv(*arguments, **options)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, defined(*arguments, **options))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32), scales(), st.integers(0, 255))
+def test_numbers_become_integers_and_numbers_again(seed, scale, zero_point):
+    rng, of = np.random.default_rng(seed), Scale(scale, zero_point)
+    x = (scale * rng.integers(-300, 300, 20) / 2).astype(np.float32)  # many of them between two
+    q = ops.quantize_linear(x, of)
+    np.testing.assert_array_equal(q, definitions.quantize_linear(x, *of))
+    again = ops.dequantize_linear(q, of)
+    np.testing.assert_array_equal(again, definitions.dequantize_linear(q, *of))
+    held = (q > 0) & (q < 255)
+    assert np.all(abs(again - x)[held] <= scale / 2 * (1 + 1e-4))
+
+
+@pytest.mark.parametrize("inputs", [518, 519, 1037, 4000])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_sums_of_any_length_are_exact(inputs, sign):
+    """Of the largest numbers, and with one that a float32 beside them would lose."""
+    x = np.full((1, inputs, 1, 1), 255, np.uint8)
+    w = np.full((2, inputs, 1, 1), 127, np.int8)
+    w[1], x[0, -1] = -127, 1
+    total = 127 * (255 * (inputs - 1) + 1)
+    y_of = Scale(np.float32(max(1, total // 100)), 128)
+    b = np.array([sign, -sign], np.int32)
+    one = Scale(np.float32(1))
+    arguments = (x, one, w, np.float32([1, 1]), y_of, b)
+    np.testing.assert_array_equal(ops.qlinear_conv(*arguments), defined(*arguments))
+    sums = ops._sums(x, 0, w, b.astype(float), stride=1, padding=0, groups=1).ravel()
+    np.testing.assert_array_equal(sums, np.float32([total + sign, -total - sign]))
+
+
+def test_a_linear_layer_is_a_convolution_of_single_cells():
+    rng = np.random.default_rng(0)
+    x, w = rng.integers(0, 256, (5, 700), np.uint8), rng.integers(-127, 128, (3, 700))
+    w, b = w.astype(np.int8), np.array([5, -5, 0], np.int32)
+    of = Scale(np.float32(0.02), 9), w, np.float32([0.01, 0.02, 0.03]), Scale(np.float32(3.0), 100)
+    images = x[:, :, None, None], of[0], w[:, :, None, None], *of[2:]
+    np.testing.assert_array_equal(ops.qlinear(x, *of, b), defined(*images, b)[:, :, 0, 0])
+
+
+def test_halves_go_to_the_even_neighbour_and_what_is_too_large_is_held():
+    half = Scale(np.float32(2.0))
+    x = np.arange(8, dtype=np.float32)
+    assert ops.quantize_linear(x, half).tolist() == [0, 0, 1, 2, 2, 2, 3, 4]
+    assert ops.quantize_linear(np.float32([-1, 600]), half).tolist() == [0, 255]
+
+
+@settings(deadline=None)
+@given(scales(1e-20, 1e20), st.integers(0, 2**32))
+def test_sums_of_numbers_of_a_summable_scale_are_the_same_in_any_order(scale, seed):
+    wider = Scale(scale).summable()
+    assert scale <= wider.scale <= scale * np.float32(1 + 1 / 127)
+    q = np.random.default_rng(seed).integers(0, 256, 256, np.uint8)
+    x = ops.dequantize_linear(q, wider)
+    forwards, backwards = (
+        np.cumsum(x, dtype=np.float32)[-1],
+        np.cumsum(x[::-1], dtype=np.float32)[-1],
+    )
+    assert forwards == backwards == wider.scale.astype(float) * q.sum(dtype=int)
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "expected"),
+    [
+        (0, 5.1, (0.02, 0)),
+        (-1.27, 1, (0.01, 128)),
+        (-1, 2.54, (0.02, 128)),
+        (0, 0, (1e-30 / 255, 0)),
+    ],
+)
+def test_a_scale_covers_its_range(least, most, expected):
+    assert Scale.of(least, most) == (np.float32(expected[0]), expected[1])
+
+
+def test_other_dtypes_and_sums_that_leave_int32_are_refused():
+    x, w, one = (
+        np.ones((1, 1, 1, 1), np.uint8),
+        np.ones((1, 1, 1, 1), np.int8),
+        Scale(np.float32(1)),
+    )
+    with pytest.raises(ValueError, match="x is float32, expected uint8"):
+        ops.qlinear_conv(x.astype(np.float32), one, w, np.ones(1), one)
+    with pytest.raises(ValueError, match="b is int64, expected int32"):
+        ops.qlinear_conv(x, one, w, np.ones(1), one, np.ones(1, np.int64))
+    b = np.array([2**31 - 1], np.int32)
+    with pytest.raises(ValueError, match="may leave the range of int32"):
+        ops.qlinear_conv(x, one, w, np.ones(1), one, b)
+
+
+def onnx_of(arguments, options):
+    """The same convolution as a graph of ONNX, and what ONNX Runtime makes of it."""
+    onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    x, x_of, w, w_scale, y_of, b = arguments
+    (s, p), make = (options["stride"], options["padding"]), onnx.helper
+    constants = {
+        **{"xs": x_of.scale, "xz": np.uint8(x_of.zero_point), "w": w, "ws": w_scale},
+        **{"wz": np.zeros(len(w), np.int8), "ys": y_of.scale, "yz": np.uint8(y_of.zero_point)},
+        **({} if b is None else {"b": b}),
+    }
+    node = make.make_node(
+        "QLinearConv",
+        ["x", *constants],
+        ["y"],
+        strides=[s, s],
+        pads=[p] * 4,
+        group=options["groups"],
+    )
+    kind = onnx.TensorProto.UINT8
+    graph = make.make_graph(
+        [node],
+        "one",
+        [make.make_tensor_value_info("x", kind, x.shape)],
+        [make.make_tensor_value_info("y", kind, None)],
+        [onnx.numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()],
+    )
+    opsets = [make.make_opsetid("", 13)]
+    model = make.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    session = runtime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": x})[0]
+
+
+@settings(deadline=None, max_examples=30)
+@given(convolutions())
+def test_onnx_runtime_gives_the_same_bits(case):
+    """With weights up to ± 63: on some processors products of larger ones are held at 16 bits."""
+    (x, x_of, w, *others), options = case
+    arguments = (x, x_of, (w // 2).astype(np.int8), *others)
+    np.testing.assert_array_equal(
+        ops.qlinear_conv(*arguments, **options), onnx_of(arguments, options)
+    )
+
+
+# Whole nets
+
+
+@pytest.mark.parametrize("name", sorted(zoo.MODELS))
+def test_a_net_in_eight_bits_is_near_the_net_and_its_steps_are_their_definitions(name):
+    rng = np.random.default_rng(0)
+    size = 32 if name == "vgg8" else 16
+    net = zoo.make(name, rng, num_classes=5, image_size=size)
+    for key, theta in net.state_dict().items():
+        if "running_var" in key:
+            theta[...] = rng.uniform(0.5, 1.5, theta.shape)
+    x = rng.normal(size=(6, 3, size, size)).astype(np.float32)
+    quantised = Quantised.of(net, x)
+    y, _ = net(x)
+    found = quantised(x)
+    assert found.dtype == y.dtype
+    assert found.shape == y.shape
+    error = np.sqrt(np.mean((found - y) ** 2)) / np.std(y)
+    assert error < 0.2, error
+    layers = [name for step in quantised.steps for name in step.layers]
+    assert layers == list(net.layers) or sorted(layers) == sorted(net.layers)
+
+
+def test_the_documents_net_is_seven_steps():
+    net = SmallCNN(0)
+    steps = steps_of(net)
+    assert [(step.kind, step.layers) for step in steps] == [
+        ("conv", ("conv1", "relu1")),
+        ("conv", ("conv2", "relu2")),
+        ("float", ("pool",)),
+        ("same", ("flatten",)),
+        ("linear", ("fc1", "relu3")),
+        ("linear", ("fc2",)),
+    ]
+
+
+def test_a_shared_output_is_not_taken_into_what_follows():
+    steps = {step.name: step for step in steps_of(zoo.resnet8(0))}
+    assert steps["relu"].layers == ("conv1", "bn1", "relu")
+    assert steps["layer1.0"].layers == ("layer1.0.add", "layer1.0")
+    assert steps["layer1.0.bn2"].kind == "conv"
+    assert steps["layer1.0"].takes == ("layer1.0.bn2", "relu")
+
+
+def test_calibration_refuses_what_it_cannot_use():
+    net, x = SmallCNN(0), np.zeros((1, 3, 16, 16), np.float32)
+    with pytest.raises(ValueError, match="there are no images"):
+        Quantised.of(net, x[:0])
+    with pytest.raises(ValueError, match="most_weight is 128, expected 1 to 127"):
+        Quantised.of(net, x, 128)
+    net.params["fc2.bias"][0] = np.nan
+    with pytest.raises(ValueError, match="the outputs of 'fc2' are not finite"):
+        Quantised.of(net, x)
+
+
+def test_numbers_that_are_all_0_stay_so():
+    net = SmallCNN(0)
+    for theta in net.params.values():
+        theta[...] = 0
+    net.params["fc2.bias"][...] = 3
+    x = np.zeros((2, 3, 16, 16), np.float32)
+    np.testing.assert_allclose(Quantised.of(net, x)(x), 3, rtol=1e-2)
