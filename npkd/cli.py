@@ -59,6 +59,20 @@ PARTS = {
         "loss and its gradient; go backward through the layers cell by cell; take a step; watch a "
         "gradient being checked. What it computes is compared with npkd's own numbers.",
     ),
+    "quantise": Part(
+        "npkd.quantise.command:add",
+        "make a net of a finished run one of eight-bit integers",
+        "Make of a net of a finished run one with int8 weights and eight-bit outputs, in the "
+        "semantics of ONNX, by the ranges that its outputs have for training images. Prints what "
+        "that saves and what it costs on the test images: bytes, accuracy, images whose class is "
+        "another one, how far outputs move, and which layer moves them.",
+    ),
+    "export": Part(
+        "npkd.export.command:add",
+        "write a net of a finished run as a model of ONNX",
+        "Write a net of a finished run as a model of ONNX, which other programs run: of float32, "
+        "or in eight bits as npkd quantise has made it. Needs onnx (the extra onnx).",
+    ),
     "gradcheck": Part(
         "npkd.proofs.command:add_gradcheck",
         "check every gradient of npkd, and every value, on this machine",

@@ -1,12 +1,16 @@
 """Nets in eight bits: integer operations are their definitions and ONNX Runtime's to the bit."""
 
+import shutil
+
 import numpy as np
 import pytest
+import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from npkd import SmallCNN, definitions, zoo
-from npkd.quantise import ops
+from npkd import SmallCNN, cli, definitions, nets, quantise, zoo
+from npkd import ops as textbook
+from npkd.quantise import files, ops
 from npkd.quantise.network import Quantised, steps_of
 from npkd.quantise.ops import Scale
 
@@ -240,3 +244,121 @@ def test_numbers_that_are_all_0_stay_so():
     net.params["fc2.bias"][...] = 3
     x = np.zeros((2, 3, 16, 16), np.float32)
     np.testing.assert_allclose(Quantised.of(net, x)(x), 3, rtol=1e-2)
+
+
+# What it costs
+
+
+@pytest.mark.parametrize("name", ["small", "resnet8", "wrn_16_1"])
+def test_the_cost_is_estimated_to_first_order(name):
+    """Exactly so for a net whose errors are small: with the same errors made a thousandth."""
+    rng = np.random.default_rng(0)
+    net = zoo.make(name, rng, num_classes=4, image_size=16)
+    x = rng.normal(size=(40, 3, 16, 16)).astype(np.float32)
+    quantised = Quantised.of(net, x)
+    found = quantise.cost(quantised, x)
+    np.testing.assert_array_equal(found.found, quantised(x))
+    np.testing.assert_array_equal(found.changed, net(x)[0].argmax(1) != quantised(x).argmax(1))
+    names = {step.name for step in quantised.steps} | {"x"}
+    assert found.shares.keys() == names
+    moved = found.found - found.y
+    apart = np.sqrt(np.mean((moved - found.estimate) ** 2) / np.mean(moved**2))
+    assert apart < 0.5, apart
+    flat = [step.name for step in quantised.steps if step.kind == "same"]
+    assert all(not found.shares[one].any() for one in flat)
+
+
+def test_the_estimate_is_exact_where_nothing_is_bent():
+    """Without a kink, and with exact weights, outputs are the sum of what each step does."""
+    layers = {
+        "conv": nets.Conv2d(2, 3, 3, padding=1),
+        "flatten": nets.Function(textbook.flatten),
+        "fc": nets.Linear(48, 3),
+    }
+    net = nets.Network(layers, (2, 4, 4), 0)
+    for name, theta in net.params.items():
+        theta[...] = np.rint(8 * theta / abs(theta).max()) / 8 if "weight" in name else 0
+        if "weight" in name:
+            theta.reshape(len(theta), -1)[:, 0] = 127 / 128
+            theta[...] = np.rint(theta * 128) / 128
+    x = np.random.default_rng(1).normal(size=(9, 2, 4, 4)).astype(np.float32)
+    found = quantise.cost(Quantised.of(net, x), x)
+    np.testing.assert_allclose(found.estimate, found.found - found.y, rtol=0, atol=2e-5)
+
+
+# Files, and the command
+
+
+@pytest.mark.parametrize("name", ["small", "resnet8"])
+def test_a_net_in_eight_bits_is_read_back_as_it_was(tmp_path, name):
+    net = zoo.make(name, 0, image_size=16)
+    x = np.random.default_rng(0).normal(size=(5, 3, 16, 16)).astype(np.float32)
+    quantised = Quantised.of(net, x)
+    files.save(tmp_path / "net.npz", quantised)
+    again = files.load(tmp_path / "net.npz", zoo.make(name, 1, image_size=16))
+    # what is not of integers is the net's own: here batch norms are all in the weights
+    np.testing.assert_array_equal(again(x), quantised(x))
+    assert files.size(quantised) < sum(theta.nbytes for theta in net.params.values()) / 3
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda held: held.pop("fc2/weight"), "lacks fc2/weight"),
+        (lambda held: held.update(more=np.zeros(1)), "not of such a net, more"),
+        (lambda held: held.update({"x/scale": np.float32(0)}), "x/scale is not above 0"),
+        (lambda held: held.update({"fc2/weight_scale": np.full(10, np.nan, "f")}), "not above 0"),
+        (lambda held: held.update({"fc2/bias": np.zeros(10)}), "fc2/bias is float64"),
+        (lambda held: held.update({"fc2/weight": np.zeros((9, 128), np.int8)}), r"\(9, 128\)"),
+    ],
+)
+def test_arrays_that_are_not_of_such_a_net_are_refused(change, words):
+    net = SmallCNN(0)
+    held = files.arrays(Quantised.of(net, np.zeros((1, 3, 16, 16), np.float32)))
+    change(held)
+    with pytest.raises(ValueError, match=words):
+        files.made(net, held)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run of the command."""
+    where = tmp_path_factory.mktemp("run")
+    epochs = ["--epochs", "2", "--large-epochs", "1", "--batch-size", "8"]
+    data = tiny.file(where)
+    assert cli.main(["distill", "--data", data, "--out", str(where / "run"), *epochs]) == 0
+    return where / "run"
+
+
+@pytest.mark.parametrize("net", ["small", "small_from_labels", "large"])
+def test_the_command_says_what_it_costs_and_another_exports_it(folder, capsys, net):
+    data = str(folder.parent / "corners.npz")
+    assert cli.main(["quantise", str(folder), "--data", data, "--net", net]) == 0
+    shown = capsys.readouterr().out
+    assert " times fewer bytes; " in shown
+    assert f"made {folder / net}_int8.npz" in shown
+    pytest.importorskip("onnx")
+    for more, name in (([], net), (["--int8"], f"{net}_int8")):
+        assert cli.main(["export", str(folder), "--net", net, *more]) == 0
+        assert f"made {folder / name}.onnx" in capsys.readouterr().out
+        assert (folder / f"{name}.onnx").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["quantise", "FOLDER"], "has other images than the run in"),
+        (["quantise", "FOLDER", "--most-weight", "128"], "--most-weight is 128, expected 1 to 127"),
+        (["quantise", "no/such"], "no/such"),
+        (["export", "EMPTY", "--int8"], "has no large_int8.npz; npkd quantise"),
+    ],
+)
+def test_a_mistake_is_one_line(folder, tmp_path, capsys, arguments, words):
+    if "EMPTY" in arguments:
+        shutil.copytree(folder, tmp_path / "run")
+        (tmp_path / "run" / "large_int8.npz").unlink(missing_ok=True)
+        arguments = ["export", str(tmp_path / "run"), "--int8", "--net", "large"]
+    arguments = [str(folder) if one == "FOLDER" else one for one in arguments]
+    assert cli.main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line

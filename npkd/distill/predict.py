@@ -120,7 +120,7 @@ class Predictor:
         files of the run that are not what they should be.
         """
         for net in nets:
-            self._network(net)
+            self.network(net)
         if any(source.is_file for source in sources):
             try:
                 image_folder.require_colour(self.background)
@@ -148,12 +148,13 @@ class Predictor:
                     problem = BadInput(f"{name}: the outputs for it are not finite")
                 yield Predicted(name, of_one, problem)
 
-    def _network(self, net: str) -> Network:
-        """A net, which is read when it is first asked."""
+    def network(self, net: str) -> Network:
+        """A net of the run, "small_from_labels" too; it is read when it is first asked."""
         if net not in self.networks:
             weights = finished.read_weights(self.folder, self.report, net)
             try:
-                network = self.task.network(net, len(self.class_names), 0)
+                setting = "large" if net == "large" else "small"
+                network = self.task.network(setting, len(self.class_names), 0)
                 network.load(weights)
             except ValueError as error:
                 raise BadInput(f"{self.folder}: not the folder of a run: {error}") from error
@@ -163,7 +164,7 @@ class Predictor:
     def _logits(self, net: str, images: np.ndarray) -> np.ndarray:
         """(B, C, S, S) as stored → (B, K), in the way of a run's test."""
         with threads.one_blas_thread(), np.errstate(all="ignore"):
-            return Outputs(self._network(net), images, self.task.view(net))[:]
+            return Outputs(self.network(net), images, self.task.view(net))[:]
 
     def _stored(self, name: str, read: Callable[[], Any]) -> np.ndarray | BadInput:
         """An image as the run's data set would hold it, (C, S, S); or why not."""

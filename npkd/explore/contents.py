@@ -36,17 +36,15 @@ def contents(folder: Path) -> dict[str, Any]:
     Raises what `Predictor` and `finished.read` do, and BadInput for nets too large for a page.
     """
     predictor = Predictor(folder)
-    report, samples, weights = finished.read(folder)
+    report, samples, _ = finished.read(folder)
     config = report["config"]
-    nets = {name: predictor.task.network("small", len(report["class_names"]), 0) for name in NETS}
+    nets = {name: predictor.network(name) for name in NETS}
     count = sum(theta.size for net in nets.values() for theta in net.params.values())
     if count > MOST_PARAMETERS:
         raise BadInput(
             f"{folder}: its two small nets have {count:,} parameters, expected {MOST_PARAMETERS:,} "
             "at most in a page to explore"
         )
-    for name, net in nets.items():
-        net.load(weights[name])
     images, chosen = samples["x_high"], samples["chosen"]
     teacher_input = config.get("teacher_input", "low")
     taught = samples["logits/large" if teacher_input == "high" else "logits/large_low"]

@@ -2,13 +2,18 @@
 
     ops.py      the operations on integers, as ONNX has them
     network.py  a net of floats made into one of integers, by the ranges of its outputs
+    files.py    such a net as an .npz file
+    command.py  `npkd quantise`
+    cost.py     what that costs, image by image, and which steps cost it
 
 In Python:
 
     quantised = quantise.Quantised.of(network, images)
     y = quantised(x)
+    found = quantise.cost(quantised, x)     # of each image: outputs, their estimated error by steps
 """
 
+from npkd.quantise.cost import Cost, cost
 from npkd.quantise.network import Quantised
 
-__all__ = ["Quantised"]
+__all__ = ["Cost", "Quantised", "cost"]

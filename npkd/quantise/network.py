@@ -12,7 +12,7 @@ sum is exact in float32 (`Scale.summable`), and the same in every framework.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -133,7 +133,7 @@ class Quantised:
             return y.astype(np.uint8)
         if step.kind == "float":
             xs = map(dequantize_linear, inputs, of)
-            return quantize_linear(apply(self.network, step, list(xs)), to)
+            return quantize_linear(apply(self.network, step, list(xs))[0], to)
         weights = self.weights[step.name]
         arguments = inputs[0], of[0], weights.w, weights.scale, to, weights.b
         if step.kind == "linear":
@@ -177,15 +177,25 @@ def _op(network: Network, step: Step) -> Any:
     return getattr(network.layers[step.layers[0]], "op", None)
 
 
-def apply(network: Network, step: Step, xs: list[np.ndarray]) -> np.ndarray:
-    """The output of a step's layers as floats."""
-    arrays = network.state_dict()
+def apply(
+    network: Network, step: Step, xs: list[np.ndarray]
+) -> tuple[np.ndarray, Callable[[np.ndarray], tuple[np.ndarray, ...]]]:
+    """The output of a step's layers as floats, and its backward pass: gradients by the inputs."""
+    arrays, backwards = network.state_dict(), []
     for name in step.layers:
         layer: Any = network.layers[name]
         keys = (*layer.shapes, *getattr(layer, "state", ()))
-        y, _ = layer(*xs, {key: arrays[f"{name}.{key}"] for key in keys})
+        y, layer_backward = layer(*xs, {key: arrays[f"{name}.{key}"] for key in keys})
+        backwards.append(layer_backward)
         xs = [y]
-    return xs[0]
+
+    def backward(dy: np.ndarray) -> tuple[np.ndarray, ...]:
+        dx: Any = dy
+        for layer_backward in reversed(backwards):
+            dx, _ = layer_backward(dx)
+        return dx if isinstance(dx, tuple) else (dx,)
+
+    return xs[0], backward
 
 
 def _scale(name: str, y: np.ndarray) -> Scale:

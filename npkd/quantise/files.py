@@ -1,0 +1,94 @@
+"""A net in eight bits as an .npz file: its weights, and the scales of its outputs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npkd.files import BadInput, read_npz, write_atomically
+from npkd.nets import Network
+from npkd.nets.network import IMAGES
+from npkd.quantise.network import Quantised, Weights, steps_of
+from npkd.quantise.ops import Scale
+from npkd.weights import MOST_BYTES
+
+DTYPES = {"weight": np.int8, "weight_scale": np.float32, "bias": np.int32}
+
+
+def arrays(net: Quantised) -> dict[str, np.ndarray]:
+    """Its arrays by name: NAME/weight, NAME/weight_scale, NAME/bias, NAME/scale, NAME/zero_point.
+
+    NAME is that of a step, the last of its layers; the images, which have scales alone, are "x".
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, weights in net.weights.items():
+        found |= {
+            f"{name}/weight": weights.w,
+            f"{name}/weight_scale": weights.scale,
+            f"{name}/bias": weights.b,
+        }
+    for name, of in net.scales.items():
+        found[f"{name}/scale"] = np.array(of.scale, np.float32)
+        found[f"{name}/zero_point"] = np.array(of.zero_point, np.uint8)
+    return found
+
+
+def size(net: Quantised) -> int:
+    """The bytes of its arrays."""
+    return sum(array.nbytes for array in arrays(net).values())
+
+
+def save(path: str | Path, net: Quantised) -> None:
+    """Write it. Raises OSError."""
+    held = arrays(net)
+    write_atomically(Path(path), lambda file: np.savez(file, **held))  # type: ignore[arg-type]
+
+
+def load(path: str | Path, network: Network) -> Quantised:
+    """The net in eight bits of a file, of this net of floats, whose layers it has.
+
+    Raises BadInput for arrays that are not of such a net, and what `read_npz` does.
+    """
+    try:
+        return made(network, read_npz(path, at_most=MOST_BYTES))
+    except BadInput:
+        raise
+    except ValueError as error:
+        raise BadInput(f"{path}: {error}") from error
+
+
+def made(network: Network, held: Mapping[str, np.ndarray]) -> Quantised:
+    """The net of these arrays. Raises ValueError for any that are not as they should be."""
+    steps = steps_of(network)
+    expected: dict[str, tuple[Any, tuple[int, ...]]] = {}
+    for name in (IMAGES, *(step.name for step in steps)):
+        expected |= {f"{name}/scale": (np.float32, ()), f"{name}/zero_point": (np.uint8, ())}
+    for step in steps:
+        if step.kind in ("conv", "linear"):
+            shape = network.layers[step.layers[0]].shapes["weight"]
+            for key, dtype in DTYPES.items():
+                expected[f"{step.name}/{key}"] = (dtype, shape if key == "weight" else shape[:1])
+    for name in sorted(expected.keys() ^ held.keys()):
+        has = "lacks" if name in expected else "has an array that is not of such a net,"
+        raise ValueError(f"{has} {name}")
+    for name, (dtype, shape) in expected.items():
+        array = held[name]
+        if array.dtype != dtype or array.shape != shape:
+            wanted = f"{np.dtype(dtype)} {shape}"
+            raise ValueError(f"{name} is {array.dtype} {array.shape}, expected {wanted}")
+        if name.endswith("scale") and not (np.isfinite(array) & (array > 0)).all():
+            raise ValueError(f"{name} is not above 0")
+    scales = {
+        name.removesuffix("/scale"): Scale(
+            np.float32(held[name]), int(held[f"{name.removesuffix('scale')}zero_point"])
+        )
+        for name in expected
+        if name.endswith("/scale")
+    }
+    weights = {
+        step.name: Weights(*(held[f"{step.name}/{key}"] for key in DTYPES))
+        for step in steps
+        if f"{step.name}/weight" in expected
+    }
+    return Quantised(network, steps, scales, weights)

@@ -1,0 +1,60 @@
+"""Nets as models of ONNX: ONNX Runtime computes what npkd does, in eight bits to the bit."""
+
+import numpy as np
+import pytest
+
+from npkd import nets, ops, zoo
+from npkd.export import to_onnx
+from npkd.files import BadInput
+from npkd.quantise import Quantised
+
+pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_ALL")
+
+
+def a_net(name, rng):
+    size = 32 if name == "vgg8" else 16
+    net = zoo.make(name, rng, num_classes=5, image_size=size)
+    for key, theta in net.state_dict().items():
+        if "running" in key:
+            theta[...] = rng.uniform(0.5, 1.5, theta.shape)
+    return net, rng.normal(size=(7, 3, size, size)).astype(np.float32)
+
+
+def run(model, x, level="ORT_ENABLE_ALL"):
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": x})[0]
+
+
+@pytest.mark.parametrize("name", sorted(zoo.MODELS))
+def test_a_net_of_floats_is_the_same_in_onnx_runtime(name):
+    net, x = a_net(name, np.random.default_rng(0))
+    y, _ = net(x)
+    found = run(to_onnx.model(net), x)
+    assert found.shape == y.shape
+    np.testing.assert_allclose(found, y, rtol=0, atol=2e-5 * abs(y).max())
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", sorted(set(zoo.MODELS) - {"large", "vgg8", "resnet8x4"}))
+def test_a_net_in_eight_bits_has_the_same_bits_in_onnx_runtime(name, level):
+    """With weights up to ± 63: on some processors products of larger ones are held at 16 bits."""
+    net, x = a_net(name, np.random.default_rng(1))
+    quantised = Quantised.of(net, x[:4], most_weight=63)
+    np.testing.assert_array_equal(run(to_onnx.model(quantised), x, level), quantised(x))
+
+
+def test_a_layer_that_is_not_exported_is_named():
+    layers = {"up": nets.Function(ops.upsample, 2), "conv": nets.Conv2d(1, 1, 1)}
+    with pytest.raises(BadInput, match="layer 'up' is a upsample, which is not exported"):
+        to_onnx.model(nets.Network(layers, (1, 2, 2), 0))
+
+
+def test_the_same_net_gives_the_same_bytes():
+    net, x = a_net("small", np.random.default_rng(2))
+    for one in (net, Quantised.of(net, x)):
+        assert to_onnx.model(one) == to_onnx.model(one)
