@@ -11,6 +11,7 @@ from mutants import (
     labels,
     nets,
     ops,
+    quantise,
     regression,
     relations,
     soft_targets,
@@ -27,6 +28,7 @@ MUTANTS = [
     *relations.MUTANTS,
     *nets.MUTANTS,
     *training.MUTANTS,
+    *quantise.MUTANTS,
 ]
 
 __all__ = ["CHECKS", "KILLS", "MUTANTS", "Mutant", "build", "rejection"]
