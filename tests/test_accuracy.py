@@ -329,7 +329,11 @@ def test_frameworks_are_measured(name):
     asked = asking.asked(name)
     found = measuring.measure(questions.questions(SOME, COARSE), asked.ask, asked.about)
     assert not found.left
-    assert all(row.measured.ulp < 100 for row in found.rows if "near" not in row.name)
+    for row in found.rows:
+        if "near" not in row.name:
+            # how far a sum of 100,000 numbers is off depends on how many a processor adds at once
+            most = 1000 if row.name.startswith("softmax, 100,000") else 100
+            assert row.measured.ulp < most, row.name
 
 
 def test_what_an_adapter_lacks_or_raises_is_said():
