@@ -237,6 +237,19 @@ def test_calibration_refuses_what_it_cannot_use():
         Quantised.of(net, x)
 
 
+def test_what_may_have_either_sign_keeps_it_though_calibration_saw_one():
+    net = SmallCNN(0)
+    x = np.random.default_rng(0).normal(size=(3, 3, 16, 16)).astype(np.float32)
+    net.params["fc2.bias"][...] += 5
+    quantised = Quantised.of(net, x)
+    assert (net(x)[0] > 0).all()
+    assert quantised.scales["fc2"].zero_point == 128
+    assert quantised.scales["pool"].zero_point == quantised.scales["relu3"].zero_point == 0
+    net.params["fc2.bias"][...] = 0
+    zeros = Quantised.of(net, np.zeros_like(x))
+    assert zeros.scales["fc2"].zero_point == 128
+
+
 def test_numbers_that_are_all_0_stay_so():
     net = SmallCNN(0)
     for theta in net.params.values():

@@ -93,9 +93,12 @@ class Quantised:
         steps = steps_of(network)
         outputs, _ = network.features(images, [step.name for step in steps])
         ranges = {IMAGES: images, **outputs}
-        scales: dict[str, Scale] = {IMAGES: _scale(IMAGES, ranges[IMAGES])}
+        scales: dict[str, Scale] = {IMAGES: _scale(IMAGES, images, signed=bool(images.min() < 0))}
         for step in steps:
-            scales[step.name] = _scale(step.name, ranges[step.name])
+            signed = not _is_relu(network, step.name)
+            if step.kind == "same" or _op(network, step) in MEANS:
+                signed = scales[step.takes[0]].zero_point > 0
+            scales[step.name] = _scale(step.name, ranges[step.name], signed)
         for step in reversed(steps):  # what a mean is taken of, through steps that keep its scale
             for taken in step.takes:
                 if step.kind == "same":
@@ -198,11 +201,16 @@ def apply(
     return xs[0], backward
 
 
-def _scale(name: str, y: np.ndarray) -> Scale:
+def _is_relu(network: Network, name: str) -> bool:
+    return getattr(network.layers[name], "op", None) in RELUS
+
+
+def _scale(name: str, y: np.ndarray, signed: bool) -> Scale:
+    """That of an output with these values; signed: whether other images may give it any sign."""
     least, most = float(y.min()), float(y.max())
     if not np.isfinite([least, most]).all():
         raise ValueError(f"the outputs of {shown(name)} are not finite for the images given")
-    return Scale.of(least, most)
+    return Scale.of(-max(abs(least), abs(most)) if signed else 0.0, most)
 
 
 def _wider(a: Scale, b: Scale) -> Scale:

@@ -33,7 +33,7 @@ class Scale(NamedTuple):
     @classmethod
     def of(cls, least: float, most: float) -> "Scale":
         """That of numbers in this range: from 0 on, or if some are negative on both sides of 0."""
-        if least >= 0:
+        if least >= 0:  # of what may have either sign, say a least one below 0
             return cls(np.float32(max(most, TINY) / MOST))
         return cls(np.float32(max(-least, most, TINY) / (MOST // 2)), MOST // 2 + 1)
 
