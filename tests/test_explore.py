@@ -12,6 +12,7 @@ import tiny
 from npkd import cli, explore, losses, ops, weights, zoo
 from npkd.distill.report import contents as of_report
 from npkd.explore import contents
+from npkd.explore import page as page_of
 from npkd.explore.page import FOLDER
 from npkd.losses.facts import FACTS
 from npkd.printing.pages import values
@@ -383,6 +384,14 @@ def test_a_run_that_makes_images_is_refused_in_one_line(tmp_path, capsys):
     assert cli.main(["explore", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "was to super-resolve" in line
+
+
+@pytest.mark.parametrize("numbers", [np.inf, np.nan])
+def test_numbers_that_are_not_finite_are_one_line(folder, capsys, monkeypatch, numbers):
+    monkeypatch.setattr(page_of, "contents", lambda _: {"data": "corners", "z": [numbers]})
+    assert cli.main(["explore", str(folder)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{folder}: cannot be explored: " in line
 
 
 def test_it_is_made_again_where_one_likes(folder, page, tmp_path, capsys):

@@ -117,10 +117,7 @@ function drawCheck() {
   const before = outputs[last.takes[0]];
   const [z, c] = [now.given.z, state.chosen];
   // The weight of the chosen class by the largest number that the layer takes: y[c] moves by h x[j]
-  const j = before.data.reduce(
-    (best, value, n) => (Math.abs(value) > Math.abs(before.data[best]) ? n : best),
-    0,
-  );
+  const j = furthest(before.data);
   const x = before.data[j];
   const moved = (re, im) => z.map((value, k) => (k === c ? [value + re * x, im * x] : real(value)));
   const by = (re, im = 0) => objectiveOf(state.loss, now.w, { ...now.given, z: moved(re, im) });

@@ -33,11 +33,12 @@ FUNCTIONS = ("relu", "relu6", "avg_pool2d", "max_pool2d", "global_avg_pool2d", "
 def contents(folder: Path) -> dict[str, Any]:
     """All of it, as JSON has it.
 
-    Raises what `Predictor` and `finished.read` do, and BadInput for nets too large for a page.
+    Raises what `Predictor` and `finished.read` do, BadInput for nets too large for a page, and
+    ValueError for outputs or classes that a loss does not take.
     """
     predictor = Predictor(folder)
-    report, samples, _ = finished.read(folder)
-    config = report["config"]
+    report = predictor.report
+    samples, config = finished.read_samples(predictor.folder, report), report["config"]
     nets = {name: predictor.network(name) for name in NETS}
     count = sum(theta.size for net in nets.values() for theta in net.params.values())
     if count > MOST_PARAMETERS:

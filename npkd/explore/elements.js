@@ -44,6 +44,8 @@ const percent = (x) => `${x >= 0.0995 ? (100 * x).toFixed(1) : x ? said(100 * x,
 const nameOf = (text) => h("bdi", {}, text || "(no name)"); // of a class: whichever way it is written
 const below = (n) => String(n).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]);
 const largest = (values) => values.reduce((most, x) => Math.max(most, Math.abs(x)), 0) || 1;
+const furthest = (values) =>
+  values.reduce((best, x, n) => (Math.abs(x) > Math.abs(values[best]) ? n : best), 0); // from 0
 
 // Colours: orange above 0, blue below, nothing at 0.
 
@@ -90,6 +92,9 @@ function mapCanvas(x, channel, most, given = {}) {
   return paint(h("canvas", { className: "map", ...given }), rows, columns, of);
 }
 
+// Where the arrow keys lead, in rows and columns.
+const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
 // A canvas of which a cell is chosen, by a click or by the arrow keys.
 function cells(x, channel, [i, j], label, choose) {
   const { rows, columns } = mapsOf(x);
@@ -113,7 +118,6 @@ function cells(x, channel, [i, j], label, choose) {
     const place = (at, length, count) => Math.floor((at / length) * count);
     go(place(event.clientY - box.top, box.height, rows), place(event.clientX - box.left, box.width, columns));
   });
-  const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
   canvas.addEventListener("keydown", (event) => {
     const move = MOVES[event.key];
     if (!move) return;

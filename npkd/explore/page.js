@@ -180,7 +180,6 @@ function drawPad() {
   });
   canvas.addEventListener("pointermove", (event) => event.buttons && draw(...at(event)));
   let down = false;
-  const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
   canvas.addEventListener("keydown", (event) => {
     if (event.key === " ") down = true;
     else if (MOVES[event.key]) {
@@ -234,6 +233,8 @@ function layerNow() {
   return layers.find((layer) => layer.name === state.layer) || layers[0];
 }
 
+const atLayer = (name) => ({ layer: name, channel: 0, cell: null, input: 0 });
+
 function choose(changes) {
   Object.assign(state, changes);
   drawLayers();
@@ -250,7 +251,7 @@ function drawLayers() {
   const [i, j] = state.cell || [rows, columns];
   if (i >= rows || j >= columns || i * columns + j >= count) {
     const dy = now.back.dys[layer.name].data.subarray(first, first + count); // where most goes back
-    const at = dy.reduce((best, d, n) => (Math.abs(d) > Math.abs(dy[best]) ? n : best), 0);
+    const at = furthest(dy);
     state.cell = [Math.floor(at / columns), at % columns];
   }
   const most = largest(y.data);
@@ -271,12 +272,11 @@ function drawLayers() {
   const strip = run.nets[state.net].layers.map(({ name }) => {
     const all = outputs[name];
     const cells = mapsOf(all).rows * mapsOf(all).columns;
-    const brightest = all.data.reduce((best, v, n) => (Math.abs(v) > Math.abs(all.data[best]) ? n : best), 0);
     const given = {
       "aria-pressed": String(name === layer.name),
-      onclick: () => choose({ layer: name, channel: 0, cell: null, input: 0 }),
+      onclick: () => choose(atLayer(name)),
     };
-    const one = all.shape.length === 3 ? Math.floor(brightest / cells) : 0;
+    const one = all.shape.length === 3 ? Math.floor(furthest(all.data) / cells) : 0;
     return h("button", given, mapCanvas(all, one, largest(all.data)), name);
   });
   const where = channels === 1 ? layer.name : `${layer.name}, channel ${state.channel}`;
@@ -294,7 +294,7 @@ function drawLayers() {
           "select",
           {
             id: "of-layer",
-            onchange: (event) => choose({ layer: event.target.value, channel: 0, cell: null, input: 0 }),
+            onchange: (event) => choose(atLayer(event.target.value)),
           },
           ...names,
         ),
@@ -550,7 +550,7 @@ function drawQuestions() {
       if (layer) {
         const convs = run.nets[state.net].layers.filter(({ op }) => op === "conv2d");
         const { name } = convs[1] || convs[0];
-        Object.assign(state, { layer: name, channel: 0, cell: null, input: 0, tap: [1, 1] });
+        Object.assign(state, atLayer(name), { tap: [1, 1] });
       }
       document.getElementById("printed").checked = state.printed;
       see();

@@ -4,7 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from npkd.explore.contents import contents
-from npkd.files import write_atomically
+from npkd.files import BadInput, write_atomically
 from npkd.printing.pages import STYLE, Html, document, html, tag, values
 
 FOLDER = files("npkd.explore")
@@ -15,8 +15,8 @@ NAME = "explore.html"
 def write(folder: str | Path, path: str | Path | None = None) -> Path:
     """Write the page of a finished run, by default into its folder; where it is.
 
-    Raises BadInput for a folder that is none of a finished run, or whose nets make images, and
-    OSError.
+    Raises BadInput for a folder that is none of a finished run, or whose nets make images, have too
+    many parameters, or give what no loss takes, and OSError.
     """
     folder = Path(folder)
     text = page(folder).encode()
@@ -27,7 +27,13 @@ def write(folder: str | Path, path: str | Path | None = None) -> Path:
 
 def page(folder: Path) -> str:
     """The page as text. Raises as `write` does."""
-    held = contents(folder)
+    try:
+        held = contents(folder)
+        numbers = values("run", held)  # which have to be finite
+    except BadInput:
+        raise
+    except ValueError as error:
+        raise BadInput(f"{folder}: cannot be explored: {error}") from error
     script = "\n".join((FOLDER / name).read_text("utf-8") for name in SCRIPTS)
     style = STYLE + (FOLDER / "style.css").read_text("utf-8")
     title = f"The gradient of distillation, on {held['data']}"
@@ -82,7 +88,7 @@ def page(folder: Path) -> str:
         tag("h3", "Beside a kink"),
         _place("kink"),
         tag("noscript", tag("p", html("This page computes, and needs JavaScript for it."))),
-        values("run", held),
+        numbers,
     ]
     return document(title, pieces, style=style, script=script)
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from npkd.files import BadInput, read_npz, write_atomically
+from npkd.files import BadInput, read_npz
 from npkd.nets import Network
 from npkd.nets.network import IMAGES
 from npkd.quantise.network import Quantised, Weights, steps_of
 from npkd.quantise.ops import Scale
-from npkd.weights import MOST_BYTES
+from npkd.weights import MOST_BYTES, save_weights
 
 DTYPES = {"weight": np.int8, "weight_scale": np.float32, "bias": np.int32}
 
@@ -40,9 +40,8 @@ def size(net: Quantised) -> int:
 
 
 def save(path: str | Path, net: Quantised) -> None:
-    """Write it. Raises OSError."""
-    held = arrays(net)
-    write_atomically(Path(path), lambda file: np.savez(file, **held))  # type: ignore[arg-type]
+    """Write it. Raises what `save_weights` does, and OSError."""
+    save_weights(path, arrays(net))
 
 
 def load(path: str | Path, network: Network) -> Quantised:

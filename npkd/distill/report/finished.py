@@ -40,8 +40,7 @@ def read(folder: Path) -> tuple[dict[str, Any], Arrays, dict[str, Arrays]]:
     OtherVersion if another version of npkd wrote it, Unreadable if it cannot be read just now.
     """
     report = read_report(folder)
-    samples = _arrays(folder / "samples.npz")
-    _require(folder / "samples.npz", samples, _of_samples(report, samples))
+    samples = read_samples(folder, report)
     return report, samples, {name: read_weights(folder, report, name) for name in NAMES}
 
 
@@ -56,6 +55,13 @@ def read_report(folder: Path) -> dict[str, Any]:
     report = read_json(path)
     _require_preparation(path, report)
     return report
+
+
+def read_samples(folder: Path, report: Mapping[str, Any]) -> Arrays:
+    """What samples.npz holds. Raises as `read` does."""
+    samples = _arrays(folder / "samples.npz")
+    _require(folder / "samples.npz", samples, _of_samples(report, samples))
+    return samples
 
 
 def read_weights(folder: Path, report: Mapping[str, Any], name: str) -> Arrays:
