@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ import numpy as np
 from npkd import __version__, data, distill, explore, objectives, training, weights
 from npkd.commands import add_reading, reading, say, say_json, set_threads, stopping
 from npkd.distill import checkpoint, evaluate, loss_text
-from npkd.distill.predict import NETS, Predicted, Predictor, Source, given, likeliest
+from npkd.distill.predict import ASKED, NETS, Predicted, Predictor, Source, given, likeliest
 from npkd.distill.report import contents, page
-from npkd.distill.report.table import names_of, table
+from npkd.distill.report.table import names_of, nets_of, table
 from npkd.distill.resuming import Checkpoints
 from npkd.distill.tasks import TASKS
 from npkd.distill.teacher import Teacher
@@ -416,7 +416,12 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
         help="an image of any format that npkd takes, a folder of such images, or an array of "
         "images (.npy, or images in .npz); one whose name begins with - as ./-NAME",
     )
-    say("--net", choices=(*NETS, "both"), default="small", help="which one is asked (small)")
+    say(
+        "--net",
+        choices=(*ASKED, "both"),
+        default="small",
+        help="which one is asked; _int8: as npkd quantise has made it (small)",
+    )
     say("--top", type=int, default=1, metavar="K", help="so many classes of each image (1)")
     say("--json", action="store_true", help="for programs")
     parser.set_defaults(run=_predict)
@@ -443,7 +448,8 @@ def _predict(args: argparse.Namespace) -> int:
             found = tqdm(found, total=sum(map(len, sources)), unit="image", leave=False)
         found = list(found)
         say_json({"run": args.folder, "images": found})
-    table, status = _Classes(sources, predictor.class_names, nets), 0
+    titles = nets_of(predictor.report)
+    table, status = _Classes(sources, predictor.class_names, {net: titles[net] for net in nets}), 0
     for one in found:
         if "problem" in one:
             status = 1
@@ -470,9 +476,10 @@ def _found(image: Predicted, class_names: Sequence[str], top: int) -> dict[str, 
 class _Classes:
     """A table that is printed image by image; its columns are as wide as any of them may need."""
 
-    def __init__(self, sources: Sequence[Source], class_names: Sequence[str], nets: Sequence[str]):
-        names = names_of("classify")
-        head = ["image", *(cell for net in nets for cell in (names[net], "probability"))]
+    def __init__(
+        self, sources: Sequence[Source], class_names: Sequence[str], nets: Mapping[str, str]
+    ):
+        head = ["image", *(cell for name in nets.values() for cell in (name, "probability"))]
         longest = [
             max(len(one_line(source.called(len(source) - 1))) for source in sources),
             *(max(len(short(name, 40)) for name in class_names), len("100.00%")) * len(nets),

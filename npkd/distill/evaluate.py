@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from npkd.distill.outputs import Outputs, batches_of
+from npkd.distill.outputs import Net, Outputs, batches_of
 from npkd.distill.tasks.task import Figures, Task
 from npkd.nets import Network
 from npkd.training import Diverged
@@ -78,22 +78,33 @@ def models(
     tested: by name, and "large_low" where the large net takes images in full resolution. seconds:
     that their trainings took. Figures on training images are those of unaltered ones.
     """
-    images, labels = task.dataset.train_images, task.dataset.train_labels
-    found: dict[str, dict[str, Any]] = {}
-    for name, network in networks.items():
-        trained = means(measured(task, Outputs(network, images, task.view(name)), labels))
-        found[name] = {
-            **size(network),
-            **means(tested[name]),
-            **{f"train_{figure}": value for figure, value in trained.items()},
-            "train_seconds": seconds[name],
-            "latency_ms": latencies(network),
-        }
+    found = {
+        name: model(task, name, network, tested[name], seconds[name])
+        for name, network in networks.items()
+    }
     if task.takes_high:
-        of_low = means(tested["large_low"])
-        found["large"] |= {f"{name}_low": of_low[name] for name in task.figures}
+        found["large"] |= low(task, tested["large_low"])
     found["large"] |= {"mse": 0.0, **task.same}
     return found
+
+
+def model(task: Task, name: str, net: Net, tested: Figures, seconds: float) -> dict[str, Any]:
+    """What report.json holds of one net, shown what the task's net of this name is."""
+    images, labels = task.dataset.train_images, task.dataset.train_labels
+    trained = means(measured(task, Outputs(net, images, task.view(name)), labels))
+    return {
+        **size(net),
+        **means(tested),
+        **{f"train_{figure}": value for figure, value in trained.items()},
+        "train_seconds": seconds,
+        "latency_ms": latencies(net),
+    }
+
+
+def low(task: Task, tested: Figures) -> dict[str, float]:
+    """The figures of a large net that is shown x_low brought back, as report.json calls them."""
+    of_low = means(tested)
+    return {f"{name}_low": of_low[name] for name in task.figures}
 
 
 def compression(large: Mapping[str, Any], small: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,21 +114,21 @@ def compression(large: Mapping[str, Any], small: Mapping[str, Any]) -> dict[str,
     return ratios | {"latency": latency}
 
 
-def size(network: Network) -> dict[str, int]:
+def size(net: Net) -> dict[str, int]:
     """Parameters, their bytes, and the multiply-adds that one image takes."""
     return {
-        "parameters": sum(theta.size for theta in network.params.values()),
-        "macs": network.macs(),
-        "bytes": sum(theta.nbytes for theta in network.params.values()),
+        "parameters": sum(theta.size for theta in net.params.values()),
+        "macs": net.macs(),
+        "bytes": net.nbytes,
     }
 
 
-def latencies(network: Network) -> dict[str, float]:
+def latencies(network: Net) -> dict[str, float]:
     """Milliseconds for one image and for 64 at once, by their number as text."""
     return {str(count): latency_ms(network, count) for count in (1, 64)}
 
 
-def latency_ms(network: Network, batch_size: int) -> float:
+def latency_ms(network: Net, batch_size: int) -> float:
     """Milliseconds of one forward pass of a batch: the median of 30, after a few to warm up.
 
     Of slow ones it is that of as many as begin within LATENCY_SECONDS. The time does not depend on
@@ -125,11 +136,11 @@ def latency_ms(network: Network, batch_size: int) -> float:
     """
     x = np.zeros((batch_size, *network.image_shape), network.dtype)
     for _ in range(WARM_UP_RUNS):
-        network(x)
+        network.features(x, [network.last])
     seconds: list[float] = []
     while len(seconds) < LATENCY_RUNS and sum(seconds) < LATENCY_SECONDS:
         start = time.perf_counter()
-        network(x)
+        network.features(x, [network.last])
         seconds.append(time.perf_counter() - start)
     return float(np.median(seconds)) * 1e3
 

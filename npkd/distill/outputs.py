@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,6 +13,35 @@ from npkd.nets import Network, Params
 
 BATCH = 64
 FEW = 1024  # numbers that an output has at most if it is kept
+View = Callable[[np.ndarray], np.ndarray]  # what a net is shown of stored images
+
+
+class Net(Protocol):
+    """What has outputs for images: a `Network`, or one in eight bits (`quantise.Quantised`)."""
+
+    image_shape: tuple[int, ...]
+    params: Params
+
+    @property
+    def dtype(self) -> np.dtype:
+        """That of the images that it takes."""
+
+    @property
+    def last(self) -> str:
+        """The name of what it gives in the end."""
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of what it computes with."""
+
+    def features(self, x: np.ndarray, names: Sequence[str]) -> tuple[Any, ...]:
+        """The outputs of layers by name, and what else there is."""
+
+    def macs(self) -> int:
+        """Multiply-adds for one image."""
+
+    def state_dict(self) -> Params:
+        """All arrays by name."""
 
 
 class Features:
@@ -26,9 +56,9 @@ class Features:
 
     def __init__(
         self,
-        network: Network,
+        network: Net,
         images: Images,
-        view: Callable[[np.ndarray], np.ndarray],
+        view: View,
         layers: Sequence[str],
         kept: dict[str, np.ndarray] | None = None,
     ):
@@ -71,7 +101,7 @@ class TeacherFeatures(Features):
         self,
         network: Network,
         images: Images,
-        view: Callable[[np.ndarray], np.ndarray],
+        view: View,
         layers: Sequence[str],
         kept: Kept | None = None,
     ):
@@ -116,7 +146,7 @@ def digest_of(params: Params) -> str:
 class Outputs:
     """`Features` of a network's last layer, as arrays. images: what it is shown."""
 
-    def __init__(self, network: Network, images: Images, view: Callable[[np.ndarray], np.ndarray]):
+    def __init__(self, network: Net, images: Images, view: View):
         self.images, self.last = images, network.last
         self.features = Features(network, images, view, [self.last])
 

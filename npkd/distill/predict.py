@@ -12,27 +12,26 @@ import numpy as np
 
 from npkd import ops
 from npkd.arguments import is_integer, shown
-from npkd.data import Augmentation, Dataset, Normalisation, image_folder, read_image
+from npkd.data import image_folder, read_image
 from npkd.data.images import sizes_of, standard_form, standard_shape
 from npkd.data.recognised import counted
 from npkd.data.sources import MOST_BYTES
-from npkd.distill.config import Config
+from npkd.distill.finished_run import FinishedRun
 from npkd.distill.outputs import BATCH, Outputs, predictions
-from npkd.distill.report import finished
-from npkd.distill.report.table import image_shape
-from npkd.distill.tasks.classify import Classify
+from npkd.distill.report.table import IN_EIGHT_BITS
 from npkd.engine import threads
 from npkd.files import BadInput, npy_in_file, read_npz, reading
-from npkd.nets import Network
 
 NETS = ("large", "small")
+ASKED = (*NETS, *(net for net, of in IN_EIGHT_BITS.items() if of in NETS))
 
 
-class Predictor:
+class Predictor(FinishedRun):
     """The nets of a finished run that classifies, to be asked for the classes of new images.
 
     folder: the run's, with report.json and the weights of the nets that are asked. Called with
-    images, it gives `Predictions`; net: "small", the distilled one, or "large".
+    images, it gives `Predictions`; net: "small", the distilled one, or "large"; "small_int8" or
+    "large_int8" as `npkd quantise` has made it.
 
     images are
         a file of one image, as `data.read_image` takes it, or its bytes; a folder, which stands for
@@ -49,9 +48,8 @@ class Predictor:
     and the small net is shown them as it was trained, the large one in full resolution. Images in
     files have three channels; grey ones are also for a run on images of one.
 
-    Raises BadInput for a folder that no run can have written, or whose run is of before npkd kept
-    how it prepared images, or super-resolves, or is not finished; called, for weights that are not
-    the run's, and for the first image that cannot be taken.
+    Raises what `FinishedRun` does, and BadInput for a run that super-resolves; called, for weights
+    that are not the run's, and for the first image that cannot be taken.
 
     Example
         >>> from npkd import cli, data
@@ -69,42 +67,17 @@ class Predictor:
     """
 
     def __init__(self, folder: str | Path):
-        if not isinstance(folder, str | Path) or folder == "":
-            raise BadInput(f"folder is {shown(folder)}, expected the path of a run's folder")
-        self.folder = Path(folder)
-        self.report = report = finished.read_report(self.folder)
-        about, config = report["data"], report["config"]
-        if report["task"] != "classify":
+        super().__init__(folder)
+        if self.report["task"] != "classify":
             raise BadInput(
-                f"{folder}: its run was to {report['task']}: its nets make images, and no classes; "
-                "expected one that classifies"
+                f"{folder}: its run was to {self.report['task']}: its nets make images, and no "
+                "classes; expected one that classifies"
             )
-        if not {"mean", "std", "border"} <= about.keys():
-            raise BadInput(
-                f"{self.folder / 'report.json'}: does not say how images were prepared; it was "
-                "written before npkd could predict new ones. Run npkd distill again with the same "
-                "settings"
-            )
-        self.image_shape, self.border = image_shape(report), about["border"]
-        self.background = about.get("background") or image_folder.BACKGROUND
-        self.class_names = tuple(report["class_names"])
-        none, no_labels = np.empty((0, *self.image_shape), np.uint8), np.empty(0, np.int64)
-        dataset = Dataset(
-            *(about["name"], none, no_labels, none, no_labels, self.class_names),
-            *(Augmentation(), False, self.border),
-        )
-        named = {name: config[name] for name in (*NETS, "small_input") if name in config}
-        normalise = Normalisation(np.array(about["mean"], float), np.array(about["std"], float))
-        try:
-            self.task = Classify(dataset, Config(**named), normalise)
-        except ValueError as error:
-            raise BadInput(f"{folder}: not the folder of a run: {error}") from error
-        self.networks: dict[str, Network] = {}  # those that were asked
 
     def __call__(self, images: Any, *, net: str = "small") -> "Predictions":
         """What a net says of all of them."""
-        if net not in NETS:
-            raise ValueError(f"net is {shown(net)}, expected one of {NETS}")
+        if net not in ASKED:
+            raise ValueError(f"net is {shown(net)}, expected one of {ASKED}")
         names, logits = [], [np.empty((0, len(self.class_names)), np.float32)]
         for one in self.each(given(images, self.image_shape[0])[0], [net]):
             if one.problem:
@@ -120,7 +93,7 @@ class Predictor:
         files of the run that are not what they should be.
         """
         for net in nets:
-            self.network(net)
+            self.net(net)
         if any(source.is_file for source in sources):
             try:
                 image_folder.require_colour(self.background)
@@ -148,23 +121,10 @@ class Predictor:
                     problem = BadInput(f"{name}: the outputs for it are not finite")
                 yield Predicted(name, of_one, problem)
 
-    def network(self, net: str) -> Network:
-        """A net of the run, "small_from_labels" too; it is read when it is first asked."""
-        if net not in self.networks:
-            weights = finished.read_weights(self.folder, self.report, net)
-            try:
-                setting = "large" if net == "large" else "small"
-                network = self.task.network(setting, len(self.class_names), 0)
-                network.load(weights)
-            except ValueError as error:
-                raise BadInput(f"{self.folder}: not the folder of a run: {error}") from error
-            self.networks[net] = network
-        return self.networks[net]
-
     def _logits(self, net: str, images: np.ndarray) -> np.ndarray:
         """(B, C, S, S) as stored → (B, K), in the way of a run's test."""
         with threads.one_blas_thread(), np.errstate(all="ignore"):
-            return Outputs(self.network(net), images, self.task.view(net))[:]
+            return Outputs(self.net(net), images, self.view(net))[:]
 
     def _stored(self, name: str, read: Callable[[], Any]) -> np.ndarray | BadInput:
         """An image as the run's data set would hold it, (C, S, S); or why not."""

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from npkd import ops
-from npkd.arguments import shown
+from npkd.export.layers import arguments_of, not_exported, paddings, sizes
 from npkd.files import BadInput
-from npkd.nets import BatchNorm, Conv2d, Function, Linear, Network
+from npkd.nets import BatchNorm, Conv2d, Dropout, Function, Linear, Network
 from npkd.nets.network import IMAGES
-from npkd.ops.contract import pair
 from npkd.quantise import Quantised
 from npkd.quantise.network import Step
 from npkd.quantise.ops import Scale
@@ -92,15 +91,19 @@ class _Graph:
         elif isinstance(layer, BatchNorm):
             keys = ("weight", "bias", "running_mean", "running_var")
             self.node("BatchNormalization", [*inputs, *own(*keys)], [output], epsilon=layer.epsilon)
-        elif isinstance(layer, Function) and layer.op in FUNCTIONS and not layer.options:
-            op, options = FUNCTIONS[layer.op](*layer.arguments)
+        elif isinstance(layer, Dropout):
+            self.node("Identity", inputs, [output])
+        elif isinstance(layer, Function) and layer.op in FUNCTIONS:
+            found = FUNCTIONS[layer.op](**arguments_of(layer))
+            if found is None:
+                raise not_exported(name, layer, f" with {arguments_of(layer)}")
+            op, options = found
             if layer.op is ops.relu6:
                 limits = [self.constant(f"{output}.{n}", np.float32(n)) for n in (0, 6)]
                 inputs = [*inputs, *limits]
             self.node(op, inputs, [output], **options)
         else:
-            kind = getattr(getattr(layer, "op", None), "__name__", type(layer).__name__)
-            raise BadInput(f"layer {shown(name)} is a {kind}, which is not exported")
+            raise not_exported(name, layer)
 
     # In eight bits: the integers of an output are called as its step, with "/q" behind
 
@@ -164,36 +167,50 @@ class _Graph:
 
 def _geometry(layer: Any) -> dict[str, Any]:
     """The options of a convolution, as ONNX has them."""
-    stride, padding, dilation = (
-        list(pair("conv2d", key, layer.options[key], 0))
-        for key in ("stride", "padding", "dilation")
-    )
     return {
-        "strides": stride,
-        "pads": padding * 2,
-        "dilations": dilation,
+        "strides": sizes(layer.options["stride"]),
+        "pads": paddings(layer),
+        "dilations": sizes(layer.options["dilation"]),
         "group": layer.options["groups"],
     }
 
 
-def _pool(op: str) -> Callable[..., tuple[str, dict[str, Any]]]:
-    def of(kernel_size: Any) -> tuple[str, dict[str, Any]]:
-        size = list(pair(op, "kernel_size", kernel_size, 1))
-        return op, {"kernel_shape": size, "strides": size}
+def _pool(op: str, **more: Any) -> Callable[..., tuple[str, dict[str, Any]] | None]:
+    """None where ONNX leaves open what npkd means, or has no word for it."""
+
+    def of(
+        kernel_size: Any,
+        stride: Any,
+        padding: Any,
+        ceil_mode: bool,
+        dilation: Any = 1,
+        count_include_pad: bool = False,
+        divisor_override: Any = None,
+    ) -> tuple[str, dict[str, Any]] | None:
+        if ceil_mode or divisor_override or sizes(dilation) != [1, 1]:
+            return None
+        size = sizes(kernel_size)
+        counted = {"count_include_pad": 1} if count_include_pad and more else {}
+        strides = size if stride in (None, ()) else sizes(stride)
+        return op, {"kernel_shape": size, "strides": strides, "pads": sizes(padding) * 2} | counted
 
     return of
 
 
-def _plain(op: str) -> Callable[..., tuple[str, dict[str, Any]]]:
-    return lambda: (op, {})
+def _plain(op: str, **options: Any) -> Callable[..., tuple[str, dict[str, Any]]]:
+    return lambda **given: (op, options)
 
 
-FUNCTIONS: dict[Any, Callable[..., tuple[str, dict[str, Any]]]] = {
+FUNCTIONS: dict[Any, Callable[..., tuple[str, dict[str, Any]] | None]] = {
     ops.relu: _plain("Relu"),
     ops.relu6: _plain("Clip"),
+    ops.sigmoid: _plain("Sigmoid"),
+    ops.tanh: _plain("Tanh"),
     ops.flatten: _plain("Flatten"),
     ops.add: _plain("Add"),
+    ops.concat: lambda axis: ("Concat", {"axis": axis}),
     ops.global_avg_pool2d: _plain("GlobalAveragePool"),
-    ops.avg_pool2d: _pool("AveragePool"),
+    ops.avg_pool2d: _pool("AveragePool", counts=True),
     ops.max_pool2d: _pool("MaxPool"),
+    ops.pixel_shuffle: lambda factor: ("DepthToSpace", {"blocksize": factor, "mode": "CRD"}),
 }

@@ -117,6 +117,11 @@ class Network:
         """The name of the last layer."""
         return next(reversed(self.layers))
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the parameters."""
+        return sum(theta.nbytes for theta in self.params.values())
+
     def __call__(self, x: np.ndarray) -> tuple[np.ndarray, Callable[..., Any]]:
         """The output of the last layer, and its backward pass.
 

@@ -1,29 +1,45 @@
 """The command `npkd quantise`: a net of a finished run in eight bits, and what that costs."""
 
 import argparse
-from pathlib import Path
+import math
+import time
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from npkd import data
-from npkd.commands import add_reading, reading, say, set_threads
+from npkd.commands import add_reading, reading, say, say_where, set_threads
 from npkd.data import Dataset, Normalisation
-from npkd.distill.predict import Predictor
+from npkd.distill import Run, evaluate
+from npkd.distill.config import optimiser_of
+from npkd.distill.finished_run import FinishedRun
+from npkd.distill.outputs import Net, Outputs, batches_of, predictions
+from npkd.distill.report import contents, eight_bits, page
 from npkd.distill.report.table import NAMES
+from npkd.distill.tasks import TASKS
+from npkd.distill.tasks.task import Figures, Task, spread
+from npkd.distill.trainer import schedule
 from npkd.engine import threads
-from npkd.files import BadInput, writing_to
+from npkd.files import BadInput, write_atomically, writing_to
+from npkd.nets import Network
 from npkd.printing.text import aligned
 from npkd.quantise import files
-from npkd.quantise.cost import Cost, cost
+from npkd.quantise.cost import cost
+from npkd.quantise.loop import InTheLoop, departure
 from npkd.quantise.network import MOST_WEIGHT, Quantised
+from npkd.training import Diverged, train
 
 CALIBRATION = 1000  # images
+RATE = 0.1  # of the run's own learning rate, in the loop
+MOST_EPOCHS = 10**5
+MOST_PASSES = 20_000  # backward passes of one output for one image
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The arguments of npkd quantise."""
     say = parser.add_argument
-    say("folder", metavar="DIR", help="the folder of a run that classifies: runs/NAME-SEED")
+    say("folder", metavar="DIR", help="the folder of a run: runs/NAME-SEED")
     say("--data", default="mnist5k", metavar="PATH", help="the data of that run (mnist5k)")
     add_reading(parser)
     say("--net", choices=tuple(NAMES), default="small", help="which of its nets (small)")
@@ -35,46 +51,70 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="the largest integer that stands for a weight; 63 for processors that hold sums of "
         f"two products at 16 bits ({MOST_WEIGHT})",
     )
+    say(
+        "--epochs",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the distilled net: so many epochs of distillation as in the run, with the net "
+        "computing in eight bits (0)",
+    )
+    say(
+        "--learning-rate",
+        type=float,
+        metavar="X",
+        help=f"highest learning rate in these ({RATE:g} of the run's)",
+    )
     say("--threads", type=int, metavar="N", help="so many threads (one for each core)")
     parser.set_defaults(run=_quantise)
 
 
 def _quantise(args: argparse.Namespace) -> int:
     """Make the net, keep it in the run's folder, and say what it costs on the test images."""
-    if not 1 <= args.most_weight <= MOST_WEIGHT:
-        raise BadInput(f"--most-weight is {args.most_weight}, expected 1 to {MOST_WEIGHT}")
+    _require_options(args)
     set_threads(args.threads)
-    predictor = Predictor(args.folder)
+    run, began = FinishedRun(args.folder), time.perf_counter()
     dataset = data.load(args.data, **reading(args))
-    _require_same(predictor, dataset, args)
-    view, images = predictor.task.view(args.net), dataset.train_images
-    count = min(CALIBRATION, len(images))
-    chosen = np.linspace(0, len(images) - 1, count).astype(int)
-    network = predictor.network(args.net)
+    _require_same(run, dataset, args)
     with threads.one_blas_thread(), np.errstate(all="ignore"):
-        try:
-            quantised = Quantised.of(network, view(images[chosen]), args.most_weight)
-        except ValueError as error:
-            raise BadInput(f"{args.folder}: {error}") from error
-        found = cost(quantised, view(dataset.test_images[:]))
-    path = Path(args.folder) / f"{args.net}_int8.npz"
-    with writing_to(path.parent):
-        files.save(path, quantised)
-    say(*_told(quantised, found, dataset.test_labels))
-    say("", f"made {path}")
+        task = TASKS[run.task.config.task](dataset, run.task.config, run.task.normalise)
+        quantised, images = _calibrated(run, task, args)
+        about: dict[str, Any] = {
+            **{"most_weight": args.most_weight, "images": images, "epochs": args.epochs},
+        }
+        if args.epochs:
+            about["before"] = evaluate.means(_tested(task, quantised, args.net))
+            looped = InTheLoop(quantised, args.most_weight)
+            about["departure"] = _trained(run, dataset, looped, args)
+            quantised = looped.quantised()
+        seconds = time.perf_counter() - began if args.epochs else 0.0
+        model = _figures(run, task, quantised, args.net, seconds)
+        found, of_images = _cost(task, run.network(args.net), quantised, args.net)
+    _keep(run, f"{args.net}_int8", quantised, model, about | found, of_images)
     return 0
 
 
-def _require_same(predictor: Predictor, dataset: Dataset, args: argparse.Namespace) -> None:
+def _require_options(args: argparse.Namespace) -> None:
+    """Raise BadInput for values out of their range."""
+    if not 1 <= args.most_weight <= MOST_WEIGHT:
+        raise BadInput(f"--most-weight is {args.most_weight}, expected 1 to {MOST_WEIGHT}")
+    if not 0 <= args.epochs <= MOST_EPOCHS:
+        raise BadInput(f"--epochs is {args.epochs}, expected 0 to {MOST_EPOCHS:,}")
+    if args.epochs and args.net != "small":
+        raise BadInput(f"--epochs is {args.epochs}, but --net {args.net} is not the distilled net")
+    rate = args.learning_rate
+    if rate is not None and not (args.epochs and 0 < rate < math.inf):
+        expected = "a number above 0" if args.epochs else "--epochs N beside it"
+        raise BadInput(f"--learning-rate is {rate}, expected {expected}")
+
+
+def _require_same(run: FinishedRun, dataset: Dataset, args: argparse.Namespace) -> None:
     """Raise BadInput unless these are the run's images, as far as its report tells."""
-    about = predictor.report["data"]
+    about = run.report["data"]
     counts = len(dataset.train_labels), len(dataset.test_labels)
-    same = dataset.image_shape == predictor.image_shape and counts == (
-        about["train"],
-        about["test"],
-    )
+    same = dataset.image_shape == run.image_shape and counts == (about["train"], about["test"])
     if same:
-        normalise, own = Normalisation.of(dataset.train_images), predictor.task.normalise
+        normalise, own = Normalisation.of(dataset.train_images), run.task.normalise
         same = np.allclose(normalise.mean, own.mean) and np.allclose(normalise.std, own.std)
     if not same:
         raise BadInput(
@@ -83,31 +123,154 @@ def _require_same(predictor: Predictor, dataset: Dataset, args: argparse.Namespa
         )
 
 
-def _told(quantised: Quantised, found: Cost, labels: np.ndarray) -> list[str]:
-    """What eight bits save and cost, in lines."""
-    before, after = found.y.argmax(axis=1), found.found.argmax(axis=1)
-    size = sum(theta.nbytes for theta in quantised.network.params.values())
-    own = files.size(quantised)
-    moved, estimate = found.found - found.y, found.estimate
-    most, expected = (np.abs(one).max(axis=1) for one in (moved, estimate))
-    left = np.sqrt(np.mean((moved - estimate) ** 2) / np.mean(moved**2)) if moved.any() else 0.0
-    shares = sorted(
-        ((name, np.sqrt(np.mean(share**2))) for name, share in found.shares.items()),
-        key=lambda one: -one[1],
+def _calibrated(run: FinishedRun, task: Task, args: argparse.Namespace) -> tuple[Quantised, int]:
+    """The net by the ranges of its outputs for training images, and how many these are."""
+    images = task.dataset.train_images
+    chosen = spread(len(images), CALIBRATION)
+    try:
+        shown = task.view(args.net)(images[chosen])
+        return Quantised.of(run.network(args.net), shown, args.most_weight), len(chosen)
+    except ValueError as error:
+        raise BadInput(f"{args.folder}: {error}") from error
+
+
+def _trained(
+    finished: FinishedRun, dataset: Dataset, looped: InTheLoop, args: argparse.Namespace
+) -> list[dict[str, float]]:
+    """Distil into the net in eight bits, as the run did; how far that is from a gradient."""
+    config = finished.config()
+    rate = args.learning_rate or RATE * config.learning_rate
+    config = replace(config, epochs=args.epochs, alternating=False, learning_rate=rate)
+    try:
+        run = Run(dataset, config)
+    except ValueError as error:
+        raise BadInput(f"{args.folder}: {error}") from error
+    run.large.load(finished.network("large").state_dict())
+    run.large.freeze()
+    inner = set(run.objective.layers) - {step.name for step in looped.steps}
+    if inner:
+        raise BadInput(
+            f"{args.folder}: its loss is on {min(inner)}, which the net in eight bits computes in "
+            "one with what follows; expected a run without --epochs here"
+        )
+    teacher = [run.teacher_outputs(version) for version in range(run.prepare.versions)]
+    batches, count = run.prepare.small_batches(teacher), run.prepare.updates("small")
+    first = next(run.prepare.small_batches(teacher))
+    found = departure(looped, run.objective, first)
+    updates = train(
+        looped,
+        batches,
+        loss=run.objective,
+        optimiser=optimiser_of(config, "small"),
+        schedule=schedule(config, rate, count),
+        clip_norm=math.inf if config.clip_norm is None else config.clip_norm,
+        rng=lambda step: run.prepare.dropping("small", step),
     )
+    try:
+        for update in updates:
+            if update.step % 10 == 0:
+                say_where(f"epoch {update.epoch + 1} of {args.epochs}, loss {update.loss:.3f}")
+    except Diverged as error:
+        raise BadInput(f"{error}; try --learning-rate below {rate:g}") from error
+    say_where()
+    return [{"step": h, "ratio": ratio} for h, ratio in found]
+
+
+def _tested(
+    task: Task, net: Net, name: str, teacher: Outputs | None = None, low: bool = False
+) -> Figures:
+    """The figures of each test image; low: of those in low resolution, brought back."""
+    images, labels = task.dataset.test_images, task.dataset.test_labels
+    view = task.x_back if low else task.view(name)
+    return evaluate.measured(task, Outputs(net, images, view), labels, teacher)
+
+
+def _figures(
+    run: FinishedRun, task: Task, quantised: Quantised, name: str, seconds: float
+) -> dict[str, Any]:
+    """What report.json holds of the net in eight bits, as of the others."""
+    view = task.x_large if name == "large" else task.x_teaching
+    target = Outputs(run.network("large"), task.dataset.test_images, view)
+    tested = _tested(task, quantised, name, target)
+    found = evaluate.model(task, name, quantised, tested, seconds)
+    if name == "large" and task.takes_high:
+        found |= evaluate.low(task, _tested(task, quantised, name, low=True))
+    return found
+
+
+def _cost(
+    task: Task, network: Network, quantised: Quantised, name: str
+) -> tuple[dict[str, Any], list[list[Any]]]:
+    """How outputs move, and a row for each test image, below a head.
+
+    network: the run's own. What moves the outputs of the net that was trained in eight bits is told
+    beside that net in floats.
+
+    What is expected to first order takes a backward pass for each output, so it is of as many of
+    the images as make MOST_PASSES of them, and of none where outputs are images.
+    """
+    images, view = task.dataset.test_images, task.view(name)
+    before, rounded = Outputs(network, images, view), Outputs(quantised, images, view)
+    exact = before if quantised.network is network else Outputs(quantised.network, images, view)
+    most = np.empty(len(images))
+    for part in batches_of(len(images)):
+        moved = np.abs(rounded[part] - exact[part])
+        most[part] = moved.reshape(len(moved), -1).max(axis=1)
+    found: dict[str, Any] = {"moved": _median_and_most(most)}
+    if task.truth_shape != (task.dataset.num_classes,):
+        return found, [["image", "largest_change"], *map(list, enumerate(most.tolist()))]
+    labels = [predictions(outputs[:]) for outputs in (before, rounded)]
+    found["changed"] = int((labels[0] != labels[1]).sum())
+    chosen = spread(len(images), max(1, MOST_PASSES // task.dataset.num_classes))
+    of_some = cost(quantised, view(images[chosen]))
+    moved, estimate = of_some.found - of_some.y, of_some.estimate
+    expected = dict(zip(chosen.tolist(), np.abs(estimate).max(axis=1).tolist(), strict=True))
+    found["expected"] = _median_and_most(np.array(list(expected.values())))
+    rest = np.mean((moved - estimate) ** 2)
+    found["unexplained"] = float(np.sqrt(rest / np.mean(moved**2))) if moved.any() else 0.0
+    moves = {step: float(np.sqrt(np.mean(share**2))) for step, share in of_some.shares.items()}
+    found["steps"] = [
+        {"step": step, "moves": moves[step]}
+        for step in sorted(moves, key=moves.get, reverse=True)  # type: ignore[arg-type]
+    ]
+    head = ["image", "label", "class", "class_8_bits", "largest_change", "expected"]
+    columns = zip(task.dataset.test_labels, *labels, most, strict=True)
     rows = [
-        ["", "float32", "8 bits"],
-        ["bytes", f"{size:,}", f"{own:,}"],
-        ["test accuracy", f"{np.mean(before == labels):.2%}", f"{np.mean(after == labels):.2%}"],
+        [number, *(int(label) for label in known), float(change), expected.get(number, "")]
+        for number, (*known, change) in enumerate(columns)
     ]
-    return [
-        *aligned(rows),
-        "",
-        f"{size / own:.2f} times fewer bytes; {int(found.changed.sum())} of {len(labels):,} test "
-        "images are of another class than before",
-        f"the largest change of an output is {np.median(most):.3g} in the median image, "
-        f"{most.max():.3g} at most; to first order {np.median(expected):.3g} and "
-        f"{expected.max():.3g}, which leaves {left:.0%} of all changes unexplained",
-        "what moves the outputs, root mean square, by the step whose error it is:",
-        *aligned([["step", "moves"], *([name, f"{share:.3g}"] for name, share in shares if share)]),
-    ]
+    return found, [head, *rows]
+
+
+def _median_and_most(values: np.ndarray) -> dict[str, float]:
+    return {"median": float(np.median(values)), "most": float(values.max())}
+
+
+def _keep(
+    run: FinishedRun,
+    name: str,
+    quantised: Quantised,
+    model: dict[str, Any],
+    about: dict[str, Any],
+    of_images: list[list[Any]],
+) -> None:
+    """Write the net, what it costs, and the report with it; and say so."""
+    report, folder = run.report, run.folder
+    report["models"][name] = model
+    report["eight_bits"] = report.get("eight_bits", {}) | {name: about}
+    evaluate.require_finite({name: model})
+    text = "".join(",".join(map(str, row)) + "\n" for row in of_images).encode()
+    with writing_to(folder):
+        files.save(folder / f"{name}.npz", quantised)
+        write_atomically(folder / f"{name}.csv", lambda file: file.write(text))
+        contents.write_json(folder / "report.json", report)
+    moving = eight_bits.steps(report, name)
+    say(*aligned(eight_bits.rows(report, name)), "", *eight_bits.sentences(report, name))
+    if moving:
+        say("what moves the outputs, root mean square, by the step whose error it is:")
+        say(*aligned(moving))
+    say("", f"made {folder / f'{name}.npz'}, and {name}.csv, what it costs image by image")
+    try:
+        page.write(folder)
+    except (ImportError, BadInput) as error:
+        say(f"note: report.html is as it was: {error}")

@@ -78,7 +78,7 @@ def _of_batch(quantised: Quantised, x: np.ndarray) -> Cost:
         dy[:, c] = 1
         dys = {last: dy}
         for step in reversed(steps):
-            gradients = backwards[step.name](dys[step.name])
+            gradients, _ = backwards[step.name](dys[step.name])
             for name, gradient in zip(step.takes, gradients, strict=True):
                 dys[name] = dys[name] + gradient if name in dys else gradient
         for name, error in errors.items():

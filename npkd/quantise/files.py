@@ -9,43 +9,22 @@ import numpy as np
 from npkd.files import BadInput, read_npz
 from npkd.nets import Network
 from npkd.nets.network import IMAGES
-from npkd.quantise.network import Quantised, Weights, steps_of
+from npkd.quantise.network import Quantised, Weights, floats, steps_of
 from npkd.quantise.ops import Scale
 from npkd.weights import MOST_BYTES, save_weights
 
 DTYPES = {"weight": np.int8, "weight_scale": np.float32, "bias": np.int32}
 
 
-def arrays(net: Quantised) -> dict[str, np.ndarray]:
-    """Its arrays by name: NAME/weight, NAME/weight_scale, NAME/bias, NAME/scale, NAME/zero_point.
-
-    NAME is that of a step, the last of its layers; the images, which have scales alone, are "x".
-    """
-    found: dict[str, np.ndarray] = {}
-    for name, weights in net.weights.items():
-        found |= {
-            f"{name}/weight": weights.w,
-            f"{name}/weight_scale": weights.scale,
-            f"{name}/bias": weights.b,
-        }
-    for name, of in net.scales.items():
-        found[f"{name}/scale"] = np.array(of.scale, np.float32)
-        found[f"{name}/zero_point"] = np.array(of.zero_point, np.uint8)
-    return found
-
-
-def size(net: Quantised) -> int:
-    """The bytes of its arrays."""
-    return sum(array.nbytes for array in arrays(net).values())
-
-
 def save(path: str | Path, net: Quantised) -> None:
     """Write it. Raises what `save_weights` does, and OSError."""
-    save_weights(path, arrays(net))
+    save_weights(path, net.state_dict())
 
 
 def load(path: str | Path, network: Network) -> Quantised:
     """The net in eight bits of a file, of this net of floats, whose layers it has.
+
+    What it has as floats is the file's too.
 
     Raises BadInput for arrays that are not of such a net, and what `read_npz` does.
     """
@@ -68,6 +47,9 @@ def made(network: Network, held: Mapping[str, np.ndarray]) -> Quantised:
             shape = network.layers[step.layers[0]].shapes["weight"]
             for key, dtype in DTYPES.items():
                 expected[f"{step.name}/{key}"] = (dtype, shape if key == "weight" else shape[:1])
+    arrays = network.state_dict()
+    own = floats(network, steps)
+    expected |= {name: (arrays[name].dtype, arrays[name].shape) for name in own}
     for name in sorted(expected.keys() ^ held.keys()):
         has = "lacks" if name in expected else "has an array that is not of such a net,"
         raise ValueError(f"{has} {name}")
@@ -76,7 +58,9 @@ def made(network: Network, held: Mapping[str, np.ndarray]) -> Quantised:
         if array.dtype != dtype or array.shape != shape:
             wanted = f"{np.dtype(dtype)} {shape}"
             raise ValueError(f"{name} is {array.dtype} {array.shape}, expected {wanted}")
-        if name.endswith("scale") and not (np.isfinite(array) & (array > 0)).all():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} has values that are not finite")
+        if name.endswith("scale") and not (array > 0).all():
             raise ValueError(f"{name} is not above 0")
     scales = {
         name.removesuffix("/scale"): Scale(
@@ -90,4 +74,7 @@ def made(network: Network, held: Mapping[str, np.ndarray]) -> Quantised:
         for step in steps
         if f"{step.name}/weight" in expected
     }
+    if own:
+        network = network.astype(network.dtype)  # a copy
+        network.load(arrays | {name: held[name] for name in own})
     return Quantised(network, steps, scales, weights)

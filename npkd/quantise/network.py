@@ -21,6 +21,7 @@ import numpy as np
 from npkd import ops
 from npkd.arguments import shown
 from npkd.nets import BatchNorm, Conv2d, Function, Linear, Network
+from npkd.nets.layers import Params
 from npkd.nets.network import IMAGES
 from npkd.quantise.ops import (
     TINY,
@@ -76,6 +77,8 @@ class Quantised:
     ):
         self.network, self.steps = network, steps
         self.scales, self.weights = dict(scales), dict(weights)
+        self.image_shape, self.params = network.image_shape, network.params
+        self.dtype, self.last, self.macs = network.dtype, network.last, network.macs
 
     @classmethod
     def of(
@@ -109,7 +112,7 @@ class Quantised:
             if step.kind == "same":
                 scales[step.name] = scales[step.takes[0]]
         weights = {
-            step.name: _weights(network, step, scales[step.takes[0]], most_weight)
+            step.name: weights_of(network, step, scales[step.takes[0]], most_weight)
             for step in steps
             if step.kind in ("conv", "linear")
         }
@@ -117,8 +120,37 @@ class Quantised:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The outputs for images (B, C, H, W), float32 (B, …), as the net's own."""
-        last = self.steps[-1].name
-        return dequantize_linear(self.integers(x, [last])[last], self.scales[last])
+        return self.features(x, [self.last])[0][self.last]
+
+    def features(self, x: np.ndarray, names: Iterable[str]) -> tuple[dict[str, np.ndarray], None]:
+        """The numbers that steps give, by name, and no backward pass; see `Network.features`."""
+        integers = self.integers(x, names)
+        return {name: dequantize_linear(q, self.scales[name]) for name, q in integers.items()}, None
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """All that it computes with, by name: NAME/weight, NAME/weight_scale, NAME/bias, and of
+        each output NAME/scale, NAME/zero_point.
+
+        NAME is that of a step, the last of its layers; the images, which have scales alone, are
+        "x". What is left as floats, such as a batch norm before a ReLU, is LAYER.KEY, as in a net.
+        """
+        found: dict[str, np.ndarray] = {}
+        for name, weights in self.weights.items():
+            found |= {
+                f"{name}/weight": weights.w,
+                f"{name}/weight_scale": weights.scale,
+                f"{name}/bias": weights.b,
+            }
+        for name, of in self.scales.items():
+            found[f"{name}/scale"] = np.array(of.scale, np.float32)
+            found[f"{name}/zero_point"] = np.array(of.zero_point, np.uint8)
+        arrays = self.network.state_dict()
+        return found | {name: arrays[name] for name in floats(self.network, self.steps)}
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all that it computes with."""
+        return sum(array.nbytes for array in self.state_dict().values())
 
     def integers(self, x: np.ndarray, names: Iterable[str]) -> dict[str, np.ndarray]:
         """The outputs of these steps, uint8, and of the images if IMAGES is among them."""
@@ -159,6 +191,16 @@ def steps_of(network: Network) -> tuple[Step, ...]:
     return tuple(steps.values())
 
 
+def floats(network: Network, steps: Iterable[Step]) -> list[str]:
+    """The names of the net's arrays that steps of numbers compute with."""
+    layers = {name for step in steps if step.kind == "float" for name in step.layers}
+    return [
+        key
+        for key in network.state_dict()
+        if key.rpartition(".")[0] in layers and not key.endswith("num_batches_tracked")
+    ]
+
+
 def _joins(network: Network, before: Step, layer: Any) -> bool:
     """Whether a layer can be computed with the step before it."""
     if isinstance(layer, BatchNorm):
@@ -181,22 +223,31 @@ def _op(network: Network, step: Step) -> Any:
 
 
 def apply(
-    network: Network, step: Step, xs: list[np.ndarray]
-) -> tuple[np.ndarray, Callable[[np.ndarray], tuple[np.ndarray, ...]]]:
-    """The output of a step's layers as floats, and its backward pass: gradients by the inputs."""
-    arrays, backwards = network.state_dict(), []
+    network: Network,
+    step: Step,
+    xs: list[np.ndarray],
+    arrays: Mapping[str, np.ndarray] | None = None,
+) -> tuple[np.ndarray, Callable[[np.ndarray], tuple[tuple[np.ndarray, ...], Params]]]:
+    """The output of a step's layers as floats, and its backward pass.
+
+    That gives the gradients by the inputs, and those by the parameters by name. arrays: in place of
+    the net's own.
+    """
+    arrays, backwards = arrays or network.state_dict(), []
     for name in step.layers:
         layer: Any = network.layers[name]
         keys = (*layer.shapes, *getattr(layer, "state", ()))
         y, layer_backward = layer(*xs, {key: arrays[f"{name}.{key}"] for key in keys})
-        backwards.append(layer_backward)
+        backwards.append((name, layer_backward))
         xs = [y]
 
-    def backward(dy: np.ndarray) -> tuple[np.ndarray, ...]:
+    def backward(dy: np.ndarray) -> tuple[tuple[np.ndarray, ...], Params]:
         dx: Any = dy
-        for layer_backward in reversed(backwards):
-            dx, _ = layer_backward(dx)
-        return dx if isinstance(dx, tuple) else (dx,)
+        grads: Params = {}
+        for name, layer_backward in reversed(backwards):
+            dx, of_layer = layer_backward(dx)
+            grads |= {f"{name}.{key}": g for key, g in of_layer.items()}
+        return dx if isinstance(dx, tuple) else (dx,), grads
 
     return xs[0], backward
 
@@ -217,11 +268,27 @@ def _wider(a: Scale, b: Scale) -> Scale:
     return a if a.scale >= b.scale else b
 
 
-def _weights(network: Network, step: Step, x_of: Scale, most: int) -> Weights:
+def weights_of(network: Network, step: Step, x_of: Scale, most: int) -> Weights:
     """The weights of a step, with those of its batch norm, as integers."""
     arrays, first = network.state_dict(), step.layers[0]
     w = arrays[f"{first}.weight"].astype(np.float64)
     b = arrays.get(f"{first}.bias", np.zeros(len(w))).astype(np.float64)
+    factor, shift = norm_of(network, step)
+    w, b = w * by_row(factor, w.ndim), b * factor + shift
+    largest = np.abs(w).reshape(len(w), -1).max(axis=1)
+    s = np.maximum(np.maximum(largest / most, np.abs(b) / (float(x_of.scale) * MOST_BIAS)), TINY)
+    s = s.astype(np.float32)
+    integers = np.clip(np.rint(w / by_row(s, w.ndim)), -most, most)
+    biases = np.rint(b / (float(x_of.scale) * s.astype(np.float64)))
+    return Weights(integers.astype(np.int8), s, biases.astype(np.int32))
+
+
+def norm_of(network: Network, step: Step) -> tuple[np.ndarray, np.ndarray]:
+    """What a step's batch norm makes of a number of each channel, factor · y + shift; or 1 and 0.
+
+    factor = γ / √(σ² + ε), shift = β − μ · factor
+    """
+    arrays = network.state_dict()
     for name in step.layers[1:]:
         layer = network.layers[name]
         if isinstance(layer, BatchNorm):
@@ -230,10 +297,11 @@ def _weights(network: Network, step: Step, x_of: Scale, most: int) -> Weights:
                 for key in ("weight", "bias", "running_mean", "running_var")
             )
             factor = scale / np.sqrt(variance + layer.epsilon)
-            w, b = w * factor.reshape(-1, 1, 1, 1), (b - mean) * factor + shift
-    largest = np.abs(w).reshape(len(w), -1).max(axis=1)
-    s = np.maximum(np.maximum(largest / most, np.abs(b) / (float(x_of.scale) * MOST_BIAS)), TINY)
-    s = s.astype(np.float32)
-    integers = np.clip(np.rint(w / s.reshape(-1, *[1] * (w.ndim - 1))), -most, most)
-    biases = np.rint(b / (float(x_of.scale) * s.astype(np.float64)))
-    return Weights(integers.astype(np.int8), s, biases.astype(np.int32))
+            return factor, shift - mean * factor
+    channels = len(arrays[f"{step.layers[0]}.weight"])
+    return np.ones(channels), np.zeros(channels)
+
+
+def by_row(values: np.ndarray, ndim: int) -> np.ndarray:
+    """(O,) as (O, 1, …), with so many axes."""
+    return values.reshape(-1, *[1] * (ndim - 1))

@@ -6,6 +6,7 @@ that is so for sums of up to 518 products. Longer ones are cut, and their parts 
 which is exact up to 2⁵³. So the fast convolutions of floats are those of integers too.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from npkd import ops
 from npkd.arguments import shown
 from npkd.ops.contract import Pair
+from npkd.ops.conv import convolve
 
 LEAST, MOST = 0, 255  # of uint8
 EXACT = 2**24  # float32 has all integers up to here
@@ -62,7 +64,7 @@ def quantize_linear(x: np.ndarray, of: Scale) -> np.ndarray:
         >>> quantize_linear(np.float32([-1, 0.5, 1.5, 300]), Scale(np.float32(1.0)))
         array([  0,   0,   2, 255], dtype=uint8)
     """
-    return _held(x / of.scale, of.zero_point)
+    return _hold(np.asarray(x / of.scale), of.zero_point).astype(np.uint8)
 
 
 def dequantize_linear(q: np.ndarray, of: Scale) -> np.ndarray:
@@ -114,8 +116,34 @@ def qlinear_conv(
             raise ValueError(f"qlinear_conv: {name} is {array.dtype}, expected {np.dtype(dtype)}")
     factor = x_of.scale * w_scale.astype(np.float32) / y_of.scale
     bias = np.zeros(len(w)) if b is None else b.astype(np.float64)
-    a = _sums(x, x_of.zero_point, w, bias, stride=stride, padding=padding, groups=groups)
-    return _held(a * factor[:, np.newaxis, np.newaxis], y_of.zero_point)
+    rounded = _Rounded(factor, y_of.zero_point)
+    options: dict[str, Any] = {"stride": stride, "padding": padding, "groups": groups}
+    return _sums(x, x_of.zero_point, w, bias, rounded, **options).astype(np.uint8)
+
+
+class _Rounded:
+    """What becomes of sums of each channel: times a factor, rounded, and held between 0 and 255.
+
+    The arrays given are written to.
+    """
+
+    def __init__(self, factor: np.ndarray, zero_point: int):
+        self.factor, self.zero_point = factor, zero_point
+
+    def rows(self, columns: int) -> Callable[[np.ndarray], None]:
+        """For rows of so many cells, each with its channels; see `conv.convolve`."""
+        factor = np.full((columns, len(self.factor)), self.factor).ravel()
+
+        def of_rows(a: np.ndarray) -> None:
+            a *= factor
+            _hold(a, self.zero_point)
+
+        return of_rows
+
+    def __call__(self, a: np.ndarray) -> np.ndarray:
+        """For sums (N, O, …)."""
+        a *= self.factor.reshape(-1, *[1] * (a.ndim - 2))
+        return _hold(a, self.zero_point)
 
 
 def qlinear(
@@ -141,9 +169,16 @@ def qlinear(
 
 
 def _sums(
-    x: np.ndarray, zero_point: int, w: np.ndarray, bias: np.ndarray, *, groups: int, **options: Any
+    x: np.ndarray,
+    zero_point: int,
+    w: np.ndarray,
+    bias: np.ndarray,
+    rounded: _Rounded,
+    *,
+    groups: int,
+    **options: Any,
 ) -> np.ndarray:
-    """b + Σ w (x − z), rounded once to float32."""
+    """b + Σ w (x − z), rounded once to float32, and what becomes of it."""
     largest = max(zero_point, MOST - zero_point) * int(np.abs(w.astype(np.int16)).max(initial=0))
     per_channel = largest * w.shape[2] * w.shape[3]
     whole = per_channel * w.shape[1]
@@ -151,35 +186,28 @@ def _sums(
         raise ValueError(
             f"qlinear_conv: a sum of {shown(w[0].size)} products may leave the range of int32"
         )
-    x = x.astype(np.float32) - np.float32(zero_point)
+    x = np.subtract(x, zero_point, dtype=np.float32) if zero_point else x.astype(np.float32)
     if whole + np.abs(bias).max(initial=0) < EXACT:
         w, b = w.astype(np.float32), bias.astype(np.float32)
-        return _convolved(x, w, b, groups=groups, **options)
+        if x.shape[2:] == w.shape[2:] == (1, 1) and groups == 1 and options["padding"] == 0:
+            y, _ = ops.linear(x[:, :, 0, 0], w[:, :, 0, 0], b)  # which is quicker
+            return rounded(y)[:, :, np.newaxis, np.newaxis]
+        return convolve(x, w, b, groups=groups, finish=rounded.rows, **options)[0]
     if groups > 1 or per_channel >= EXACT:
         x, w = x.astype(np.float64), w.astype(np.float64)
-        return _convolved(x, w, bias, groups=groups, **options).astype(np.float32)
+        return rounded(ops.conv2d(x, w, bias, groups=groups, **options)[0].astype(np.float32))
     step = max(1, (EXACT - 1) // max(per_channel, 1))
     total = bias[:, np.newaxis, np.newaxis]
     for first in range(0, w.shape[1], step):
         part = slice(first, first + step)
         own = np.ascontiguousarray(w[:, part]).astype(np.float32)
-        total = total + _convolved(np.ascontiguousarray(x[:, part]), own, None, **options)
-    return total.astype(np.float32)
+        total = total + ops.conv2d(np.ascontiguousarray(x[:, part]), own, **options)[0]
+    return rounded(total.astype(np.float32))
 
 
-def _convolved(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, *, groups: int = 1, **options: Any
-) -> np.ndarray:
-    """`ops.conv2d`; of images of one cell `ops.linear`, which is quicker."""
-    if x.shape[2:] == w.shape[2:] == (1, 1) and groups == 1 and options.get("padding") in (None, 0):
-        y, _ = ops.linear(x[:, :, 0, 0], w[:, :, 0, 0], b)
-        return y[:, :, np.newaxis, np.newaxis]
-    y, _ = ops.conv2d(x, w, b, groups=groups, **options)
-    return y
-
-
-def _held(y: np.ndarray, zero_point: int) -> np.ndarray:
-    """Rounded, halves to even, and held between 0 and 255."""
-    y = np.rint(y)
-    y += np.float32(zero_point)
-    return np.clip(y, LEAST, MOST).astype(np.uint8)
+def _hold(y: np.ndarray, zero_point: int) -> np.ndarray:
+    """Rounded, halves to even, and held between 0 and 255; y itself is written to."""
+    np.rint(y, out=y)
+    if zero_point:
+        y += np.float32(zero_point)
+    return np.clip(y, LEAST, MOST, out=y)

@@ -7,28 +7,28 @@ MUTANTS = [
         "qlinear_conv",
         "npkd.quantise.ops",
         {
-            "halves away from 0": ("y = np.rint(y)", "y = np.floor(y + 0.5)", "bits"),
-            "rounded down": ("y = np.rint(y)", "y = np.floor(y)", "bits"),
+            "halves away from 0": ("np.rint(y, out=y)", "np.floor(y + 0.5, out=y)", "bits"),
+            "rounded down": ("np.rint(y, out=y)", "np.floor(y, out=y)", "bits"),
             "not held between 0 and 255": (
-                "np.clip(y, LEAST, MOST).astype(np.uint8)",
-                "(y % 256).astype(np.uint8)",
+                "np.clip(y, LEAST, MOST, out=y)",
+                "np.mod(y, 256, out=y)",
                 "bits",
             ),
-            "held at 254": ("np.clip(y, LEAST, MOST)", "np.clip(y, LEAST, MOST - 1)", "bits"),
+            "held at 254": ("clip(y, LEAST, MOST,", "clip(y, LEAST, MOST - 1,", "bits"),
             "the zero point of y left out": ("y += np.float32(zero_point)", "y += 0", "bits"),
             "the zero point of x left out": (
-                "x = x.astype(np.float32) - np.float32(zero_point)",
-                "x = x.astype(np.float32)",
+                "np.subtract(x, zero_point, dtype=np.float32) if zero_point else ",
+                "",
                 "bits",
             ),
             "scales of channels exchanged": (
-                "a * factor[:, np.newaxis, np.newaxis]",
-                "a * factor[::-1, np.newaxis, np.newaxis]",
+                "_Rounded(factor,",
+                "_Rounded(factor[::-1],",
                 "bits",
             ),
             "one scale for all channels": (
-                "a * factor[:, np.newaxis, np.newaxis]",
-                "a * factor.max()",
+                "_Rounded(factor,",
+                "_Rounded(np.full_like(factor, factor.max()),",
                 "bits",
             ),
             "the scale of y upside down": (
@@ -42,8 +42,8 @@ MUTANTS = [
                 "bits",
             ),
             "of a long sum the last part only": (
-                "total = total + _convolved(",
-                "total = _convolved(",
+                "total = total + ops.conv2d(",
+                "total = ops.conv2d(",
                 "bits",
             ),
             "a part of a long sum twice": (

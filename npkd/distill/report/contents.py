@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from npkd import __version__
 from npkd.arguments import as_float
-from npkd.distill.report.table import NAMES
+from npkd.distill.report.table import IN_EIGHT_BITS, NAMES
 from npkd.distill.tasks import TASKS
 from npkd.distill.tasks.super_resolve import UPSAMPLINGS
 from npkd.distill.tasks.task import IMAGES, are_images
@@ -93,6 +93,18 @@ CALIBRATION = {"nll": DISTANCE, "brier": number(0, 2), "ece": number(-1, 1)}
 MOST_NAMES = 100  # of settings, say
 MOST_CLASSES = 10**6
 MOST_EPOCHS = 10**5
+MOVES = {"median": DISTANCE, "most": DISTANCE}
+EIGHT_BITS = {  # of `npkd quantise`, beside the net's figures
+    **{"most_weight": whole(1, 127), "images": SIZE, "epochs": COUNT},
+    **{"moved": MOVES, "changed?": COUNT, "expected?": MOVES, "unexplained?": DISTANCE},
+    "steps?": Many({"step": TEXT, "moves": DISTANCE}, 0, 10**4),
+    "before?": {name + "?": kind for name, kind in FIGURES.items()},
+    "departure?": Many({"step": SHARE, "ratio": number()}, 0, 10),
+}
+SPEED = {  # of `npkd speed`
+    **{"net": one_of((*NAMES, *IN_EIGHT_BITS)), "by": TEXT},
+    **{"threads": SIZE, "batch": SIZE, "ms": TIME},
+}
 
 
 def described(task: str, given: bool = False) -> dict[str, Any]:
@@ -118,7 +130,7 @@ def described(task: str, given: bool = False) -> dict[str, Any]:
         truth |= {f"{name}_high?": kind for name, kind in truth.items()}
     epoch = {"epoch": SIZE, "loss": LOSS, **figures}
     history = dict.fromkeys(NAMES, Many(epoch, 1, MOST_EPOCHS))
-    held = {
+    held: dict[str, Any] = {
         "task": one_of(TASKS),
         "data": {
             **{"name": TEXT, "train": SIZE, "test": SIZE},
@@ -146,6 +158,11 @@ def described(task: str, given: bool = False) -> dict[str, Any]:
         "untrained": {"l2": DISTANCE},
         "history": history,
         "seconds": {"total": DISTANCE, "*": DISTANCE},
+        "eight_bits?": {f"{name}?": EIGHT_BITS for name in IN_EIGHT_BITS},
+        "speed?": Many(SPEED, 1, 10**4),
+    }
+    held["models"] |= {
+        f"{name}?": large if of_net == "large" else net for name, of_net in IN_EIGHT_BITS.items()
     }
     if given:
         held["teacher"] = {"file": TEXT, "sha256": TEXT}
@@ -201,6 +218,7 @@ def read_json(path: Path) -> dict[str, Any]:
         report = checked(found, described(task, given="teacher" in found))
         _require_epochs(report)
         _require_different(report["class_names"])
+        _require_eight_bits(report)
     except MemoryError as error:
         raise Unreadable(f"{path}: not enough memory to read it as {what}") from error
     except (ValueError, RecursionError) as error:
@@ -247,6 +265,17 @@ def _require_different(class_names: list[str]) -> None:
     for name, count in Counter(class_names).items():
         if count > 1:
             raise ValueError(f"class_names has {_as_json(name)} {count:,} times, expected once")
+
+
+def _require_eight_bits(report: dict[str, Any]) -> None:
+    """Raise ValueError unless of each net in eight bits there is how it was made."""
+    made = report.get("eight_bits", {})
+    for name in report["models"].keys() & IN_EIGHT_BITS.keys() ^ made.keys():
+        place = "models" if name in made else "eight_bits"
+        raise ValueError(f"{place}.{name} is missing")
+    for of in made.values():
+        if ("changed" in of) > (of.get("changed", 0) <= report["data"]["test"]):
+            raise ValueError(f"eight_bits: changed is {of['changed']:,}, more than there are")
 
 
 def write_json(path: str | Path, report: dict[str, Any]) -> None:

@@ -12,7 +12,14 @@ import numpy as np
 
 from npkd.data import low_resolution
 from npkd.distill.outputs import predictions
-from npkd.distill.report.table import beside_small, headline, names_of, ratios_of, resolution
+from npkd.distill.report.table import (
+    beside_small,
+    headline,
+    names_of,
+    nets_of,
+    ratios_of,
+    resolution,
+)
 from npkd.printing import pictures
 from npkd.printing.text import short
 
@@ -20,6 +27,11 @@ STYLES: dict[str, dict[str, Any]] = {
     "large": {"color": "#0072b2", "linestyle": "-", "marker": "o"},
     "small": {"color": "#d55e00", "linestyle": "--", "marker": "s"},
     "small_from_labels": {"color": "#666666", "linestyle": "-.", "marker": "^"},
+}
+STYLES |= {  # in eight bits
+    "large_int8": {"color": "#56b4e9", "linestyle": ":", "marker": "D"},
+    "small_int8": {"color": "#e69f00", "linestyle": ":", "marker": "v"},
+    "small_from_labels_int8": {"color": "#aaaaaa", "linestyle": ":", "marker": "<"},
 }
 WRONG = "#b00000"
 
@@ -219,8 +231,8 @@ def gain(area: Any, samples: Samples) -> None:
 
 
 def against_size(area: Any, report: Report) -> None:
-    """What counts, against the number of parameters."""
-    _against(area, report, lambda model: model["parameters"], "parameters", "{:,}")
+    """What counts, against the bytes of the parameters."""
+    _against(area, report, lambda model: model["bytes"], "bytes", "{:,}")
 
 
 def against_time(area: Any, report: Report) -> None:
@@ -235,8 +247,8 @@ def _against(
     figure, scale, unit = "accuracy", 100, "accuracy on low resolution, %"
     if report["task"] == "super-resolve":
         figure, scale, unit = "psnr", 1, "PSNR, dB"
-    axes, names = area.subplots(), names_of(report["task"])
-    for name, label in names.items():
+    axes = area.subplots()
+    for name, label in nets_of(report).items():
         model = report["models"][name]
         marker = {"marker": STYLES[name]["marker"], "color": STYLES[name]["color"]}
         value = scale * model.get(f"{figure}_low", model[figure])

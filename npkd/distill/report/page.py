@@ -12,12 +12,13 @@ import numpy as np
 
 from npkd.distill import evaluate
 from npkd.distill.outputs import FEW, predictions
-from npkd.distill.report import drawings, finished
+from npkd.distill.report import drawings, eight_bits, finished
 from npkd.distill.report.table import (
     beside_small,
     headline,
     image_shape,
     names_of,
+    nets_of,
     ratios_of,
     resolution,
     rows,
@@ -86,6 +87,7 @@ def page(
             lambda area: drawings.against_time(area, report),
             size=(5, 3.4),
         ),
+        *_in_eight_bits(report),
         *(_of_images(report, samples) if _resolves(report) else _of_classes(report, samples)),
         tag("h2", "What the first layers look for"),
         figure(
@@ -256,6 +258,27 @@ def _compressed(report: Mapping[str, Any]) -> Html:
         f"times fewer multiplications, and {small['latency_ms']['1']:.2f} ms instead of "
         f"{large['latency_ms']['1']:.2f} on the machine of this run.",
     )
+
+
+def _in_eight_bits(report: Mapping[str, Any]) -> list[Html]:
+    """What eight bits save and cost, of each net that was made so."""
+    pieces = []
+    for name in report.get("eight_bits", {}):
+        pieces += [
+            tag("h2", f"In eight bits: {nets_of(report)[name]}"),
+            table(eight_bits.rows(report, name)),
+            *(
+                tag("p", f"{text[0].upper()}{text[1:]}.")
+                for text in eight_bits.sentences(report, name)
+            ),
+        ]
+        moving = eight_bits.steps(report, name)
+        if moving:
+            text = (
+                "What moves the outputs, root mean square over the test images, by the step whose "
+            )
+            pieces += [tag("p", text, "error it is:"), table(moving)]
+    return pieces
 
 
 def _of_classes(report: Mapping[str, Any], samples: drawings.Samples) -> list[Html]:

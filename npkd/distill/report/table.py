@@ -11,6 +11,7 @@ NAMES = {
     "small": "small, distilled",
     "small_from_labels": "small, from labels",
 }
+IN_EIGHT_BITS = {f"{name}_int8": name for name in NAMES}  # as `npkd quantise` makes them
 
 
 def names_of(task: str) -> dict[str, str]:
@@ -18,6 +19,13 @@ def names_of(task: str) -> dict[str, str]:
     if task == "super-resolve":
         return NAMES | {"small_from_labels": "small, from true images"}
     return NAMES
+
+
+def nets_of(report: Mapping[str, Any]) -> dict[str, str]:
+    """What the nets of a report are called: the three, and those of them in eight bits."""
+    names = names_of(report["task"])
+    eight = {name: of for name, of in IN_EIGHT_BITS.items() if name in report["models"]}
+    return names | {name: f"{names[of]}, 8 bits" for name, of in eight.items()}
 
 
 def resolution(report: Mapping[str, Any]) -> str:
@@ -61,7 +69,7 @@ def headline(report: dict[str, Any]) -> str:
 
 def rows(report: dict[str, Any]) -> list[list[str]]:
     """The figures of the three nets side by side: a head, and lines of a title and a cell each."""
-    models, names = report["models"], names_of(report["task"])
+    models, names = report["models"], nets_of(report)
     figures: list[tuple[str, Any]] = [
         ("parameters", lambda m: f"{m['parameters']:,}"),
         ("multiply-adds for one image", lambda m: f"{m['macs']:,}"),

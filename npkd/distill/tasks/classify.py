@@ -29,12 +29,8 @@ class Classify(Task):
     same = MappingProxyType({"agreement": 1.0})
     calibrated = ("nll", "brier", "ece")
 
-    def networks(self, classes: int, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
-        """Those that the settings name, by default the document's."""
-        return self.network("large", classes, large_rng), self.network("small", classes, small_rng)
-
     def network(self, setting: str, classes: int, rng: Any) -> Network:
-        """One of them, "large" or "small"."""
+        """That which the settings name, by default the document's."""
         name, (channels, size, _) = getattr(self.config, setting), self.image_shape
         if setting == "small" and self.config.small_input != "high":
             size //= 2

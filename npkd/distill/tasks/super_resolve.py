@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from npkd import losses, ops
-from npkd.data import Dataset, Images
+from npkd.data import Dataset, Images, Normalisation
 from npkd.distill.config import Config
 from npkd.distill.outputs import Outputs, batches_of
 from npkd.distill.tasks import quality
@@ -82,8 +82,8 @@ class SuperResolve(Task):
     truth_name = "the true images"
     first_step = "train the large net to make high-resolution images of low-resolution ones"
 
-    def __init__(self, dataset: Dataset, config: Config):
-        super().__init__(dataset, config)
+    def __init__(self, dataset: Dataset, config: Config, normalise: Normalisation | None = None):
+        super().__init__(dataset, config, normalise)
         self.augmentation = replace(dataset.augmentation, shift=0)
         if self.image_shape[-1] < quality.LEAST:
             raise ValueError(
@@ -91,10 +91,10 @@ class SuperResolve(Task):
                 "or more each way to super-resolve, as SSIM takes them"
             )
 
-    def networks(self, classes: int, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
-        """A pair of the same shape, the large one of eight times the parameters."""
-        options = {"in_channels": self.image_shape[0], "image_size": self.image_shape[-1] // 2}
-        return LargeSuperResolver(large_rng, **options), SmallSuperResolver(small_rng, **options)
+    def network(self, setting: str, classes: int, rng: Any) -> Network:
+        """Both have the same shape, the large one eight times the parameters."""
+        made = {"large": LargeSuperResolver, "small": SmallSuperResolver}[setting]
+        return made(rng, in_channels=self.image_shape[0], image_size=self.image_shape[-1] // 2)
 
     @property
     def truth_shape(self) -> tuple[int, ...]:

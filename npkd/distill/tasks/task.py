@@ -91,8 +91,12 @@ class Task(ABC):
         return self.x_high(images) if self.config.small_input == "high" else self.x_low(images)
 
     @abstractmethod
+    def network(self, setting: str, classes: int, rng: Any) -> Network:
+        """The "large" or the "small" net for images of so many classes, with its first weights."""
+
     def networks(self, classes: int, large_rng: Any, small_rng: Any) -> tuple[Network, Network]:
-        """A large and a small net for images of so many classes, with their first weights."""
+        """Both."""
+        return self.network("large", classes, large_rng), self.network("small", classes, small_rng)
 
     def require_fitting(self, large: Network, small: Network) -> None:
         """Raise ValueError unless the nets take what they are shown, and say what they have to."""
