@@ -69,9 +69,17 @@ PARTS = {
     ),
     "export": Part(
         "npkd.export.command:add",
-        "write a net of a finished run as a model of ONNX",
-        "Write a net of a finished run as a model of ONNX, which other programs run: of float32, "
-        "or in eight bits as npkd quantise has made it. Needs onnx (the extra onnx).",
+        "write a net of a finished run for ONNX or PyTorch",
+        "Write a net of a finished run as a model of ONNX, which other programs run, or as a "
+        "module of PyTorch with its state_dict: of float32, or in eight bits as npkd quantise has "
+        "made it. Needs onnx (the extra onnx), or torch.",
+    ),
+    "speed": Part(
+        "npkd.export.speed:add",
+        "measure how quick the nets of a finished run are",
+        "Measure how long the nets of a finished run take, by images at once and threads, in npkd "
+        "and, where they are installed, in ONNX Runtime and PyTorch. Prints the tables, and puts "
+        "them into report.json and report.html.",
     ),
     "gradcheck": Part(
         "npkd.proofs.command:add_gradcheck",

@@ -12,19 +12,9 @@ from npkd.quantise import Quantised
 torch = pytest.importorskip("torch")
 
 
-def module(net):
-    """The net as PyTorch has it, from its text."""
-    names = {}
-    exec(to_torch.source(net), names)
-    made = names["Net"]().eval()
-    state = to_torch.state_dict(net)
-    made.load_state_dict({key: torch.from_numpy(np.array(a)) for key, a in state.items()})
-    return made
-
-
 def computed(net, x):
     with torch.no_grad():
-        return module(net)(torch.from_numpy(x)).numpy()
+        return to_torch.module(net)(torch.from_numpy(x)).numpy()
 
 
 @pytest.mark.parametrize("name", sorted(set(zoo.MODELS) - {"large"}))

@@ -77,11 +77,9 @@ def test_sums_of_any_length_are_exact(inputs, sign, monkeypatch):
     one = Scale(np.float32(1))
     arguments = (x, one, w, np.float32([1, 1]), y_of, b)
     np.testing.assert_array_equal(ops.qlinear_conv(*arguments), defined(*arguments))
-    as_they_are = ops._Rounded(np.float32([1, 1]), 0)
-    monkeypatch.setattr(ops, "_hold", lambda a, zero_point: a)
-    options = {"stride": 1, "padding": 0, "groups": 1}
-    sums = ops._sums(x, 0, w, b.astype(float), as_they_are, **options).ravel()
-    np.testing.assert_array_equal(sums, np.float32([total + sign, -total - sign]))
+    product = ops.Product(one, w, np.float32([1, 1]), one, b, stride=1, padding=0, groups=1)
+    monkeypatch.setattr(ops, "_hold", lambda a, zero_point: a)  # sums as they are
+    np.testing.assert_array_equal(product(x).ravel(), np.float32([total + sign, -total - sign]))
 
 
 def test_a_linear_layer_is_a_convolution_of_single_cells():

@@ -60,6 +60,8 @@ class Config:
     decay_biases       whether biases decay too, and all other arrays of fewer than two axes
     optimiser          "sgd", "adam" or "adamw". The presets' rates are SGD's
     nesterov           whether momentum is Nesterov's
+    bits               what the small nets of a study are tested with: 32, floats, or 8, integers
+                       that are made of them (`npkd.quantise`)
     momentum (of Adam β₁), clip_norm (None: gradients are not clipped), schedule ("constant" or
                        "cosine"), warmup (share of the updates): of all three trainings
 
@@ -97,6 +99,7 @@ class Config:
     clip_norm: float | None = 5.0
     schedule: str = "cosine"
     warmup: float = 0.1
+    bits: int = 32
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -110,9 +113,10 @@ class Config:
             ("teacher_views", ("high", "both")),
             ("optimiser", ("sgd", "adam", "adamw")),
             ("schedule", ("constant", "cosine")),
+            ("bits", (32, 8)),
         ):
             value = getattr(self, name)
-            if not isinstance(value, str) or value not in offered:
+            if type(value) is not type(offered[0]) or value not in offered:
                 raise ValueError(f"{name} is {shown(value)}, expected one of {offered}")
         for name in ("large", "small", "small_input", "teacher_input"):
             value, only = getattr(self, name), getattr(Config, name)

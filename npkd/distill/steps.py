@@ -153,7 +153,12 @@ class Run:
         return self.progress.state()
 
     def steps(self) -> Iterator[Event]:
-        """The six steps in order."""
+        """The six steps in order. Raises ValueError for `bits`, which are a study's."""
+        if self.config.bits != Config.bits:
+            raise ValueError(
+                f"bits is {self.config.bits}, expected {Config.bits} in a run; npkd quantise makes "
+                "its nets such ones"
+            )
         config, prepare, task = self.config, self.prepare, self.task
         train, progress, large = self.trainer.train, self.progress, self.large
         images, labels = self.dataset.test_images, self.dataset.test_labels

@@ -48,6 +48,18 @@ def files(net: Network | Quantised, path: Path) -> dict[Path, bytes]:
     return {path: held.getvalue(), module: text.encode()}
 
 
+def module(net: Network | Quantised) -> Any:
+    """The module itself, made of its text, with its arrays, in evaluation."""
+    import torch
+
+    names: dict[str, Any] = {}
+    exec(source(net), names)
+    made = names["Net"]().eval()
+    arrays = {key: torch.from_numpy(np.array(array)) for key, array in state_dict(net).items()}
+    made.load_state_dict(arrays)
+    return made
+
+
 def state_dict(net: Network | Quantised) -> dict[str, np.ndarray]:
     """The arrays that the module loads, by its names."""
     if isinstance(net, Network):
@@ -149,8 +161,8 @@ def _module(layer: Any) -> str:
         outputs, inputs = layer.shapes["weight"]
         return f"nn.Linear({inputs}, {outputs}{_no_bias(layer)})"
     if isinstance(layer, BatchNorm):
-        (channels,) = layer.shapes["weight"]
-        return f"nn.BatchNorm2d({channels}, eps={layer.epsilon!r}, momentum={layer.momentum!r})"
+        (count,) = layer.shapes["weight"]
+        return f"nn.BatchNorm2d({count}, eps={layer.epsilon!r}, momentum={layer.momentum!r})"
     return f"nn.Dropout({layer.p!r})" if isinstance(layer, Dropout) else ""
 
 

@@ -13,6 +13,7 @@ from npkd.commands import add_reading, reading, say, say_where, set_threads
 from npkd.data import Dataset, Normalisation
 from npkd.distill import Run, evaluate
 from npkd.distill.config import optimiser_of
+from npkd.distill.eight_bits import CALIBRATION, in_eight_bits
 from npkd.distill.finished_run import FinishedRun
 from npkd.distill.outputs import Net, Outputs, batches_of, predictions
 from npkd.distill.report import contents, eight_bits, page
@@ -30,7 +31,6 @@ from npkd.quantise.loop import InTheLoop, departure
 from npkd.quantise.network import MOST_WEIGHT, Quantised
 from npkd.training import Diverged, train
 
-CALIBRATION = 1000  # images
 RATE = 0.1  # of the run's own learning rate, in the loop
 MOST_EPOCHS = 10**5
 MOST_PASSES = 20_000  # backward passes of one output for one image
@@ -78,9 +78,15 @@ def _quantise(args: argparse.Namespace) -> int:
     _require_same(run, dataset, args)
     with threads.one_blas_thread(), np.errstate(all="ignore"):
         task = TASKS[run.task.config.task](dataset, run.task.config, run.task.normalise)
-        quantised, images = _calibrated(run, task, args)
+        try:
+            network = run.network(args.net)
+            quantised = in_eight_bits(task, args.net, network, args.most_weight)
+        except ValueError as error:
+            raise BadInput(f"{args.folder}: {error}") from error
         about: dict[str, Any] = {
-            **{"most_weight": args.most_weight, "images": images, "epochs": args.epochs},
+            "most_weight": args.most_weight,
+            "images": min(CALIBRATION, len(dataset.train_labels)),
+            "epochs": args.epochs,
         }
         if args.epochs:
             about["before"] = evaluate.means(_tested(task, quantised, args.net))
@@ -89,7 +95,7 @@ def _quantise(args: argparse.Namespace) -> int:
             quantised = looped.quantised()
         seconds = time.perf_counter() - began if args.epochs else 0.0
         model = _figures(run, task, quantised, args.net, seconds)
-        found, of_images = _cost(task, run.network(args.net), quantised, args.net)
+        found, of_images = _cost(task, network, quantised, args.net)
     _keep(run, f"{args.net}_int8", quantised, model, about | found, of_images)
     return 0
 
@@ -121,17 +127,6 @@ def _require_same(run: FinishedRun, dataset: Dataset, args: argparse.Namespace) 
             f"--data {args.data}: has other images than the run in {args.folder}, which was on "
             f"{about['name']}, {about['train']:,} images to train and {about['test']:,} test ones"
         )
-
-
-def _calibrated(run: FinishedRun, task: Task, args: argparse.Namespace) -> tuple[Quantised, int]:
-    """The net by the ranges of its outputs for training images, and how many these are."""
-    images = task.dataset.train_images
-    chosen = spread(len(images), CALIBRATION)
-    try:
-        shown = task.view(args.net)(images[chosen])
-        return Quantised.of(run.network(args.net), shown, args.most_weight), len(chosen)
-    except ValueError as error:
-        raise BadInput(f"{args.folder}: {error}") from error
 
 
 def _trained(

@@ -25,11 +25,10 @@ from npkd.nets.layers import Params
 from npkd.nets.network import IMAGES
 from npkd.quantise.ops import (
     TINY,
+    Product,
     Scale,
     dequantize_linear,
-    qlinear,
-    qlinear_conv,
-    quantize_linear,
+    rounded,
 )
 
 MOST_WEIGHT = 127  # of int8; 63 where a processor holds sums of two products at 16 bits
@@ -77,6 +76,7 @@ class Quantised:
     ):
         self.network, self.steps = network, steps
         self.scales, self.weights = dict(scales), dict(weights)
+        self._products: dict[str, Product] = {}
         self.image_shape, self.params = network.image_shape, network.params
         self.dtype, self.last, self.macs = network.dtype, network.last, network.macs
 
@@ -124,7 +124,7 @@ class Quantised:
 
     def features(self, x: np.ndarray, names: Iterable[str]) -> tuple[dict[str, np.ndarray], None]:
         """The numbers that steps give, by name, and no backward pass; see `Network.features`."""
-        integers = self.integers(x, names)
+        integers = self._integers(x, names)
         return {name: dequantize_linear(q, self.scales[name]) for name, q in integers.items()}, None
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -154,27 +154,38 @@ class Quantised:
 
     def integers(self, x: np.ndarray, names: Iterable[str]) -> dict[str, np.ndarray]:
         """The outputs of these steps, uint8, and of the images if IMAGES is among them."""
-        known = {IMAGES: quantize_linear(x, self.scales[IMAGES])}
+        known = self._integers(x, names)
+        return {name: q.astype(np.uint8) for name, q in known.items()}
+
+    def _integers(self, x: np.ndarray, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """The same, held as float32, with which all is computed."""
+        known = {IMAGES: rounded(x, self.scales[IMAGES])}
         for step in self.steps:
-            known[step.name] = self.step(step, [known[taken] for taken in step.takes])
+            known[step.name] = self._step(step, [known[taken] for taken in step.takes])
         return {name: known[name] for name in names}
 
-    def step(self, step: Step, inputs: list[np.ndarray]) -> np.ndarray:
-        """The output of one step, uint8, for the integers that it takes."""
-        of, to = [self.scales[taken] for taken in step.takes], self.scales[step.name]
-        layer: Any = self.network.layers[step.layers[0]]
+    def _step(self, step: Step, qs: list[np.ndarray]) -> np.ndarray:
+        """The output of one step for the integers that it takes."""
         if step.kind == "same":
-            y, _ = layer(inputs[0].astype(np.float32), {})
-            return y.astype(np.uint8)
+            return apply(self.network, step, qs)[0]
         if step.kind == "float":
-            xs = map(dequantize_linear, inputs, of)
-            return quantize_linear(apply(self.network, step, list(xs))[0], to)
-        weights = self.weights[step.name]
-        arguments = inputs[0], of[0], weights.w, weights.scale, to, weights.b
-        if step.kind == "linear":
-            return qlinear(*arguments)
-        options = {key: layer.options[key] for key in ("stride", "padding", "groups")}
-        return qlinear_conv(*arguments, **options)
+            of = (self.scales[taken] for taken in step.takes)
+            y, _ = apply(self.network, step, list(map(dequantize_linear, qs, of)))
+            return rounded(y, self.scales[step.name])
+        return self._product(step)(qs[0])
+
+    def _product(self, step: Step) -> Product:
+        """A convolution or linear layer, prepared when it is first asked for."""
+        if step.name not in self._products:
+            weights = self.weights[step.name]
+            x_of, y_of = self.scales[step.takes[0]], self.scales[step.name]
+            options: dict[str, Any] = {}
+            if step.kind == "conv":
+                layer: Any = self.network.layers[step.layers[0]]
+                options = {key: layer.options[key] for key in ("stride", "padding", "groups")}
+            made = Product(x_of, weights.w, weights.scale, y_of, weights.b, **options)
+            self._products[step.name] = made
+        return self._products[step.name]
 
 
 def steps_of(network: Network) -> tuple[Step, ...]:

@@ -6,6 +6,7 @@ that is so for sums of up to 518 products. Longer ones are cut, and their parts 
 which is exact up to 2⁵³. So the fast convolutions of floats are those of integers too.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -64,17 +65,24 @@ def quantize_linear(x: np.ndarray, of: Scale) -> np.ndarray:
         >>> quantize_linear(np.float32([-1, 0.5, 1.5, 300]), Scale(np.float32(1.0)))
         array([  0,   0,   2, 255], dtype=uint8)
     """
-    return _hold(np.asarray(x / of.scale), of.zero_point).astype(np.uint8)
+    return rounded(x, of).astype(np.uint8)
+
+
+def rounded(x: np.ndarray, of: Scale) -> np.ndarray:
+    """`quantize_linear`, whose integers are held as float32."""
+    return _hold(np.asarray(x / of.scale), of.zero_point)
 
 
 def dequantize_linear(q: np.ndarray, of: Scale) -> np.ndarray:
-    """The numbers that integers stand for, s (q − z), float32.
+    """The numbers that integers stand for, s (q − z), float32; q is uint8, or float32.
 
     Example
         >>> dequantize_linear(np.uint8([0, 128, 255]), Scale(np.float32(0.5), 128))
         array([-64. ,   0. ,  63.5], dtype=float32)
     """
-    return (q.astype(np.float32) - np.float32(of.zero_point)) * of.scale
+    if of.zero_point:
+        q = np.subtract(q, of.zero_point, dtype=np.float32)
+    return np.multiply(q, of.scale, dtype=np.float32)
 
 
 def qlinear_conv(
@@ -111,39 +119,9 @@ def qlinear_conv(
         >>> qlinear_conv(x, one, w, np.float32([1, 0.25]), one).ravel()  # 3 − 8, and 10 / 4
         array([0, 2], dtype=uint8)
     """
-    for name, array, dtype in (("x", x, np.uint8), ("w", w, np.int8), ("b", b, np.int32)):
-        if array is not None and array.dtype != dtype:
-            raise ValueError(f"qlinear_conv: {name} is {array.dtype}, expected {np.dtype(dtype)}")
-    factor = x_of.scale * w_scale.astype(np.float32) / y_of.scale
-    bias = np.zeros(len(w)) if b is None else b.astype(np.float64)
-    rounded = _Rounded(factor, y_of.zero_point)
-    options: dict[str, Any] = {"stride": stride, "padding": padding, "groups": groups}
-    return _sums(x, x_of.zero_point, w, bias, rounded, **options).astype(np.uint8)
-
-
-class _Rounded:
-    """What becomes of sums of each channel: times a factor, rounded, and held between 0 and 255.
-
-    The arrays given are written to.
-    """
-
-    def __init__(self, factor: np.ndarray, zero_point: int):
-        self.factor, self.zero_point = factor, zero_point
-
-    def rows(self, columns: int) -> Callable[[np.ndarray], None]:
-        """For rows of so many cells, each with its channels; see `conv.convolve`."""
-        factor = np.full((columns, len(self.factor)), self.factor).ravel()
-
-        def of_rows(a: np.ndarray) -> None:
-            a *= factor
-            _hold(a, self.zero_point)
-
-        return of_rows
-
-    def __call__(self, a: np.ndarray) -> np.ndarray:
-        """For sums (N, O, …)."""
-        a *= self.factor.reshape(-1, *[1] * (a.ndim - 2))
-        return _hold(a, self.zero_point)
+    _require_dtype("x", x, np.uint8)
+    product = Product(x_of, w, w_scale, y_of, b, stride=stride, padding=padding, groups=groups)
+    return product(x).astype(np.uint8)
 
 
 def qlinear(
@@ -164,45 +142,90 @@ def qlinear(
         >>> qlinear(np.uint8([[3, 4]]), one, np.int8([[1, 2]]), np.float32([1]), one)
         array([[11]], dtype=uint8)
     """
-    images, kernels = x[:, :, np.newaxis, np.newaxis], w[:, :, np.newaxis, np.newaxis]
-    return qlinear_conv(images, x_of, kernels, w_scale, y_of, b)[:, :, 0, 0]
+    _require_dtype("x", x, np.uint8)
+    return Product(x_of, w, w_scale, y_of, b)(x).astype(np.uint8)
 
 
-def _sums(
-    x: np.ndarray,
-    zero_point: int,
-    w: np.ndarray,
-    bias: np.ndarray,
-    rounded: _Rounded,
-    *,
-    groups: int,
-    **options: Any,
-) -> np.ndarray:
-    """b + Σ w (x − z), rounded once to float32, and what becomes of it."""
-    largest = max(zero_point, MOST - zero_point) * int(np.abs(w.astype(np.int16)).max(initial=0))
-    per_channel = largest * w.shape[2] * w.shape[3]
-    whole = per_channel * w.shape[1]
-    if whole + np.abs(bias).max(initial=0) >= WIDEST:
-        raise ValueError(
-            f"qlinear_conv: a sum of {shown(w[0].size)} products may leave the range of int32"
+class Product:
+    """`qlinear_conv` with all but x, prepared once for many: `Product(x_of, w, …)(x)`.
+
+    w: (O, C/groups, kh, kw), or (O, I) for `qlinear`.
+    """
+
+    def __init__(
+        self,
+        x_of: Scale,
+        w: np.ndarray,
+        w_scale: np.ndarray,
+        y_of: Scale,
+        b: np.ndarray | None = None,
+        **options: Any,
+    ):
+        _require_dtype("w", w, np.int8)
+        if b is not None:
+            _require_dtype("b", b, np.int32)
+        self.factor = x_of.scale * w_scale.astype(np.float32) / y_of.scale
+        self.x_zero, self.y_zero, self.options = x_of.zero_point, y_of.zero_point, options
+        bias = np.zeros(len(w)) if b is None else b.astype(np.float64)
+        added = np.abs(bias).max(initial=0)
+        largest = max(self.x_zero, MOST - self.x_zero) * int(
+            max(w.max(initial=0), -w.min(initial=0).astype(int))
         )
-    x = np.subtract(x, zero_point, dtype=np.float32) if zero_point else x.astype(np.float32)
-    if whole + np.abs(bias).max(initial=0) < EXACT:
-        w, b = w.astype(np.float32), bias.astype(np.float32)
-        if x.shape[2:] == w.shape[2:] == (1, 1) and groups == 1 and options["padding"] == 0:
-            y, _ = ops.linear(x[:, :, 0, 0], w[:, :, 0, 0], b)  # which is quicker
-            return rounded(y)[:, :, np.newaxis, np.newaxis]
-        return convolve(x, w, b, groups=groups, finish=rounded.rows, **options)[0]
-    if groups > 1 or per_channel >= EXACT:
-        x, w = x.astype(np.float64), w.astype(np.float64)
-        return rounded(ops.conv2d(x, w, bias, groups=groups, **options)[0].astype(np.float32))
-    step = max(1, (EXACT - 1) // max(per_channel, 1))
-    total = bias[:, np.newaxis, np.newaxis]
-    for first in range(0, w.shape[1], step):
-        part = slice(first, first + step)
-        own = np.ascontiguousarray(w[:, part]).astype(np.float32)
-        total = total + ops.conv2d(np.ascontiguousarray(x[:, part]), own, **options)[0]
-    return rounded(total.astype(np.float32))
+        per_channel = largest * math.prod(w.shape[2:])
+        whole = per_channel * w.shape[1] + added
+        if whole >= WIDEST:
+            raise ValueError(
+                f"qlinear_conv: a sum of {shown(w[0].size)} products may leave the range of int32"
+            )
+        self.dtype: Any = np.float32
+        self.parts = [slice(None)]  # of the channels, each of which has sums that are exact
+        if whole >= EXACT:
+            step = (EXACT - 1) // max(per_channel, 1)
+            if step and options.get("groups", 1) == 1:
+                self.parts = [slice(n, n + step) for n in range(0, w.shape[1], step)]
+            else:
+                self.dtype = np.float64
+        self.w = [np.ascontiguousarray(w[:, part], dtype=self.dtype) for part in self.parts]
+        self.bias = bias.astype(self.dtype) if len(self.parts) == 1 else bias
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """y for x, whose integers are uint8, or held as float32, as those of y are."""
+        if self.x_zero:
+            x = np.subtract(x, self.x_zero, dtype=self.dtype)
+        x = x.astype(self.dtype, copy=False)
+        if len(self.parts) > 1:
+            total = self.bias.reshape(-1, *[1] * (x.ndim - 2))
+            for part, w in zip(self.parts, self.w, strict=True):
+                total = total + self._sums(np.ascontiguousarray(x[:, part]), w, None)
+            return self._rounded(total.astype(np.float32))
+        if x.ndim == 4 and self.dtype == np.float32:  # rounded while a tile is at hand
+            return convolve(x, self.w[0], self.bias, **self.options, finish=self._of_rows)[0]
+        return self._rounded(self._sums(x, self.w[0], self.bias).astype(np.float32, copy=False))
+
+    def _sums(self, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
+        if x.ndim == 2:
+            return ops.linear(x, w, b)[0]
+        return ops.conv2d(x, w, b, **self.options)[0]
+
+    def _rounded(self, a: np.ndarray) -> np.ndarray:
+        """Sums (N, O, …) times the factor of their channel, rounded; a itself is written to."""
+        a *= self.factor.reshape(-1, *[1] * (a.ndim - 2))
+        return _hold(a, self.y_zero)
+
+    def _of_rows(self, columns: int) -> Callable[[np.ndarray], None]:
+        """The same for rows of so many cells, each with its channels; see `conv.convolve`."""
+        factor = np.full((columns, len(self.factor)), self.factor).ravel()
+
+        def of_rows(a: np.ndarray) -> None:
+            a *= factor
+            _hold(a, self.y_zero)
+
+        return of_rows
+
+
+def _require_dtype(name: str, array: np.ndarray, dtype: Any) -> None:
+    if array.dtype != dtype:
+        raise ValueError(f"qlinear_conv: {name} is {array.dtype}, expected {np.dtype(dtype)}")
 
 
 def _hold(y: np.ndarray, zero_point: int) -> np.ndarray:

@@ -15,7 +15,8 @@ import numpy as np
 from npkd import data, distill
 from npkd.data import Dataset
 from npkd.distill import Config, evaluate
-from npkd.distill.outputs import Kept, Outputs, TeacherFeatures
+from npkd.distill.eight_bits import in_eight_bits
+from npkd.distill.outputs import Kept, Net, Outputs, TeacherFeatures
 from npkd.distill.report.contents import CALIBRATION, DISTANCE, FIGURES, Kind
 from npkd.distill.tasks import TASKS
 from npkd.distill.tasks.task import Task
@@ -180,7 +181,7 @@ def _large(run: distill.Run, pupils: Sequence[Config]) -> Result:
 def _small(run: distill.Run, name: str, teacher: Teacher | None) -> Result:
     features: list[TeacherFeatures] = []
     target = None
-    task, dataset, network = run.task, run.dataset, run.networks[name]
+    task, dataset = run.task, run.dataset
     if teacher is not None:
         run.large.load(teacher.params)
         features = [
@@ -189,15 +190,24 @@ def _small(run: distill.Run, name: str, teacher: Teacher | None) -> Result:
         ]
         target = Outputs(run.large, dataset.test_images, task.x_teaching)
     seconds, tested = _trained(run, name, features, run.config.epochs)
-    outputs = Outputs(network, dataset.test_images, task.x_small)
+    net = in_bits(run, name)
+    outputs = Outputs(net, dataset.test_images, task.x_small)
     figures, by_image = _tested(task, outputs, dataset.test_labels, target)
-    outputs = Outputs(network, dataset.train_images, task.x_small)
+    outputs = Outputs(net, dataset.train_images, task.x_small)
     on_training = evaluate.means(evaluate.measured(task, outputs, dataset.train_labels))
     figures |= {f"train_{figure}": value for figure, value in on_training.items()}
     if target is not None:
         of_teacher = evaluate.means(evaluate.measured(task, target, dataset.test_labels))
         figures |= {f"teacher_{figure}": value for figure, value in of_teacher.items()}
     return Result(figures | {f"best_{task.figures[0]}": max(tested)}, by_image, seconds)
+
+
+def in_bits(run: distill.Run, name: str) -> Net:
+    """One of a run's nets, a small one as the settings have it tested."""
+    network = run.networks[name]
+    if name == "large" or run.config.bits == Config.bits:
+        return network
+    return in_eight_bits(run.task, name, network)
 
 
 def _tested(
@@ -224,7 +234,7 @@ def _trained(
     for number, _ in enumerate(run.trainer.updates_of(name, features), start=1):
         if number in ends:
             seconds += time.perf_counter() - clock
-            outputs = Outputs(run.networks[name], dataset.test_images, task.view(name))
+            outputs = Outputs(in_bits(run, name), dataset.test_images, task.view(name))
             found = evaluate.measured(task, outputs, dataset.test_labels)
             tested.append(evaluate.means(found)[task.figures[0]])
             clock = time.perf_counter()

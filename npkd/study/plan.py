@@ -65,6 +65,7 @@ OF_SMALL = (
         "label_smoothing",
         "epochs",
         "versions",
+        "bits",
     ),
     *("learning_rate", "labels_learning_rate", "weight_decay"),
 )

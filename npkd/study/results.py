@@ -20,7 +20,7 @@ from npkd.data import Dataset
 from npkd.distill import evaluate
 from npkd.distill.tasks import TASKS
 from npkd.study.analysis import LEVEL, Interval, holm, over_seeds, over_seeds_and_images
-from npkd.study.cells import Source
+from npkd.study.cells import Source, in_bits
 from npkd.study.plan import Cell, Setting, Study
 from npkd.study.running import Done
 
@@ -68,17 +68,18 @@ def report(
 def nets_of(study: Study, dataset: Dataset) -> list[dict[str, Any]]:
     """The nets of a study, each once: size, and the milliseconds they take on this machine now."""
     both = (config for one in study.settings for config in (one.config, one.against))
-    configs = {(c.large, c.small, c.small_input): c for c in both}
+    configs = {(c.large, c.small, c.small_input, c.bits): c for c in both}
     found: dict[tuple[str, tuple[int, ...]], dict[str, Any]] = {}
     for config in configs.values():
         run = distill.Run(dataset, config)
-        for model, network in ((config.large, run.large), (config.small, run.networks["small"])):
-            if (model, network.image_shape) not in found:
-                found[model, network.image_shape] = {
+        small = config.small if config.bits == distill.Config.bits else f"{config.small}, 8 bits"
+        for model, net in ((config.large, run.large), (small, in_bits(run, "small"))):
+            if (model, net.image_shape) not in found:
+                found[model, net.image_shape] = {
                     "model": model,
-                    "image_shape": list(network.image_shape),
-                    **evaluate.size(network),
-                    "latency_ms": evaluate.latencies(network),
+                    "image_shape": list(net.image_shape),
+                    **evaluate.size(net),
+                    "latency_ms": evaluate.latencies(net),
                 }
     return list(found.values())
 

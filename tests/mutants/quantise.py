@@ -17,18 +17,18 @@ MUTANTS = [
             "held at 254": ("clip(y, LEAST, MOST,", "clip(y, LEAST, MOST - 1,", "bits"),
             "the zero point of y left out": ("y += np.float32(zero_point)", "y += 0", "bits"),
             "the zero point of x left out": (
-                "np.subtract(x, zero_point, dtype=np.float32) if zero_point else ",
-                "",
+                "np.subtract(x, self.x_zero, dtype=self.dtype)",
+                "x",
                 "bits",
             ),
             "scales of channels exchanged": (
-                "_Rounded(factor,",
-                "_Rounded(factor[::-1],",
+                "np.full((columns, len(self.factor)), self.factor)",
+                "np.full((columns, len(self.factor)), self.factor[::-1])",
                 "bits",
             ),
             "one scale for all channels": (
-                "_Rounded(factor,",
-                "_Rounded(np.full_like(factor, factor.max()),",
+                "np.full((columns, len(self.factor)), self.factor)",
+                "np.full((columns, len(self.factor)), self.factor.max())",
                 "bits",
             ),
             "the scale of y upside down": (
@@ -42,13 +42,13 @@ MUTANTS = [
                 "bits",
             ),
             "of a long sum the last part only": (
-                "total = total + ops.conv2d(",
-                "total = ops.conv2d(",
+                "total = total + self._sums(",
+                "total = self._sums(",
                 "bits",
             ),
             "a part of a long sum twice": (
-                "slice(first, first + step)",
-                "slice(max(0, first - 1), first + step)",
+                "slice(n, n + step)",
+                "slice(max(0, n - 1), n + step)",
                 "bits",
             ),
         },

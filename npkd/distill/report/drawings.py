@@ -263,6 +263,27 @@ def _against(
     axes.legend(fontsize=8)
 
 
+def throughput(area: Any, report: Report, threads: int) -> None:
+    """Images in a second against how many are computed at once, by net and by what runs it."""
+    axes, names = area.subplots(), nets_of(report)
+    found: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for one in report["speed"]:
+        if one["threads"] == threads:
+            rate = 1e3 * one["batch"] / one["ms"]
+            found.setdefault((one["net"], one["by"]), []).append((one["batch"], rate))
+    lines = dict(zip(dict.fromkeys(by for _, by in found), ("-", "--", ":", "-."), strict=False))
+    for (net, by), points in found.items():
+        style = {**STYLES.get(net, {}), "linestyle": lines.get(by, "-"), "markersize": 4}
+        axes.plot(*zip(*sorted(points), strict=True), label=f"{names.get(net, net)}: {by}", **style)
+    batches = sorted({batch for points in found.values() for batch, _ in points})
+    axes.set(title=f"images in a second, {threads} thread(s)", xlabel="images at once")
+    axes.set(xscale="log", yscale="log")
+    axes.set_xticks(batches, [f"{batch:,}" for batch in batches])
+    axes.set_xticks([], minor=True)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+
+
 def filters(area: Any, weights: Mapping[str, np.ndarray]) -> None:
     """The first convolution's filters of each net, (O, C, k, k), each with its own contrast."""
     parts = area.subfigures(1, len(weights), width_ratios=[_columns(w) for w in weights.values()])

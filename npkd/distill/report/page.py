@@ -12,7 +12,7 @@ import numpy as np
 
 from npkd.distill import evaluate
 from npkd.distill.outputs import FEW, predictions
-from npkd.distill.report import drawings, eight_bits, finished
+from npkd.distill.report import drawings, eight_bits, finished, speed
 from npkd.distill.report.table import (
     beside_small,
     headline,
@@ -88,6 +88,7 @@ def page(
             size=(5, 3.4),
         ),
         *_in_eight_bits(report),
+        *_speed(report),
         *(_of_images(report, samples) if _resolves(report) else _of_classes(report, samples)),
         tag("h2", "What the first layers look for"),
         figure(
@@ -279,6 +280,30 @@ def _in_eight_bits(report: Mapping[str, Any]) -> list[Html]:
             )
             pieces += [tag("p", text, "error it is:"), table(moving)]
     return pieces
+
+
+def _speed(report: Mapping[str, Any]) -> list[Html]:
+    """How quick the nets are, here and elsewhere, if that was measured."""
+    counts = speed.threads_of(report)
+    if not counts:
+        return []
+    tables = [
+        piece
+        for count in counts
+        for piece in (
+            tag("p", f"{speed.title(count)}.".capitalize()),
+            table(speed.rows(report, count)),
+        )
+    ]
+    throughput = figure(
+        "Images in a second, by how many are computed at once, with one thread (left) and with the "
+        "most that were tried."
+        if len(counts) > 1
+        else "Images in a second, by how many are computed at once.",
+        *(lambda area, n=n: drawings.throughput(area, report, n) for n in {counts[0], counts[-1]}),
+        size=(6, 4.2),
+    )
+    return [tag("h2", "How quick they are, here and elsewhere"), *tables, throughput]
 
 
 def _of_classes(report: Mapping[str, Any], samples: drawings.Samples) -> list[Html]:
