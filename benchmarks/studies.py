@@ -48,14 +48,14 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(map(figures.row, [head, ["---"] * len(head), *lines]))
 
 
-def written(text: str, found: Sequence[str]) -> str:
+def written(text: str, found: Sequence[str], above: str = ABOVE) -> str:
     """The page with these sections, each in place of that with the same heading."""
     _, *held = text.split(SECTION)
     sections = {one.split("\n", 1)[0]: one.strip() for one in held}
     for one in found:
         one = one.removeprefix(SECTION.lstrip())
         sections[one.split("\n", 1)[0]] = one.strip()
-    return ABOVE + "".join(f"{SECTION}{one}\n" for one in sections.values())
+    return above + "".join(f"{SECTION}{one}\n" for one in sections.values())
 
 
 def main() -> None:

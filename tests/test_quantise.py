@@ -1,5 +1,6 @@
 """Nets in eight bits: integer operations are their definitions and ONNX Runtime's to the bit."""
 
+import json
 import shutil
 
 import numpy as np
@@ -8,9 +9,24 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from npkd import SmallCNN, cli, definitions, nets, quantise, zoo
+from npkd import (
+    Predictor,
+    SmallCNN,
+    cli,
+    definitions,
+    gradcheck,
+    losses,
+    nets,
+    objectives,
+    optim,
+    quantise,
+    training,
+    zoo,
+)
 from npkd import ops as textbook
+from npkd.distill.report import contents, finished
 from npkd.quantise import files, ops
+from npkd.quantise.loop import InTheLoop, departure
 from npkd.quantise.network import Quantised, steps_of
 from npkd.quantise.ops import Scale
 
@@ -352,6 +368,8 @@ def test_the_command_says_what_it_costs_and_another_exports_it(folder, capsys, n
     shown = capsys.readouterr().out
     assert " times fewer bytes; " in shown
     assert f"made {folder / net}_int8.npz" in shown
+    rows = (folder / f"{net}_int8.csv").read_text().splitlines()
+    assert len(rows) == 1 + 12
     pytest.importorskip("onnx")
     for more, name in (([], net), (["--int8"], f"{net}_int8")):
         assert cli.main(["export", str(folder), "--net", net, *more]) == 0
@@ -359,20 +377,208 @@ def test_the_command_says_what_it_costs_and_another_exports_it(folder, capsys, n
         assert (folder / f"{name}.onnx").stat().st_size > 10_000
 
 
+def test_the_net_in_eight_bits_is_one_of_the_runs_nets(folder, capsys):
+    """Asked, reported, drawn, and quick or slow, as the others are."""
+    data = str(folder.parent / "corners.npz")
+    assert cli.main(["quantise", str(folder), "--data", data]) == 0
+    images = tiny.dataset().test_images
+    ask = Predictor(folder)
+    logits = ask(images, net="small_int8").logits
+    quantised = ask.net("small_int8")
+    np.testing.assert_array_equal(logits, quantised(ask.task.x_small(images)))
+    report = finished.read_report(folder)
+    model, of = report["models"]["small_int8"], report["eight_bits"]["small_int8"]
+    classes = logits.argmax(axis=1)
+    assert model["accuracy"] == np.mean(classes == tiny.dataset().test_labels)
+    assert of["changed"] == np.sum(classes != ask(images).logits.argmax(axis=1))
+    moved = abs(logits - ask(images).logits).max(axis=1)
+    np.testing.assert_allclose(of["moved"]["most"], moved.max(), rtol=1e-5)
+    assert model["bytes"] == quantised.nbytes < report["models"]["small"]["bytes"] / 3.5
+    capsys.readouterr()
+    speed = ["speed", str(folder), "--batch", "1", "3", "--threads", "1"]
+    assert cli.main(speed) == 0
+    assert "small, distilled, 8 bits" in capsys.readouterr().out
+    page = (folder / "report.html").read_text()
+    for title in ("In eight bits: small, distilled, 8 bits", "How quick they are"):
+        assert title in page
+    assert cli.main(["predict", str(folder), data, "--net", "small_int8"]) == 0
+    assert "small, distilled, 8 bits" in capsys.readouterr().out
+
+
+def test_a_report_of_eight_bits_has_both_parts(folder):
+    data = str(folder.parent / "corners.npz")
+    assert cli.main(["quantise", str(folder), "--data", data]) == 0
+    report = json.loads((folder / "report.json").read_text())
+    for part in ("models", "eight_bits"):
+        other = json.loads(json.dumps(report))
+        del other[part]["small_int8"]
+        with pytest.raises(ValueError, match=r"\.small_int8 is missing"):
+            contents._require_eight_bits(other)
+    report["eight_bits"]["small_int8"]["changed"] = 13
+    with pytest.raises(ValueError, match="changed is 13, more than there are"):
+        contents._require_eight_bits(report)
+
+
+# In the loop
+
+
+def a_net(name="small"):
+    """A net with a batch norm that does something, in eight bits, and images."""
+    rng = np.random.default_rng(0)
+    net = zoo.make(name, rng, num_classes=5, image_size=16)
+    for key, theta in net.state_dict().items():
+        if "running" in key:
+            theta[...] = rng.uniform(0.5, 1.5, theta.shape)
+        elif key in net.params and theta.ndim < 2:
+            theta[...] += rng.uniform(-0.2, 0.2, theta.shape)
+    x = rng.normal(size=(6, 3, 16, 16)).astype(np.float32)
+    return Quantised.of(net, x), x
+
+
+def an_objective(net, x):
+    """½‖y − t‖² to random numbers that outputs can reach, and a batch."""
+    largest = net.scales[net.last].scale * 127
+    t = (largest * np.random.default_rng(1).uniform(-0.7, 0.7, (len(x), 5))).astype(np.float32)
+    return objectives.from_truth(losses.l2, net.last), objectives.Batch(0, x, t)
+
+
+@pytest.mark.parametrize("name", ["small", "resnet8", "wrn_16_1", "mobilenetv2"])
+def test_in_the_loop_the_outputs_are_those_of_eight_bits(name):
+    quantised, x = a_net(name)
+    looped = InTheLoop(quantised)
+    names = [step.name for step in looped.steps]
+    outputs, _, state = looped.features(x, names, training=True)
+    expected, _ = quantised.features(x, names)
+    for name in names:
+        np.testing.assert_array_equal(outputs[name], expected[name])
+    assert state.keys() == quantised.network.state.keys()
+
+
+@pytest.mark.parametrize("name", ["small", "resnet8", "wrn_16_1"])
+def test_in_the_loop_the_backward_pass_is_that_of_the_net_without_its_stairs(name):
+    """The float net at the rounded weights, as a whole: exact where scales have many steps."""
+    quantised, x = a_net(name)
+    fine = {key: of._replace(scale=np.float32(of.scale)) for key, of in quantised.scales.items()}
+    looped = InTheLoop(Quantised(quantised.network, quantised.steps, fine, quantised.weights))
+    loss, batch = an_objective(looped, x)
+    outputs, backward = looped.features(x, loss.layers)
+    _, gradients, _ = loss(outputs, batch)
+    dx, grads = backward(gradients)
+    y, own_backward = quantised.network(x)
+    _, dy = losses.l2(y, batch.truth)
+    own_dx, own = own_backward(dy)
+    assert grads.keys() == own.keys()
+    assert dx.shape == own_dx.shape
+    for key, g in own.items():  # alike, not equal: rounded numbers are at other places
+        cosine = np.vdot(g, grads[key]) / (np.linalg.norm(g) * np.linalg.norm(grads[key]) + 1e-30)
+        assert cosine > 0.9 or np.linalg.norm(g) < 1e-6, key
+
+
+def test_what_is_rounded_is_passed_straight_through_and_what_is_held_is_not():
+    layers = {"fc": nets.Linear(2, 3)}
+    net = nets.Network(layers, (2,), 0)
+    net.params["fc.weight"][...] = [[1, 0], [0, 1], [0.5, 0.5]]
+    net.params["fc.bias"][...] = 0
+    x = np.float32([[1, -1], [0.3, 0.2]])
+    looped = InTheLoop(Quantised.of(net, x))
+    beyond = np.float32([[3, 0.2]])  # the first output and the first input are held at the end
+    y, backward = looped.features(beyond, ["fc"])
+    dx, grads = backward({"fc": np.float32([[5, 7, 11]])})
+    largest = looped.scales["fc"].scale * 127
+    assert y["fc"][0, 0] == largest
+    x_held = looped.scales["x"].scale * 127
+    x_other = looped.scales["x"].scale * np.rint(0.2 / looped.scales["x"].scale)
+    held = x_held > largest + looped.scales["fc"].scale / 2
+    dy = np.float32([0 if held else 5, 7, 11])
+    np.testing.assert_allclose(grads["fc.bias"], dy)
+    np.testing.assert_allclose(grads["fc.weight"], np.outer(dy, [x_held, x_other]), rtol=1e-6)
+    assert dx[0, 0] == 0
+    np.testing.assert_allclose(dx[0, 1], 7 + 0.5 * 11, rtol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["small", "resnet8"])
+def test_the_gradient_check_says_that_it_is_no_gradient(name):
+    """Rounding is a staircase: the loss does not move at all, or jumps."""
+    quantised, x = a_net(name)
+    looped = InTheLoop(quantised)
+    loss, batch = an_objective(looped, x)
+
+    def of_bias(bias):
+        looped.params[last][...] = bias
+        outputs, backward = looped.features(x, loss.layers)
+        value, gradients, _ = loss(outputs, batch)
+        return value, backward(gradients)[1][last]
+
+    last = f"{looped.last}.bias"
+    bias = looped.params[last].copy()
+    found = gradcheck.compare(of_bias, bias, rng=np.random.default_rng(0), method="central")
+    assert found.answer != gradcheck.RIGHT
+
+
+@pytest.mark.parametrize("name", ["small", "resnet8"])
+def test_the_departure_from_a_gradient_is_told_by_length_of_step(name):
+    looped = InTheLoop(a_net(name)[0])
+    loss, batch = an_objective(looped, a_net(name)[1])
+    before = {key: theta.copy() for key, theta in looped.params.items()}
+    found = dict(departure(looped, loss, batch))
+    assert abs(found[1e-2] - 1) < 0.5 or abs(found[1e-3] - 1) < 0.5
+    assert abs(found[1e-7] - 1) > 0.2
+    for key, theta in looped.params.items():
+        np.testing.assert_array_equal(theta, before[key])
+
+
+def test_training_in_the_loop_lowers_the_loss_of_the_net_in_eight_bits():
+    quantised, x = a_net("resnet8")
+    looped = InTheLoop(quantised)
+    loss, batch = an_objective(looped, x)
+    first = float(losses.l2(quantised(x), batch.truth)[0])
+    sgd, rate = optim.SGD(lr=1.0), optim.constant(0.1)
+    for _ in training.train(looped, [batch] * 30, loss=loss, optimiser=sgd, schedule=rate):
+        pass
+    made = looped.quantised()
+    assert float(losses.l2(made(x), batch.truth)[0]) < 0.7 * first
+    np.testing.assert_array_equal(made(x), looped(x)[0])
+    for key, theta in quantised.network.state.items():  # the net that it was made of is as it was
+        np.testing.assert_array_equal(theta, looped.state[key])
+
+
+def test_a_layer_within_a_step_cannot_be_asked_in_the_loop():
+    looped = InTheLoop(a_net("resnet8")[0])
+    with pytest.raises(ValueError, match="'conv1' is within a step"):
+        looped.features(a_net()[1], ["conv1"])
+
+
+def test_the_command_distils_in_the_loop(folder, tmp_path, capsys):
+    shutil.copytree(folder, tmp_path / "run")
+    data = str(folder.parent / "corners.npz")
+    assert cli.main(["quantise", str(tmp_path / "run"), "--data", data, "--epochs", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert "2 epoch(s) of distillation with the net computing in eight bits" in shown
+    assert "they follow no gradient" in shown
+    assert "2 epoch(s)" in (tmp_path / "run" / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["quantise", "FOLDER"], "has other images than the run in"),
         (["quantise", "FOLDER", "--most-weight", "128"], "--most-weight is 128, expected 1 to 127"),
+        (["quantise", "FOLDER", "--epochs", "-1"], "--epochs is -1, expected 0 to"),
+        (["quantise", "FOLDER", "--epochs", "1", "--net", "large"], "is not the distilled net"),
+        (["quantise", "FOLDER", "--learning-rate", "1"], "expected --epochs N beside it"),
         (["quantise", "no/such"], "no/such"),
         (["export", "EMPTY", "--int8"], "has no large_int8.npz; npkd quantise"),
+        (["predict", "EMPTY", "x.png", "--net", "large_int8"], "has no large_int8.npz; npkd"),
+        (["speed", "FOLDER", "--batch", "0"], "--batch has 0, expected whole numbers from 1"),
+        (["speed", "FOLDER", "--threads", "0"], "--threads has 0, expected whole numbers from 1"),
     ],
 )
 def test_a_mistake_is_one_line(folder, tmp_path, capsys, arguments, words):
     if "EMPTY" in arguments:
         shutil.copytree(folder, tmp_path / "run")
         (tmp_path / "run" / "large_int8.npz").unlink(missing_ok=True)
-        arguments = ["export", str(tmp_path / "run"), "--int8", "--net", "large"]
+        more = ["--net", "large"] if arguments[0] == "export" else []
+        arguments = [arguments[0], str(tmp_path / "run"), *arguments[2:], *more]
     arguments = [str(folder) if one == "FOLDER" else one for one in arguments]
     assert cli.main(arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()

@@ -1,10 +1,12 @@
 """Nets in eight bits.
 
-    ops.py      the operations on integers, as ONNX has them
-    network.py  a net of floats made into one of integers, by the ranges of its outputs
-    files.py    such a net as an .npz file
-    command.py  `npkd quantise`
-    cost.py     what that costs, image by image, and which steps cost it
+    ops.py         the operations on integers, as ONNX has them
+    network.py     a net of floats made into one of integers, by the ranges of its outputs
+    files.py       such a net as an .npz file
+    cost.py        what that costs, image by image, and which steps cost it
+    loop.py        such a net that is trained: straight-through, which is no gradient
+    distilling.py  step 5 of a run again, with that
+    command.py     `npkd quantise`
 
 In Python:
 

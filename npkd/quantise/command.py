@@ -3,7 +3,6 @@
 import argparse
 import math
 import time
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,7 @@ import numpy as np
 from npkd import data
 from npkd.commands import add_reading, reading, say, say_where, set_threads
 from npkd.data import Dataset, Normalisation
-from npkd.distill import Run, evaluate
-from npkd.distill.config import optimiser_of
+from npkd.distill import evaluate
 from npkd.distill.eight_bits import CALIBRATION, in_eight_bits
 from npkd.distill.finished_run import FinishedRun
 from npkd.distill.outputs import Net, Outputs, batches_of, predictions
@@ -20,18 +18,16 @@ from npkd.distill.report import contents, eight_bits, page
 from npkd.distill.report.table import NAMES
 from npkd.distill.tasks import TASKS
 from npkd.distill.tasks.task import Figures, Task, spread
-from npkd.distill.trainer import schedule
 from npkd.engine import threads
 from npkd.files import BadInput, write_atomically, writing_to
 from npkd.nets import Network
 from npkd.printing.text import aligned
 from npkd.quantise import files
 from npkd.quantise.cost import cost
-from npkd.quantise.loop import InTheLoop, departure
+from npkd.quantise.distilling import RATE, distilled
+from npkd.quantise.loop import InTheLoop
 from npkd.quantise.network import MOST_WEIGHT, Quantised
-from npkd.training import Diverged, train
 
-RATE = 0.1  # of the run's own learning rate, in the loop
 MOST_EPOCHS = 10**5
 MOST_PASSES = 20_000  # backward passes of one output for one image
 
@@ -91,8 +87,10 @@ def _quantise(args: argparse.Namespace) -> int:
         if args.epochs:
             about["before"] = evaluate.means(_tested(task, quantised, args.net))
             looped = InTheLoop(quantised, args.most_weight)
-            about["departure"] = _trained(run, dataset, looped, args)
+            steps = distilled(run, dataset, looped, args.epochs, args.learning_rate, say_where)
+            about["departure"] = [{"step": h, "ratio": ratio} for h, ratio in steps]
             quantised = looped.quantised()
+            say_where()
         seconds = time.perf_counter() - began if args.epochs else 0.0
         model = _figures(run, task, quantised, args.net, seconds)
         found, of_images = _cost(task, network, quantised, args.net)
@@ -127,48 +125,6 @@ def _require_same(run: FinishedRun, dataset: Dataset, args: argparse.Namespace) 
             f"--data {args.data}: has other images than the run in {args.folder}, which was on "
             f"{about['name']}, {about['train']:,} images to train and {about['test']:,} test ones"
         )
-
-
-def _trained(
-    finished: FinishedRun, dataset: Dataset, looped: InTheLoop, args: argparse.Namespace
-) -> list[dict[str, float]]:
-    """Distil into the net in eight bits, as the run did; how far that is from a gradient."""
-    config = finished.config()
-    rate = args.learning_rate or RATE * config.learning_rate
-    config = replace(config, epochs=args.epochs, alternating=False, learning_rate=rate)
-    try:
-        run = Run(dataset, config)
-    except ValueError as error:
-        raise BadInput(f"{args.folder}: {error}") from error
-    run.large.load(finished.network("large").state_dict())
-    run.large.freeze()
-    inner = set(run.objective.layers) - {step.name for step in looped.steps}
-    if inner:
-        raise BadInput(
-            f"{args.folder}: its loss is on {min(inner)}, which the net in eight bits computes in "
-            "one with what follows; expected a run without --epochs here"
-        )
-    teacher = [run.teacher_outputs(version) for version in range(run.prepare.versions)]
-    batches, count = run.prepare.small_batches(teacher), run.prepare.updates("small")
-    first = next(run.prepare.small_batches(teacher))
-    found = departure(looped, run.objective, first)
-    updates = train(
-        looped,
-        batches,
-        loss=run.objective,
-        optimiser=optimiser_of(config, "small"),
-        schedule=schedule(config, rate, count),
-        clip_norm=math.inf if config.clip_norm is None else config.clip_norm,
-        rng=lambda step: run.prepare.dropping("small", step),
-    )
-    try:
-        for update in updates:
-            if update.step % 10 == 0:
-                say_where(f"epoch {update.epoch + 1} of {args.epochs}, loss {update.loss:.3f}")
-    except Diverged as error:
-        raise BadInput(f"{error}; try --learning-rate below {rate:g}") from error
-    say_where()
-    return [{"step": h, "ratio": ratio} for h, ratio in found]
 
 
 def _tested(

@@ -31,6 +31,11 @@ MUTANTS = [
                 "np.full((columns, len(self.factor)), self.factor.max())",
                 "bits",
             ),
+            "scales of a linear layer's channels exchanged": (
+                "a *= self.factor.reshape(",
+                "a *= self.factor[::-1].reshape(",
+                "bits",
+            ),
             "the scale of y upside down": (
                 "w_scale.astype(np.float32) / y_of.scale",
                 "w_scale.astype(np.float32) * y_of.scale",
