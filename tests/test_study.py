@@ -25,6 +25,7 @@ from benchmarks import studies as published
 from npkd import data, distill, objectives, training
 from npkd.data import Normalisation
 from npkd.distill import checkpoint, evaluate
+from npkd.distill.eight_bits import in_eight_bits
 from npkd.engine import threads
 from npkd.files import BadInput, OtherVersion, Unreadable
 from npkd.objectives import Term
@@ -426,8 +427,8 @@ def base():
 
 
 def test_all_settings_but_the_task_are_changed_below():
-    """And but nets trained in turn, which no study takes."""
-    assert CHANGES.keys() | {"task", "alternating"} == set(_fields)
+    """And but nets trained in turn, which no study takes, and what they are tested with."""
+    assert CHANGES.keys() | {"task", "alternating", "bits"} == set(_fields)
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -437,6 +438,13 @@ def test_a_setting_changes_the_key_of_a_net_just_if_it_changes_its_bits(base, na
     trained = weights(after)
     for net, key in keys(after).items():
         assert (key != keys(before)[net]) == (trained[net] != base[net]), net
+
+
+def test_nets_in_eight_bits_are_other_cells_of_the_same_large_net():
+    before, after = tiny.config(), tiny.config(bits=8)
+    assert keys(before).keys() - {
+        net for net, key in keys(after).items() if key != keys(before)[net]
+    } == {"large"}
 
 
 @pytest.mark.parametrize("changes", [{}, {"unlabelled": 6}])
@@ -608,6 +616,28 @@ def taught(study, source):
     assert [config.teacher_input for config in pupils] == ["low", "high"]
     teacher = cells_of.train(Job(cell.teacher, source, 1, pupils=pupils)).teacher
     return Job(cell, source, 1, teacher)
+
+
+def test_nets_in_eight_bits_are_tested_as_such(source, tmp_path):
+    text = "seeds = [2]\n[[setting]]\nbits = [32, 8]\nepochs = 2\nlarge_epochs = 1"
+    found = read(text)
+    figures = studies.figures(studies.run(found, source, AtOnce(), tmp_path))
+    floats, eight = (figures[small_cell(one.at(2)).key] for one in found.settings)
+    run = distill.Run(source.load(), found.settings[1].at(2))
+    for net in ("large", "small"):
+        teacher = [run.teacher_outputs(k) for k in range(run.prepare.versions)]
+        for _ in run.trainer.updates_of(net, teacher if net == "small" else ()):
+            pass
+    images, labels = source.load().test_images, source.load().test_labels
+    quantised = in_eight_bits(run.task, "small", run.small)
+    assert eight["nll"] == run.task.calibration(quantised(run.task.x_small(images)), labels)["nll"]
+    assert eight["nll"] != floats["nll"]
+    assert eight["teacher_accuracy"] == floats["teacher_accuracy"]
+
+
+def test_a_single_run_has_no_bits():
+    with pytest.raises(ValueError, match="bits is 8, expected 32 in a run; npkd quantise makes"):
+        next(distill.run(tiny.dataset(), tiny.config(bits=8)))
 
 
 def test_outputs_that_were_kept_give_the_bits_of_those_that_are_made_anew(study, taught):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from npkd.commands import say, say_where
+from npkd.data.recognised import counted
 from npkd.distill.finished_run import FinishedRun
 from npkd.distill.report import contents, page, speed
 from npkd.distill.report.table import nets_of
@@ -91,7 +92,7 @@ def measured(
                     run = make(net, x.astype(np.float32), count)
                     if run is not None:
                         runs[name, by] = run
-            say_where(f"{count} thread(s), {batch} image(s) at once")
+            say_where(f"{counted(count, 'thread')}, {counted(batch, 'image')} at once")
             for (name, by), ms in _in_turn(runs).items():
                 found.append((name, by, batch, ms))
     finally:

@@ -220,7 +220,11 @@ def _keep(
     if moving:
         say("what moves the outputs, root mean square, by the step whose error it is:")
         say(*aligned(moving))
-    say("", f"made {folder / f'{name}.npz'}, and {name}.csv, what it costs image by image")
+    say(
+        "",
+        f"made {folder / f'{name}.npz'}, and {name}.csv, what it costs image by image; npkd speed "
+        f"{folder} measures how quick it is",
+    )
     try:
         page.write(folder)
     except (ImportError, BadInput) as error:

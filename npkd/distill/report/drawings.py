@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from npkd.data import low_resolution
+from npkd.data.recognised import counted
 from npkd.distill.outputs import predictions
 from npkd.distill.report.table import (
     beside_small,
@@ -276,12 +277,14 @@ def throughput(area: Any, report: Report, threads: int) -> None:
         style = {**STYLES.get(net, {}), "linestyle": lines.get(by, "-"), "markersize": 4}
         axes.plot(*zip(*sorted(points), strict=True), label=f"{names.get(net, net)}: {by}", **style)
     batches = sorted({batch for points in found.values() for batch, _ in points})
-    axes.set(title=f"images in a second, {threads} thread(s)", xlabel="images at once")
+    axes.set(title=f"images in a second, {counted(threads, 'thread')}", xlabel="images at once")
     axes.set(xscale="log", yscale="log")
     axes.set_xticks(batches, [f"{batch:,}" for batch in batches])
     axes.set_xticks([], minor=True)
+    axes.yaxis.set_major_formatter("{x:,.0f}")  # its own labels are formulas, which stay unparsed
+    axes.yaxis.set_minor_formatter("")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def filters(area: Any, weights: Mapping[str, np.ndarray]) -> None:

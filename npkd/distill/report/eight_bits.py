@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from npkd.data.recognised import counted
 from npkd.distill.evaluate import WORDS, in_words
 from npkd.distill.report.table import IN_EIGHT_BITS
 from npkd.distill.tasks import TASKS
@@ -19,7 +20,6 @@ def rows(report: Mapping[str, Any], name: str) -> list[list[str]]:
             [f"test {word}", *(form.format(of[f]) for of in (before, after))]
             for word, form, f in words
         ),
-        ["64 images, ms", *(f"{of['latency_ms']['64']:.2f}" for of in (before, after))],
     ]
 
 
@@ -44,8 +44,8 @@ def sentences(report: Mapping[str, Any], name: str) -> list[str]:
     said.append(text)
     if of["epochs"]:
         said.append(
-            f"{of['epochs']} epoch(s) of distillation with the net computing in eight bits; before "
-            f"these {in_words(of['before'])}"
+            f"{counted(of['epochs'], 'epoch')} of distillation with the net computing in eight "
+            f"bits; before these {in_words(of['before'])}"
         )
     if of.get("departure"):
         ratios = ", ".join(f"{one['ratio']:.3g} at {one['step']:g}" for one in of["departure"])

@@ -14,11 +14,11 @@ from npkd.distill import evaluate
 from npkd.distill.outputs import FEW, predictions
 from npkd.distill.report import drawings, eight_bits, finished, speed
 from npkd.distill.report.table import (
+    IN_EIGHT_BITS,
     beside_small,
     headline,
     image_shape,
     names_of,
-    nets_of,
     ratios_of,
     resolution,
     rows,
@@ -263,10 +263,15 @@ def _compressed(report: Mapping[str, Any]) -> Html:
 
 def _in_eight_bits(report: Mapping[str, Any]) -> list[Html]:
     """What eight bits save and cost, of each net that was made so."""
-    pieces = []
+    pieces: list[Html] = []
     for name in report.get("eight_bits", {}):
         pieces += [
-            tag("h2", f"In eight bits: {nets_of(report)[name]}"),
+            tag("h2", f"In eight bits: {names_of(report['task'])[IN_EIGHT_BITS[name]]}"),
+            tag(
+                "p",
+                "The same net with integers of eight bits for its weights and outputs, each layer "
+                "with a scale that says what they stand for, and whole sums in between.",
+            ),
             table(eight_bits.rows(report, name)),
             *(
                 tag("p", f"{text[0].upper()}{text[1:]}.")
@@ -291,7 +296,7 @@ def _speed(report: Mapping[str, Any]) -> list[Html]:
         piece
         for count in counts
         for piece in (
-            tag("p", f"{speed.title(count)}.".capitalize()),
+            tag("p", f"{speed.title(count)}."),
             table(speed.rows(report, count)),
         )
     ]
@@ -301,7 +306,7 @@ def _speed(report: Mapping[str, Any]) -> list[Html]:
         if len(counts) > 1
         else "Images in a second, by how many are computed at once.",
         *(lambda area, n=n: drawings.throughput(area, report, n) for n in {counts[0], counts[-1]}),
-        size=(6, 4.2),
+        size=(7, 3.8),
     )
     return [tag("h2", "How quick they are, here and elsewhere"), *tables, throughput]
 

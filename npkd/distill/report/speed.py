@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from npkd.data.recognised import counted
 from npkd.distill.report.table import nets_of
 
 
 def title(threads: int) -> str:
     """Of the table of so many threads."""
-    return f"milliseconds for so many images at once, and images in a second, {threads} thread(s)"
+    with_ = counted(threads, "thread")
+    return f"Milliseconds for so many images at once, and images in a second, with {with_}"
 
 
 def threads_of(report: Mapping[str, Any]) -> list[int]:
