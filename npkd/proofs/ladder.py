@@ -8,12 +8,14 @@ import numpy as np
 
 import npkd
 from npkd import definitions, losses, nets, ops, optim
-from npkd.proofs.cases import CASES, LOSSES, OPS
+from npkd.proofs.cases import CASES, INTEGERS, LOSSES, OPS
 from npkd.proofs.checks import Finding, Proof, described
+from npkd.proofs.of_integers import CHECKS_OF_INTEGERS
 from npkd.proofs.of_losses import CHECKS_OF_A_LOSS
 from npkd.proofs.of_nets import CHECKS_OF_A_DOCUMENT_NET, CHECKS_OF_CNN, CHECKS_OF_GRAPH
 from npkd.proofs.of_ops import checks_of_op
 from npkd.proofs.of_training import Training, steps_by, training_gradient, training_steps
+from npkd.quantise import ops as integers
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ GRADIENTS = ("direction", "entries", "difference", "adjoint", "ties")
 
 PROOFS: dict[str, Proof] = {
     **{name: Proof(getattr(ops, name), checks_of_op(name)) for name in OPS},
+    **{name: Proof(getattr(integers, name), CHECKS_OF_INTEGERS) for name in INTEGERS},
     **{name: Proof(getattr(losses, name), CHECKS_OF_A_LOSS) for name in LOSSES},
     "cnn": Proof(npkd, CHECKS_OF_CNN, one_in=2),
     "graph": Proof(npkd, CHECKS_OF_GRAPH, one_in=2),

@@ -2,7 +2,7 @@
 
 `build` makes what it is a mutant of from a copy of npkd's modules, so that the patched one is used
 by all that import it, and the real ones stay as they are. The checks are those of npkd.proofs, and
-for the six steps and for integers those of `OTHERS`.
+for the six steps those of `OTHERS`.
 """
 
 import ast
@@ -20,8 +20,6 @@ import pytest
 import tiny
 
 import npkd
-import npkd.definitions
-import npkd.quantise.ops
 from npkd import distill, losses, proofs, training
 from npkd.data import low_resolution
 from npkd.distill import preparation, trainer
@@ -330,37 +328,7 @@ RUN: dict[str, Callable[[Any, Drawn, np.random.Generator], Any]] = {
 }
 
 
-# Checks of integers
-
-
-def integer_case(integers: Integers) -> Drawn:
-    """A convolution of integers; in some the sums are so long that they have to be cut."""
-    inputs, kernel, side = (1300, 1, 1) if integers(0, 2) == 0 else (integers(1, 3), 3, 4)
-    options = {"inputs": inputs, "kernel": kernel, "side": side, "padding": integers(0, kernel > 1)}
-    zero_points = {"x_zero_point": (0, 128, 255)[integers(0, 2)], "y_zero_point": integers(0, 255)}
-    return Drawn("qlinear_conv", {}, options | zero_points)
-
-
-def _bits(qlinear_conv: Callable[..., Any], case: Drawn, rng: np.random.Generator) -> None:
-    """All integers are those of the definition, also where a number lies between two."""
-    given = case.options
-    shape = given["inputs"], given["side"], given["side"]
-    x = rng.integers(0, 256, (2, *shape), np.uint8)
-    w = rng.integers(-127, 128, (4, given["inputs"], *[given["kernel"]] * 2)).astype(np.int8)
-    b = rng.integers(-5000, 5000, 4).astype(np.int32)
-    spread = 100.0 * np.sqrt(w[0].size)  # so that there are numbers within 0 to 255, and beyond
-    w_scale = np.float32([1, 2, 4, 0.5])
-    y_scale = np.float32(2.0 ** np.round(np.log2(spread)))
-    x_of, y_of = ((np.float32(1), given["x_zero_point"]), (y_scale, given["y_zero_point"]))
-    padding = {"padding": given["padding"]}
-    expected = npkd.definitions.qlinear_conv(x, *x_of, w, w_scale, *y_of, b, **padding)
-    scale = npkd.quantise.ops.Scale
-    found = qlinear_conv(x, scale(*x_of), w, w_scale, scale(*y_of), b, **padding)
-    assert found.dtype == np.uint8
-    assert np.array_equal(found, expected)
-
-
-OTHERS = {"run": (run_case, RUN), "qlinear_conv": (integer_case, {"bits": _bits})}
+OTHERS = {"run": (run_case, RUN)}
 CHECKS = {subject: proof.checks for subject, proof in PROOFS.items()}
 CHECKS |= {subject: checks for subject, (_, checks) in OTHERS.items()}
 

@@ -19,7 +19,19 @@ times that. Only the document's two nets are of one size, and no work for scalar
 """
 
 from npkd.proofs.cases.drawn import Drawn, Integers, arrays, images, normal, rows
+from npkd.proofs.cases.integers import INTEGERS
 from npkd.proofs.cases.ops import OPS
 from npkd.proofs.cases.subjects import CASES, LOSSES
 
-__all__ = ["CASES", "LOSSES", "OPS", "Drawn", "Integers", "arrays", "images", "normal", "rows"]
+__all__ = [
+    "CASES",
+    "INTEGERS",
+    "LOSSES",
+    "OPS",
+    "Drawn",
+    "Integers",
+    "arrays",
+    "images",
+    "normal",
+    "rows",
+]

@@ -3,6 +3,7 @@
 from npkd.losses.facts import FACTS
 from npkd.proofs.cases import features, labels, regression, relations, soft_targets
 from npkd.proofs.cases.drawn import Cases
+from npkd.proofs.cases.integers import INTEGERS
 from npkd.proofs.cases.nets import NETWORKS, TRAININGS
 from npkd.proofs.cases.ops import OPS
 
@@ -10,4 +11,4 @@ FAMILIES = (regression, labels, soft_targets, features, relations)
 LOSSES: Cases = {
     name: vars(family)[name] for family in FAMILIES for name in FACTS if name in vars(family)
 }
-CASES: Cases = OPS | LOSSES | NETWORKS | TRAININGS
+CASES: Cases = OPS | INTEGERS | LOSSES | NETWORKS | TRAININGS
