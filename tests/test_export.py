@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from npkd import nets, ops, zoo
+from npkd.distill.tasks.super_resolve import SmallSuperResolver
 from npkd.export import to_onnx
 from npkd.files import BadInput
 from npkd.quantise import Quantised
@@ -46,6 +47,54 @@ def test_a_net_in_eight_bits_has_the_same_bits_in_onnx_runtime(name, level):
     net, x = a_net(name, np.random.default_rng(1))
     quantised = Quantised.of(net, x[:4], most_weight=63)
     np.testing.assert_array_equal(run(to_onnx.model(quantised), x, level), quantised(x))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_net_that_makes_images_is_the_same_in_onnx_runtime(level):
+    rng = np.random.default_rng(3)
+    net = SmallSuperResolver(rng, image_size=(9, 12))
+    x = rng.normal(size=(5, 3, 9, 12)).astype(np.float32)
+    y, _ = net(x)
+    found = run(to_onnx.model(net), x, level)
+    np.testing.assert_allclose(found, y, rtol=0, atol=2e-5 * abs(y).max())
+    quantised = Quantised.of(net, x[:4], most_weight=63)
+    np.testing.assert_array_equal(run(to_onnx.model(quantised), x, level), quantised(x))
+
+
+def of_more_kinds(rng):
+    """A net of layers that none of the zoo has."""
+    layers = {
+        "a": nets.Conv2d(2, 4, (3, 2), stride=(1, 2), padding=(2, 1), takes="x"),
+        "b": nets.Conv2d(4, 4, 3, padding="same", groups=2, bias=False),
+        "norm": nets.BatchNorm(4),
+        "relu": nets.Function(ops.relu),
+        "pool": nets.Function(ops.max_pool2d, 3, stride=2, padding=1, takes="relu"),
+        "means": nets.Function(ops.avg_pool2d, 3, stride=2, padding=1, takes="relu"),
+        "both": nets.Concat("pool", "means"),
+        "drop": nets.Dropout(0.5),
+        "sigmoid": nets.Function(ops.sigmoid),
+        "dilated": nets.Conv2d(8, 4, 3, padding="same", dilation=2),
+        "tanh": nets.Function(ops.tanh),
+        "flat": nets.Function(ops.flatten),
+        "fc": nets.Linear(4 * 6 * 2, 3, bias=False),
+    }
+    return nets.Network(layers, (2, 9, 7), rng)
+
+
+def test_layers_of_more_kinds_are_the_same_in_onnx_runtime():
+    rng = np.random.default_rng(4)
+    net, x = of_more_kinds(rng), rng.normal(size=(5, 2, 9, 7)).astype(np.float32)
+    y, _ = net(x)
+    np.testing.assert_allclose(run(to_onnx.model(net), x), y, rtol=0, atol=2e-5 * abs(y).max())
+
+
+def test_what_onnx_leaves_open_is_refused():
+    layers = {
+        "conv": nets.Conv2d(1, 1, 1),
+        "pool": nets.Function(ops.avg_pool2d, 2, ceil_mode=True),
+    }
+    with pytest.raises(BadInput, match=r"layer 'pool' is a avg_pool2d with .*'ceil_mode': True"):
+        to_onnx.model(nets.Network(layers, (1, 3, 3), 0))
 
 
 def test_a_layer_that_is_not_exported_is_named():
