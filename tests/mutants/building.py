@@ -27,7 +27,7 @@ from npkd.distill.tasks.task import brought_back
 from npkd.objectives import Objective, from_truth
 from npkd.optim import SGD, Adam, AdamW
 from npkd.proofs import PROOFS
-from npkd.proofs.cases import CASES, LOSSES, OPS, Drawn, Integers
+from npkd.proofs.cases import CASES, INTEGERS, LOSSES, OPS, Drawn, Integers
 
 KILLS = pytest.StashKey[list[tuple[str, str, str, int]]]()  # mutant, module, killed by, after cases
 
@@ -181,8 +181,8 @@ def build(subject: str, mutant: Mutant | None = None, small_slices: bool = False
     if subject == "training":
         train, sgd = module("npkd.training").train, module("npkd.optim").SGD
         return proofs.Training(train, sgd, module("npkd.objectives").Objective)
-    if subject == "qlinear_conv":
-        return module("npkd.quantise.ops").qlinear_conv
+    if subject in INTEGERS:
+        return getattr(module("npkd.quantise.ops"), subject)
     large = module("npkd.nets").LargeCNN
     large.channels, large.hidden = (2, 3), 4  # quick to train
     return module("npkd.distill")

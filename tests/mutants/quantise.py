@@ -31,11 +31,6 @@ MUTANTS = [
                 "np.full((columns, len(self.factor)), self.factor.max())",
                 "bits",
             ),
-            "scales of a linear layer's channels exchanged": (
-                "a *= self.factor.reshape(",
-                "a *= self.factor[::-1].reshape(",
-                "bits",
-            ),
             "the scale of y upside down": (
                 "w_scale.astype(np.float32) / y_of.scale",
                 "w_scale.astype(np.float32) * y_of.scale",
@@ -56,6 +51,49 @@ MUTANTS = [
                 "slice(max(0, n - 1), n + step)",
                 "bits",
             ),
+        },
+    ),
+    *mutants(
+        "qlinear",
+        "npkd.quantise.ops",
+        {
+            "scales of channels exchanged": (
+                "a *= self.factor.reshape(",
+                "a *= self.factor[::-1].reshape(",
+                "bits",
+            ),
+            "the bias left out": ("self.w[0], self.bias)", "self.w[0], None)", "bits"),
+            "sums in int8": ("x.astype(self.dtype, copy=False)", "x.astype(np.int8)", "bits"),
+        },
+    ),
+    *mutants(
+        "quantize_linear",
+        "npkd.quantise.ops",
+        {
+            "times the scale": ("np.asarray(x / of.scale)", "np.asarray(x * of.scale)", "bits"),
+            "a little larger": (
+                "np.asarray(x / of.scale)",
+                "np.asarray(x * (1 + 3e-7) / of.scale)",
+                "bits",
+            ),
+            "without its zero point": (
+                "return rounded(x, of)",
+                "return rounded(x, of._replace(zero_point=0))",
+                "bits",
+            ),
+        },
+    ),
+    *mutants(
+        "dequantize_linear",
+        "npkd.quantise.ops",
+        {
+            "without its zero point": ("if of.zero_point:", "if False:", "bits"),
+            "held at 0": (
+                "np.subtract(q, of.zero_point, dtype=np.float32)",
+                "np.maximum(np.subtract(q, of.zero_point, dtype=np.float32), 0)",
+                "bits",
+            ),
+            "divided by the scale": ("np.multiply(q, of.scale", "np.divide(q, of.scale", "bits"),
         },
     ),
 ]
