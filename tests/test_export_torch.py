@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import tiny
 from test_export import a_net
 
 from npkd import cli, nets, ops, weights, zoo
+from npkd.distill.report import page
 from npkd.export import to_torch
 from npkd.files import BadInput
 from npkd.quantise import Quantised
@@ -115,9 +117,8 @@ def test_layers_of_all_kinds_are_named_where_onnx_has_none():
         onnx.model(net)
 
 
-def test_the_command_takes_nets_that_make_images(tmp_path, capsys):
-    import tiny
-
+def test_the_command_takes_nets_that_make_images(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(page, "write", lambda folder: None)
     run = str(tmp_path / "run")
     more = ["--task", "super-resolve", "--epochs", "1", "--large-epochs", "1", "--size", "24"]
     assert cli.main(["distill", "--data", tiny.file(tmp_path), "--out", run, *more]) == 0
