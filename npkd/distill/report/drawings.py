@@ -291,16 +291,25 @@ def filters(area: Any, weights: Mapping[str, np.ndarray]) -> None:
     """The first convolution's filters of each net, (O, C, k, k), each with its own contrast."""
     parts = area.subfigures(1, len(weights), width_ratios=[_columns(w) for w in weights.values()])
     for part, (title, w) in zip(np.atleast_1d(parts), weights.items(), strict=True):
-        columns = _columns(w)
-        axes = part.subplots(-(-len(w) // columns), columns, squeeze=False).ravel()
-        for one in axes:
-            one.set_axis_off()
-        for one, filter_ in zip(axes, w, strict=False):
-            colours = in_colours(filter_)
-            low, high = colours.min(), colours.max()
-            shown = (colours - low) / max(high - low, np.finfo(w.dtype).tiny)
-            one.imshow(shown, interpolation="nearest")
+        axes = part.subplots()
+        axes.imshow(_mosaic(w), interpolation="nearest")
+        axes.set_axis_off()
         part.suptitle(title, fontsize=10)
+
+
+def _mosaic(w: np.ndarray) -> np.ndarray:
+    """Filters (O, C, kh, kw) as one picture, row by row, with white between them."""
+    columns, scale, gap = _columns(w), 8, 6  # dots of a cell, and between filters
+    height, width = (scale * size + gap for size in w.shape[2:])
+    picture = np.ones((-(-len(w) // columns) * height, columns * width, 3))
+    for number, filter_ in enumerate(w):
+        colours = in_colours(filter_)
+        low, high = colours.min(), colours.max()
+        shown = (colours - low) / max(high - low, np.finfo(w.dtype).tiny)
+        row, column = height * (number // columns), width * (number % columns)
+        cell = shown.repeat(scale, axis=0).repeat(scale, axis=1)
+        picture[row : row + len(cell), column : column + cell.shape[1]] = cell
+    return picture
 
 
 def _columns(weight: np.ndarray) -> int:
