@@ -143,10 +143,12 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> N
     The bytes go to a temporary file in the same folder, reach the disk, and only then take the
     name `path`; so a crash leaves the old file or the new one, never a part of it.
 
-    Raises whatever `write` raises, and OSError if the folder cannot be written to; the temporary
-    file is gone and `path` is as it was.
+    Raises whatever `write` raises, OSError if the folder cannot be written to, and BadInput if what
+    is there is no file, such as a device; the temporary file is gone and `path` is as it was.
     """
     path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise BadInput(f"{path}: is no file that could be replaced")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")  # see `half_of`
     try:
         with open(temporary, "x+b") as file:

@@ -49,6 +49,63 @@ def test_a_net_in_eight_bits_has_the_same_bits_in_onnx_runtime(name, level):
     np.testing.assert_array_equal(run(to_onnx.model(quantised), x, level), quantised(x))
 
 
+def of_integers(rng):
+    """A net of all that eight bits are computed of without rounding numbers otherwise."""
+    layers = {
+        "bn": nets.BatchNorm(2),
+        "a": nets.Conv2d(2, 4, (3, 2), stride=(1, 2), padding=(2, 1)),
+        "drop": nets.Dropout(0.5),
+        "relu": nets.Function(ops.relu),
+        "again": nets.Dropout(0.5),
+        "b": nets.Conv2d(4, 4, 3, padding="same", dilation=2, groups=2, bias=False),
+        "sum": nets.Add("b", "again"),
+        "norm": nets.BatchNorm(4),
+        "relu2": nets.Function(ops.relu),
+        "pool": nets.Function(ops.max_pool2d, 3, stride=2, padding=1, takes="relu2"),
+        "means": nets.Function(ops.avg_pool2d, 3, stride=2, padding=1, takes="relu2"),
+        "both": nets.Concat("pool", "means"),
+        "twice": nets.Add("both", "both"),
+        "flat": nets.Function(ops.flatten),
+        "fc": nets.Linear(96, 5, bias=False),
+        "fn": nets.BatchNorm(5),
+    }
+    net = nets.Network(layers, (2, 9, 7), rng)
+    for theta in net.state_dict().values():
+        if theta.ndim == 1:
+            theta[...] = rng.uniform(0.5, 1.5, theta.shape)
+    return net
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("level", LEVELS)
+def test_integers_of_all_kinds_have_the_same_bits_in_onnx_runtime(level, seed):
+    rng = np.random.default_rng(seed)
+    net, x = of_integers(rng), rng.normal(size=(40, 2, 9, 7)).astype(np.float32)
+    quantised = Quantised.of(net, x[:20], most_weight=63)
+    np.testing.assert_array_equal(run(to_onnx.model(quantised), x, level), quantised(x))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", ["wrn_16_1", "wrn_16_2", "resnet20"])
+def test_larger_nets_have_the_same_bits_for_many_images(name, level):
+    rng = np.random.default_rng(5)
+    net = zoo.make(name, rng, num_classes=10, image_size=32)
+    for key, theta in net.state_dict().items():
+        if "running" in key:
+            theta[...] = rng.uniform(0.5, 1.5, theta.shape)
+    x = rng.normal(size=(24, 3, 32, 32)).astype(np.float32)
+    quantised = Quantised.of(net, x[:8], most_weight=63)
+    np.testing.assert_array_equal(run(to_onnx.model(quantised), x, level), quantised(x))
+
+
+def test_names_that_a_model_has_otherwise_are_refused():
+    for name in ("y", "conv.weight"):
+        layers = {"conv": nets.Conv2d(1, 1, 1), name: nets.Function(ops.relu)}
+        layers["flat"] = nets.Function(ops.flatten)
+        with pytest.raises(BadInput, match="a model of ONNX has that name otherwise"):
+            to_onnx.model(nets.Network(layers, (1, 2, 2), 0))
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_net_that_makes_images_is_the_same_in_onnx_runtime(level):
     rng = np.random.default_rng(3)

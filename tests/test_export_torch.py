@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import tiny
-from test_export import a_net
+from test_export import a_net, of_integers
 
 from npkd import cli, nets, ops, weights, zoo
 from npkd.distill.report import page
 from npkd.export import to_torch
 from npkd.files import BadInput
 from npkd.quantise import Quantised
+from npkd.quantise.loop import InTheLoop
 
 torch = pytest.importorskip("torch")
 
@@ -31,6 +32,22 @@ def test_a_net_in_eight_bits_has_the_same_bits_in_pytorch(name):
     net, x = a_net(name, np.random.default_rng(1))
     quantised = Quantised.of(net, x[:4])
     np.testing.assert_array_equal(computed(quantised, x), quantised(x))
+
+
+def test_integers_of_all_kinds_have_the_same_bits_in_pytorch():
+    rng = np.random.default_rng(0)
+    net, x = of_integers(rng), rng.normal(size=(40, 2, 9, 7)).astype(np.float32)
+    quantised = Quantised.of(net, x[:20])
+    np.testing.assert_array_equal(computed(quantised, x), quantised(x))
+    np.testing.assert_array_equal(computed(InTheLoop(quantised), x), quantised(x))
+    np.testing.assert_allclose(computed(net, x), net(x)[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("names", [("c1", "c1.0"), ("c1.0", "c1")])
+def test_a_layer_within_a_layer_is_refused(names):
+    net = nets.Network({name: nets.Conv2d(1, 1, 1) for name in names}, (1, 2, 2), 0)
+    with pytest.raises(BadInput, match="another: expected one or the other"):
+        to_torch.source(net)
 
 
 def of_all_kinds():

@@ -100,6 +100,16 @@ def test_sums_of_any_length_are_exact(inputs, sign, monkeypatch):
     np.testing.assert_array_equal(product(x).ravel(), np.float32([total + sign, -total - sign]))
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 1)])
+def test_a_large_bias_is_rounded_with_its_sum_and_not_before(monkeypatch, shape):
+    """2²⁵ + 3 is 2²⁵ + 4 in float32, and 2²⁵ + 2 is 2²⁵."""
+    x, w, b = np.ones(shape, np.uint8), np.full(shape, -1, np.int8), np.array([2**25 + 3], np.int32)
+    one = Scale(np.float32(1))
+    product = ops.Product(one, w, np.float32([1]), one, b)
+    monkeypatch.setattr(ops, "_hold", lambda a, zero_point: a)
+    assert product(x).ravel().tolist() == [2**25]
+
+
 def test_a_linear_layer_is_a_convolution_of_single_cells():
     rng = np.random.default_rng(0)
     x, w = rng.integers(0, 256, (5, 700), np.uint8), rng.integers(-127, 128, (3, 700))
@@ -117,11 +127,11 @@ def test_halves_go_to_the_even_neighbour_and_what_is_too_large_is_held():
 
 
 @settings(deadline=None)
-@given(scales(1e-20, 1e20), st.integers(0, 2**32))
-def test_sums_of_numbers_of_a_summable_scale_are_the_same_in_any_order(scale, seed):
-    wider = Scale(scale).summable()
-    assert scale <= wider.scale <= scale * np.float32(1 + 1 / 127)
-    q = np.random.default_rng(seed).integers(0, 256, 256, np.uint8)
+@given(scales(1e-20, 1e20), st.integers(1, 8), st.integers(0, 2**32))
+def test_sums_of_numbers_of_a_rounded_scale_are_the_same_in_any_order(scale, bits, seed):
+    wider = Scale(scale).rounded_up(bits)
+    assert scale <= wider.scale <= scale * np.float32(1 + 2.0 ** (1 - bits))
+    q = np.random.default_rng(seed).integers(0, 256, 2 ** (16 - bits), np.uint8)
     x = ops.dequantize_linear(q, wider)
     forwards, backwards = (
         np.cumsum(x, dtype=np.float32)[-1],
@@ -318,6 +328,146 @@ def test_the_estimate_is_exact_where_nothing_is_bent():
     np.testing.assert_allclose(found.estimate, found.found - found.y, rtol=0, atol=2e-5)
 
 
+def steps_by_name(layers, shape, rng=0):
+    net = nets.Network(layers, shape, rng)
+    x = np.random.default_rng(1).normal(size=(6, *shape)).astype(np.float32)
+    quantised = Quantised.of(net, x)
+    return {step.name: step for step in quantised.steps}, quantised, x
+
+
+def test_a_dropout_does_nothing_and_is_no_step():
+    layers = {
+        "conv": nets.Conv2d(1, 2, 3),
+        "drop": nets.Dropout(0.5),
+        "relu": nets.Function(textbook.relu),
+        "again": nets.Dropout(0.5),
+        "mean": nets.Function(textbook.global_avg_pool2d),
+        "flat": nets.Function(textbook.flatten),
+        "fc": nets.Linear(2, 3),
+    }
+    steps, quantised, _ = steps_by_name(layers, (1, 6, 6))
+    assert list(steps) == ["again", "mean", "flat", "fc"]
+    assert steps["again"].kind == "conv"
+    assert quantised.scales["again"].zero_point == 0
+
+
+@pytest.mark.parametrize("ndim", [4, 2])
+def test_a_batch_norm_is_integers_wherever_it_stands(ndim):
+    layers = {"bn": nets.BatchNorm(2), "relu": nets.Function(textbook.relu)}
+    layers |= {"flat": nets.Function(textbook.flatten), "fc": nets.Linear(50, 3)}
+    layers["norm"] = nets.BatchNorm(3)
+    if ndim == 2:
+        layers.pop("bn")
+    steps, quantised, x = steps_by_name(layers, (2, 5, 5))
+    assert steps["norm"].layers == ("fc", "norm")
+    assert all(step.kind != "float" for step in steps.values() if step.layers[0] != "relu")
+    net = quantised.network
+    np.testing.assert_allclose(quantised(x), net(x)[0], atol=0.06 * abs(net(x)[0]).max())
+
+
+def test_what_only_moves_numbers_has_one_scale():
+    layers = {
+        "a": nets.Conv2d(1, 2, 1, takes="x"),
+        "relu": nets.Function(textbook.relu),
+        "b": nets.Conv2d(1, 2, 1, takes="x"),
+        "both": nets.Concat("relu", "b"),
+        "pool": nets.Function(textbook.max_pool2d, 2),
+    }
+    _, quantised, _ = steps_by_name(layers, (1, 4, 4))
+    assert len({quantised.scales[name] for name in ("relu", "b", "both", "pool")}) == 1
+
+
+def test_scales_of_sums_are_powers_of_two_and_what_is_never_negative_begins_at_0():
+    layers = {
+        "a": nets.Conv2d(1, 2, 1, takes="x"),
+        "relu": nets.Function(textbook.relu),
+        "b": nets.Conv2d(1, 2, 1, takes="x"),
+        "other": nets.Function(textbook.relu),
+        "sum": nets.Add("relu", "other"),
+        "mean": nets.Function(textbook.avg_pool2d, 2),
+        "sigmoid": nets.Function(textbook.sigmoid),
+    }
+    _, quantised, _ = steps_by_name(layers, (1, 4, 4))
+    for name in ("relu", "other", "sum"):
+        assert np.frexp(quantised.scales[name].scale)[0] == 0.5
+    for name in ("relu", "other", "sum", "mean", "sigmoid"):
+        assert quantised.scales[name].zero_point == 0
+
+
+def test_a_net_of_doubles_and_one_that_changes_later_are_taken_as_they_were():
+    x = np.random.default_rng(0).normal(size=(3, 3, 16, 16))
+    doubles = zoo.make("small", 0, dtype=np.float64)
+    quantised = Quantised.of(doubles, x)
+    assert quantised(x.astype(np.float32)).dtype == np.float32
+    quantise.cost(quantised, x.astype(np.float32))
+    layers = {"tanh": Own(), "flat": nets.Function(textbook.flatten), "fc": nets.Linear(4, 2)}
+    net = nets.Network(layers, (1, 2, 2), 0)
+    quantised, x = Quantised.of(net, x[:, :1, :2, :2]), x[:, :1, :2, :2].astype(np.float32)
+    before = quantised(x)
+    net.params["tanh.factor"] *= 3
+    np.testing.assert_array_equal(quantised(x), before)
+
+
+class Own:
+    """A layer of one's own: tanh(factor · x)."""
+
+    shapes = {"factor": (1,)}  # noqa: RUF012
+
+    def start(self, rng):
+        return {"factor": np.array([0.5])}
+
+    def __call__(self, x, params):
+        y, backward = textbook.tanh(params["factor"] * x)
+
+        def named(dy, need_dx=True):
+            d = backward(dy)
+            return params["factor"] * d, {"factor": np.array([np.sum(d * x)], x.dtype)}
+
+        return y, named
+
+    def macs(self, y_shape):
+        return 0
+
+
+class Twice(nets.Conv2d):
+    """A convolution of one's own that is another one."""
+
+    def __call__(self, x, params, relu=False):
+        y, backward = super().__call__(2 * x, params, relu)
+        return y, lambda dy, need_dx=True: backward(dy, need_dx)
+
+
+def test_a_layer_of_ones_own_is_asked_itself():
+    layers = {"conv": Twice(1, 2, 1), "flat": nets.Function(textbook.flatten)}
+    steps, quantised, x = steps_by_name(layers, (1, 3, 3))
+    assert steps["conv"].kind == "float"
+    y = quantised.network(x)[0]
+    np.testing.assert_allclose(quantised(x), y, atol=0.02 * abs(y).max())
+
+
+def test_other_images_and_names_and_no_images_are_refused():
+    quantised = Quantised.of(SmallCNN(0), np.ones((1, 3, 16, 16), np.float32))
+    with pytest.raises(ValueError, match="SmallCNN expects images of 3×16×16"):
+        quantised(np.ones((1, 3, 32, 32), np.float32))
+    with pytest.raises(ValueError, match="expected some of the steps"):
+        quantised.features(np.ones((1, 3, 16, 16), np.float32), ["conv1"])
+    with pytest.raises(ValueError, match=r"outputs are .* for 0 images"):
+        quantise.cost(quantised, np.ones((0, 3, 16, 16), np.float32))
+    for most in ("63", 63.5, 0):
+        with pytest.raises(ValueError, match="most_weight is"):
+            Quantised.of(SmallCNN(0), np.ones((1, 3, 16, 16), np.float32), most)
+
+
+def test_a_branch_that_nobody_takes_costs_nothing():
+    layers = {
+        "aux": nets.Conv2d(1, 1, 1, takes="x"),
+        "flat": nets.Function(textbook.flatten, takes="x"),
+        "fc": nets.Linear(4, 2),
+    }
+    _, quantised, x = steps_by_name(layers, (1, 2, 2))
+    assert not quantise.cost(quantised, x).shares["aux"].any()
+
+
 # Files, and the command
 
 
@@ -342,12 +492,17 @@ def test_a_net_in_eight_bits_is_read_back_as_it_was(tmp_path, name):
         (lambda held: held.update({"x/scale": np.float32(0)}), "x/scale is not above 0"),
         (lambda held: held.update({"fc2/weight_scale": np.full(10, np.nan, "f")}), "not finite"),
         (lambda held: held.update({"fc2/bias": np.zeros(10)}), "fc2/bias is float64"),
+        (
+            lambda held: held.update({"relu1/bias": np.full(16, 2**31 - 1, np.int32)}),
+            "may leave the range of int32",
+        ),
         (lambda held: held.update({"fc2/weight": np.zeros((9, 128), np.int8)}), r"\(9, 128\)"),
     ],
 )
 def test_arrays_that_are_not_of_such_a_net_are_refused(change, words):
     net = SmallCNN(0)
-    held = Quantised.of(net, np.zeros((1, 3, 16, 16), np.float32)).state_dict()
+    x = np.random.default_rng(0).normal(size=(1, 3, 16, 16)).astype(np.float32)
+    held = Quantised.of(net, x).state_dict()
     change(held)
     with pytest.raises(ValueError, match=words):
         files.made(net, held)
@@ -555,6 +710,28 @@ def test_training_in_the_loop_lowers_the_loss_of_the_net_in_eight_bits():
         np.testing.assert_array_equal(theta, looped.state[key])
 
 
+def test_the_net_in_the_loop_is_a_network_like_others():
+    quantised, x = a_net("wrn_16_1")
+    looped = InTheLoop(quantised)
+    assert looped.macs() == quantised.macs() > 0
+    now = looped.quantised()
+    y = now(x)
+    for theta in looped.params.values():
+        theta *= 2
+    np.testing.assert_array_equal(now(x), y)  # as it was then
+    floats = looped.astype(np.float64)
+    assert not isinstance(floats, InTheLoop)
+    assert floats.dtype == np.float64
+    assert InTheLoop(Quantised.of(quantised.network, x, 63)).quantised().most_weight == 63
+
+
+def test_weights_that_are_no_longer_finite_are_named():
+    looped = InTheLoop(a_net()[0])
+    looped.params["fc2.weight"][0, 0] = np.nan
+    with pytest.raises(ValueError, match="the weights of 'fc2' are not finite"):
+        looped.quantised()
+
+
 def test_a_layer_within_a_step_cannot_be_asked_in_the_loop():
     looped = InTheLoop(a_net("resnet8")[0])
     with pytest.raises(ValueError, match="'conv1' is within a step"):
@@ -568,6 +745,45 @@ def test_the_command_distils_in_the_loop(folder, undrawn, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "2 epochs of distillation with the net computing in eight bits" in shown
     assert "they follow no gradient" in shown
+
+
+@pytest.mark.parametrize("rate", ["1e10", "1e30"])
+def test_a_rate_that_is_too_high_is_one_line_and_changes_nothing(folder, tmp_path, capsys, rate):
+    shutil.copytree(folder, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    data = str(folder.parent / "corners.npz")
+    loop = ["--epochs", "1", "--learning-rate", rate]
+    assert cli.main(["quantise", str(tmp_path / "run"), "--data", data, *loop]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--learning-rate" in line
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+@pytest.mark.parametrize("change", ["labels", "images", "classes"])
+def test_data_that_are_not_the_runs_are_refused(folder, tmp_path, capsys, change):
+    arrays = dict(np.load(folder.parent / "corners.npz"))
+    if change == "labels":
+        arrays["test_labels"] = (arrays["test_labels"] + 1) % 4
+    elif change == "images":
+        arrays["test_images"] = arrays["test_images"][..., ::-1]
+    else:
+        arrays["labels"], arrays["test_labels"] = arrays["labels"] % 2, arrays["test_labels"] % 2
+    np.savez(tmp_path / "other.npz", **arrays)
+    before = (folder / "report.json").read_bytes()
+    assert cli.main(["quantise", str(folder), "--data", str(tmp_path / "other.npz")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "other" in line
+    assert (folder / "report.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("out", ["report.json", "small.npz", "net.pt", "/dev/null"])
+def test_an_export_takes_no_other_files_place(folder, capsys, out):
+    pytest.importorskip("onnx")
+    path = folder / out
+    before = path.read_bytes() if path.is_file() else None
+    assert cli.main(["export", str(folder), "--out", str(path)]) == 2
+    assert "expected a name in .onnx" in capsys.readouterr().err
+    assert before is None or path.read_bytes() == before
 
 
 @pytest.mark.parametrize(

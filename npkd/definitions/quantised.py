@@ -59,6 +59,7 @@ def qlinear_conv(
     *,
     stride: Size = 1,
     padding: Size = 0,
+    dilation: Size = 1,
     groups: int = 1,
 ) -> np.ndarray:
     """Cross-correlation of integers, whose sums are exact and then rounded to eight bits.
@@ -75,18 +76,18 @@ def qlinear_conv(
     Source: ONNX's operator QLinearConv, version 10, which leaves open in what order the scales are
     multiplied; so does ONNX Runtime.
     """
-    (sh, sw), (pad_h, pad_w) = _pair(stride), _pair(padding)
+    (sh, sw), (pad_h, pad_w), (dh, dw) = _pair(stride), _pair(padding), _pair(dilation)
     images, _, height, width = x.shape
     outputs, channels, kh, kw = w.shape
-    top, left = _before_and_after(pad_h, kh, 1), _before_and_after(pad_w, kw, 1)
-    rows = _output_size(height, kh, sh, top, 1)
-    columns = _output_size(width, kw, sw, left, 1)
+    top, left = _before_and_after(pad_h, kh, dh), _before_and_after(pad_w, kw, dw)
+    rows = _output_size(height, kh, sh, top, dh)
+    columns = _output_size(width, kw, sw, left, dw)
     y = np.empty((images, outputs, rows, columns), np.uint8)
     for n, o, i, j in np.ndindex(y.shape):
         first = channels * (o // (outputs // groups))
         total = 0 if b is None else b.item(o)
         for c, u, v in np.ndindex(channels, kh, kw):
-            p, q = i * sh - top[0] + u, j * sw - left[0] + v
+            p, q = i * sh - top[0] + u * dh, j * sw - left[0] + v * dw
             if 0 <= p < height and 0 <= q < width:
                 total += w.item(o, c, u, v) * (x.item(n, first + c, p, q) - x_zero_point)
         factor = np.float32(x_scale) * np.float32(w_scale[o]) / np.float32(y_scale)

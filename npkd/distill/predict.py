@@ -18,20 +18,20 @@ from npkd.data.recognised import counted
 from npkd.data.sources import MOST_BYTES
 from npkd.distill.finished_run import FinishedRun
 from npkd.distill.outputs import BATCH, Outputs, predictions
-from npkd.distill.report.table import IN_EIGHT_BITS
+from npkd.distill.report.table import IN_EIGHT_BITS, NAMES
 from npkd.engine import threads
 from npkd.files import BadInput, npy_in_file, read_npz, reading
 
 NETS = ("large", "small")
-ASKED = (*NETS, *(net for net, of in IN_EIGHT_BITS.items() if of in NETS))
+ASKED = (*NAMES, *IN_EIGHT_BITS)
 
 
 class Predictor(FinishedRun):
     """The nets of a finished run that classifies, to be asked for the classes of new images.
 
     folder: the run's, with report.json and the weights of the nets that are asked. Called with
-    images, it gives `Predictions`; net: "small", the distilled one, or "large"; "small_int8" or
-    "large_int8" as `npkd quantise` has made it.
+    images, it gives `Predictions`; net: "small", the distilled one, "large", "small_from_labels",
+    or one of these with _int8 behind it, as `npkd quantise` has made it.
 
     images are
         a file of one image, as `data.read_image` takes it, or its bytes; a folder, which stands for

@@ -7,11 +7,11 @@ from npkd.commands import say
 from npkd.distill.finished_run import FinishedRun
 from npkd.distill.report.table import NAMES
 from npkd.export import to_onnx, to_torch
-from npkd.files import write_atomically, writing_to
+from npkd.files import BadInput, write_atomically, writing_to
 from npkd.nets import Network
 from npkd.quantise import Quantised
 
-ENDINGS = {"onnx": ".onnx", "torch": ".pt"}
+ENDINGS = {"onnx": (".onnx",), "torch": (".pt", ".pth")}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,9 @@ def _export(args: argparse.Namespace) -> int:
     run, name = FinishedRun(args.folder), f"{args.net}{'_int8' * args.int8}"
     net = run.net(name)
     assert isinstance(net, Network | Quantised)
-    path = Path(args.out) if args.out else run.folder / f"{name}{ENDINGS[args.to]}"
+    path = Path(args.out) if args.out else run.folder / f"{name}{ENDINGS[args.to][0]}"
+    if path.suffix not in ENDINGS[args.to]:
+        raise BadInput(f"--out {path}: expected a name in {' or '.join(ENDINGS[args.to])}")
     files = {path: to_onnx.model(net)} if args.to == "onnx" else to_torch.files(net, path)
     with writing_to(path.parent):
         for one, data in files.items():

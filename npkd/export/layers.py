@@ -1,11 +1,12 @@
 """Layers as other programs describe them: the arguments of an op by name, paddings by side."""
 
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any
 
 from npkd.arguments import shown
 from npkd.files import BadInput
-from npkd.nets import Conv2d, Function
+from npkd.nets import Function
 from npkd.ops.contract import pair
 
 INPUTS = ("x", "a", "b", "xs")  # what ops call what they take
@@ -25,14 +26,14 @@ def sizes(value: Any) -> list[int]:
     return list(pair("export", "a size", value, 0))
 
 
-def paddings(layer: Conv2d) -> list[int]:
+def paddings(options: Mapping[str, Any], kernel: Sequence[int]) -> list[int]:
     """Cells of padding on the top, left, bottom and right of a convolution's images."""
-    given, kernel = layer.options["padding"], layer.shapes["weight"][2:]
+    given = options["padding"]
     if given == "valid":
         return [0, 0, 0, 0]
     if given != "same":
         return sizes(given) * 2
-    totals = [d * (k - 1) for d, k in zip(sizes(layer.options["dilation"]), kernel, strict=True)]
+    totals = [d * (k - 1) for d, k in zip(sizes(options["dilation"]), kernel, strict=True)]
     before = [total // 2 for total in totals]
     return [*before, *(total - n for total, n in zip(totals, before, strict=True))]
 

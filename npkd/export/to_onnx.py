@@ -6,18 +6,20 @@ where numbers are needed DequantizeLinear before and QuantizeLinear behind; line
 convolutions of images of one cell.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from npkd import ops
+from npkd.arguments import shown
 from npkd.export.layers import arguments_of, not_exported, paddings, sizes
 from npkd.files import BadInput
 from npkd.nets import BatchNorm, Conv2d, Dropout, Function, Linear, Network
 from npkd.nets.network import IMAGES
 from npkd.quantise import Quantised
-from npkd.quantise.network import Step
+from npkd.quantise.loop import InTheLoop
+from npkd.quantise.network import Step, options_of
 from npkd.quantise.ops import Scale
 
 OPSET, IR = 13, 8  # read by ONNX Runtime from 1.10 on
@@ -33,14 +35,17 @@ def model(net: Network | Quantised) -> bytes:
         import onnx
     except ImportError as error:
         raise BadInput("a model of ONNX needs onnx (pip install 'npkd[onnx]')") from error
+    if isinstance(net, InTheLoop):
+        net = net.quantised()
     graph = _Graph(onnx)
+    network = net if isinstance(net, Network) else net.network
+    for name in network.layers.keys() & {OUTPUT, *network.state_dict()}:
+        raise BadInput(f"layer {shown(name)}: a model of ONNX has that name otherwise")
     if isinstance(net, Network):
-        network = net
         for name in network.layers:
             graph.layer(network, name, list(network.takes[name]), name)
         graph.node("Identity", [network.last], [OUTPUT])
     else:
-        network = net.network
         graph.quantised(net)
     return graph.bytes(network)
 
@@ -84,14 +89,19 @@ class _Graph:
             found = [f"{name}.{key}" for key in keys if f"{name}.{key}" in arrays]
             return [self.constant(key, arrays[key].astype(np.float32)) for key in found]
 
-        if isinstance(layer, Conv2d):
-            self.node("Conv", [*inputs, *own("weight", "bias")], [output], **_geometry(layer))
-        elif isinstance(layer, Linear):
+        if type(layer) is Conv2d:
+            self.node(
+                "Conv",
+                [*inputs, *own("weight", "bias")],
+                [output],
+                **_geometry(layer.options, layer.shapes["weight"][2:]),
+            )
+        elif type(layer) is Linear:
             self.node("Gemm", [*inputs, *own("weight", "bias")], [output], transB=1)
-        elif isinstance(layer, BatchNorm):
+        elif type(layer) is BatchNorm:
             keys = ("weight", "bias", "running_mean", "running_var")
             self.node("BatchNormalization", [*inputs, *own(*keys)], [output], epsilon=layer.epsilon)
-        elif isinstance(layer, Dropout):
+        elif type(layer) is Dropout:
             self.node("Identity", inputs, [output])
         elif isinstance(layer, Function) and layer.op in FUNCTIONS:
             found = FUNCTIONS[layer.op](**arguments_of(layer))
@@ -114,7 +124,8 @@ class _Graph:
             if step.kind in ("conv", "linear"):
                 self._product(net, step)
             elif step.kind == "same":
-                self.layer(net.network, step.layers[0], [f"{step.takes[0]}/q"], f"{step.name}/q")
+                taken = [f"{name}/q" for name in step.takes]
+                self.layer(net.network, step.layers[0], taken, f"{step.name}/q")
             else:
                 self._of_numbers(net, step)
         last = net.steps[-1].name
@@ -134,9 +145,10 @@ class _Graph:
 
     def _product(self, net: Quantised, step: Step) -> None:
         weights, taken, name = net.weights[step.name], step.takes[0], step.name
-        layer: Any = net.network.layers[step.layers[0]]
         w, x, y = weights.w, f"{taken}/q", f"{name}/q"
-        options = _geometry(layer) if step.kind == "conv" else {}
+        options = {}
+        if step.kind == "conv":
+            options = _geometry(options_of(net.network, step), w.shape[2:])
         if step.kind == "linear":
             w = w[:, :, np.newaxis, np.newaxis]
             shape = self.constant(f"{name}/images", np.array([-1, w.shape[1], 1, 1]))
@@ -155,23 +167,22 @@ class _Graph:
             self.node("Flatten", [y], [f"{name}/q"])
 
     def _of_numbers(self, net: Quantised, step: Step) -> None:
-        inputs = []
-        for taken in step.takes:
-            inputs.append(f"{step.name}/of/{taken}")
-            self._dequantise(f"{taken}/q", inputs[-1], net.scales[taken], taken)
+        inputs = [f"{step.name}/of/{taken}" for taken in step.takes]
+        for taken, number in dict(zip(step.takes, inputs, strict=True)).items():
+            self._dequantise(f"{taken}/q", number, net.scales[taken], taken)
         for layer in step.layers:
             self.layer(net.network, layer, inputs, layer)
             inputs = [layer]
         self._quantise(step.name, f"{step.name}/q", net.scales[step.name], step.name)
 
 
-def _geometry(layer: Any) -> dict[str, Any]:
+def _geometry(options: Mapping[str, Any], kernel: Sequence[int]) -> dict[str, Any]:
     """The options of a convolution, as ONNX has them."""
     return {
-        "strides": sizes(layer.options["stride"]),
-        "pads": paddings(layer),
-        "dilations": sizes(layer.options["dilation"]),
-        "group": layer.options["groups"],
+        "strides": sizes(options["stride"]),
+        "pads": paddings(options, kernel),
+        "dilations": sizes(options["dilation"]),
+        "group": options["groups"],
     }
 
 

@@ -6,7 +6,7 @@ layers; in eight bits it computes with the same integers, as numbers of floats, 
 
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from keyword import iskeyword
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from npkd.files import BadInput
 from npkd.nets import BatchNorm, Conv2d, Dropout, Function, Linear, Network
 from npkd.nets.network import IMAGES
 from npkd.quantise import Quantised
+from npkd.quantise.loop import InTheLoop
+from npkd.quantise.network import options_of
 
 NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
 FILE = re.compile(r"[\w.-]+", re.ASCII)  # a name that is nothing else in a text of Python
@@ -38,20 +40,26 @@ def files(net: Network | Quantised, path: Path) -> dict[Path, bytes]:
         import torch
     except ImportError as error:
         raise BadInput("a state_dict of PyTorch needs torch (pip install torch)") from error
+    _require_free(torch, net)
+    held = io.BytesIO()
+    torch.save({key: torch.from_numpy(np.array(a)) for key, a in state_dict(net).items()}, held)
+    return {path: held.getvalue(), module: text.encode()}
+
+
+def _require_free(torch: Any, net: Network | Quantised) -> None:
+    """Raise BadInput for layers whose names modules of PyTorch have themselves."""
     for name in net.layers if isinstance(net, Network) else ():
         first, *others = name.split(".")
         taken = dir(torch.nn.ModuleDict())
         if first in dir(torch.nn.Module()) or any(part in taken for part in others):
             raise BadInput(f"layer {shown(name)}: modules of PyTorch have that name themselves")
-    held = io.BytesIO()
-    torch.save({key: torch.from_numpy(np.array(a)) for key, a in state_dict(net).items()}, held)
-    return {path: held.getvalue(), module: text.encode()}
 
 
 def module(net: Network | Quantised) -> Any:
     """The module itself, made of its text, with its arrays, in evaluation."""
     import torch
 
+    _require_free(torch, net)
     names: dict[str, Any] = {}
     exec(source(net), names)
     made = names["Net"]().eval()
@@ -62,6 +70,7 @@ def module(net: Network | Quantised) -> Any:
 
 def state_dict(net: Network | Quantised) -> dict[str, np.ndarray]:
     """The arrays that the module loads, by its names."""
+    net = _given(net)
     if isinstance(net, Network):
         return net.state_dict()
     return {_buffer(name): array for name, array in net.state_dict().items()}
@@ -72,6 +81,7 @@ def source(net: Network | Quantised, file: str = "net.pt") -> str:
 
     Raises BadInput for a layer that is not known, and for names that are none in Python.
     """
+    net = _given(net)
     network = net if isinstance(net, Network) else net.network
     variables = _variables(network.layers)
     if isinstance(net, Network):
@@ -110,6 +120,11 @@ def source(net: Network | Quantised, file: str = "net.pt") -> str:
     return "\n".join(lines) + "\n" + helpers
 
 
+def _given(net: Network | Quantised) -> Network | Quantised:
+    """The net, or that in eight bits which one in the loop is."""
+    return net.quantised() if isinstance(net, InTheLoop) else net
+
+
 def _variables(names: Iterable[str]) -> dict[str, str]:
     """A variable for the output of each layer, and for the images."""
     found = {IMAGES: "x"}
@@ -129,14 +144,20 @@ def _variables(names: Iterable[str]) -> dict[str, str]:
 def _modules(network: Network) -> list[str]:
     """The layers that have arrays, as modules; of names with dots, one within the other."""
     tree: dict[str, Any] = {}
+    x = np.zeros((1, *network.image_shape), network.dtype)
+    outputs, _ = network.features(x, network.layers)
     for name, layer in network.layers.items():
-        made = _module(layer)
+        made = _module(layer, outputs[name].ndim)
         if not made:
             continue
         *path, last = name.split(".")
         branch = tree
         for part in path:
             branch = branch.setdefault(part, {})
+            if isinstance(branch, str):
+                raise BadInput(f"layer {shown(name)} is within another: expected one or the other")
+        if last in branch:
+            raise BadInput(f"layer {shown(name)} is around another: expected one or the other")
         branch[last] = made
     return [
         line for name, branch in tree.items() for line in _assigned(f"self.{name} = ", branch, "")
@@ -150,30 +171,34 @@ def _assigned(start: str, branch: Any, end: str) -> list[str]:
     return [f"{start}nn.ModuleDict({{", *within, f"}}){end}"]
 
 
-def _module(layer: Any) -> str:
-    """A layer that has arrays, or does otherwise in training, as PyTorch makes it."""
-    if isinstance(layer, Conv2d):
+def _module(layer: Any, ndim: int = 4) -> str:
+    """A layer that has arrays, or does otherwise in training, as PyTorch makes it.
+
+    ndim: the axes of its output.
+    """
+    if type(layer) is Conv2d:
         shape = layer.shapes["weight"]
         channels, kernel = f"{shape[1] * layer.options['groups']}, {shape[0]}", shape[2:]
-        given = ", ".join([channels, repr(_one(kernel)), *_options(layer)])
+        given = ", ".join([channels, repr(_one(kernel)), *_options(layer.options)])
         return f"nn.Conv2d({given}{_no_bias(layer)})"
-    if isinstance(layer, Linear):
+    if type(layer) is Linear:
         outputs, inputs = layer.shapes["weight"]
         return f"nn.Linear({inputs}, {outputs}{_no_bias(layer)})"
-    if isinstance(layer, BatchNorm):
+    if type(layer) is BatchNorm:
         (count,) = layer.shapes["weight"]
-        return f"nn.BatchNorm2d({count}, eps={layer.epsilon!r}, momentum={layer.momentum!r})"
-    return f"nn.Dropout({layer.p!r})" if isinstance(layer, Dropout) else ""
+        kind = f"nn.BatchNorm{ndim - 2 or 1}d"
+        return f"{kind}({count}, eps={layer.epsilon!r}, momentum={layer.momentum!r})"
+    return f"nn.Dropout({layer.p!r})" if type(layer) is Dropout else ""
 
 
 def _no_bias(layer: Any) -> str:
     return "" if "bias" in layer.shapes else ", bias=False"
 
 
-def _options(layer: Conv2d) -> list[str]:
+def _options(options: Mapping[str, Any]) -> list[str]:
     """Those of a convolution that are not the usual ones, as PyTorch has them."""
     usual: dict[str, Any] = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
-    own = {key: _one(layer.options[key]) for key in usual}
+    own = {key: _one(options[key]) for key in usual}
     return [f"{key}={own[key]!r}" for key in usual if own[key] != usual[key]]
 
 
@@ -202,6 +227,8 @@ def _path(name: str) -> str:
 
 def _called(name: str, layer: Any, xs: list[str]) -> str:
     """An op without arrays, of variables."""
+    if type(layer) is Dropout:
+        return xs[0]
     if isinstance(layer, Function) and layer.op in CALLS:
         return CALLS[layer.op](xs, **arguments_of(layer))
     raise not_exported(name, layer)
@@ -274,7 +301,7 @@ def _integers(net: Quantised, variables: dict[str, str]) -> list[str]:
         if step.kind in ("conv", "linear"):
             options = ""
             if step.kind == "conv":
-                options = "".join(f", {text}" for text in _options(layer))
+                options = "".join(f", {text}" for text in _options(options_of(network, step)))
             op = "F.conv2d" if step.kind == "conv" else "F.linear"
             lines.append(f"{y} = self.product({op}, {xs[0]}, {names[0]}, {own}{options})")
         elif step.kind == "same":
@@ -292,12 +319,10 @@ def _of_numbers(net: Quantised, name: str, xs: list[str]) -> str:
     """A layer of floats as an expression."""
     layer: Any = net.network.layers[name]
     own = [f'self.get_buffer("{_buffer(name)}/{key}")' for key in ("weight", "bias")]
-    if isinstance(layer, BatchNorm):
+    if type(layer) is BatchNorm:
         state = [f'self.get_buffer("{_buffer(name)}/{k}")' for k in ("running_mean", "running_var")]
         arrays = ", ".join([*state, *own])
         return f"F.batch_norm({xs[0]}, {arrays}, eps={layer.epsilon!r})"
-    if isinstance(layer, Dropout):
-        return xs[0]
     return _called(name, layer, xs)
 
 

@@ -42,9 +42,11 @@ def _product(case: Drawn, rng: np.random.Generator) -> tuple[Any, ...]:
     """x, w, b, and scales by which there are sums within 0 to 255, and beyond, and halves."""
     x, shape = _integers(rng, case.shapes["x"]), case.shapes["w"]
     w = rng.integers(-127, 128, shape).astype(np.int8)
-    b = rng.integers(-5000, 5000, len(w)).astype(np.int32)
+    largest = int(rng.choice([5000, 2**26]))  # so large that float32 has no sums with it
+    b = rng.integers(-largest, largest, len(w)).astype(np.int32)
     w_scale = np.array([1, 2, 4, 0.5], np.float32)
-    y_scale = np.float32(2.0 ** np.round(np.log2(100 * np.sqrt(w[0].size))))
+    spread = 100 * np.sqrt(w[0].size) + largest / 100
+    y_scale = np.float32(2.0 ** np.round(np.log2(spread)))
     return x, w, b, (w_scale, y_scale)
 
 

@@ -3,6 +3,8 @@
 import argparse
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,8 +29,10 @@ from npkd.quantise.cost import cost
 from npkd.quantise.distilling import RATE, distilled
 from npkd.quantise.loop import InTheLoop
 from npkd.quantise.network import MOST_WEIGHT, Quantised
+from npkd.training import Diverged
 
 MOST_EPOCHS = 10**5
+ALIKE = 0.005  # what a figure of the run may be off here
 MOST_PASSES = 20_000  # backward passes of one output for one image
 
 
@@ -72,10 +76,11 @@ def _quantise(args: argparse.Namespace) -> int:
     run, began = FinishedRun(args.folder), time.perf_counter()
     dataset = data.load(args.data, **reading(args))
     _require_same(run, dataset, args)
-    with threads.one_blas_thread(), np.errstate(all="ignore"):
+    with threads.one_blas_thread(), np.errstate(all="ignore"), _finite(args):
         task = TASKS[run.task.config.task](dataset, run.task.config, run.task.normalise)
+        network = run.network(args.net)
+        _require_figures(run, task, args.net)
         try:
-            network = run.network(args.net)
             quantised = in_eight_bits(task, args.net, network, args.most_weight)
         except ValueError as error:
             raise BadInput(f"{args.folder}: {error}") from error
@@ -86,7 +91,7 @@ def _quantise(args: argparse.Namespace) -> int:
         }
         if args.epochs:
             about["before"] = evaluate.means(_tested(task, quantised, args.net))
-            looped = InTheLoop(quantised, args.most_weight)
+            looped = InTheLoop(quantised)
             steps = distilled(run, dataset, looped, args.epochs, args.learning_rate, say_where)
             about["departure"] = [{"step": h, "ratio": ratio} for h, ratio in steps]
             quantised = looped.quantised()
@@ -94,8 +99,19 @@ def _quantise(args: argparse.Namespace) -> int:
         seconds = time.perf_counter() - began if args.epochs else 0.0
         model = _figures(run, task, quantised, args.net, seconds)
         found, of_images = _cost(task, network, quantised, args.net)
+        evaluate.require_finite({args.net: model, "the change": found["moved"]})
     _keep(run, f"{args.net}_int8", quantised, model, about | found, of_images)
     return 0
+
+
+@contextmanager
+def _finite(args: argparse.Namespace) -> Iterator[None]:
+    """What is not finite is said in one line, before anything is written."""
+    try:
+        yield
+    except Diverged as error:
+        advice = "; try a lower --learning-rate" * bool(args.epochs)
+        raise BadInput(f"{args.folder}: {error}{advice}") from error
 
 
 def _require_options(args: argparse.Namespace) -> None:
@@ -117,6 +133,7 @@ def _require_same(run: FinishedRun, dataset: Dataset, args: argparse.Namespace) 
     about = run.report["data"]
     counts = len(dataset.train_labels), len(dataset.test_labels)
     same = dataset.image_shape == run.image_shape and counts == (about["train"], about["test"])
+    same = same and tuple(dataset.class_names) == run.class_names
     if same:
         normalise, own = Normalisation.of(dataset.train_images), run.task.normalise
         same = np.allclose(normalise.mean, own.mean) and np.allclose(normalise.std, own.std)
@@ -124,6 +141,21 @@ def _require_same(run: FinishedRun, dataset: Dataset, args: argparse.Namespace) 
         raise BadInput(
             f"--data {args.data}: has other images than the run in {args.folder}, which was on "
             f"{about['name']}, {about['train']:,} images to train and {about['test']:,} test ones"
+        )
+
+
+def _require_figures(run: FinishedRun, task: Task, name: str) -> None:
+    """Raise BadInput unless the net is as good on the test images as its run says.
+
+    A few images may be decided by rounding, which may be another one on another machine.
+    """
+    figure = task.figures[0]
+    found = float(np.mean(_tested(task, run.network(name), name)[figure]))
+    reported = run.report["models"][name][figure]
+    if abs(found - reported) > ALIKE * max(1.0, reported):
+        raise BadInput(
+            f"{run.folder}: on these test images {name} has {evaluate.in_words({figure: found})}, "
+            f"but its run {evaluate.in_words({figure: reported})}: they are others"
         )
 
 
@@ -209,7 +241,6 @@ def _keep(
     report, folder = run.report, run.folder
     report["models"][name] = model
     report["eight_bits"] = report.get("eight_bits", {}) | {name: about}
-    evaluate.require_finite({name: model})
     text = "".join(",".join(map(str, row)) + "\n" for row in of_images).encode()
     with writing_to(folder):
         files.save(folder / f"{name}.npz", quantised)

@@ -50,7 +50,15 @@ class Cost:
 
 
 def cost(quantised: Quantised, x: np.ndarray) -> Cost:
-    """What it costs for images (B, C, H, W), as the net takes them; its outputs are (B, K)."""
+    """What it costs for images (B, C, H, W), as the net takes them; its outputs are (B, K).
+
+    Raises ValueError for no images, and for a net of other outputs.
+    """
+    shape = quantised(x[:1]).shape
+    if len(shape) != 2 or not len(x):
+        raise ValueError(
+            f"outputs are {shape[1:]} for {len(x)} images, expected numbers in a row, of images"
+        )
     parts = [_of_batch(quantised, x[at : at + BATCH]) for at in range(0, len(x), BATCH)]
     joined = {
         name: np.concatenate([part.shares[name] for part in parts]) for name in parts[0].shares
@@ -78,10 +86,12 @@ def _of_batch(quantised: Quantised, x: np.ndarray) -> Cost:
         dy[:, c] = 1
         dys = {last: dy}
         for step in reversed(steps):
+            if step.name not in dys:  # of a branch that nobody takes
+                continue
             gradients, _ = backwards[step.name](dys[step.name])
             for name, gradient in zip(step.takes, gradients, strict=True):
                 dys[name] = dys[name] + gradient if name in dys else gradient
         for name, error in errors.items():
-            products = dys[name] * error
+            products = dys[name] * error if name in dys else np.zeros_like(error)
             shares[name][:, c] = products.reshape(len(x), -1).sum(axis=1)
     return Cost(outputs[last], numbers[last], shares)

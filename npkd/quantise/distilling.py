@@ -60,6 +60,7 @@ def distilled(
         for update in updates:
             if update.step % 10 == 0:
                 show(f"epoch {update.epoch + 1} of {epochs}, loss {update.loss:.3f}")
-    except Diverged as error:
-        raise BadInput(f"{error}; try --learning-rate below {rate:g}") from error
+        looped.quantised()
+    except (Diverged, ValueError) as error:
+        raise BadInput(f"{finished.folder}: {error}; try --learning-rate below {rate:g}") from error
     return found

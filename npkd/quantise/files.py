@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from npkd.files import BadInput, read_npz
-from npkd.nets import Network
+from npkd.nets import BatchNorm, Network
 from npkd.nets.network import IMAGES
 from npkd.quantise.network import Quantised, Weights, floats, steps_of
 from npkd.quantise.ops import Scale
@@ -44,7 +44,10 @@ def made(network: Network, held: Mapping[str, np.ndarray]) -> Quantised:
         expected |= {f"{name}/scale": (np.float32, ()), f"{name}/zero_point": (np.uint8, ())}
     for step in steps:
         if step.kind in ("conv", "linear"):
-            shape = network.layers[step.layers[0]].shapes["weight"]
+            layer = network.layers[step.layers[0]]
+            shape = layer.shapes["weight"]
+            if isinstance(layer, BatchNorm):  # a convolution of each channel by itself
+                shape = (*shape, 1, 1, 1)
             for key, dtype in DTYPES.items():
                 expected[f"{step.name}/{key}"] = (dtype, shape if key == "weight" else shape[:1])
     arrays = network.state_dict()
@@ -60,7 +63,7 @@ def made(network: Network, held: Mapping[str, np.ndarray]) -> Quantised:
             raise ValueError(f"{name} is {array.dtype} {array.shape}, expected {wanted}")
         if not np.isfinite(array).all():
             raise ValueError(f"{name} has values that are not finite")
-        if name.endswith("scale") and not (array > 0).all():
+        if name.endswith(("/scale", "/weight_scale")) and not (array > 0).all():
             raise ValueError(f"{name} is not above 0")
     scales = {
         name.removesuffix("/scale"): Scale(
@@ -77,4 +80,6 @@ def made(network: Network, held: Mapping[str, np.ndarray]) -> Quantised:
     if own:
         network = network.astype(network.dtype)  # a copy
         network.load(arrays | {name: held[name] for name in own})
-    return Quantised(network, steps, scales, weights)
+    made = Quantised(network, steps, scales, weights)
+    made.prepare()
+    return made

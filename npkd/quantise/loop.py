@@ -34,7 +34,6 @@ from npkd.nets.layers import Params
 from npkd.nets.network import IMAGES
 from npkd.objectives import Batch, Objective
 from npkd.quantise.network import (
-    MOST_WEIGHT,
     Quantised,
     Step,
     Weights,
@@ -54,20 +53,35 @@ class InTheLoop(Network):
     layers.
     """
 
-    def __init__(self, quantised: Quantised, most_weight: int = MOST_WEIGHT):
+    def __init__(self, quantised: Quantised):
         self.floats = quantised.network.astype(quantised.dtype)  # a copy
         self.__dict__ |= self.floats.__dict__  # the same arrays
         self.stages, self.vector = self.floats.stages, self.floats.vector
-        self.scales, self.steps, self.most_weight = quantised.scales, quantised.steps, most_weight
+        self.scales, self.steps = quantised.scales, quantised.steps
+        self.most_weight = quantised.most_weight
 
     def quantised(self) -> Quantised:
-        """The net in eight bits with the weights as they are now."""
+        """The net in eight bits with the weights as they are now.
+
+        Raises ValueError if any is not finite.
+        """
+        return self._quantised(self.floats.astype(self.dtype))
+
+    def astype(self, dtype: Any) -> Network:
+        """The net of floats behind it, as a copy."""
+        return self.floats.astype(dtype)
+
+    def macs(self) -> int:
+        """Multiply-adds for one image."""
+        return self.floats.macs()
+
+    def _quantised(self, network: Network) -> Quantised:
         weights = {
-            step.name: weights_of(self.floats, step, self.scales[step.takes[0]], self.most_weight)
+            step.name: weights_of(network, step, self.scales[step.takes[0]], self.most_weight)
             for step in self.steps
             if step.kind in ("conv", "linear")
         }
-        return Quantised(self.floats, self.steps, self.scales, weights)
+        return Quantised(network, self.steps, self.scales, weights)
 
     def features(
         self, x: np.ndarray, names: Iterable[str], *, training: bool = False, rng: Any = None
@@ -81,7 +95,7 @@ class InTheLoop(Network):
         for name in names:
             if name not in known - {IMAGES}:
                 raise ValueError(f"{shown(name)} is within a step of the net in eight bits")
-        net, arrays = self.quantised(), self.state_dict()
+        net, arrays = self._quantised(self.floats), self.state_dict()
         integers = net.integers(x, known)
         numbers = {name: dequantize_linear(q, self.scales[name]) for name, q in integers.items()}
         backwards = {}
@@ -130,18 +144,23 @@ def _rounded(network: Network, step: Step, weights: Weights, x_of: Scale) -> Par
     arrays, first = network.state_dict(), step.layers[0]
     scale = weights.scale.astype(np.float64)
     w, b = weights.w * by_row(scale, weights.w.ndim), weights.b * scale * float(x_of.scale)
-    norms = [name for name in step.layers[1:] if isinstance(network.layers[name], BatchNorm)]
+    norms = [name for name in step.layers if isinstance(network.layers[name], BatchNorm)]
     own = arrays.get(f"{first}.bias")
-    found = {f"{first}.weight": w} | ({} if own is None else {f"{first}.bias": b})
-    if norms:
+    if norms == [first]:  # alone: w̃ = γ̃ / √(σ² + ε), b̃ = β̃ − μ w̃
+        layer: Any = network.layers[first]
+        w, mean = w.ravel(), arrays[f"{first}.running_mean"]
+        deviation = np.sqrt(arrays[f"{first}.running_var"].astype(np.float64) + layer.epsilon)
+        found = {f"{first}.weight": w * deviation, f"{first}.bias": b + mean * w}
+    elif norms:
         factor, shift = norm_of(network, step)
-        kept = arrays[f"{first}.weight"]
-        divisor = by_row(np.where(factor == 0, 1, factor), w.ndim)
-        found[f"{first}.weight"] = np.where(by_row(factor, w.ndim) == 0, kept, w / divisor)
-        before = 0 if own is None else own
-        found[f"{norms[0]}.bias"] = b - before * factor - shift + arrays[f"{norms[0]}.bias"]
-        if own is not None:
-            found[f"{first}.bias"] = own
+        kept, divisor = arrays[f"{first}.weight"], by_row(np.where(factor == 0, 1, factor), w.ndim)
+        before, bias = 0 if own is None else own, f"{norms[0]}.bias"
+        found = {
+            f"{first}.weight": np.where(by_row(factor, w.ndim) == 0, kept, w / divisor),
+            bias: b - before * factor - shift + arrays[bias],
+        }
+    else:
+        found = {f"{first}.weight": w} | ({} if own is None else {f"{first}.bias": b})
     return {name: theta.astype(arrays[name].dtype) for name, theta in found.items()}
 
 

@@ -4,13 +4,16 @@
     y = quantised(x)                             # float32, as the net's own outputs
 
 Convolutions and linear layers become products of integers (`ops.qlinear_conv`); a batch norm behind
-a convolution is taken into its weights, a ReLU into the range of its output. All else is computed
-from the numbers that the integers stand for, and quantised again. Weights are int8, a scale for
-each output channel, symmetric; outputs are uint8, a scale for each layer, by the range that they
-had for the images of calibration. Where a mean is taken the scale has eight bits, so that the
-sum is exact in float32 (`Scale.summable`), and the same in every framework.
+one is taken into its weights, any other of images is a convolution of each channel by itself; a
+ReLU is taken into the range of the output. Weights are int8, a scale for each output channel,
+symmetric; outputs are uint8, a scale for each layer, by the range that they had for the images of
+calibration. What only moves numbers (flatten, max-pool, concat) has one scale for what it takes and
+gives, and moves integers. All else is computed from the numbers that the integers stand for, and
+quantised again. For means and sums of layers scales are rounded up to few bits, so that all of that
+is exact in float32 (`Scale.rounded_up`), and the same in every framework.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -19,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from npkd import ops
-from npkd.arguments import shown
-from npkd.nets import BatchNorm, Conv2d, Function, Linear, Network
+from npkd.arguments import is_integer, shown
+from npkd.nets import BatchNorm, Conv2d, Dropout, Function, Linear, Network
 from npkd.nets.layers import Params
 from npkd.nets.network import IMAGES
 from npkd.quantise.ops import (
@@ -35,7 +38,9 @@ MOST_WEIGHT = 127  # of int8; 63 where a processor holds sums of two products at
 MOST_BIAS = 2**30
 RELUS = (ops.relu, ops.relu6)
 MEANS = (ops.avg_pool2d, ops.global_avg_pool2d)
-SAME = (ops.flatten, ops.max_pool2d)  # whose outputs are some of their inputs
+SAME = (ops.flatten, ops.max_pool2d, ops.concat)  # whose outputs are some of their inputs
+POSITIVE = (*RELUS, ops.sigmoid, ops.softmax)  # whose outputs are never below 0
+KEEPING = (*MEANS, *SAME, ops.add, ops.upsample, ops.pixel_shuffle)  # or not, if no input is
 
 
 @dataclass(frozen=True)
@@ -86,31 +91,20 @@ class Quantised:
     ) -> "Quantised":
         """That of a net, by the ranges that its outputs have for these images (B, C, H, W).
 
-        most_weight: the largest integer that stands for a weight. Raises ValueError for none of 1
-        to 127, for no images, and for a net whose outputs for these are not finite.
+        most_weight: the largest integer that stands for a weight. What is computed in numbers is
+        computed in float32. Raises ValueError for none of 1 to 127, for no images, and for a net
+        whose outputs for these are not finite.
         """
-        if not 1 <= most_weight <= MOST_WEIGHT:
+        if not is_integer(most_weight) or not 1 <= most_weight <= MOST_WEIGHT:
             raise ValueError(f"most_weight is {shown(most_weight)}, expected 1 to {MOST_WEIGHT}")
         if not len(images):
             raise ValueError("there are no images for calibration, expected one or more")
         steps = steps_of(network)
+        if network.dtype != np.float32 or floats(network, steps):
+            network = network.astype(np.float32)  # a copy, which stays as it is
+        images = np.asarray(images, np.float32)
         outputs, _ = network.features(images, [step.name for step in steps])
-        ranges = {IMAGES: images, **outputs}
-        scales: dict[str, Scale] = {IMAGES: _scale(IMAGES, images, signed=bool(images.min() < 0))}
-        for step in steps:
-            signed = not _is_relu(network, step.name)
-            if step.kind == "same" or _op(network, step) in MEANS:
-                signed = scales[step.takes[0]].zero_point > 0
-            scales[step.name] = _scale(step.name, ranges[step.name], signed)
-        for step in reversed(steps):  # what a mean is taken of, through steps that keep its scale
-            for taken in step.takes:
-                if step.kind == "same":
-                    scales[taken] = _wider(scales[taken], scales[step.name])
-                elif _op(network, step) in MEANS:
-                    scales[taken] = scales[taken].summable()
-        for step in steps:
-            if step.kind == "same":
-                scales[step.name] = scales[step.takes[0]]
+        scales = _scales(network, steps, {IMAGES: images, **outputs})
         weights = {
             step.name: weights_of(network, step, scales[step.takes[0]], most_weight)
             for step in steps
@@ -122,8 +116,19 @@ class Quantised:
         """The outputs for images (B, C, H, W), float32 (B, …), as the net's own."""
         return self.features(x, [self.last])[0][self.last]
 
+    @property
+    def most_weight(self) -> int:
+        """The largest integer that stands for a weight."""
+        return max(
+            (int(np.abs(of.w.astype(int)).max(initial=1)) for of in self.weights.values()),
+            default=1,
+        )
+
     def features(self, x: np.ndarray, names: Iterable[str]) -> tuple[dict[str, np.ndarray], None]:
-        """The numbers that steps give, by name, and no backward pass; see `Network.features`."""
+        """The numbers that steps give, by name, and no backward pass; see `Network.features`.
+
+        Raises ValueError for images that the net does not take, and for names of no steps.
+        """
         integers = self._integers(x, names)
         return {name: dequantize_linear(q, self.scales[name]) for name, q in integers.items()}, None
 
@@ -159,6 +164,12 @@ class Quantised:
 
     def _integers(self, x: np.ndarray, names: Iterable[str]) -> dict[str, np.ndarray]:
         """The same, held as float32, with which all is computed."""
+        self.network._require_images(x)
+        names = [names] if isinstance(names, str) else list(names)
+        steps = [step.name for step in self.steps]
+        for name in names:
+            if name not in (IMAGES, *steps):
+                raise ValueError(f"asked for {shown(name)}, expected some of the steps {steps}")
         known = {IMAGES: rounded(x, self.scales[IMAGES])}
         for step in self.steps:
             known[step.name] = self._step(step, [known[taken] for taken in step.takes])
@@ -174,15 +185,18 @@ class Quantised:
             return rounded(y, self.scales[step.name])
         return self._product(step)(qs[0])
 
+    def prepare(self) -> None:
+        """Make all products ready. Raises ValueError for weights whose sums may leave int32."""
+        for step in self.steps:
+            if step.kind in ("conv", "linear"):
+                self._product(step)
+
     def _product(self, step: Step) -> Product:
         """A convolution or linear layer, prepared when it is first asked for."""
         if step.name not in self._products:
             weights = self.weights[step.name]
             x_of, y_of = self.scales[step.takes[0]], self.scales[step.name]
-            options: dict[str, Any] = {}
-            if step.kind == "conv":
-                layer: Any = self.network.layers[step.layers[0]]
-                options = {key: layer.options[key] for key in ("stride", "padding", "groups")}
+            options = {} if step.kind == "linear" else options_of(self.network, step)
             made = Product(x_of, weights.w, weights.scale, y_of, weights.b, **options)
             self._products[step.name] = made
         return self._products[step.name]
@@ -191,6 +205,7 @@ class Quantised:
 def steps_of(network: Network) -> tuple[Step, ...]:
     """The net's layers as steps: behind a convolution its batch norm, behind these a ReLU."""
     uses = Counter(taken for takes in network.takes.values() for taken in takes)
+    kinds = _kinds(network)
     steps: dict[str, Step] = {}  # by what they give
     for name, layer in network.layers.items():
         taken = network.takes[name]
@@ -198,7 +213,7 @@ def steps_of(network: Network) -> tuple[Step, ...]:
         if before is not None and uses[taken[0]] == 1 and _joins(network, before, layer):
             steps[name] = replace(steps.pop(taken[0]), layers=(*before.layers, name))
         else:
-            steps[name] = Step((name,), taken, _kind(layer))
+            steps[name] = Step((name,), taken, kinds[name])
     return tuple(steps.values())
 
 
@@ -212,25 +227,95 @@ def floats(network: Network, steps: Iterable[Step]) -> list[str]:
     ]
 
 
+def options_of(network: Network, step: Step) -> dict[str, Any]:
+    """The options of a step's convolution; those of a batch norm, as one of each channel."""
+    layer: Any = network.layers[step.layers[0]]
+    if isinstance(layer, Conv2d):
+        return dict(layer.options)
+    return {"stride": 1, "padding": 0, "dilation": 1, "groups": layer.shapes["weight"][0]}
+
+
 def _joins(network: Network, before: Step, layer: Any) -> bool:
     """Whether a layer can be computed with the step before it."""
-    if isinstance(layer, BatchNorm):
-        return before.kind == "conv" and len(before.layers) == 1
-    is_relu = isinstance(layer, Function) and layer.op in RELUS
-    last = network.layers[before.name]
-    return is_relu and not (isinstance(last, Function) and last.op in (*RELUS, *SAME))
+    if type(layer) is Dropout:  # which in evaluation does nothing
+        return True
+    if type(layer) is BatchNorm:
+        is_product = type(network.layers[before.layers[0]]) in (Conv2d, Linear)
+        return is_product and len(before.layers) == 1
+    if not isinstance(layer, Function) or layer.op not in RELUS:
+        return False
+    return before.kind != "same" and _last_op(network, before) not in RELUS
 
 
-def _kind(layer: Any) -> str:
-    if isinstance(layer, Conv2d) and layer.options["dilation"] in (1, (1, 1)):
-        return "conv"
-    if isinstance(layer, Linear):
-        return "linear"
-    return "same" if isinstance(layer, Function) and layer.op in SAME else "float"
+def _kinds(network: Network) -> dict[str, str]:
+    """Of each layer that begins a step, its kind."""
+    x = np.zeros((1, *network.image_shape), network.dtype)
+    outputs, _ = network.features(x, network.layers)
+    found = {}
+    for name, layer in network.layers.items():
+        kind = "float"
+        if type(layer) is Conv2d or (type(layer) is BatchNorm and outputs[name].ndim == 4):
+            kind = "conv"
+        elif type(layer) is Linear:
+            kind = "linear"
+        elif type(layer) is Dropout or (isinstance(layer, Function) and layer.op in SAME):
+            kind = "same"
+        found[name] = kind
+    return found
 
 
 def _op(network: Network, step: Step) -> Any:
     return getattr(network.layers[step.layers[0]], "op", None)
+
+
+def _last_op(network: Network, step: Step) -> Any:
+    """The op of its last layer that does something."""
+    layers = [network.layers[name] for name in step.layers]
+    acting = [layer for layer in layers if type(layer) is not Dropout]
+    return getattr(acting[-1], "op", None) if acting else None
+
+
+def _scales(
+    network: Network, steps: Iterable[Step], values: Mapping[str, np.ndarray]
+) -> dict[str, Scale]:
+    """Those of all outputs, and of the images, by the values that they have.
+
+    What a step only moves shares one scale. Of what is added, and of the sum, it is a power of two;
+    of what a mean is taken of it has so few bits that the sum is exact.
+    """
+    of = {name: {name} for name in values}  # those that share a scale
+    bits = dict.fromkeys(values, FREE)
+    signed = {IMAGES: bool(values[IMAGES].min() < 0)}
+    for step in steps:
+        op, last = _op(network, step), _last_op(network, step)
+        keeps = step.kind == "same" or op in KEEPING
+        some = any(signed[taken] for taken in step.takes)
+        signed[step.name] = last not in POSITIVE and (not keeps or some)
+        if step.kind == "same":
+            joined = set.union(of[step.name], *(of[taken] for taken in step.takes))
+            of |= dict.fromkeys(joined, joined)
+        elif op is ops.add:
+            bits |= dict.fromkeys((step.name, *step.takes), 1)
+        elif op in MEANS:
+            taken = step.takes[0]
+            cells = math.prod(values[taken].shape[2:])
+            bits[taken] = min(bits[taken], 8, max(1, 16 - math.ceil(math.log2(cells))))
+    found = {}
+    for name, shared in of.items():
+        least, most = 0.0, 0.0
+        for one in shared:
+            y = values[one]
+            if not np.isfinite(y).all():
+                raise ValueError(f"the outputs of {shown(one)} are not finite for the images given")
+            least, most = min(least, float(y.min())), max(most, float(y.max()))
+        has_sign = any(signed[one] for one in shared)
+        scale = Scale.of(-max(-least, most) if has_sign else 0.0, most)
+        few = min(bits[one] for one in shared)
+        found[name] = scale if few == FREE else scale.rounded_up(few)
+    return found
+
+
+FREE = 24  # bits that a scale has, as any float32
 
 
 def apply(
@@ -263,29 +348,18 @@ def apply(
     return xs[0], backward
 
 
-def _is_relu(network: Network, name: str) -> bool:
-    return getattr(network.layers[name], "op", None) in RELUS
-
-
-def _scale(name: str, y: np.ndarray, signed: bool) -> Scale:
-    """That of an output with these values; signed: whether other images may give it any sign."""
-    least, most = float(y.min()), float(y.max())
-    if not np.isfinite([least, most]).all():
-        raise ValueError(f"the outputs of {shown(name)} are not finite for the images given")
-    return Scale.of(-max(abs(least), abs(most)) if signed else 0.0, most)
-
-
-def _wider(a: Scale, b: Scale) -> Scale:
-    return a if a.scale >= b.scale else b
-
-
 def weights_of(network: Network, step: Step, x_of: Scale, most: int) -> Weights:
     """The weights of a step, with those of its batch norm, as integers."""
     arrays, first = network.state_dict(), step.layers[0]
-    w = arrays[f"{first}.weight"].astype(np.float64)
-    b = arrays.get(f"{first}.bias", np.zeros(len(w))).astype(np.float64)
     factor, shift = norm_of(network, step)
-    w, b = w * by_row(factor, w.ndim), b * factor + shift
+    if isinstance(network.layers[first], BatchNorm):
+        w, b = factor.reshape(-1, 1, 1, 1), shift
+    else:
+        w = arrays[f"{first}.weight"].astype(np.float64)
+        b = arrays.get(f"{first}.bias", np.zeros(len(w))).astype(np.float64)
+        w, b = w * by_row(factor, w.ndim), b * factor + shift
+    if not (np.isfinite(w).all() and np.isfinite(b).all()):
+        raise ValueError(f"the weights of {shown(step.name)} are not finite")
     largest = np.abs(w).reshape(len(w), -1).max(axis=1)
     s = np.maximum(np.maximum(largest / most, np.abs(b) / (float(x_of.scale) * MOST_BIAS)), TINY)
     s = s.astype(np.float32)
@@ -297,10 +371,12 @@ def weights_of(network: Network, step: Step, x_of: Scale, most: int) -> Weights:
 def norm_of(network: Network, step: Step) -> tuple[np.ndarray, np.ndarray]:
     """What a step's batch norm makes of a number of each channel, factor · y + shift; or 1 and 0.
 
+    It is its first layer, or the one behind a convolution or linear layer.
+
     factor = γ / √(σ² + ε), shift = β − μ · factor
     """
     arrays = network.state_dict()
-    for name in step.layers[1:]:
+    for name in step.layers:
         layer = network.layers[name]
         if isinstance(layer, BatchNorm):
             scale, shift, mean, variance = (

@@ -40,13 +40,16 @@ class Scale(NamedTuple):
             return cls(np.float32(max(most, TINY) / MOST))
         return cls(np.float32(max(-least, most, TINY) / (MOST // 2)), MOST // 2 + 1)
 
-    def summable(self) -> "Scale":
-        """One a little wider, by less than 1 in 128, of eight bits: s q is exact then in float32.
+    def rounded_up(self, bits: int) -> "Scale":
+        """One a little wider, of so many bits: with 8 by less than 1 in 128, with 1 a power of two.
 
-        So are sums of up to 256 such numbers, in whatever order a framework takes them.
+        Of 16 − n bits or fewer all s q are exact in float32, and so are sums of up to 2ⁿ of them,
+        in whatever order a framework takes them.
         """
         mantissa, exponent = np.frexp(self.scale)
-        return self._replace(scale=np.float32(np.ldexp(np.ceil(mantissa * 256) / 256, exponent)))
+        steps = 2**bits
+        rounded = np.ldexp(np.ceil(mantissa * steps) / steps, exponent)
+        return self._replace(scale=np.float32(rounded))
 
 
 TINY = 1e-30  # the range of numbers that are all 0
@@ -94,7 +97,8 @@ def qlinear_conv(
     b: np.ndarray | None = None,
     *,
     stride: Pair = 1,
-    padding: Pair = 0,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
     groups: int = 1,
 ) -> np.ndarray:
     """A convolution of integers, whose sums are exact and then rounded to eight bits.
@@ -120,7 +124,8 @@ def qlinear_conv(
         array([0, 2], dtype=uint8)
     """
     _require_dtype("x", x, np.uint8)
-    product = Product(x_of, w, w_scale, y_of, b, stride=stride, padding=padding, groups=groups)
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    product = Product(x_of, w, w_scale, y_of, b, **options)
     return product(x).astype(np.uint8)
 
 
@@ -179,21 +184,23 @@ class Product:
             )
         self.dtype: Any = np.float32
         self.parts = [slice(None)]  # of the channels, each of which has sums that are exact
+        self.is_cut = False
         if whole >= EXACT:
             step = (EXACT - 1) // max(per_channel, 1)
             if step and options.get("groups", 1) == 1:
                 self.parts = [slice(n, n + step) for n in range(0, w.shape[1], step)]
+                self.is_cut = True  # also if there is one part, and a large bias
             else:
                 self.dtype = np.float64
         self.w = [np.ascontiguousarray(w[:, part], dtype=self.dtype) for part in self.parts]
-        self.bias = bias.astype(self.dtype) if len(self.parts) == 1 else bias
+        self.bias = bias if self.is_cut else bias.astype(self.dtype)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """y for x, whose integers are uint8, or held as float32, as those of y are."""
         if self.x_zero:
             x = np.subtract(x, self.x_zero, dtype=self.dtype)
         x = x.astype(self.dtype, copy=False)
-        if len(self.parts) > 1:
+        if self.is_cut:
             total = self.bias.reshape(-1, *[1] * (x.ndim - 2))
             for part, w in zip(self.parts, self.w, strict=True):
                 total = total + self._sums(np.ascontiguousarray(x[:, part]), w, None)

@@ -35,6 +35,8 @@ def qlinear_conv(integers: Integers) -> Drawn:
         "w": (4, inputs, *kernel),
     }
     options = {"stride": integers(1, 2), "padding": integers(0, min(kernel) - 1), "groups": groups}
+    if all((size - 1) * 2 < side for size, side in zip(kernel, image, strict=True)):
+        options["dilation"] = integers(1, 2)
     zero_points = _zero_points(integers, "x_zero_point", "y_zero_point")
     return Drawn("qlinear_conv", shapes, options | zero_points)
 
