@@ -595,7 +595,7 @@ def a_net(name="small"):
     rng = np.random.default_rng(0)
     net = zoo.make(name, rng, num_classes=5, image_size=16)
     for key, theta in net.state_dict().items():
-        if "running" in key:
+        if "running_var" in key:
             theta[...] = rng.uniform(0.5, 1.5, theta.shape)
         elif key in net.params and theta.ndim < 2:
             theta[...] += rng.uniform(-0.2, 0.2, theta.shape)
