@@ -136,6 +136,8 @@ def _onnx_runtime(net: Network | Quantised, x: np.ndarray, count: int) -> Run | 
         return None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = count, 1
+    # its threads would go on turning while the others are measured
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     return lambda: session.run(None, {"x": x})
 
