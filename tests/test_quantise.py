@@ -582,6 +582,15 @@ def test_a_report_of_eight_bits_has_both_parts(folder, undrawn):
         del other[part]["small_int8"]
         with pytest.raises(ValueError, match=r"\.small_int8 is missing"):
             contents._require_eight_bits(other)
+    for changes, words in (
+        ({"epochs": 1}, r"small_int8\.before is missing"),
+        ({"unexplained": None}, r"small_int8\.unexplained is missing"),
+    ):
+        other = json.loads(json.dumps(report))
+        of = other["eight_bits"]["small_int8"] | changes
+        other["eight_bits"]["small_int8"] = {k: v for k, v in of.items() if v is not None}
+        with pytest.raises(ValueError, match=words):
+            contents._require_eight_bits(other)
     report["eight_bits"]["small_int8"]["changed"] = 13
     with pytest.raises(ValueError, match="changed is 13, more than there are"):
         contents._require_eight_bits(report)

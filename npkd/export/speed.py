@@ -27,6 +27,7 @@ from npkd.quantise import Quantised
 ALIKE = ("small_from_labels", "small_from_labels_int8")  # as quick as the distilled ones
 Run = Callable[[], object]
 BATCHES = (1, 8, 64, 256)
+MOST = 50  # pairs of a batch and a number of threads
 ROUNDS, LEAST_ROUNDS = 25, 5
 SECONDS = 0.5  # for each net, after which it has no more rounds than LEAST_ROUNDS
 
@@ -56,6 +57,11 @@ def _speed(args: argparse.Namespace) -> int:
         for value in values:
             if not 1 <= value <= most:
                 raise BadInput(f"--{option} has {value}, expected whole numbers from 1 to {most}")
+    if len(counts) * len(batches) > MOST:
+        raise BadInput(
+            f"--batch and --threads are {len(counts) * len(batches):,} pairs, expected "
+            f"{MOST} at most"
+        )
     run = FinishedRun(args.folder)
     there = (name for name in nets_of(run.report) if name not in ALIKE)
     nets = {name: run.net(name) for name in there}

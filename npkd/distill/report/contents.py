@@ -159,7 +159,7 @@ def described(task: str, given: bool = False) -> dict[str, Any]:
         "history": history,
         "seconds": {"total": DISTANCE, "*": DISTANCE},
         "eight_bits?": {f"{name}?": EIGHT_BITS for name in IN_EIGHT_BITS},
-        "speed?": Many(SPEED, 1, 10**4),
+        "speed?": Many(SPEED, 1, 1000),
     }
     held["models"] |= {
         f"{name}?": large if of_net == "large" else net for name, of_net in IN_EIGHT_BITS.items()
@@ -273,7 +273,12 @@ def _require_eight_bits(report: dict[str, Any]) -> None:
     for name in report["models"].keys() & IN_EIGHT_BITS.keys() ^ made.keys():
         place = "models" if name in made else "eight_bits"
         raise ValueError(f"{place}.{name} is missing")
-    for of in made.values():
+    for name, of in made.items():
+        lacking = {"expected", "unexplained"} - of.keys()
+        if len(lacking) == 1:
+            raise ValueError(f"eight_bits.{name}.{lacking.pop()} is missing")
+        if of["epochs"] and "before" not in of:
+            raise ValueError(f"eight_bits.{name}.before is missing")
         if ("changed" in of) > (of.get("changed", 0) <= report["data"]["test"]):
             raise ValueError(f"eight_bits: changed is {of['changed']:,}, more than there are")
 
