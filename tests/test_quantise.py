@@ -25,7 +25,7 @@ from npkd import (
 )
 from npkd import ops as textbook
 from npkd.distill import command as distill_command
-from npkd.distill.report import contents, finished, page
+from npkd.distill.report import contents, eight_bits, finished, page
 from npkd.export import speed
 from npkd.quantise import files, ops
 from npkd.quantise.loop import InTheLoop, departure
@@ -591,9 +591,22 @@ def test_a_report_of_eight_bits_has_both_parts(folder, undrawn):
         other["eight_bits"]["small_int8"] = {k: v for k, v in of.items() if v is not None}
         with pytest.raises(ValueError, match=words):
             contents._require_eight_bits(other)
+    of = report["eight_bits"]["small_int8"]
+    assert of["estimated"] == 12
+    assert "to first order 0" in eight_bits.sentences(report, "small_int8")[1]
+    of["estimated"] = 5
+    assert "to first order (of 5 of them) 0" in eight_bits.sentences(report, "small_int8")[1]
     report["eight_bits"]["small_int8"]["changed"] = 13
     with pytest.raises(ValueError, match="changed is 13, more than there are"):
         contents._require_eight_bits(report)
+
+
+def test_what_was_not_measured_is_said(folder, undrawn, capsys, monkeypatch):
+    none = {"npkd": speed.RUNNERS["npkd"], "PyTorch": lambda net, x, count: None}
+    monkeypatch.setattr(speed, "RUNNERS", none)
+    monkeypatch.setattr(speed, "ROUNDS", 2)
+    assert cli.main(["speed", str(folder), "--batch", "1", "--threads", "1"]) == 0
+    assert "note: not measured, as it is not there: PyTorch" in capsys.readouterr().out
 
 
 # In the loop

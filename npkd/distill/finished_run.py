@@ -9,11 +9,11 @@ import numpy as np
 from npkd.arguments import shown
 from npkd.data import Augmentation, Dataset, Normalisation, image_folder
 from npkd.distill.config import Config
-from npkd.distill.outputs import Net, View
-from npkd.distill.report import finished
+from npkd.distill.outputs import View
+from npkd.distill.report import contents, finished, page
 from npkd.distill.report.table import IN_EIGHT_BITS, NAMES, image_shape
 from npkd.distill.tasks import TASKS
-from npkd.files import BadInput, is_there
+from npkd.files import BadInput, is_there, writing_to
 from npkd.nets import Network
 from npkd.objectives import Term
 from npkd.quantise import Quantised, files
@@ -82,7 +82,7 @@ class FinishedRun:
             self.networks[name] = network
         return self.networks[name]
 
-    def net(self, name: str) -> Net:
+    def net(self, name: str) -> Network | Quantised:
         """One of its three nets, or one in eight bits as `npkd quantise` has made it."""
         if name in NAMES:
             return self.network(name)
@@ -93,6 +93,19 @@ class FinishedRun:
                 raise BadInput(f"{self.folder}: has no {path.name}; {command} makes it")
             self.quantised[name] = files.load(path, self.network(IN_EIGHT_BITS[name]))
         return self.quantised[name]
+
+    def write(self) -> str:
+        """Write the report as it is now, and the page again; why that could not be made, or "".
+
+        Raises BadInput where the folder cannot be written to.
+        """
+        with writing_to(self.folder):
+            contents.write_json(self.folder / "report.json", self.report)
+            try:
+                page.write(self.folder)
+            except (ImportError, BadInput) as error:
+                return f"note: report.html is as it was: {error}"
+        return ""
 
     def view(self, name: str) -> View:
         """What a net is shown of images when it is tested as it was trained."""

@@ -35,7 +35,6 @@ def _export(args: argparse.Namespace) -> int:
     """Write the model."""
     run, name = FinishedRun(args.folder), f"{args.net}{'_int8' * args.int8}"
     net = run.net(name)
-    assert isinstance(net, Network | Quantised)
     path = Path(args.out) if args.out else run.folder / f"{name}{ENDINGS[args.to][0]}"
     if path.suffix not in ENDINGS[args.to]:
         raise BadInput(f"--out {path}: expected a name in {' or '.join(ENDINGS[args.to])}")

@@ -6,8 +6,10 @@ from typing import Any
 
 from npkd.arguments import shown
 from npkd.files import BadInput
-from npkd.nets import Function
+from npkd.nets import Function, Network
 from npkd.ops.contract import pair
+from npkd.quantise import Quantised
+from npkd.quantise.loop import InTheLoop
 
 INPUTS = ("x", "a", "b", "xs")  # what ops call what they take
 
@@ -19,6 +21,11 @@ def arguments_of(layer: Function) -> dict[str, Any]:
     bound = op.bind(*[None] * count, *layer.arguments, **layer.options)
     bound.apply_defaults()
     return {name: value for name, value in bound.arguments.items() if name not in INPUTS}
+
+
+def given(net: Network | Quantised) -> Network | Quantised:
+    """The net; of one in the loop that in eight bits which it computes as."""
+    return net.quantised() if isinstance(net, InTheLoop) else net
 
 
 def sizes(value: Any) -> list[int]:

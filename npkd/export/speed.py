@@ -5,7 +5,6 @@ else a machine does meets them alike; each figure is the median of its rounds.
 """
 
 import argparse
-import os
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,11 +14,11 @@ import numpy as np
 from npkd.commands import say, say_where
 from npkd.data.recognised import counted
 from npkd.distill.finished_run import FinishedRun
-from npkd.distill.report import contents, page, speed
+from npkd.distill.report import speed
 from npkd.distill.report.table import nets_of
 from npkd.engine import threads
 from npkd.export import to_onnx, to_torch
-from npkd.files import BadInput, writing_to
+from npkd.files import BadInput
 from npkd.nets import Network
 from npkd.printing.text import aligned
 from npkd.quantise import Quantised
@@ -51,7 +50,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _speed(args: argparse.Namespace) -> int:
     """Measure, print the tables, and keep them in the run's report."""
-    counts = sorted(set(args.threads or (1, len(os.sched_getaffinity(0)))))
+    counts = sorted(set(args.threads or (1, threads.get_num_threads())))
     batches = sorted(set(args.batch))
     for option, values, most in (("batch", batches, 10**5), ("threads", counts, threads.MOST)):
         for value in values:
@@ -71,15 +70,12 @@ def _speed(args: argparse.Namespace) -> int:
         for net, by, batch, ms in measured(nets, batches, count)
     ]
     run.report["speed"] = found
-    with writing_to(run.folder):
-        contents.write_json(run.folder / "report.json", run.report)
+    why = run.write()
     for count in counts:
         say(speed.title(count), *aligned(speed.rows(run.report, count)), "")
-    say(f"kept in {run.folder / 'report.json'}")
-    try:
-        page.write(run.folder)
-    except (ImportError, BadInput) as error:
-        say(f"note: report.html is as it was: {error}")
+    say(f"kept in {run.folder / 'report.json'}", *[why] * bool(why))
+    if missing := RUNNERS.keys() - {one["by"] for one in found}:
+        say(f"note: not measured, as it is not there: {', '.join(sorted(missing))}")
     return 0
 
 

@@ -13,12 +13,11 @@ import numpy as np
 
 from npkd import ops
 from npkd.arguments import shown
-from npkd.export.layers import arguments_of, not_exported, paddings, sizes
+from npkd.export.layers import arguments_of, given, not_exported, paddings, sizes
 from npkd.files import BadInput
 from npkd.nets import BatchNorm, Conv2d, Dropout, Function, Linear, Network
 from npkd.nets.network import IMAGES
 from npkd.quantise import Quantised
-from npkd.quantise.loop import InTheLoop
 from npkd.quantise.network import Step, options_of
 from npkd.quantise.ops import Scale
 
@@ -35,8 +34,7 @@ def model(net: Network | Quantised) -> bytes:
         import onnx
     except ImportError as error:
         raise BadInput("a model of ONNX needs onnx (pip install 'npkd[onnx]')") from error
-    if isinstance(net, InTheLoop):
-        net = net.quantised()
+    net = given(net)
     graph = _Graph(onnx)
     network = net if isinstance(net, Network) else net.network
     for name in network.layers.keys() & {OUTPUT, *network.state_dict()}:
@@ -121,7 +119,7 @@ class _Graph:
         """All steps of a net."""
         self._quantise(IMAGES, f"{IMAGES}/q", net.scales[IMAGES], IMAGES)
         for step in net.steps:
-            if step.kind in ("conv", "linear"):
+            if step.has_weights:
                 self._product(net, step)
             elif step.kind == "same":
                 taken = [f"{name}/q" for name in step.takes]

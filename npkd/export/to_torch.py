@@ -15,12 +15,11 @@ import numpy as np
 
 from npkd import __version__, ops
 from npkd.arguments import shown
-from npkd.export.layers import arguments_of, not_exported
+from npkd.export.layers import arguments_of, given, not_exported
 from npkd.files import BadInput
 from npkd.nets import BatchNorm, Conv2d, Dropout, Function, Linear, Network
 from npkd.nets.network import IMAGES
 from npkd.quantise import Quantised
-from npkd.quantise.loop import InTheLoop
 from npkd.quantise.network import options_of
 
 NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*", re.ASCII)
@@ -48,6 +47,7 @@ def files(net: Network | Quantised, path: Path) -> dict[Path, bytes]:
 
 def _require_free(torch: Any, net: Network | Quantised) -> None:
     """Raise BadInput for layers whose names modules of PyTorch have themselves."""
+    net = given(net)
     for name in net.layers if isinstance(net, Network) else ():
         first, *others = name.split(".")
         taken = dir(torch.nn.ModuleDict())
@@ -70,7 +70,7 @@ def module(net: Network | Quantised) -> Any:
 
 def state_dict(net: Network | Quantised) -> dict[str, np.ndarray]:
     """The arrays that the module loads, by its names."""
-    net = _given(net)
+    net = given(net)
     if isinstance(net, Network):
         return net.state_dict()
     return {_buffer(name): array for name, array in net.state_dict().items()}
@@ -81,7 +81,7 @@ def source(net: Network | Quantised, file: str = "net.pt") -> str:
 
     Raises BadInput for a layer that is not known, and for names that are none in Python.
     """
-    net = _given(net)
+    net = given(net)
     network = net if isinstance(net, Network) else net.network
     variables = _variables(network.layers)
     if isinstance(net, Network):
@@ -118,11 +118,6 @@ def source(net: Network | Quantised, file: str = "net.pt") -> str:
         *(f"        {line}" for line in computed),
     ]
     return "\n".join(lines) + "\n" + helpers
-
-
-def _given(net: Network | Quantised) -> Network | Quantised:
-    """The net, or that in eight bits which one in the loop is."""
-    return net.quantised() if isinstance(net, InTheLoop) else net
 
 
 def _variables(names: Iterable[str]) -> dict[str, str]:
@@ -298,7 +293,7 @@ def _integers(net: Quantised, variables: dict[str, str]) -> list[str]:
         y, names = variables[step.name], [f'"{_buffer(taken)}"' for taken in step.takes]
         xs, own = [variables[taken] for taken in step.takes], f'"{_buffer(step.name)}"'
         layer: Any = network.layers[step.layers[0]]
-        if step.kind in ("conv", "linear"):
+        if step.has_weights:
             options = ""
             if step.kind == "conv":
                 options = "".join(f", {text}" for text in _options(options_of(network, step)))

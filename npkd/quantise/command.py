@@ -15,14 +15,13 @@ from npkd.data import Dataset, Normalisation
 from npkd.distill import evaluate
 from npkd.distill.eight_bits import CALIBRATION, in_eight_bits
 from npkd.distill.finished_run import FinishedRun
-from npkd.distill.outputs import Net, Outputs, batches_of, predictions
-from npkd.distill.report import contents, eight_bits, page
+from npkd.distill.outputs import Outputs, batches_of, predictions
+from npkd.distill.report import eight_bits
 from npkd.distill.report.table import NAMES
 from npkd.distill.tasks import TASKS
-from npkd.distill.tasks.task import Figures, Task, spread
+from npkd.distill.tasks.task import Task, spread
 from npkd.engine import threads
 from npkd.files import BadInput, write_atomically, writing_to
-from npkd.nets import Network
 from npkd.printing.text import aligned
 from npkd.quantise import files
 from npkd.quantise.cost import cost
@@ -79,7 +78,9 @@ def _quantise(args: argparse.Namespace) -> int:
     with threads.one_blas_thread(), np.errstate(all="ignore"), _finite(args):
         task = TASKS[run.task.config.task](dataset, run.task.config, run.task.normalise)
         network = run.network(args.net)
-        _require_figures(run, task, args.net)
+        images, view = dataset.test_images, task.view(args.net)
+        before = Outputs(network, images, view)
+        _require_figures(run, task, args.net, before)
         try:
             quantised = in_eight_bits(task, args.net, network, args.most_weight)
         except ValueError as error:
@@ -90,15 +91,17 @@ def _quantise(args: argparse.Namespace) -> int:
             "epochs": args.epochs,
         }
         if args.epochs:
-            about["before"] = evaluate.means(_tested(task, quantised, args.net))
+            after = Outputs(quantised, images, view)
+            about["before"] = evaluate.means(evaluate.measured(task, after, dataset.test_labels))
             looped = InTheLoop(quantised)
             steps = distilled(run, dataset, looped, args.epochs, args.learning_rate, say_where)
             about["departure"] = [{"step": h, "ratio": ratio} for h, ratio in steps]
             quantised = looped.quantised()
             say_where()
         seconds = time.perf_counter() - began if args.epochs else 0.0
-        model = _figures(run, task, quantised, args.net, seconds)
-        found, of_images = _cost(task, network, quantised, args.net)
+        after = Outputs(quantised, images, view)
+        model = _figures(run, task, quantised, args.net, after, seconds)
+        found, of_images = _cost(task, quantised, args.net, before, after)
         evaluate.require_finite({args.net: model, "the change": found["moved"]})
     _keep(run, f"{args.net}_int8", quantised, model, about | found, of_images)
     return 0
@@ -144,13 +147,14 @@ def _require_same(run: FinishedRun, dataset: Dataset, args: argparse.Namespace) 
         )
 
 
-def _require_figures(run: FinishedRun, task: Task, name: str) -> None:
+def _require_figures(run: FinishedRun, task: Task, name: str, outputs: Outputs) -> None:
     """Raise BadInput unless the net is as good on the test images as its run says.
 
     A few images may be decided by rounding, which may be another one on another machine.
     """
     figure = task.figures[0]
-    found = float(np.mean(_tested(task, run.network(name), name)[figure]))
+    measured = evaluate.measured(task, outputs, task.dataset.test_labels)
+    found = evaluate.means(measured)[figure]
     reported = run.report["models"][name][figure]
     if abs(found - reported) > ALIKE * max(1.0, reported):
         raise BadInput(
@@ -159,56 +163,51 @@ def _require_figures(run: FinishedRun, task: Task, name: str) -> None:
         )
 
 
-def _tested(
-    task: Task, net: Net, name: str, teacher: Outputs | None = None, low: bool = False
-) -> Figures:
-    """The figures of each test image; low: of those in low resolution, brought back."""
-    images, labels = task.dataset.test_images, task.dataset.test_labels
-    view = task.x_back if low else task.view(name)
-    return evaluate.measured(task, Outputs(net, images, view), labels, teacher)
-
-
 def _figures(
-    run: FinishedRun, task: Task, quantised: Quantised, name: str, seconds: float
+    run: FinishedRun, task: Task, quantised: Quantised, name: str, after: Outputs, seconds: float
 ) -> dict[str, Any]:
-    """What report.json holds of the net in eight bits, as of the others."""
+    """What report.json holds of the net in eight bits, as of the others. after: its outputs."""
+    images, labels = task.dataset.test_images, task.dataset.test_labels
     view = task.x_large if name == "large" else task.x_teaching
-    target = Outputs(run.network("large"), task.dataset.test_images, view)
-    tested = _tested(task, quantised, name, target)
+    target = Outputs(run.network("large"), images, view)
+    tested = evaluate.measured(task, after, labels, target)
     found = evaluate.model(task, name, quantised, tested, seconds)
     if name == "large" and task.takes_high:
-        found |= evaluate.low(task, _tested(task, quantised, name, low=True))
+        back = Outputs(quantised, images, task.x_back)
+        found |= evaluate.low(task, evaluate.measured(task, back, labels))
     return found
 
 
 def _cost(
-    task: Task, network: Network, quantised: Quantised, name: str
+    task: Task, quantised: Quantised, name: str, before: Outputs, after: Outputs
 ) -> tuple[dict[str, Any], list[list[Any]]]:
     """How outputs move, and a row for each test image, below a head.
 
-    network: the run's own. What moves the outputs of the net that was trained in eight bits is told
-    beside that net in floats.
+    before, after: outputs of the run's own net, and of that in eight bits. What moves the outputs
+    of the net that was trained in eight bits is told beside that net in floats.
 
     What is expected to first order takes a backward pass for each output, so it is of as many of
     the images as make MOST_PASSES of them, and of none where outputs are images.
     """
     images, view = task.dataset.test_images, task.view(name)
-    before, rounded = Outputs(network, images, view), Outputs(quantised, images, view)
-    exact = before if quantised.network is network else Outputs(quantised.network, images, view)
+    exact = before
+    if quantised.network is not before.features.network:
+        exact = Outputs(quantised.network, images, view)
     most = np.empty(len(images))
     for part in batches_of(len(images)):
-        moved = np.abs(rounded[part] - exact[part])
+        moved = np.abs(after[part] - exact[part])
         most[part] = moved.reshape(len(moved), -1).max(axis=1)
     found: dict[str, Any] = {"moved": _median_and_most(most)}
     if task.truth_shape != (task.dataset.num_classes,):
         return found, [["image", "largest_change"], *map(list, enumerate(most.tolist()))]
-    labels = [predictions(outputs[:]) for outputs in (before, rounded)]
+    labels = [predictions(outputs[:]) for outputs in (before, after)]
     found["changed"] = int((labels[0] != labels[1]).sum())
     chosen = spread(len(images), max(1, MOST_PASSES // task.dataset.num_classes))
     of_some = cost(quantised, view(images[chosen]))
     moved, estimate = of_some.found - of_some.y, of_some.estimate
     expected = dict(zip(chosen.tolist(), np.abs(estimate).max(axis=1).tolist(), strict=True))
     found["expected"] = _median_and_most(np.array(list(expected.values())))
+    found["estimated"] = len(chosen)
     rest = np.mean((moved - estimate) ** 2)
     found["unexplained"] = float(np.sqrt(rest / np.mean(moved**2))) if moved.any() else 0.0
     moves = {step: float(np.sqrt(np.mean(share**2))) for step, share in of_some.shares.items()}
@@ -245,7 +244,7 @@ def _keep(
     with writing_to(folder):
         files.save(folder / f"{name}.npz", quantised)
         write_atomically(folder / f"{name}.csv", lambda file: file.write(text))
-        contents.write_json(folder / "report.json", report)
+    why = run.write()
     moving = eight_bits.steps(report, name)
     say(*aligned(eight_bits.rows(report, name)), "", *eight_bits.sentences(report, name))
     if moving:
@@ -255,8 +254,5 @@ def _keep(
         "",
         f"made {folder / f'{name}.npz'}, and {name}.csv, what it costs image by image; npkd speed "
         f"{folder} measures how quick it is",
+        *[why] * bool(why),
     )
-    try:
-        page.write(folder)
-    except (ImportError, BadInput) as error:
-        say(f"note: report.html is as it was: {error}")

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from npkd.nets.network import IMAGES
-from npkd.quantise.network import Quantised, apply
-from npkd.quantise.ops import dequantize_linear
+from npkd.quantise.network import Quantised, apply, back
 
 BATCH = 100
 
@@ -68,14 +67,13 @@ def cost(quantised: Quantised, x: np.ndarray) -> Cost:
 
 
 def _of_batch(quantised: Quantised, x: np.ndarray) -> Cost:
-    network, steps, scales = quantised.network, quantised.steps, quantised.scales
+    network, steps = quantised.network, quantised.steps
     last = steps[-1].name
     outputs, backwards = {IMAGES: x}, {}
     for step in steps:
         taken = [outputs[name] for name in step.takes]
         outputs[step.name], backwards[step.name] = apply(network, step, taken)
-    integers = quantised.integers(x, [IMAGES, *(step.name for step in steps)])
-    numbers = {name: dequantize_linear(q, scales[name]) for name, q in integers.items()}
+    numbers, _ = quantised.features(x, [IMAGES, *(step.name for step in steps)])
     errors = {IMAGES: numbers[IMAGES] - x}
     for step in steps:
         right, _ = apply(network, step, [numbers[name] for name in step.takes])
@@ -84,13 +82,7 @@ def _of_batch(quantised: Quantised, x: np.ndarray) -> Cost:
     for c in range(outputs[last].shape[1]):
         dy = np.zeros_like(outputs[last])
         dy[:, c] = 1
-        dys = {last: dy}
-        for step in reversed(steps):
-            if step.name not in dys:  # of a branch that nobody takes
-                continue
-            gradients, _ = backwards[step.name](dys[step.name])
-            for name, gradient in zip(step.takes, gradients, strict=True):
-                dys[name] = dys[name] + gradient if name in dys else gradient
+        dys, _ = back(steps, backwards, {last: dy})
         for name, error in errors.items():
             products = dys[name] * error if name in dys else np.zeros_like(error)
             shares[name][:, c] = products.reshape(len(x), -1).sum(axis=1)

@@ -43,7 +43,7 @@ def made(network: Network, held: Mapping[str, np.ndarray]) -> Quantised:
     for name in (IMAGES, *(step.name for step in steps)):
         expected |= {f"{name}/scale": (np.float32, ()), f"{name}/zero_point": (np.uint8, ())}
     for step in steps:
-        if step.kind in ("conv", "linear"):
+        if step.has_weights:
             layer = network.layers[step.layers[0]]
             shape = layer.shapes["weight"]
             if isinstance(layer, BatchNorm):  # a convolution of each channel by itself

@@ -23,7 +23,8 @@ Networks for Efficient Integer-Arithmetic-Only Inference".
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,11 +39,11 @@ from npkd.quantise.network import (
     Step,
     Weights,
     apply,
+    back,
     by_row,
     norm_of,
-    weights_of,
 )
-from npkd.quantise.ops import LEAST, MOST, Scale, dequantize_linear
+from npkd.quantise.ops import LEAST, MOST, Scale
 
 
 class InTheLoop(Network):
@@ -76,12 +77,7 @@ class InTheLoop(Network):
         return self.floats.macs()
 
     def _quantised(self, network: Network) -> Quantised:
-        weights = {
-            step.name: weights_of(network, step, self.scales[step.takes[0]], self.most_weight)
-            for step in self.steps
-            if step.kind in ("conv", "linear")
-        }
-        return Quantised(network, self.steps, self.scales, weights)
+        return Quantised.by_scales(network, self.steps, self.scales, self.most_weight)
 
     def features(
         self, x: np.ndarray, names: Iterable[str], *, training: bool = False, rng: Any = None
@@ -96,37 +92,32 @@ class InTheLoop(Network):
             if name not in known - {IMAGES}:
                 raise ValueError(f"{shown(name)} is within a step of the net in eight bits")
         net, arrays = self._quantised(self.floats), self.state_dict()
-        integers = net.integers(x, known)
-        numbers = {name: dequantize_linear(q, self.scales[name]) for name, q in integers.items()}
+        numbers, _ = net.features(x, known)
         backwards = {}
         for step in self.steps:
             if step.name in net.weights:
                 arrays |= _rounded(self, step, net.weights[step.name], self.scales[step.takes[0]])
             taken = [numbers[name] for name in step.takes]
             f, step_backward = apply(self, step, taken, arrays)
-            within = _within(f, self.scales[step.name]) if step.kind != "same" else None
-            backwards[step.name] = step_backward, within
+            if step.kind != "same":
+                within = _within(f, self.scales[step.name])
+                step_backward = partial(_held_back, step_backward, within)
+            backwards[step.name] = step_backward
 
         def backward(
             gradients: Mapping[str, np.ndarray], need_dx: bool = True
         ) -> tuple[np.ndarray | None, Params]:
-            dys = dict(gradients)
-            grads: Params = {}
-            for step in reversed(self.steps):
-                if step.name not in dys:
-                    continue
-                step_backward, within = backwards[step.name]
-                dy = dys.pop(step.name)
-                dxs, of_step = step_backward(dy if within is None else dy * within)
-                grads |= of_step
-                for name, dx in zip(step.takes, dxs, strict=True):
-                    dys[name] = dys[name] + dx if name in dys else dx
+            dys, grads = back(self.steps, backwards, gradients)
             dx = dys.get(IMAGES, np.zeros_like(x)) * _within(x, self.scales[IMAGES])
             unused = {name: np.zeros_like(theta) for name, theta in self.params.items()}
             return dx if need_dx else None, unused | grads
 
         outputs = {name: numbers[name] for name in names}
         return (outputs, backward, dict(self.state)) if training else (outputs, backward)
+
+
+def _held_back(backward: Callable[..., Any], within: np.ndarray, dy: np.ndarray) -> Any:
+    return backward(dy * within)
 
 
 def _within(f: np.ndarray, of: Scale) -> np.ndarray:

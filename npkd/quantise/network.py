@@ -36,6 +36,7 @@ from npkd.quantise.ops import (
 
 MOST_WEIGHT = 127  # of int8; 63 where a processor holds sums of two products at 16 bits
 MOST_BIAS = 2**30
+FREE = 24  # bits that a scale has, as any float32
 RELUS = (ops.relu, ops.relu6)
 MEANS = (ops.avg_pool2d, ops.global_avg_pool2d)
 SAME = (ops.flatten, ops.max_pool2d, ops.concat)  # whose outputs are some of their inputs
@@ -58,6 +59,11 @@ class Step:
     def name(self) -> str:
         """That of its output: of the last layer."""
         return self.layers[-1]
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether it is a product of integers."""
+        return self.kind in ("conv", "linear")
 
 
 @dataclass(frozen=True)
@@ -105,10 +111,24 @@ class Quantised:
         images = np.asarray(images, np.float32)
         outputs, _ = network.features(images, [step.name for step in steps])
         scales = _scales(network, steps, {IMAGES: images, **outputs})
+        return cls.by_scales(network, steps, scales, most_weight)
+
+    @classmethod
+    def by_scales(
+        cls,
+        network: Network,
+        steps: tuple[Step, ...],
+        scales: Mapping[str, Scale],
+        most_weight: int,
+    ) -> "Quantised":
+        """That of a net by these scales of its outputs, with its weights as they are.
+
+        Raises ValueError for weights that are not finite.
+        """
         weights = {
-            step.name: weights_of(network, step, scales[step.takes[0]], most_weight)
+            step.name: _weights(network, step, scales[step.takes[0]], most_weight)
             for step in steps
-            if step.kind in ("conv", "linear")
+            if step.has_weights
         }
         return cls(network, steps, scales, weights)
 
@@ -137,7 +157,7 @@ class Quantised:
         each output NAME/scale, NAME/zero_point.
 
         NAME is that of a step, the last of its layers; the images, which have scales alone, are
-        "x". What is left as floats, such as a batch norm before a ReLU, is LAYER.KEY, as in a net.
+        "x". What is left as floats, of a layer of one's own, say, is LAYER.KEY, as in a net.
         """
         found: dict[str, np.ndarray] = {}
         for name, weights in self.weights.items():
@@ -188,7 +208,7 @@ class Quantised:
     def prepare(self) -> None:
         """Make all products ready. Raises ValueError for weights whose sums may leave int32."""
         for step in self.steps:
-            if step.kind in ("conv", "linear"):
+            if step.has_weights:
                 self._product(step)
 
     def _product(self, step: Step) -> Product:
@@ -300,22 +320,17 @@ def _scales(
             taken = step.takes[0]
             cells = math.prod(values[taken].shape[2:])
             bits[taken] = min(bits[taken], 8, max(1, 16 - math.ceil(math.log2(cells))))
+    ends = {name: (float(y.min()), float(y.max())) for name, y in values.items()}
     found = {}
     for name, shared in of.items():
-        least, most = 0.0, 0.0
-        for one in shared:
-            y = values[one]
-            if not np.isfinite(y).all():
-                raise ValueError(f"the outputs of {shown(one)} are not finite for the images given")
-            least, most = min(least, float(y.min())), max(most, float(y.max()))
+        if not np.isfinite(ends[name]).all():
+            raise ValueError(f"the outputs of {shown(name)} are not finite for the images given")
+        most = max(max(-ends[one][0], ends[one][1], 0.0) for one in shared)
         has_sign = any(signed[one] for one in shared)
-        scale = Scale.of(-max(-least, most) if has_sign else 0.0, most)
+        scale = Scale.of(-most if has_sign else 0.0, most)
         few = min(bits[one] for one in shared)
         found[name] = scale if few == FREE else scale.rounded_up(few)
     return found
-
-
-FREE = 24  # bits that a scale has, as any float32
 
 
 def apply(
@@ -348,7 +363,28 @@ def apply(
     return xs[0], backward
 
 
-def weights_of(network: Network, step: Step, x_of: Scale, most: int) -> Weights:
+def back(
+    steps: Iterable[Step],
+    backwards: Mapping[str, Callable[[np.ndarray], tuple[tuple[np.ndarray, ...], Params]]],
+    dys: Mapping[str, np.ndarray],
+) -> tuple[dict[str, np.ndarray], Params]:
+    """All gradients by outputs of steps, and by the images, from these; and by the parameters.
+
+    backwards: by step, as `apply` gives them.
+    """
+    dys = dict(dys)
+    grads: Params = {}
+    for step in reversed(tuple(steps)):
+        if step.name not in dys:  # of a branch that nobody takes
+            continue
+        gradients, of_step = backwards[step.name](dys[step.name])
+        grads |= of_step
+        for name, gradient in zip(step.takes, gradients, strict=True):
+            dys[name] = dys[name] + gradient if name in dys else gradient
+    return dys, grads
+
+
+def _weights(network: Network, step: Step, x_of: Scale, most: int) -> Weights:
     """The weights of a step, with those of its batch norm, as integers."""
     arrays, first = network.state_dict(), step.layers[0]
     factor, shift = norm_of(network, step)

@@ -97,6 +97,7 @@ MOVES = {"median": DISTANCE, "most": DISTANCE}
 EIGHT_BITS = {  # of `npkd quantise`, beside the net's figures
     **{"most_weight": whole(1, 127), "images": SIZE, "epochs": COUNT},
     **{"moved": MOVES, "changed?": COUNT, "expected?": MOVES, "unexplained?": DISTANCE},
+    "estimated?": SIZE,  # images that what is expected is of
     "steps?": Many({"step": TEXT, "moves": DISTANCE}, 0, 10**4),
     "before?": {name + "?": kind for name, kind in FIGURES.items()},
     "departure?": Many({"step": SHARE, "ratio": number()}, 0, 10),

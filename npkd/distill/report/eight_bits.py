@@ -37,9 +37,10 @@ def sentences(report: Mapping[str, Any], name: str) -> list[str]:
     text += f"{moved['most']:.3g} at most"
     if "expected" in of:
         expected = of["expected"]
+        some = f" (of {of['estimated']:,} of them)" if _are_some(report, of) else ""
         text += (
-            f"; to first order {expected['median']:.3g} and {expected['most']:.3g}, which leaves "
-            f"{of['unexplained']:.0%} of all changes unexplained"
+            f"; to first order{some} {expected['median']:.3g} and {expected['most']:.3g}, which "
+            f"leaves {of['unexplained']:.0%} of all changes unexplained"
         )
     said.append(text)
     if of["epochs"]:
@@ -54,6 +55,11 @@ def sentences(report: Mapping[str, Any], name: str) -> list[str]:
             f"the backward pass says, for steps of these shares of the weights: {ratios}"
         )
     return said
+
+
+def _are_some(report: Mapping[str, Any], of: Mapping[str, Any]) -> bool:
+    """Whether what is expected is of some of the test images only."""
+    return bool(of.get("estimated", report["data"]["test"]) < report["data"]["test"])
 
 
 def steps(report: Mapping[str, Any], name: str) -> list[list[str]]:
