@@ -35,6 +35,7 @@ STYLES |= {  # in eight bits
     "small_from_labels_int8": {"color": "#aaaaaa", "linestyle": ":", "marker": "<"},
 }
 WRONG = "#b00000"
+TITLE = 7  # points, of what is said of an image
 
 Samples = Mapping[str, np.ndarray]
 Report = Mapping[str, Any]
@@ -128,8 +129,8 @@ def images(area: Any, report: Report, samples: Samples) -> None:
 def classified(area: Any, report: Report, samples: Samples, places: list[int]) -> None:
     """Test images in both resolutions, with what the nets see in them: places in `chosen`."""
     names = report["class_names"]
-    axes = area.subplots(2, len(places), squeeze=False)
-    for column, place in enumerate(places):
+    rows: dict[str, list[tuple[np.ndarray, str]]] = {"x_high": [], "x_low": []}
+    for place in places:
         n = samples["chosen"][place]
         truth = int(samples["labels"][n])
 
@@ -138,22 +139,38 @@ def classified(area: Any, report: Report, samples: Samples, places: list[int]) -
             return f"{net}: {short(names[predicted])}{'' if predicted == truth else ' ✗'}"
 
         image = samples["x_high"][place : place + 1]
-        high, low = in_colours(image[0]), in_colours(low_resolution(image / 255.0)[0])
         above, below = guess("large", "large"), guess("large", "large_low")
         small = guess("small", "small")
         if resolution(report) == "high":
             above = f"{above}\n{small}"
         else:
             below = f"{below}\n{small}"
-        for row, shown, title in (
-            (0, high, f"{short(names[truth])}\n{above}"),
-            (1, low, below),
-        ):
-            axes[row, column].imshow(shown, interpolation="nearest")
-            axes[row, column].set_title(title, fontsize=7, color=WRONG if "✗" in title else "k")
-            axes[row, column].set(xticks=[], yticks=[])
-    axes[0, 0].set_ylabel("x_high")
-    axes[1, 0].set_ylabel("x_low")
+        rows["x_high"].append((in_colours(image[0]), f"{short(names[truth])}\n{above}"))
+        rows["x_low"].append((in_colours(low_resolution(image / 255.0)[0]), below))
+    _gallery(area, rows)
+
+
+def _gallery(area: Any, rows: Mapping[str, list[tuple[np.ndarray, str]]]) -> None:
+    """Rows of images (H, W, 3), each with a title above it, in columns of width 1.
+
+    They share one pair of axes: a pair for each takes matplotlib seconds.
+    """
+    axes, columns, bottom = area.subplots(), max(map(len, rows.values())), 0.0
+    line = TITLE * 1.4 / 72 * columns / (area.bbox.width / area.dpi)  # of a title
+    for label, images in rows.items():
+        sizes = [0.94 / max(image.shape[:2]) * np.array(image.shape[:2]) for image, _ in images]
+        tall = max(height for height, _ in sizes)
+        lines = max(title.count("\n") + 1.3 if title else 0.0 for _, title in images)
+        bottom += tall + max(line * lines, 0.06)
+        for column, ((image, title), (height, width)) in enumerate(zip(images, sizes, strict=True)):
+            left, top = column + (1 - width) / 2, bottom - (tall + height) / 2
+            extent = (left, left + width, top + height, top)
+            axes.imshow(image, extent=extent, interpolation="nearest")
+            style = {"fontsize": TITLE, "color": WRONG if "✗" in title else "k"}
+            axes.text(column + 0.5, top, title, ha="center", va="bottom", **style)
+        axes.text(0, bottom - tall / 2, label, rotation=90, ha="right", va="center", fontsize=8)
+    axes.set(xlim=(-2 * line, columns), ylim=(bottom, 0), aspect="equal")
+    axes.set_axis_off()
 
 
 def in_colours(image: np.ndarray) -> np.ndarray:
@@ -171,16 +188,15 @@ def in_colours(image: np.ndarray) -> np.ndarray:
 
 def resolved(area: Any, samples: Samples, places: range) -> None:
     """Test images in low resolution, and what is made of them: places in `chosen`."""
-    rows = {"x_low": "shown", "bicubic": "bicubic", "small": "small", "large": "large"}
-    rows |= {"x_high": "truth"}
-    axes = area.subplots(len(rows), len(places), squeeze=False)
-    for column, place in enumerate(places):
-        for row, name in enumerate(rows):
-            of_row = samples["x_high"] if name == "x_high" else samples[f"images/{name}"]
-            axes[row, column].imshow(in_colours(of_row[place]), interpolation="nearest")
-            axes[row, column].set(xticks=[], yticks=[])
-    for row, title in enumerate(rows.values()):
-        axes[row, 0].set_ylabel(title, fontsize=8)
+    rows = {"shown": "images/x_low", "bicubic": "images/bicubic", "small": "images/small"}
+    rows |= {"large": "images/large", "truth": "x_high"}
+    _gallery(
+        area,
+        {
+            title: [(in_colours(samples[name][place]), "") for place in places]
+            for title, name in rows.items()
+        },
+    )
 
 
 def confusion(area: Any, report: Report, samples: Samples, net: str) -> None:
