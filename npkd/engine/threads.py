@@ -54,7 +54,7 @@ _inside = _Inside()
 _calls: "SimpleQueue[Call | None] | None" = None
 _num_threads: int | None = None
 _blas: list[Any] | None = None  # of threadpoolctl, one controller for each BLAS that is loaded
-_blas_threads: list[int] = []  # that they had before they were held
+_held: list[tuple[Any, int]] = []  # those that had other than one thread, and how many
 _blas_holders = 0
 
 
@@ -161,15 +161,15 @@ def one_blas_thread() -> Iterator[None]:
     it, so that any op may enter. A run enters once and stays, which saves the ops the call and
     keeps all its arithmetic at one BLAS thread.
     """
-    global _blas, _blas_threads, _blas_holders
+    global _blas, _held, _blas_holders
     if ThreadpoolController is None:
         yield
         return
     with _lock:
         if _blas_holders == 0:
             _blas = _blas or ThreadpoolController().select(user_api="blas").lib_controllers
-            _blas_threads = [blas.num_threads for blas in _blas]
-            _set_blas_threads([1] * len(_blas))
+            _held = [(blas, number) for blas in _blas if (number := blas.num_threads) != 1]
+            _set_blas_threads([(blas, 1) for blas, _ in _held])
         _blas_holders += 1
     try:
         yield
@@ -177,21 +177,21 @@ def one_blas_thread() -> Iterator[None]:
         with _lock:
             _blas_holders -= 1
             if _blas_holders == 0:
-                _set_blas_threads(_blas_threads)
+                _set_blas_threads(_held)
 
 
-def _set_blas_threads(numbers: list[int]) -> None:
-    """Give each BLAS so many threads, whichever thread asks.
+def _set_blas_threads(numbers: list[tuple[Any, int]]) -> None:
+    """Give these BLAS so many threads each, whichever thread asks.
 
     From 3.8 on threadpoolctl heeds only the first thread that asked, so that threads do not undo
     each other's limits; here they are counted.
     """
     free = getattr(OpenBLASController, "clear_controlling_thread", None)
-    for blas, number in zip(_blas or [], numbers, strict=True):
+    for blas, number in numbers:
         if free is not None:
             free(force=True)
         blas.set_num_threads(number)
-    if free is not None:
+    if numbers and free is not None:
         free(force=True)
 
 
