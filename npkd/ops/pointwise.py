@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import DTypeLike
-from scipy import special
 
 from npkd.arguments import require_arrays, shown
 from npkd.engine import memory, threads
@@ -287,6 +287,11 @@ def _sigmoid(x: np.ndarray, out: np.ndarray) -> np.ndarray:
     return np.divide(1, out, out=out)
 
 
+def _normal_share(x: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Φ(x)."""
+    return scipy.special.ndtr(x, out)  # SciPy loads it when it is first asked
+
+
 def _normal_slope(share: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Φ(x) + x φ(x)."""
     with np.errstate(over="ignore"):  # e^−∞ is 0
@@ -312,6 +317,6 @@ def _bounded(x: np.ndarray) -> np.ndarray:
 
 
 _GELU = {
-    "none": (special.ndtr, _normal_slope),
+    "none": (_normal_share, _normal_slope),
     "tanh": (_share_by_tanh, _slope_by_tanh),
 }
