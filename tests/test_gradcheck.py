@@ -559,13 +559,14 @@ def network_arguments(rng):
     return [rng.standard_normal(shape) for shape in ((2, 2, 4, 6), (3, 2, 3, 3), (3,))]
 
 
-def test_central_differences_of_random_networks_give_no_false_alarm(rng):
+def test_central_differences_of_random_networks_give_no_false_alarm(rng, request):
     answers = [
         gradcheck.compare(conv_relu_pool, *network_arguments(rng), rng=rng, method="central").answer
-        for _ in range(200)
+        for _ in range(200 if request.config.getoption("gradients") > 200 else 80)
     ]
     assert WRONG not in answers
-    assert answers.count(RIGHT) >= 195  # of few, some output has kinks on both sides of the point
+    # of few, some output has kinks on both sides of the point
+    assert answers.count(RIGHT) >= 0.975 * len(answers)
 
 
 def test_central_differences_of_random_networks_see_a_wrong_one(rng, monkeypatch):
