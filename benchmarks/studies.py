@@ -17,7 +17,7 @@ KEPT = Path(__file__).parent / "results" / "studies.md"
 SECTION = "\n## "
 ABOVE = """# What studies found
 
-All figures of the studies that [npkd/study](../../npkd/study/README.md#what-it-found) sums up, put
+Figures of studies that [npkd/study](../../npkd/study/README.md#what-it-found) sums up, put
 here by `python -m benchmarks.studies FOLDER… --write` from the folders that `npkd study NAME` made.
 What the columns mean is said there too.
 """

@@ -107,7 +107,7 @@ def holm(p: Sequence[float]) -> list[float]:
     """Each p-value as adjusted for their number, after Holm (1979): in the order given.
 
     The k-th smallest of n is taken n − k + 1 times, and none is below one that is smaller: so that
-    among all verdicts by p < 0.05 a wrong one comes in 5 studies of 100 at most.
+    in 5 studies of 100 at most a difference is found, by p < 0.05, where there is none.
     """
     order = np.argsort(p, kind="stable")
     factors = np.arange(len(p), 0, -1)
