@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from test_quantise import Less
 
 from npkd import nets, ops, zoo
 from npkd.distill.tasks.super_resolve import SmallSuperResolver
@@ -163,6 +164,12 @@ def test_what_onnx_leaves_open_is_refused():
 def test_a_layer_that_is_not_exported_is_named():
     layers = {"up": nets.Function(ops.upsample, 2), "conv": nets.Conv2d(1, 1, 1)}
     with pytest.raises(BadInput, match="layer 'up' is a upsample, which is not exported"):
+        to_onnx.model(nets.Network(layers, (1, 2, 2), 0))
+
+
+def test_a_subclass_is_refused_whatever_its_op_is():
+    layers = {"conv": nets.Conv2d(1, 1, 1), "own": Less(ops.relu)}
+    with pytest.raises(BadInput, match="layer 'own' is a Less, which is not exported"):
         to_onnx.model(nets.Network(layers, (1, 2, 2), 0))
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tiny
 from test_export import a_net, of_integers
+from test_quantise import Less
 
 from npkd import cli, nets, ops, weights, zoo
 from npkd.distill.report import page
@@ -119,6 +120,14 @@ def test_a_name_of_a_file_is_no_code():
     text = to_torch.source(net, 'a"""; import this; """.pt')
     assert "import this" not in text
     assert "torch.load('PATH')" in text
+
+
+@pytest.mark.parametrize("quantised", [False, True])
+def test_a_subclass_is_refused_whatever_its_op_is(quantised):
+    net = nets.Network({"conv": nets.Conv2d(1, 1, 1), "own": Less(ops.relu)}, (1, 2, 2), 0)
+    x = np.ones((1, 1, 2, 2), np.float32)
+    with pytest.raises(BadInput, match="layer 'own' is a Less, which is not exported"):
+        to_torch.source(Quantised.of(net, x) if quantised else net)
 
 
 def test_a_module_does_not_take_the_place_of_its_weights(tmp_path):

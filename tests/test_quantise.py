@@ -437,10 +437,27 @@ class Twice(nets.Conv2d):
         return y, lambda dy, need_dx=True: backward(dy, need_dx)
 
 
-def test_a_layer_of_ones_own_is_asked_itself():
-    layers = {"conv": Twice(1, 2, 1), "flat": nets.Function(textbook.flatten)}
-    steps, quantised, x = steps_by_name(layers, (1, 3, 3))
-    assert steps["conv"].kind == "float"
+class Less(nets.Function):
+    """One that does otherwise than its op."""
+
+    def __call__(self, x, params):
+        y, backward = super().__call__(x, params)
+        return y - 0.5, backward
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        lambda: Twice(2, 1, 1),
+        lambda: Less(textbook.relu),
+        lambda: Less(textbook.max_pool2d, 2),
+        lambda: Less(textbook.avg_pool2d, 2),
+    ],
+)
+def test_a_layer_of_ones_own_is_asked_itself(own):
+    layers = {"conv": nets.Conv2d(1, 2, 1), "own": own(), "flat": nets.Function(textbook.flatten)}
+    steps, quantised, x = steps_by_name(layers, (1, 4, 4))
+    assert steps["own"].kind == "float"
     y = quantised.network(x)[0]
     np.testing.assert_allclose(quantised(x), y, atol=0.02 * abs(y).max())
 

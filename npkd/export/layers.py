@@ -6,7 +6,8 @@ from typing import Any
 
 from npkd.arguments import shown
 from npkd.files import BadInput
-from npkd.nets import Function, Network
+from npkd.nets import Function, Layer, Network
+from npkd.nets.layers import op_of
 from npkd.ops.contract import pair
 from npkd.quantise import Quantised
 from npkd.quantise.loop import InTheLoop
@@ -45,7 +46,7 @@ def paddings(options: Mapping[str, Any], kernel: Sequence[int]) -> list[int]:
     return [*before, *(total - n for total, n in zip(totals, before, strict=True))]
 
 
-def not_exported(name: str, layer: Any, why: str = "") -> BadInput:
+def not_exported(name: str, layer: Layer, why: str = "") -> BadInput:
     """The error for a layer that has no counterpart."""
-    kind = getattr(getattr(layer, "op", None), "__name__", type(layer).__name__)
+    kind = getattr(op_of(layer) or type(layer), "__name__", "layer")
     return BadInput(f"layer {shown(name)} is a {kind}{why}, which is not exported")

@@ -15,7 +15,8 @@ from npkd import ops
 from npkd.arguments import shown
 from npkd.export.layers import arguments_of, given, not_exported, paddings, sizes
 from npkd.files import BadInput
-from npkd.nets import BatchNorm, Conv2d, Dropout, Function, Linear, Network
+from npkd.nets import BatchNorm, Conv2d, Dropout, Linear, Network
+from npkd.nets.layers import op_of
 from npkd.nets.network import IMAGES
 from npkd.quantise import Quantised
 from npkd.quantise.network import Step, options_of
@@ -101,7 +102,7 @@ class _Graph:
             self.node("BatchNormalization", [*inputs, *own(*keys)], [output], epsilon=layer.epsilon)
         elif type(layer) is Dropout:
             self.node("Identity", inputs, [output])
-        elif isinstance(layer, Function) and layer.op in FUNCTIONS:
+        elif op_of(layer) in FUNCTIONS:
             found = FUNCTIONS[layer.op](**arguments_of(layer))
             if found is None:
                 raise not_exported(name, layer, f" with {arguments_of(layer)}")

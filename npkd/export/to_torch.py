@@ -17,7 +17,8 @@ from npkd import __version__, ops
 from npkd.arguments import shown
 from npkd.export.layers import arguments_of, given, not_exported
 from npkd.files import BadInput
-from npkd.nets import BatchNorm, Conv2d, Dropout, Function, Linear, Network
+from npkd.nets import BatchNorm, Conv2d, Dropout, Linear, Network
+from npkd.nets.layers import op_of
 from npkd.nets.network import IMAGES
 from npkd.quantise import Quantised
 from npkd.quantise.network import options_of
@@ -224,7 +225,7 @@ def _called(name: str, layer: Any, xs: list[str]) -> str:
     """An op without arrays, of variables."""
     if type(layer) is Dropout:
         return xs[0]
-    if isinstance(layer, Function) and layer.op in CALLS:
+    if op_of(layer) in CALLS:
         return CALLS[layer.op](xs, **arguments_of(layer))
     raise not_exported(name, layer)
 

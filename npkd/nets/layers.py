@@ -293,6 +293,16 @@ class Concat(Function):
         super().__init__(ops.concat, takes=takes)
 
 
+def op_of(layer: Layer) -> Callable[..., Any] | None:
+    """The op that a layer without parameters is, for who computes it otherwise; else None.
+
+    None for a subclass of one's own too, which may compute something else.
+    """
+    if isinstance(layer, Function) and type(layer) in (Function, Add, Concat):
+        return layer.op
+    return None
+
+
 class Dropout(Wired):
     """`ops.dropout`: in a training pass an entry is 0 with chance p, else 1/(1 − p) times as large.
 

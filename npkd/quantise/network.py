@@ -23,8 +23,8 @@ import numpy as np
 
 from npkd import ops
 from npkd.arguments import is_integer, shown
-from npkd.nets import BatchNorm, Conv2d, Dropout, Function, Linear, Network
-from npkd.nets.layers import Params
+from npkd.nets import BatchNorm, Conv2d, Dropout, Linear, Network
+from npkd.nets.layers import Params, op_of
 from npkd.nets.network import IMAGES
 from npkd.quantise.ops import (
     TINY,
@@ -262,7 +262,7 @@ def _joins(network: Network, before: Step, layer: Any) -> bool:
     if type(layer) is BatchNorm:
         is_product = type(network.layers[before.layers[0]]) in (Conv2d, Linear)
         return is_product and len(before.layers) == 1
-    if not isinstance(layer, Function) or layer.op not in RELUS:
+    if op_of(layer) not in RELUS:
         return False
     return before.kind != "same" and _last_op(network, before) not in RELUS
 
@@ -278,21 +278,21 @@ def _kinds(network: Network) -> dict[str, str]:
             kind = "conv"
         elif type(layer) is Linear:
             kind = "linear"
-        elif type(layer) is Dropout or (isinstance(layer, Function) and layer.op in SAME):
+        elif type(layer) is Dropout or op_of(layer) in SAME:
             kind = "same"
         found[name] = kind
     return found
 
 
 def _op(network: Network, step: Step) -> Any:
-    return getattr(network.layers[step.layers[0]], "op", None)
+    return op_of(network.layers[step.layers[0]])
 
 
 def _last_op(network: Network, step: Step) -> Any:
     """The op of its last layer that does something."""
     layers = [network.layers[name] for name in step.layers]
     acting = [layer for layer in layers if type(layer) is not Dropout]
-    return getattr(acting[-1], "op", None) if acting else None
+    return op_of(acting[-1]) if acting else None
 
 
 def _scales(
