@@ -21,7 +21,7 @@ DIFFERING = 0.005  # ulp, below which an error is shown as 0
 EXPLAINED = (
     "Largest error found, in ulp: distances of float32 numbers at the right result, so that 0.5 "
     "is rounded correctly; with figures in brackets, which are effective bits, at the largest "
-    "result of all, as sums may cancel. What letters stand for is not in the error: "
+    "result of all, as sums may cancel. What letters but o stand for is not in the error: "
 )
 
 

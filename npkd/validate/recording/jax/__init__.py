@@ -22,15 +22,12 @@ bottom up:
     trace         a function as steps on named tensors
     run           all values and gradients of a trace
     layout        where the entries of one tensor stand in another
-    recorder      steps as operations
+    program       steps as operations
     moves         what only moves numbers
     operations    how each primitive of JAX's is recorded
     replays       the steps that no rule is for again, in float64
     own           a user's own function
-    training      a user's own training step
-    functions     npkd's operations, as a user of JAX writes them
-    losses        npkd's losses likewise
-    cases         npkd's cases, run
+    step          a user's own training step
 """
 
 from npkd.validate.recording.jax.own import jax_function, record

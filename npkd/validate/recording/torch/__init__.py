@@ -11,17 +11,15 @@ checked. A model runs once, and is left as it was found.
 Under autocast the factors of products are taken as they were rounded. From the bottom up:
 
     tensors      PyTorch's numbers as NumPy has them
-    functions    what a call of a torch function is as an operation
     recorder     keeps the calls, their tensors and gradients
-    operations   the program of what was recorded
+    operations   what a call of a torch function is as an operation
+    program      the program of what was recorded
     probes       the recorded functions again, on small integers
     replays      those that no rule is for again, in float64
     own          torch_module
     objective    an objective as operations
     update       the update by torch.optim.SGD as operations
     step         torch_step
-    losses       the losses as a PyTorch user writes them
-    cases        npkd's cases run in PyTorch
 """
 
 from npkd.validate.recording.torch.own import record, torch_module
