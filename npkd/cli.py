@@ -48,8 +48,8 @@ PARTS = {
         "npkd.distill.command:add_predict",
         "the classes of new images, by the nets of a finished run",
         "Print of which class images are, and with which probability, by the nets of a finished "
-        "run. They are prepared as that run's images were. An image that cannot be read is said, "
-        "and the others are predicted; the exit status is 1 then.",
+        "run. They are prepared as that run's images were. An image that cannot be read is "
+        "named, and the others are predicted; the exit status is 1 then.",
     ),
     "explore": Part(
         "npkd.explore.command:add",
@@ -77,7 +77,8 @@ PARTS = {
     "speed": Part(
         "npkd.export.speed:add",
         "measure how quick the nets of a finished run are",
-        "Measure how long the nets of a finished run take, by images at once and threads, in npkd "
+        "Measure how long the large and the small net of a finished run take, and the small one in "
+        "eight bits, by images at once and threads, in npkd "
         "and, where they are installed, in ONNX Runtime and PyTorch. Prints the tables, and puts "
         "them into report.json and report.html.",
     ),
@@ -90,9 +91,9 @@ PARTS = {
         "updates against derivatives taken without any backward pass. Prints a row for each "
         "subject: its checks, the random cases that each was run on, the worst relative error of "
         "values and of gradients, the smallest relative fault of a gradient that every case would "
-        "have seen, and where the worst gradient was. Exit status 1 if a check fails: a gradient "
-        "that is wrong, and one that could not be decided on, which is said. To check a function "
-        "of your own, see npkd.gradcheck.",
+        "have seen, and where the worst gradient was. Exit status 1 if a gradient is wrong, or "
+        "could not be judged; the output says which. To check a function of your own, "
+        " see npkd.gradcheck.",
     ),
     "losses": Part(
         "npkd.cli:add_losses",

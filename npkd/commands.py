@@ -7,8 +7,8 @@ into a file.
 Exit statuses, of all commands:
 
     0       done, and all is well
-    1       done, and something is wrong: a check failed, a BUG was found, a training failed,
-            an image could not be read
+    1       done, and something is wrong: a check failed, a BUG was found, a tensor that is needed
+            is missing, nothing was judged, a training failed, an image could not be read
     2       not done: a mistake, a file that is not what it should be, no memory, a full disk
     130     stopped by Ctrl-C; 143 by SIGTERM, 141 as nobody reads the output any more
 """
@@ -113,8 +113,9 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=int,
         metavar="N",
-        help=f"bring images to N×N pixels, N {SIDES} (their own size if all are such squares; else "
-        "those in folders are brought to 32×32, and arrays refused)",
+        help=f"bring images to N×N pixels, N {SIDES} (their own size if all are such squares, but "
+        "28×28 gets a border and is 32×32; else those in folders are brought to 32×32, and arrays "
+        "refused)",
     )
     say(
         "--background",

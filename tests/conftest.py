@@ -74,7 +74,8 @@ def pytest_addoption(parser):
         type=int,
         default=200,
         metavar="N",
-        help="right and wrong gradients for tests/test_gradcheck_answers.py, of each (200)",
+        help="right and wrong gradients for tests/test_gradcheck_answers.py, of each (200); above "
+        "200, more of what is random in tests/test_gradcheck.py too",
     )
     parser.addoption(
         "--digits",

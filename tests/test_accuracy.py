@@ -567,6 +567,7 @@ def test_the_command_exports_and_checks(capsys, tmp_path):
         (["npkd", "unheard"], "unheard"),
         (["npkd", "--names", "unheard"], "unheard"),
         (["npkd", "--fine", "2"], "--fine"),
+        (["npkd", "npkd", "--out", "one.json"], "--out one.json: expected a folder"),
         (["table", "unheard.json"], "unheard.json"),
         (["check", "unheard", "results.npz"], "unheard"),
         ([], "NAME"),

@@ -9,9 +9,10 @@ import studies
 import tiny
 
 from npkd import cli, weights
-from npkd.distill.report import contents, page
+from npkd.distill.report import contents, drawings, page
 from npkd.distill.report.table import rows
 from npkd.objectives import Term
+from npkd.printing import pictures
 
 pytest.importorskip("matplotlib")
 
@@ -113,3 +114,23 @@ def test_samples_of_another_run_are_refused(finished, tmp_path, capsys):
     weights.save_weights(tmp_path / "samples.npz", {"chosen": np.arange(3)})
     assert cli.main(["report", str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"npkd report: {tmp_path / 'samples.npz'}: lacks firsts\n"
+
+
+@pytest.mark.parametrize("columns", [1, 2, 12])
+@pytest.mark.parametrize("shape", [(8, 8, 3), (4, 12, 3), (12, 4, 3)])
+def test_titles_of_a_gallery_lie_above_their_images_and_below_those_before(columns, shape):
+    pytest.importorskip("matplotlib")
+    image, kept = (np.zeros(shape), "title\nof two lines"), []
+
+    def draw(area):
+        drawings._gallery(area, {"x_high": [image] * columns, "x_low": [image] * columns})
+        kept.append(area)
+
+    pictures.png(draw, width=page.GALLERY[0], height=page.GALLERY[1])
+    (axes,) = kept[0].axes
+    boxes = [one.get_window_extent() for one in axes.images]
+    titles = [one.get_window_extent() for one in axes.texts if "title" in one.get_text()]
+    for title, box in zip(titles, boxes, strict=True):
+        assert title.y0 >= box.y1 - 1
+    for title, above in zip(titles[columns:], boxes, strict=False):
+        assert title.y1 <= above.y0 + 1

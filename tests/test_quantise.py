@@ -455,7 +455,12 @@ class Less(nets.Function):
     ],
 )
 def test_a_layer_of_ones_own_is_asked_itself(own):
-    layers = {"conv": nets.Conv2d(1, 2, 1), "own": own(), "flat": nets.Function(textbook.flatten)}
+    layers = {
+        "conv": nets.Conv2d(1, 2, 1),
+        "relu": nets.Function(textbook.relu),
+        "own": own(),
+        "flat": nets.Function(textbook.flatten),
+    }
     steps, quantised, x = steps_by_name(layers, (1, 4, 4))
     assert steps["own"].kind == "float"
     y = quantised.network(x)[0]

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import scipy.special  # noqa: F401 - its BLAS is there before any is held
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,7 +1,7 @@
 """Whether a net's probabilities mean what they say: of all that is given 80 %, is 80 % right?"""
 
 import numpy as np
-import scipy
+import scipy.special
 
 from npkd import losses, ops
 

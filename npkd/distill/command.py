@@ -36,7 +36,7 @@ def add_distill(parser: argparse.ArgumentParser) -> None:
     tuned = distill.PRESETS["default"]
 
     def of_photographs(setting: str) -> str:
-        return f"{getattr(tuned, setting)}, on CIFAR-10 {getattr(distill.PHOTOGRAPHS, setting)}"
+        return f"{getattr(tuned, setting)}, on CIFAR {getattr(distill.PHOTOGRAPHS, setting)}"
 
     def by_data(setting: str) -> str:
         resolving = getattr(distill.SUPER_RESOLUTION, setting)
@@ -160,7 +160,12 @@ def add_distill(parser: argparse.ArgumentParser) -> None:
         help="shift training images at random, and flip them where that makes sense; to "
         "super-resolve, only flip (yes)",
     )
-    say("--threads", type=int, metavar="N", help="worker threads (one for each core)")
+    say(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="worker threads (NPKD_NUM_THREADS, or one for each core)",
+    )
     say("--seed", type=int, metavar="N", help=f"of all randomness ({tuned.seed})")
     say(
         "--out",

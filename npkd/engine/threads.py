@@ -54,7 +54,7 @@ _inside = _Inside()
 _calls: "SimpleQueue[Call | None] | None" = None
 _num_threads: int | None = None
 _blas: list[Any] | None = None  # of threadpoolctl, one controller for each BLAS that is loaded
-_held: list[tuple[Any, int]] = []  # those that had other than one thread, and how many
+_held: list[tuple[Any, int]] = []  # those that may have had more than one thread, and how many
 _blas_holders = 0
 
 
@@ -159,7 +159,8 @@ def one_blas_thread() -> Iterator[None]:
 
     The limit is one for the whole process: the first to enter sets it and the last to leave lifts
     it, so that any op may enter. A run enters once and stays, which saves the ops the call and
-    keeps all its arithmetic at one BLAS thread.
+    keeps all its arithmetic at one BLAS thread. It holds each BLAS that was loaded when the first
+    entered; of a BLAS by OpenMP or of MKL, the thread that entered alone.
     """
     global _blas, _held, _blas_holders
     if ThreadpoolController is None:
@@ -168,7 +169,9 @@ def one_blas_thread() -> Iterator[None]:
     with _lock:
         if _blas_holders == 0:
             _blas = _blas or ThreadpoolController().select(user_api="blas").lib_controllers
-            _held = [(blas, number) for blas in _blas if (number := blas.num_threads) != 1]
+            _held = [
+                (blas, n) for blas in _blas if (n := blas.num_threads) != 1 or _by_thread(blas)
+            ]
             _set_blas_threads([(blas, 1) for blas, _ in _held])
         _blas_holders += 1
     try:
@@ -178,6 +181,11 @@ def one_blas_thread() -> Iterator[None]:
             _blas_holders -= 1
             if _blas_holders == 0:
                 _set_blas_threads(_held)
+
+
+def _by_thread(blas: Any) -> bool:
+    """Whether each thread that calls this BLAS has a limit of its own."""
+    return getattr(blas, "threading_layer", None) == "openmp"
 
 
 def _set_blas_threads(numbers: list[tuple[Any, int]]) -> None:

@@ -48,5 +48,5 @@ def paddings(options: Mapping[str, Any], kernel: Sequence[int]) -> list[int]:
 
 def not_exported(name: str, layer: Layer, why: str = "") -> BadInput:
     """The error for a layer that has no counterpart."""
-    kind = getattr(op_of(layer) or type(layer), "__name__", "layer")
+    kind = getattr(op_of(layer), "__name__", type(layer).__name__)
     return BadInput(f"layer {shown(name)} is a {kind}{why}, which is not exported")

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy
+import scipy.special
 
 LEVEL, POWER = 0.95, 0.8
 FEWEST_SEEDS = 3  # for an interval

@@ -34,8 +34,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         "file",
         nargs="?",
         metavar="FILE",
-        help="the study, as TOML, or one that comes with npkd, see --list (digits, or photographs "
-        "where the data are). --print shows it",
+        help="the study, as TOML, or one that comes with npkd, see --list (photographs for CIFAR, "
+        "digits for all other data). --print shows it",
     )
     say("--data", default="mnist5k", metavar="PATH", help="as for npkd distill (mnist5k)")
     add_reading(parser)
@@ -48,7 +48,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     say("--list", action="store_true", help="those that come with npkd, and what each asks")
     say("--print", action="store_true", help="print the study's TOML, and do nothing")
-    say("--workers", type=int, metavar="N", help="processes on this machine (one for each core)")
+    say(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes on this machine (as many as the cores have --threads)",
+    )
     say(
         "--threads",
         type=int,

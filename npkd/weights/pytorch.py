@@ -4,8 +4,9 @@ A zip file, in which nothing is compressed: data.pkl, a pickle of what was saved
 is a call of _rebuild_tensor_v2 with a storage, an offset, a size and strides; and data/0, data/1,
 …, the numbers of the storages. Several tensors may lie in one storage, in any order of axes. Only
 what a state_dict needs is known of the pickle (`npkd.pickled`), and tensors are made by NumPy. What
-else it asks for, settings, an optimiser or a program that does harm, is never called, whatever it
-is: beside a state_dict it is left out, and in the place of one, or of a tensor of it, refused.
+else it asks for, settings or an optimiser, is never called: beside a state_dict it is left out, and
+in the place of one, or of a tensor of it, refused. A file that asks for a program that does harm is
+refused whatever else is in it.
 
 Source: torch/serialization.py and torch/_utils.py.
 """

@@ -8,7 +8,7 @@ literature (it is as wide as the factor, since methods pad it differently). Valu
 """
 
 import numpy as np
-import scipy
+from scipy import ndimage
 
 CROP = 2  # cells at each side that do not count
 HIGHEST_PSNR = 100.0  # dB, for images that are equal
@@ -120,6 +120,6 @@ def _windowed(images: np.ndarray) -> np.ndarray:
     window = np.exp(-(distance**2) / (2 * SIGMA**2))
     window /= window.sum()
     for axis in (2, 3):
-        images = scipy.ndimage.correlate1d(images, window, axis)
+        images = ndimage.correlate1d(images, window, axis)
     inside = slice(WINDOW // 2, -(WINDOW // 2))
     return images[:, :, inside, inside]

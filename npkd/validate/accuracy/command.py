@@ -67,7 +67,8 @@ def _add_out(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=".",
         metavar="FILE",
-        help="also write all figures, as JSON; in a folder, or without FILE, to NAME-VERSION.json",
+        help="also write all figures, as JSON; in a folder, or without FILE, to NAME-VERSION.json; "
+        "those of several to a folder",
     )
 
 
@@ -103,6 +104,8 @@ def _framework(args: argparse.Namespace) -> int:
 
 
 def _shown(asked: list[Asked], some: list[Question], args: argparse.Namespace) -> int:
+    if args.out is not None and len(asked) > 1 and not Path(args.out).is_dir():
+        raise BadInput(f"--out {args.out}: expected a folder for the files of {len(asked)}")
     every = []
     for one in asked:
         every.append(measure(some, one.ask, one.about, say_where))

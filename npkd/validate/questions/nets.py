@@ -37,7 +37,7 @@ def network(
     """
     operations = []
     for name, layer in layers.items():
-        op, options = op_of(layer)
+        op, options = operation_of(layer)
         inputs = {"x": x} | _parameters(layer, params + name)
         x = at + name
         operations.append(Operation(x, op, inputs, {"y": x}, options))
@@ -55,7 +55,7 @@ def network_backward(
     operations = []
     for i in reversed(range(len(names))):
         name, layer = names[i], layers[names[i]]
-        op, options = op_of(layer)
+        op, options = operation_of(layer)
         below = at + names[i - 1] if i else x
         own = _parameters(layer, params + name)
         outputs = {"dx": f"{below}.grad"} | {
@@ -68,7 +68,7 @@ def network_backward(
     return operations
 
 
-def op_of(layer: Layer) -> tuple[str, dict[str, Any]]:
+def operation_of(layer: Layer) -> tuple[str, dict[str, Any]]:
     """The op that a layer computes, and its options."""
     if isinstance(layer, Conv2d):
         return "conv2d", {"padding": layer.options["padding"]}

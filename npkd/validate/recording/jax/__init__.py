@@ -1,4 +1,4 @@
-"""JAX: its programs recorded for the judge, and npkd's programs run in it.
+"""JAX: its programs recorded for the judge.
 
     report = validate.jax_function(apply, params, images)      # a function of one's own, judged
     report = validate.jax_step(update, params, state, batches, …)     # a training step likewise
@@ -10,7 +10,7 @@ between, and the gradient of every single use of it (`run`). Every operation so 
 and a rounded result, those recorded. Custom rules, such as `jax.nn.relu`'s, are called as they are
 and keep their own derivative.
 
-Operations beside those of `program` are those of `elementwise`, and
+Operations beside those of `npkd.validate.program` are those of `npkd.validate.bounds`, and
 
     unknown           anything, taken as it was recorded; `function` says what it is. It is called
                       again in float64, and its gradient checked (`replays`)

@@ -1,4 +1,4 @@
-"""PyTorch's side: recording what it computes, and computing npkd's cases with it.
+"""PyTorch's side: recording what it computes.
 
     report = torch_module(net, x)                  # a model of one's own, operation by operation
     report = torch_step(step, student, teacher=teacher, optimizer=sgd, objective=…, labels=labels)
