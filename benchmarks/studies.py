@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import figures
+from npkd.data.recognised import counted
 from npkd.study import page, running, tables
 
 KEPT = Path(__file__).parent / "results" / "studies.md"
@@ -29,7 +30,7 @@ def section(report: Mapping[str, Any]) -> str:
     pieces = [
         f"{SECTION.lstrip()}{data['name']}: {report['question']}",
         f"{data['train']:,} images to train, {data['test']:,} "
-        f"{tables.tested_on(report)}, {len(seeds)} seeds.",
+        f"{tables.tested_on(report)}, {counted(len(seeds), 'seed')}.",
         *([f"*Expected before it ran:* {_flat(report['expected'])}"] if report["expected"] else []),
         f"*Found:* {' '.join(page.answer(report))}",
         _table(tables.rows(report)),
