@@ -92,8 +92,8 @@ PARTS = {
         "subject: its checks, the random cases that each was run on, the worst relative error of "
         "values and of gradients, the smallest relative fault of a gradient that every case would "
         "have seen, and where the worst gradient was. Exit status 1 if a gradient is wrong, or "
-        "could not be judged; the output says which. To check a function of your own, "
-        " see npkd.gradcheck.",
+        "could not be judged; the output says which. To check a function of your own, see "
+        "npkd.gradcheck.",
     ),
     "losses": Part(
         "npkd.cli:add_losses",

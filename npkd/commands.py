@@ -141,6 +141,16 @@ def reading(args: argparse.Namespace) -> dict[str, Any]:
     return {"size": args.size, "background": args.background, "labels": args.labels}
 
 
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """The argument that `set_threads` takes."""
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="worker threads (NPKD_NUM_THREADS, or one for each core)",
+    )
+
+
 def set_threads(number: int | None) -> None:
     """Use so many threads, if a number is given. Raises BadInput for one that cannot be."""
     try:

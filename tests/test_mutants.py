@@ -3,6 +3,9 @@
 Which check rejected which mutant, and after how many cases, stands at the end of the run.
 """
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from mutants import CHECKS, KILLS, MUTANTS, build, rejection
@@ -21,6 +24,14 @@ def _quickly(monkeypatch):
     monkeypatch.setattr(trial, "MOST_TO_LOCATE", 0)
     with threads.one_blas_thread():
         yield
+
+
+@pytest.mark.parametrize("page", ["README.md", "tests/README.md"])
+def test_a_page_says_how_many_there_are(page):
+    text = (Path(__file__).parents[1] / page).read_text(encoding="utf-8")
+    said = re.findall(r"(\d+) (?:wrong versions|mutants rejected)", text)
+    assert said
+    assert set(said) == {str(len(MUTANTS))}
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)

@@ -119,7 +119,6 @@ def test_samples_of_another_run_are_refused(finished, tmp_path, capsys):
 @pytest.mark.parametrize("columns", [1, 2, 12])
 @pytest.mark.parametrize("shape", [(8, 8, 3), (4, 12, 3), (12, 4, 3)])
 def test_titles_of_a_gallery_lie_above_their_images_and_below_those_before(columns, shape):
-    pytest.importorskip("matplotlib")
     image, kept = (np.zeros(shape), "title\nof two lines"), []
 
     def draw(area):

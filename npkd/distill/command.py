@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from npkd import __version__, data, distill, explore, objectives, training, weights
-from npkd.commands import add_reading, reading, say, say_json, set_threads, stopping
+from npkd.commands import add_reading, add_threads, reading, say, say_json, set_threads, stopping
 from npkd.distill import checkpoint, evaluate, loss_text
 from npkd.distill.predict import ASKED, NETS, Predicted, Predictor, Source, given, likeliest
 from npkd.distill.report import contents, page
@@ -160,12 +160,7 @@ def add_distill(parser: argparse.ArgumentParser) -> None:
         help="shift training images at random, and flip them where that makes sense; to "
         "super-resolve, only flip (yes)",
     )
-    say(
-        "--threads",
-        type=int,
-        metavar="N",
-        help="worker threads (NPKD_NUM_THREADS, or one for each core)",
-    )
+    add_threads(parser)
     say("--seed", type=int, metavar="N", help=f"of all randomness ({tuned.seed})")
     say(
         "--out",

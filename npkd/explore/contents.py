@@ -19,6 +19,7 @@ from npkd.distill.report.table import NAMES
 from npkd.files import BadInput
 from npkd.losses.facts import FACTS
 from npkd.nets import BatchNorm, Conv2d, Function, Layer, Linear, Network
+from npkd.nets.layers import op_of
 from npkd.ops.contract import pair
 
 NETS = ("small", "small_from_labels")
@@ -106,19 +107,19 @@ def _of_layer(name: str, layer: Layer) -> dict[str, Any]:
 
     Raises BadInput for one that it has not.
     """
-    kind = type(layer).__name__
-    if isinstance(layer, Linear):
+    kind, op = type(layer).__name__, op_of(layer)
+    if type(layer) is Linear:
         return {"op": "linear", "options": {}}
-    if isinstance(layer, BatchNorm):
+    if type(layer) is BatchNorm:
         return {"op": "batch_norm", "options": {"epsilon": layer.epsilon}}
-    if isinstance(layer, Conv2d) and layer.options["dilation"] in (1, (1, 1)):
+    if type(layer) is Conv2d and layer.options["dilation"] in (1, (1, 1)):
         of = {
             key: list(pair("conv2d", key, layer.options[key], 0)) for key in ("stride", "padding")
         }
         return {"op": "conv2d", "options": of | {"groups": layer.options["groups"]}}
-    if isinstance(layer, Function) and layer.op.__name__ in FUNCTIONS and not layer.options:
-        kind, options = layer.op.__name__, {}
-        if layer.op in (ops.avg_pool2d, ops.max_pool2d):
+    if isinstance(layer, Function) and op and op.__name__ in FUNCTIONS and not layer.options:
+        kind, options = op.__name__, {}
+        if op in (ops.avg_pool2d, ops.max_pool2d):
             size = list(pair(kind, "kernel_size", layer.arguments[0], 1))
             options = {"kernel": size, "stride": size}
         return {"op": kind, "options": options}

@@ -12,7 +12,7 @@ import numpy as np
 from npkd import ops
 from npkd.arguments import FLOATS, fitted, is_integer, require_arrays, shown
 from npkd.engine.threads import one_pass
-from npkd.nets.layers import BatchNorm, Conv2d, Function, Layer, Params
+from npkd.nets.layers import BatchNorm, Conv2d, Layer, Params, op_of
 from npkd.ops.contract import require_gradient
 
 IMAGES = "x"  # what a layer may take beside layers
@@ -375,8 +375,9 @@ class Network:
 
 def _is_relu(layer: Any) -> bool:
     """Whether a layer is `ops.relu` of one array, and nothing else."""
-    plain = type(layer) is Function and not layer.arguments and not layer.options
-    return plain and layer.op is ops.relu and len(layer.takes) < 2
+    if op_of(layer) is not ops.relu:
+        return False
+    return not layer.arguments and not layer.options and len(layer.takes) < 2
 
 
 def _uniform(shapes: Mapping[str, tuple[int, ...]], rng: np.random.Generator) -> Params:

@@ -3,7 +3,7 @@
 import argparse
 
 from npkd import __version__, proofs
-from npkd.commands import require_names, say, set_threads
+from npkd.commands import add_threads, require_names, say, set_threads
 from npkd.engine import threads
 from npkd.files import BadInput
 
@@ -25,7 +25,7 @@ def add_gradcheck(parser: argparse.ArgumentParser) -> None:
         help="random cases for each check; of those that take long a part (10)",
     )
     say("--seed", type=int, default=0, metavar="N", help="of all randomness (0)")
-    say("--threads", type=int, metavar="N", help="worker threads (one for each core)")
+    add_threads(parser)
     parser.set_defaults(run=_gradcheck)
 
 

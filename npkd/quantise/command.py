@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from npkd import data
-from npkd.commands import add_reading, reading, say, say_where, set_threads
+from npkd.commands import add_reading, add_threads, reading, say, say_where, set_threads
 from npkd.data import Dataset, Normalisation
 from npkd.distill import evaluate
 from npkd.distill.eight_bits import CALIBRATION, in_eight_bits
@@ -64,7 +64,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help=f"highest learning rate in these ({RATE:g} of the run's)",
     )
-    say("--threads", type=int, metavar="N", help="so many threads (one for each core)")
+    add_threads(parser)
     parser.set_defaults(run=_quantise)
 
 

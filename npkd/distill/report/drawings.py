@@ -156,8 +156,9 @@ def _gallery(area: Any, rows: Mapping[str, list[tuple[np.ndarray, str]]]) -> Non
     They share one pair of axes: a pair for each takes matplotlib seconds.
     """
     axes, columns, bottom = area.subplots(), max(map(len, rows.values())), 0.0
-    width, height = area.bbox.width / area.dpi, area.bbox.height / area.dpi  # inches
-    line = TITLE * 1.4 / 72 * max(columns / width, 1.25 * len(rows) / height)  # of a title
+    columns_in_an_inch = columns * area.dpi / area.bbox.width
+    rows_in_an_inch = 1.25 * len(rows) * area.dpi / area.bbox.height
+    line = TITLE * 1.4 / 72 * max(columns_in_an_inch, rows_in_an_inch)  # of a title, in columns
     for label, images in rows.items():
         sizes = [0.94 / max(image.shape[:2]) * np.array(image.shape[:2]) for image, _ in images]
         tall = max(height for height, _ in sizes)

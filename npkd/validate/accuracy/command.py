@@ -105,7 +105,9 @@ def _framework(args: argparse.Namespace) -> int:
 
 def _shown(asked: list[Asked], some: list[Question], args: argparse.Namespace) -> int:
     if args.out is not None and len(asked) > 1 and not Path(args.out).is_dir():
-        raise BadInput(f"--out {args.out}: expected a folder for the files of {len(asked)}")
+        raise BadInput(
+            f"--out {args.out}: expected a folder for the figures of {len(asked)} frameworks"
+        )
     every = []
     for one in asked:
         every.append(measure(some, one.ask, one.about, say_where))

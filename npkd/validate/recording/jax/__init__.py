@@ -10,7 +10,8 @@ between, and the gradient of every single use of it (`run`). Every operation so 
 and a rounded result, those recorded. Custom rules, such as `jax.nn.relu`'s, are called as they are
 and keep their own derivative.
 
-Operations beside those of `npkd.validate.program` are those of `npkd.validate.bounds`, and
+Operations beside those of `npkd.validate.program` are those of `npkd.validate.bounds.elementwise`,
+and
 
     unknown           anything, taken as it was recorded; `function` says what it is. It is called
                       again in float64, and its gradient checked (`replays`)
